@@ -1,0 +1,59 @@
+"""Apache Beam pipelines that turn a web crawl into a training corpus. Batches, kernels, shuffles, datasets, pipelines."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beam_etl.io.manifest import DatasetError as DatasetError
+    from beam_etl.io.read import Columns as Columns
+    from beam_etl.io.read import ReadDocuments as ReadDocuments
+    from beam_etl.io.write import WriteDataset as WriteDataset
+    from beam_etl.observe.plan import plan as plan
+    from beam_etl.transforms.aggregate import Aggregate as Aggregate
+    from beam_etl.transforms.batches import Batches as Batches
+    from beam_etl.transforms.batches import KernelError as KernelError
+    from beam_etl.transforms.batches import MapBatches as MapBatches
+    from beam_etl.transforms.batches import RecordBatchCoder as RecordBatchCoder
+    from beam_etl.transforms.rows import BatchRows as BatchRows
+    from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
+    from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
+    from beam_etl.transforms.shuffle import Rebalance as Rebalance
+    from beam_etl.transforms.shuffle import Shuffle as Shuffle
+    from beam_etl.transforms.token_count import CountTokens as CountTokens
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Aggregate": "transforms.aggregate",
+    "BatchRows": "transforms.rows",
+    "Batches": "transforms.batches",
+    "Columns": "io.read",
+    "CountTokens": "transforms.token_count",
+    "DatasetError": "io.manifest",
+    "KernelError": "transforms.batches",
+    "MapBatches": "transforms.batches",
+    "MapPartitions": "transforms.shuffle",
+    "ReadDocuments": "io.read",
+    "Rebalance": "transforms.shuffle",
+    "RecordBatchCoder": "transforms.batches",
+    "Shuffle": "transforms.shuffle",
+    "UnbatchRows": "transforms.rows",
+    "WriteDataset": "io.write",
+    "plan": "observe.plan",
+}
+"""Public names and the modules that hold them. They are loaded when they are first used: Beam takes most of a second,
+and `python -m beam_etl` needs none of it."""
+
+__all__ = [*sorted(_PUBLIC), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'beam_etl' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"beam_etl.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

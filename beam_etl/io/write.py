@@ -1,0 +1,247 @@
+"""WriteDataset: batches to files of tables, and the commit that makes them a dataset."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_etl import schema
+from beam_etl.io import manifest
+from beam_etl.io.formats import Format, format_named
+from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.metrics import StepMetrics
+from beam_etl.transforms.shuffle import Distribute, Gather
+
+FILE_BYTES = 512 << 20
+"""A file is closed when it has this many bytes: large enough to list and open few, small enough to split and retry."""
+
+PUBLISHED = "published"
+"""The verdict of a commit that made the dataset."""
+
+CONFLICT = "conflict"
+"""The verdict of a commit that found another writer's manifest in its place. Nothing of the other is touched."""
+
+Finished = tuple[manifest.DataFile, dict[str, str]]
+"""A finished file, its path still below the staging folder's layout, and its column types."""
+
+
+@dataclass(eq=False, kw_only=True)
+class WriteDataset(beam.PTransform):
+    """Writes named tables as one dataset, published in one atomic step. No shuffle.
+
+    Input: a dict of table name to batches. Output: one element, the verdict: PUBLISHED or CONFLICT.
+    Files have unique names, `table/part-PPPPP-RUN-ATTEMPT.ext`, and are written under `_staging/RUN` first. Which
+    attempt's files count is decided behind a grouping, so those of a bundle that was tried again never do; they are
+    moved into place in parallel, and creating the next manifest is the commit. The column `address` is left out: it
+    means something inside one run only.
+
+    Args:
+      output: folder of the dataset, on a local or mounted filesystem.
+      overwrite: replace the dataset that is there; its files are deleted after the commit.
+      format: parquet, avro, jsonl or text.
+      file_bytes: close a file at this many bytes.
+      about: what the manifest tells of the job; must be JSON.
+
+    Raises:
+      DatasetError: when the pipeline is made: a dataset is there and `overwrite` isn't set, the folder holds something
+        else, or the filesystem can't commit.
+    """
+
+    output: str
+    overwrite: bool = False
+    format: str = "parquet"
+    file_bytes: int = FILE_BYTES
+    about: Mapping[str, Any] = field(default_factory=dict)
+    run: str = field(default_factory=manifest.new_run)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.file_bytes < 1:
+            raise ValueError(f"file_bytes must be at least 1, got {self.file_bytes}")
+        self._format = format_named(self.format)
+
+    def expand(self, tables: Mapping[str, Batches]) -> beam.PCollection[str]:
+        base = check_output(self.output, self.overwrite)
+        number = base.number + 1 if base else 1
+        run = _Run(self.output, self.run, number, tuple(sorted(tables)), self.file_bytes, self.about)
+        written = [
+            tables[name] | f"Write {name}" >> beam.ParDo(_WriteFiles(run, name, self._format)) for name in run.tables
+        ]
+        return (
+            written
+            | "Files" >> beam.Flatten()
+            | "Choose attempts" >> Distribute()
+            | "Move" >> beam.Map(_move, run=run)
+            | "Gather" >> Gather()
+            | "Commit" >> beam.Map(_commit, run=run)
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every step of writing knows of the run."""
+
+    output: str
+    run: str
+    number: int
+    tables: tuple[str, ...]
+    file_bytes: int
+    about: Mapping[str, Any]
+
+    @property
+    def staging(self) -> str:
+        return os.path.join(self.output, manifest.STAGING, self.run)
+
+
+def check_output(output: str, overwrite: bool) -> manifest.Manifest | None:
+    """The dataset that is there, when it may be replaced; None for a new one.
+
+    Raises:
+      DatasetError: see WriteDataset.
+    """
+    if "://" in output:
+        raise manifest.DatasetError(
+            f"{output}: datasets are published on local or mounted filesystems; "
+            f"write to a local path and copy the folder as it is"
+        )
+    current = manifest.latest(output)
+    if current is not None and not overwrite:
+        raise manifest.DatasetError(
+            f"{output} is a dataset already (manifest {current.number}, {len(current.files)} files). "
+            f"Use --overwrite=true to replace it, or another --output."
+        )
+    if current is None and os.path.exists(output):
+        if not os.path.isdir(output):
+            raise manifest.DatasetError(f"{output} is a file; a dataset needs a folder. Use another --output.")
+        strangers = [entry for entry in sorted(os.listdir(output)) if not _is_ours(os.path.join(output, entry))]
+        if strangers:
+            raise manifest.DatasetError(
+                f"{output} holds something that is no dataset ({', '.join(strangers[:3])}). Use another --output."
+            )
+    return current
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a folder is one that an unfinished run leaves behind."""
+    if os.path.basename(path) in (manifest.FOLDER, manifest.STAGING):
+        return True
+    return os.path.isdir(path) and all(name.startswith("part-") for name in os.listdir(path))
+
+
+class _HashedFile:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, path: str) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._file: BinaryIO = open(path, "xb")  # noqa: SIM115 - closed in close()
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        written = self._file.write(data)
+        self.size += written
+        return written
+
+    def flush(self) -> None:
+        """Nothing: close syncs."""
+
+    def tell(self) -> int:
+        return self.size
+
+    def close(self) -> str:
+        """Syncs; the SHA-256 of all that was written."""
+        self.closed = True
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._hash.hexdigest()
+
+
+class _WriteFiles(beam.DoFn):
+    """Writes a bundle's batches of one table into files of bounded size."""
+
+    def __init__(self, run: _Run, table: str, format_: Format) -> None:
+        self._run = run
+        self._table = table
+        self._format = format_
+        self._metrics = StepMetrics()
+
+    def start_bundle(self) -> None:
+        self._attempt = secrets.token_hex(4)
+        self._parts = 0
+        self._file: _HashedFile | None = None
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Finished]:
+        batch = _stored(batch)
+        self._metrics.took_in(batch)
+        if self._file is None:
+            self._open(batch.schema)
+        self._writer.write(batch)
+        self._rows += batch.num_rows
+        if self._file is not None and self._file.size >= self._run.file_bytes:
+            yield self._close()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._file is not None:
+            yield WindowedValue(self._close(), MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def _open(self, columns: pa.Schema) -> None:
+        name = f"part-{self._parts:05d}-{self._run.run}-{self._attempt}{self._format.suffix}"
+        self._path = f"{self._table}/{name}"
+        self._file = _HashedFile(os.path.join(self._run.staging, self._path))
+        self._writer = self._format.writer(self._file, columns)
+        self._columns = {column.name: str(column.type) for column in columns}
+        self._parts += 1
+        self._rows = 0
+
+    def _close(self) -> Finished:
+        assert self._file is not None
+        self._writer.close()
+        digest, size = self._file.close(), self._file.size
+        self._file = None
+        self._metrics.add("files_out", 1)
+        return manifest.DataFile(self._table, self._path, self._rows, size, digest), self._columns
+
+
+def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch as it is stored: without what means something inside one run only."""
+    batch = batch.replace_schema_metadata(None)
+    return batch.drop_columns([schema.ADDRESS]) if schema.ADDRESS in batch.schema.names else batch
+
+
+def _move(finished: Finished, run: _Run) -> Finished:
+    """Moves a file into place. Tried again after it was done, it finds the file there."""
+    file, _ = finished
+    source, target = os.path.join(run.staging, file.path), os.path.join(run.output, file.path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        if not os.path.exists(target):
+            raise
+    manifest.sync_folder(os.path.dirname(target))
+    return finished
+
+
+def _commit(finished: list[Finished], run: _Run) -> str:
+    """Creates the manifest; the verdict. Never raises for a conflict: an engine would try that again."""
+    schemas: dict[str, dict[str, str]] = {table: {} for table in run.tables}
+    for file, columns in finished:
+        schemas[file.table] = columns
+    files = tuple(sorted((file for file, _ in finished), key=lambda file: file.path))
+    result = manifest.Manifest(run.number, run.run, files, schemas, run.about)
+    if not manifest.publish(run.output, result):
+        return CONFLICT
+    manifest.remove_superseded(run.output, result)
+    manifest.remove_staging(run.output, run.run)
+    return PUBLISHED

@@ -1,0 +1,118 @@
+"""The plan: a pipeline's steps and its shuffles, with the bytes that each is expected to move, before anything runs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import apache_beam as beam
+from apache_beam.pipeline import AppliedPTransform
+
+from beam_etl.observe.cluster import Cluster
+from beam_etl.observe.text import format_bytes, format_seconds
+
+_BEAM_GROUPINGS = ("GroupByKey", "CoGroupByKey", "CombinePerKey", "Reshuffle", "ReshufflePerKey", "GroupIntoBatches")
+
+
+@dataclass(frozen=True)
+class ShuffleStep:
+    """A grouping whose input carries rows, or what is derived from rows."""
+
+    label: str
+    by: tuple[str, ...]
+    partitions: int | None
+    hops: int
+    expected_bytes: int | None
+    """Bytes that cross in one hop; None for a grouping that isn't ours to estimate."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in order, and which of them move data between workers."""
+
+    steps: tuple[str, ...]
+    shuffles: tuple[ShuffleStep, ...]
+    handed_out: tuple[str, ...]
+    """Steps that hand out small elements: files, splits, names of finished files. No rows cross."""
+
+    def to_json(self, cluster: Cluster | None = None) -> str:
+        """The plan for programs. Bytes as integers, network seconds where a cluster is given."""
+        shuffles = [
+            {**asdict(step), **_network(step, cluster)}
+            for step in self.shuffles
+        ]
+        return json.dumps({"steps": self.steps, "shuffles": shuffles, "handed_out": self.handed_out}, indent=1)
+
+    def to_text(self, cluster: Cluster | None = None) -> str:
+        """The plan for people."""
+        noun = "shuffle" if len(self.shuffles) == 1 else "shuffles"
+        lines = [f"{len(self.shuffles)} {noun} in {len(self.steps)} steps"]
+        by_label = {step.label: step for step in self.shuffles}
+        for label in self.steps:
+            lines.append(f"  {label}")
+            lines += [f"    {_describe(step, cluster)}" for name, step in by_label.items() if _inside(name, label)]
+        if self.handed_out:
+            lines.append(f"handed out without rows: {', '.join(self.handed_out)}")
+        if cluster is not None:
+            lines.append(cluster.assumption())
+        return "\n".join(lines)
+
+
+def plan(pipeline: beam.Pipeline) -> Plan:
+    """Reads a pipeline that was built and not run.
+
+    Args:
+      pipeline: any Beam pipeline, with or without our transforms.
+
+    Returns:
+      Its top-level steps; each Shuffle and Rebalance, and each grouping of Beam's own outside them, as a shuffle.
+      `beam.Create` spreads its elements with a grouping that carries no rows: it isn't counted.
+    """
+    root = pipeline._current_transform()
+    steps = tuple(part.full_label for part in root.parts)
+    found = list(_groupings(root))
+    shuffles = tuple(_shuffle_step(part) for part in found if _carries_rows(part))
+    return Plan(steps, shuffles, tuple(part.full_label for part in found if not _carries_rows(part)))
+
+
+def _groupings(parent: AppliedPTransform) -> Iterator[AppliedPTransform]:
+    for part in parent.parts:
+        kind = type(part.transform).__name__
+        if hasattr(part.transform, "carries_rows") or kind in _BEAM_GROUPINGS:
+            yield part
+        elif kind != "Create":
+            yield from _groupings(part)
+
+
+def _carries_rows(part: AppliedPTransform) -> bool:
+    return getattr(part.transform, "carries_rows", True)
+
+
+def _shuffle_step(part: AppliedPTransform) -> ShuffleStep:
+    transform = part.transform
+    if hasattr(transform, "carries_rows"):
+        layout = transform.plan
+        return ShuffleStep(
+            part.full_label, transform.by, layout.partitions, layout.hops, transform.expected_bytes
+        )
+    return ShuffleStep(part.full_label, (), None, 1, None)
+
+
+def _inside(name: str, label: str) -> bool:
+    return name == label or name.startswith(f"{label}/")
+
+
+def _network(step: ShuffleStep, cluster: Cluster | None) -> dict[str, float]:
+    if cluster is None or step.expected_bytes is None:
+        return {}
+    return {"network_seconds": cluster.seconds(step.expected_bytes) * step.hops}
+
+
+def _describe(step: ShuffleStep, cluster: Cluster | None) -> str:
+    if step.expected_bytes is None:
+        return f"SHUFFLE {step.label}: Beam's own grouping, bytes unknown"
+    keys = ", ".join(step.by) or "one key"
+    hops = "one hop" if step.hops == 1 else "two hops: group of partitions, then partition"
+    partitions = "1 partition" if step.partitions == 1 else f"{step.partitions:,} partitions"
+    text = f"SHUFFLE by {keys}: about {format_bytes(step.expected_bytes)} to {partitions}, {hops}"
+    network = _network(step, cluster)
+    return f"{text}, {format_seconds(network['network_seconds'])} of network" if network else text

@@ -1,0 +1,45 @@
+"""Progress on a terminal while an in-process job runs."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+REFRESH_SECONDS = 0.2
+
+
+@contextmanager
+def progress(total: int, files: int, done: Callable[[], tuple[int, int]]) -> Iterator[None]:
+    """Draws bytes and files read, the rate and the time left on stderr, where that is a terminal; else nothing.
+
+    Args:
+      total: bytes of all input files.
+      files: how many they are.
+      done: bytes and files read so far in this process.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    stop = threading.Event()
+    bar = tqdm(total=total, unit="B", unit_scale=True, desc="reading", dynamic_ncols=True, file=sys.stderr)
+
+    def draw() -> None:
+        while not stop.wait(REFRESH_SECONDS):
+            show()
+
+    def show() -> None:
+        read, finished = done()
+        bar.n = min(read, total)
+        bar.set_postfix_str(f"{finished:,} of {files:,} files" if read < total else "writing", refresh=True)
+
+    thread = threading.Thread(target=draw, daemon=True, name="progress")
+    thread.start()
+    try:
+        yield
+        show()
+    finally:
+        stop.set()
+        thread.join()
+        bar.close()

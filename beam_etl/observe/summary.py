@@ -1,0 +1,31 @@
+"""The closing lines of a run."""
+
+from dataclasses import dataclass
+from collections.abc import Mapping
+
+from beam_etl.observe.text import format_bytes, format_seconds
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run did."""
+
+    rows_read: int | None
+    """Documents passed on by reading; None where the engine tells no counters."""
+    input_bytes: int
+    tables: Mapping[str, int]
+    """Rows of each table that was written."""
+    output_bytes: int
+    seconds: float
+    output: str
+
+    def to_text(self) -> str:
+        """A few lines for people."""
+        rate = format_bytes(self.input_bytes / max(self.seconds, 1e-9))
+        read = "read" if self.rows_read is None else f"read {self.rows_read:,} documents,"
+        tables = ", ".join(f"{name} {rows:,}" for name, rows in self.tables.items())
+        return (
+            f"{read} {format_bytes(self.input_bytes)} in {format_seconds(self.seconds)} ({rate}/s)\n"
+            f"rows written: {tables} ({format_bytes(self.output_bytes)})\n"
+            f"output: {self.output}"
+        )

@@ -1,0 +1,87 @@
+"""Which engine a job runs on, and Beam's options for it."""
+
+import difflib
+import logging
+import os
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, _BeamArgumentParser
+from apache_beam.runners.runner import PipelineRunner, create_runner
+
+from beam_etl.pipelines.flags import UsageError
+
+IN_PROCESS = "FnApiRunner"
+
+_SHORT = {
+    "direct": IN_PROCESS,
+    "directrunner": IN_PROCESS,
+    "flink": "FlinkRunner",
+    "dataflow": "DataflowRunner",
+    "spark": "SparkRunner",
+}
+
+
+def runner_name(name: str) -> str:
+    """Beam's name of a runner, given that or a short one. DirectRunner is FnApiRunner: Beam's own would try to
+    download Prism, which loses data where a stage has two splits."""
+    return _SHORT.get(name.lower(), name)
+
+
+def make_runner(name: str) -> PipelineRunner:
+    """The runner of this name.
+
+    Raises:
+      UsageError: Beam doesn't know it.
+    """
+    try:
+        return create_runner(runner_name(name))
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"--runner={name}: {error}. Use direct, flink, dataflow or spark.") from error
+
+
+def make_options(name: str, arguments: Sequence[str], own: Sequence[str] = ()) -> PipelineOptions:
+    """Beam's options from what was left of the command line.
+
+    Args:
+      name: of the runner, as the user gave it.
+      arguments: flags that the job doesn't know.
+      own: the job's flags, to suggest one where a name is misspelt.
+
+    In process, all cores that this process may use work, as threads: kernels release the GIL.
+
+    Raises:
+      UsageError: a flag that neither the job nor Beam knows.
+    """
+    _refuse_unknown(arguments, own)
+    options = PipelineOptions(list(arguments), runner=runner_name(name))
+    direct = options.view_as(DirectOptions)
+    if runner_name(name) == IN_PROCESS and not any(flag.startswith("--direct_num_workers") for flag in arguments):
+        direct.direct_num_workers = cores()
+    # Beam warns that `in_memory` wants one worker. It runs several as threads, without a socket, and that is wanted.
+    logging.getLogger("apache_beam.runners.portability.fn_api_runner.fn_runner").addFilter(
+        lambda record: "direct_num_workers" not in record.getMessage()
+    )
+    return options
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _refuse_unknown(arguments: Sequence[str], own: Sequence[str]) -> None:
+    parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
+    for options in _subclasses(PipelineOptions):
+        if "_add_argparse_args" in vars(options):
+            options._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        flag = unknown[0].split("=", 1)[0]
+        known = [*own, *(name for action in parser._actions for name in action.option_strings)]
+        close = difflib.get_close_matches(flag, known, 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UsageError(f"unknown flag {flag}.{hint} --help lists the job's flags.")
+
+
+def _subclasses(kind: type) -> list[type]:
+    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]

@@ -1,0 +1,90 @@
+"""Aggregate: combine within each bundle, shuffle what is left, combine again."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_etl.kernels.partition import GATHER_BYTES
+from beam_etl.transforms.batches import Batches, merge_batches, split_batch
+from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+
+Merge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
+"""A merge kernel: combines rows of equal key. Associative and commutative (`beam_etl.testing.check_merge` tests it)."""
+
+PENDING_BYTES = 16 << 20
+"""Rows that wait before they are combined. Larger saves little: merge kernels are linear."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Aggregate(beam.PTransform):
+    """Rows of equal key combined into few. One shuffle, of what each bundle is left with.
+
+    A bundle combines what it gathers, up to GATHER_BYTES of partial results: a hot key costs a row a bundle.
+
+    Input: batches of partial results. Output: batches of the same schema, the rows of each key merged.
+
+    Args:
+      by: key columns, as for Shuffle.
+      merge: the merge kernel, over batches that hold any rows.
+      partitions, expected_bytes: as for Shuffle.
+    """
+
+    by: tuple[str, ...]
+    merge: Merge
+    partitions: int | None = None
+    expected_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if not callable(self.merge):
+            raise TypeError(f"Aggregate needs a merge kernel, got {self.merge!r}")
+
+    def expand(self, batches: Batches) -> Batches:
+        return (
+            batches
+            | "Combine in bundle" >> beam.ParDo(_CombineInBundle(self.merge)).with_output_types(pa.RecordBatch)
+            | "Shuffle" >> Shuffle(by=self.by, partitions=self.partitions, expected_bytes=self.expected_bytes)
+            | "Combine" >> MapPartitions(kernel=partial(combine_all, merge=self.merge))
+        )
+
+
+def combine_all(batches: Iterable[pa.RecordBatch], merge: Merge) -> Iterator[pa.RecordBatch]:
+    """All rows combined, in one pass and bounded memory.
+
+    Waits for as many bytes as were left by the last merge, and at least PENDING_BYTES, before it merges again: so the
+    work stays linear where most keys are distinct, and memory is about three times the result.
+
+    Args:
+      batches: any number, in any order.
+      merge: a merge kernel.
+
+    Returns:
+      The combined rows as bounded batches; none for no rows.
+    """
+    waiting: list[pa.RecordBatch] = []
+    size = bound = 0
+    for batch in batches:
+        waiting.append(batch)
+        size += batch.nbytes
+        if size > max(PENDING_BYTES, bound):
+            waiting = [merge(merge_batches(waiting))]
+            size = waiting[0].nbytes
+            bound = 2 * size
+    if waiting:
+        yield from split_batch(merge(merge_batches(waiting)))
+
+
+class _CombineInBundle(GatherBatches):
+    def __init__(self, merge: Merge) -> None:
+        super().__init__(GATHER_BYTES)
+        self._merge = merge
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in self._metrics.timed(combine_all(batches, self._merge)):
+            self._metrics.gave_out(batch)
+            yield batch

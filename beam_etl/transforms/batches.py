@@ -1,0 +1,157 @@
+"""The element of every PCollection: its coder, its bounds, and MapBatches, the operation that costs no shuffle."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias, Union
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam import coders
+from apache_beam.coders import registry
+
+from beam_etl import schema
+from beam_etl.kernels.compaction import compact
+from beam_etl.transforms.metrics import StepMetrics
+
+Batches: TypeAlias = beam.PCollection[pa.RecordBatch]
+Kernel: TypeAlias = Callable[[pa.RecordBatch], Union[pa.RecordBatch, Iterable[pa.RecordBatch], None]]
+"""A pure function from a batch to a batch, to several, or to none."""
+
+MAX_ROWS = 16_384
+"""Rows of a batch: enough that the cost of a Python call (some 50 us) is nothing beside the rows."""
+
+MAX_BYTES = 8 << 20
+"""Bytes of a batch: larger ones gain nothing, and cost memory a worker thread (docs/benchmarks.md, "Batch size")."""
+
+
+class RecordBatchCoder(coders.Coder):
+    """A RecordBatch as one Arrow IPC stream: a slice costs its own bytes, not its parent's.
+
+    Equal batches can differ in padding and in bitmaps of no nulls, so the coder is not deterministic: a batch is no key.
+    """
+
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        """The bytes of an IPC stream with one batch. About 8 us, and a copy."""
+        sink = pa.BufferOutputStream()
+        batch = compact(value)
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return sink.getvalue().to_pybytes()
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        """The batch. Its columns are views of `encoded`."""
+        with pa.ipc.open_stream(encoded) as reader:
+            return reader.read_next_batch()
+
+    def estimate_size(self, value: pa.RecordBatch) -> int:
+        """Bytes, near enough for Beam's sampling, without encoding."""
+        return value.nbytes
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def to_type_hint(self) -> type:
+        return pa.RecordBatch
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+
+
+class KernelError(RuntimeError):
+    """A kernel failed. The message names the kernel, the file and the rows; Beam adds the step."""
+
+
+@dataclass(eq=False, kw_only=True)
+class MapBatches(beam.PTransform):
+    """`kernel` over each batch. No shuffle.
+
+    The kernel may return a batch, an iterable of batches (a generator is read as it goes), or None. Empty batches are
+    dropped. Rows and bytes in and out and the time are counted under the step's name (see `metrics`).
+
+    Raises:
+      TypeError: the kernel is not callable.
+      KernelError: while running, when the kernel raises.
+    """
+
+    kernel: Kernel = field(kw_only=False)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if not callable(self.kernel):
+            raise TypeError(f"MapBatches needs a function from batch to batch, got {self.kernel!r}")
+
+    def expand(self, batches: Batches) -> Batches:
+        return batches | "Map" >> beam.ParDo(_Map(self.kernel)).with_output_types(pa.RecordBatch)
+
+
+class _Map(beam.DoFn):
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._metrics = StepMetrics()
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        self._metrics.took_in(batch)
+        for out in self._metrics.timed(run_kernel(self._kernel, batch)):
+            if out.num_rows:
+                self._metrics.gave_out(out)
+                yield out
+
+
+def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The kernel's batches, whatever form it returns them in; a failure becomes a KernelError that tells where."""
+    try:
+        result = kernel(batch)
+        if result is None:
+            return
+        if isinstance(result, pa.RecordBatch):
+            yield result
+            return
+        for out in result:
+            if not isinstance(out, pa.RecordBatch):
+                raise TypeError(f"a kernel returns RecordBatch, an iterable of them or None, got {type(out).__name__}")
+            yield out
+    except Exception as error:
+        raise KernelError(f"{_name(kernel)} failed on {_place(batch)}: {type(error).__name__}: {error}") from error
+
+
+def _name(kernel: Kernel) -> str:
+    inner = getattr(kernel, "func", kernel)  # functools.partial
+    return f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', repr(inner))}".strip(".")
+
+
+def _place(batch: pa.RecordBatch) -> str:
+    """Where the rows come from, as far as the batch knows."""
+    path = (batch.schema.metadata or {}).get(schema.FILE_METADATA, b"").decode("utf-8", "replace")
+    rows = f"a batch of {batch.num_rows} rows and {batch.nbytes} bytes"
+    if schema.ADDRESS in batch.schema.names and batch.num_rows:
+        addresses = batch.column(schema.ADDRESS)
+        first, last = (addresses[i].as_py() for i in (0, -1))
+        source = path or f"file number {first >> schema.POSITION_BITS}"
+        return f"{source}, positions {first & schema.MAX_POSITION} to {last & schema.MAX_POSITION} ({rows})"
+    return f"{path}, {rows}" if path else rows
+
+
+def split_batch(batch: pa.RecordBatch, rows: int = MAX_ROWS, size: int = MAX_BYTES) -> Iterator[pa.RecordBatch]:
+    """Slices of at most `rows` rows and `size` bytes each, in order; a single larger row is a slice of its own."""
+    if batch.num_rows == 0:
+        return
+    if batch.num_rows <= rows and batch.nbytes <= size:
+        yield batch
+    elif batch.num_rows == 1:
+        yield batch
+    else:
+        middle = min(rows, batch.num_rows // 2) if batch.num_rows > rows else batch.num_rows // 2
+        yield from split_batch(batch.slice(0, middle), rows, size)
+        yield from split_batch(batch.slice(middle), rows, size)
+
+
+def merge_batches(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """All rows in one batch, in order. The first batch's schema, without the file it came from."""
+    bare = [batch.replace_schema_metadata(None) for batch in batches]
+    return bare[0] if len(bare) == 1 else pa.concat_batches(bare)

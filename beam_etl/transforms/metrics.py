@@ -1,0 +1,80 @@
+"""What every step counts of itself, in one place: rows and bytes in and out, and the time."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+
+NAMESPACE = "beam_etl"
+ROWS_IN, ROWS_OUT, BYTES_IN, BYTES_OUT = "rows_in", "rows_out", "bytes_in", "bytes_out"
+ELEMENTS_OUT = "elements_out"
+"""Slices that cross a shuffle."""
+MICROSECONDS = "microseconds"
+"""Time inside the step's own code. Beam's counters are integers, so seconds travel as microseconds."""
+
+Item = TypeVar("Item")
+
+_live: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+class StepMetrics:
+    """The counters of one step, as Beam metrics of the namespace `beam_etl` under the step's name.
+
+    Beam reports counters when a bundle ends, so what a person watches is counted in this process as well (`live`).
+    """
+
+    def __init__(self) -> None:
+        self._counters: dict[str, Any] = {}
+
+    def add(self, name: str, value: int) -> None:
+        """Adds `value` to the counter `name` of this step."""
+        counter = self._counters.get(name)
+        if counter is None:
+            counter = self._counters[name] = Metrics.counter(NAMESPACE, name)
+        counter.inc(value)
+
+    def took_in(self, batch: pa.RecordBatch) -> None:
+        """Counts a batch that came in."""
+        self.add(ROWS_IN, batch.num_rows)
+        self.add(BYTES_IN, batch.nbytes)
+
+    def gave_out(self, batch: pa.RecordBatch) -> None:
+        """Counts a batch that went out."""
+        self.add(ROWS_OUT, batch.num_rows)
+        self.add(BYTES_OUT, batch.nbytes)
+
+    def timed(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The same items; the time spent making them is counted, the time spent on them downstream is not."""
+        spent, done = 0, object()
+        try:
+            while True:
+                start = time.perf_counter_ns()
+                item = next(items, done)
+                spent += time.perf_counter_ns() - start
+                if item is done:
+                    return
+                yield item  # type: ignore[misc]
+        finally:
+            self.add(MICROSECONDS, spent // 1000)
+
+
+def count_live(name: str, value: int) -> None:
+    """Adds to a total of this process, for a progress display. Not a result: a retried bundle counts twice."""
+    with _lock:
+        _live[name] += value
+
+
+def live(name: str) -> int:
+    """The total of this process so far."""
+    return _live[name]
+
+
+def reset_live() -> None:
+    """Forgets the totals: a new job starts in this process."""
+    with _lock:
+        _live.clear()

@@ -1,0 +1,224 @@
+"""The paid operation: rows meet across partitions. The only module that groups by key."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.kernels.partition import (
+    GATHER_BYTES,
+    SLICE_BYTES,
+    hash_partition,
+    plan_partitions,
+    split_by_number,
+)
+from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches, merge_batches, split_batch
+from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.metrics import ELEMENTS_OUT, StepMetrics
+
+Slice = tuple[int, pa.RecordBatch]
+"""A partition's number and some of its rows: the element that crosses."""
+
+Partition = tuple[int, Iterable[pa.RecordBatch]]
+"""A partition's number and its batches, read as they are iterated, in no order."""
+
+KEY_LIMIT = 32 << 20
+"""Bytes of one key that every engine holds: Flink's limit, the smallest (docs/engines.md)."""
+
+Element = TypeVar("Element")
+
+
+@dataclass(eq=False, kw_only=True)
+class Shuffle(beam.PTransform):
+    """Rows with equal `by` columns meet in one partition. One shuffle; two hops of it where slices would be tiny.
+
+    Input: batches. Output: (partition number, its batches), one element a partition that has rows. The batches are
+    decoded while they are iterated. A bundle gathers rows up to GATHER_BYTES and sends one slice a partition, each at
+    most SLICE_BYTES encoded; windows stay, and a slice carries the smallest timestamp of its rows.
+
+    Args:
+      by: key columns. None at all brings every row to one partition.
+      partitions: how many; None computes them from `expected_bytes`.
+      expected_bytes: bytes that will cross, estimated. Decides partitions and hops, and stands in the plan.
+      order_by: columns to sort a partition's rows by, ascending, nulls last. The partition is then held whole.
+      key_limit: bytes that the engine holds for one key.
+
+    Raises:
+      ValueError: partitions or sizes out of range.
+    """
+
+    carries_rows: ClassVar[bool] = True  # what `beam_etl.plan` counts as a shuffle
+
+    by: tuple[str, ...]
+    partitions: int | None = None
+    expected_bytes: int = 0
+    order_by: tuple[str, ...] = ()
+    key_limit: int = KEY_LIMIT
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.plan = plan_partitions(self.expected_bytes, self.key_limit, self.partitions)
+
+    def expand(self, batches: Batches) -> beam.PCollection[Partition]:
+        number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
+        if self.plan.hops == 2:
+            group = partial(_group_number, number=number, group_size=self.plan.group_size)
+            batches = (
+                batches
+                | "Cut groups" >> beam.ParDo(_Cut(group)).with_output_types(Slice)
+                | "To groups" >> beam.GroupByKey()
+                | "Group batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
+            )
+        parts = batches | "Cut" >> beam.ParDo(_Cut(number)).with_output_types(Slice) | "To partitions" >> beam.GroupByKey()
+        if not self.order_by:
+            return parts
+        return parts | "Sort" >> beam.Map(_sorted, by=self.order_by).with_output_types(Partition)
+
+
+@dataclass(eq=False, kw_only=True)
+class MapPartitions(beam.PTransform):
+    """`kernel` over each partition of a Shuffle: an iterator of batches in, an iterator of batches out. No shuffle."""
+
+    kernel: Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, partitions: beam.PCollection[Partition]) -> Batches:
+        return partitions | "Map" >> beam.ParDo(_MapPartition(self.kernel)).with_output_types(pa.RecordBatch)
+
+
+@dataclass(eq=False, kw_only=True)
+class Rebalance(beam.PTransform):
+    """Spreads batches over `partitions` by the address of their first row: one file feeds all workers. One shuffle.
+
+    Input: batches with an address column. Output: the same batches, in no order.
+
+    Raises:
+      ValueError: partitions below 1.
+    """
+
+    carries_rows: ClassVar[bool] = True
+    by: ClassVar[tuple[str, ...]] = (schema.ADDRESS,)
+
+    partitions: int
+    expected_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.plan = plan_partitions(self.expected_bytes, KEY_LIMIT, self.partitions)
+
+    def expand(self, batches: Batches) -> Batches:
+        return (
+            batches
+            | "By address" >> beam.FlatMap(_by_address, partitions=self.partitions).with_output_types(Slice)
+            | "To partitions" >> beam.GroupByKey()
+            | "Batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
+        )
+
+
+class Distribute(beam.PTransform):
+    """Hands small elements (files, splits) out to workers, one by one. Not a shuffle: no rows cross.
+
+    It is also a checkpoint: what an element was decided to be before it (a random name, say) stays decided, whatever
+    is retried behind it.
+    """
+
+    carries_rows: ClassVar[bool] = False
+
+    def expand(self, elements: beam.PCollection[Element]) -> beam.PCollection[Element]:
+        return (
+            elements
+            | "Key" >> beam.Map(_with_key).with_output_types(tuple[bytes, Any])
+            | "Group" >> beam.GroupByKey()
+            | "Elements" >> beam.FlatMap(_values).with_output_types(elements.element_type)
+        )
+
+
+class Gather(beam.PTransform):
+    """All elements as one list, at one worker, also when there is none. For names and verdicts, never for rows."""
+
+    carries_rows: ClassVar[bool] = False
+
+    def expand(self, elements: beam.PCollection[Element]) -> beam.PCollection[list[Element]]:
+        present = elements | "Present" >> beam.Map(lambda element: (0, [element])).with_output_types(
+            tuple[int, Any]
+        )
+        none = elements.pipeline | "None" >> beam.Create([(0, [])], reshuffle=False).with_output_types(
+            tuple[int, Any]
+        )
+        return (
+            (present, none)
+            | "Both" >> beam.Flatten()
+            | "Group" >> beam.GroupByKey()
+            | "List" >> beam.Map(lambda pair: [element for some in pair[1] for element in some])
+        )
+
+
+class _Cut(GatherBatches):
+    """Cuts what was gathered into one run of slices a partition."""
+
+    def __init__(self, number: Callable[[pa.RecordBatch], np.ndarray]) -> None:
+        super().__init__(GATHER_BYTES)
+        self._number = number
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        for number, piece in self._metrics.timed(self._cut(merge_batches(batches))):
+            self._metrics.gave_out(piece)
+            self._metrics.add(ELEMENTS_OUT, 1)
+            yield number, piece
+
+    def _cut(self, rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        for number, part in split_by_number(rows, self._number(rows)):
+            for piece in split_batch(part, rows=part.num_rows, size=SLICE_BYTES - _IPC_OVERHEAD):
+                yield number, piece
+
+
+_IPC_OVERHEAD = 64 << 10
+"""What encoding adds to a slice at most: schema, alignment, bitmaps."""
+
+
+class _MapPartition(beam.DoFn):
+    def __init__(self, kernel: Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]) -> None:
+        self._kernel = kernel
+        self._metrics = StepMetrics()
+
+    def process(self, partition: Partition) -> Iterator[pa.RecordBatch]:
+        for out in self._metrics.timed(iter(self._kernel(self._counted(partition[1])))):
+            for bounded in split_batch(out):
+                self._metrics.gave_out(bounded)
+                yield bounded
+
+    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._metrics.took_in(batch)
+            yield batch
+
+
+def _group_number(batch: pa.RecordBatch, number: Callable[[pa.RecordBatch], np.ndarray], group_size: int) -> np.ndarray:
+    return number(batch) // group_size
+
+
+def _values(pair: tuple[Any, Iterable[Element]]) -> Iterable[Element]:
+    return pair[1]
+
+
+def _sorted(partition: Partition, by: tuple[str, ...]) -> Partition:
+    number, batches = partition
+    rows = merge_batches(batches).sort_by([(name, "ascending") for name in by])
+    return number, list(split_batch(rows))
+
+
+def _by_address(batch: pa.RecordBatch, partitions: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    for piece in split_batch(batch, MAX_ROWS, min(MAX_BYTES, SLICE_BYTES)):
+        yield int(hash_partition(piece.slice(0, 1), (schema.ADDRESS,), partitions)[0]), piece
+
+
+def _with_key(element: Element) -> tuple[bytes, Element]:
+    return hashlib.blake2b(repr(element).encode("utf-8", "surrogatepass"), digest_size=8).digest(), element

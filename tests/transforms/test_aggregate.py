@@ -1,0 +1,108 @@
+import duckdb
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
+
+from beam_etl.testing import check_kernel, check_merge, sorted_rows
+from beam_etl.transforms.aggregate import Aggregate, combine_all
+from tests.beam import counters, run
+
+ROWS = 20_000
+SALES = pa.record_batch(
+    {
+        "shop": ["hot" if i % 10 else f"shop {i % 700}" for i in range(ROWS)],
+        "amount": pa.array(range(ROWS), pa.int64()),
+    }
+)
+PIECES = [SALES.slice(start, 500) for start in range(0, ROWS, 500)]
+
+
+def sum_amounts(batch: pa.RecordBatch) -> pa.RecordBatch:
+    sums = pa.Table.from_batches([batch]).group_by("shop", use_threads=False).aggregate([("amount", "sum")])
+    return sums.rename_columns(["shop", "amount"]).combine_chunks().to_batches()[0]
+
+
+def oracle() -> list[tuple[str, int]]:
+    sales = pa.Table.from_batches([SALES])  # noqa: F841 - read by DuckDB
+    return duckdb.sql("select shop, sum(amount)::bigint from sales group by shop order by shop").fetchall()
+
+
+def as_rows(batch: pa.RecordBatch) -> list[tuple[str, int]]:
+    return [(row["shop"], row["amount"]) for row in batch.to_pylist()]
+
+
+@pytest.mark.parametrize("partitions", [1, 16])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sums_equal_those_of_a_database(partitions: int, workers: int) -> None:
+    aggregate = Aggregate(by=("shop",), merge=sum_amounts, partitions=partitions)
+    with run(f"--direct_num_workers={workers}") as pipeline:
+        sums = pipeline | beam.Create(PIECES) | aggregate | beam.FlatMap(as_rows)
+        assert_that(sums, equal_to(oracle()))
+
+
+def test_a_hot_key_crosses_as_one_row_a_bundle() -> None:
+    pipeline = run()
+    pipeline | beam.Create(PIECES, reshuffle=False) | "Sum" >> Aggregate(by=("shop",), merge=sum_amounts)
+    assert counters(pipeline, "Sum/Combine in bundle")["rows_out"] == len(oracle())
+
+
+def test_windows_are_combined_apart() -> None:
+    with run() as pipeline:
+        sums = (
+            pipeline
+            | beam.Create(list(enumerate(PIECES)))
+            | beam.MapTuple(lambda second, piece: TimestampedValue(piece, second))
+            | beam.WindowInto(FixedWindows(20))
+            | Aggregate(by=("shop",), merge=sum_amounts)
+            | beam.FlatMap(as_rows)
+            | beam.Filter(lambda row: row[0] == "hot")
+            | beam.Map(lambda row: row[1])
+        )
+        half = ROWS // 2
+        expected = [sum(i for i in rows if i % 10) for rows in (range(half), range(half, ROWS))]
+        assert_that(sums, equal_to(expected))
+
+
+def test_combining_in_bounded_memory_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beam_etl.transforms.aggregate.PENDING_BYTES", 1000)
+    combined = list(combine_all(iter(PIECES), sum_amounts))
+    assert sorted(row for batch in combined for row in as_rows(batch)) == oracle()
+
+
+def test_the_check_of_merge_kernels_passes_good_ones_and_finds_bad_ones() -> None:
+    check_merge(sum_amounts, PIECES[:5])
+
+    def first_wins(batch: pa.RecordBatch) -> pa.RecordBatch:
+        firsts = pa.Table.from_batches([batch]).group_by("shop", use_threads=False).aggregate([("amount", "first")])
+        return firsts.rename_columns(["shop", "amount"]).to_batches()[0]
+
+    with pytest.raises(AssertionError, match="the opposite order"):
+        check_merge(first_wins, PIECES[:5])
+
+
+def unsteady(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.record_batch({"hash": [hash(shop) for shop in batch["shop"].to_pylist()]})
+
+
+def first_row(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.slice(0, 1)
+
+
+def same(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch
+
+
+def test_the_check_of_kernels_passes_good_ones_and_finds_bad_ones() -> None:
+    batch = PIECES[0]
+    check_kernel(same, batch)
+    check_kernel(sum_amounts, batch, row_wise=False)
+    with pytest.raises(AssertionError, match="another hash seed"):
+        check_kernel(unsteady, batch)
+    with pytest.raises(AssertionError, match="batches of 1 rows"):
+        check_kernel(first_row, batch)
+
+
+def test_sorted_rows_do_not_depend_on_order() -> None:
+    assert sorted_rows(PIECES[0]) == sorted_rows(PIECES[0].take(pa.array(range(499, -1, -1))))

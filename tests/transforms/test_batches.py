@@ -1,0 +1,119 @@
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from apache_beam.coders import registry
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_etl import schema
+from beam_etl.transforms.batches import KernelError, MapBatches, RecordBatchCoder, split_batch
+
+from tests.beam import counters, run
+
+NUMBERS = pa.record_batch({"n": range(10)})
+SCALARS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.text(), st.binary(), st.booleans())
+
+
+def columns() -> st.SearchStrategy[dict[str, list[Any]]]:
+    kinds = (
+        st.integers(-(2**63), 2**63 - 1),
+        st.text(),
+        st.binary(),
+        st.booleans(),
+        st.floats(allow_nan=False),
+        st.dates(),
+        st.lists(st.integers(0, 9)),
+        st.fixed_dictionaries({"a": st.none() | st.text(), "b": st.integers(0, 9)}),
+    )
+    column = st.one_of(*(st.lists(st.none() | kind, min_size=5, max_size=5) for kind in kinds))
+    return st.dictionaries(st.text(max_size=5), column, max_size=6)
+
+
+@given(columns(), st.integers(0, 5), st.integers(0, 5))
+def test_any_batch_survives_the_coder(values: dict[str, list[Any]], start: int, rows: int) -> None:
+    coder = RecordBatchCoder()
+    batch = pa.record_batch([pa.array(column) for column in values.values()], names=list(values))
+    batch = batch.slice(start, rows)
+    assert coder.decode(coder.encode(batch)).equals(batch)
+    with_dictionaries = [
+        column.dictionary_encode() if pa.types.is_string(column.type) else column for column in batch.columns
+    ]
+    encoded = pa.record_batch(with_dictionaries, names=list(values)) if values else batch
+    decoded = coder.decode(coder.encode(encoded))
+    assert decoded.schema == encoded.schema
+    assert decoded.to_pylist() == encoded.to_pylist()
+
+
+def test_extension_columns_and_metadata_survive_the_coder() -> None:
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16)))
+    batch = pa.record_batch([uuids], names=["uuid"]).replace_schema_metadata({"a": "b"})
+    decoded = RecordBatchCoder().decode(RecordBatchCoder().encode(batch))
+    assert decoded.schema.equals(batch.schema, check_metadata=True)
+    assert decoded.equals(batch)
+
+
+def test_beam_uses_the_coder_for_batches() -> None:
+    assert isinstance(registry.get_coder(pa.RecordBatch), RecordBatchCoder)
+    assert not registry.get_coder(pa.RecordBatch).is_deterministic()
+
+
+def test_a_kernel_may_return_a_batch_several_or_none() -> None:
+    def evens(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return batch.filter(pa.array([n % 2 == 0 for n in batch["n"].to_pylist()]))
+
+    def rows(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        for row in range(batch.num_rows):
+            yield batch.slice(row, 1)
+
+    for kernel, expected in ((evens, [5]), (rows, [1] * 10), (lambda _: None, []), (lambda b: b.slice(0, 0), [])):
+        with run() as pipeline:
+            made = pipeline | beam.Create([NUMBERS]) | MapBatches(kernel) | beam.Map(lambda batch: batch.num_rows)
+            assert_that(made, equal_to(expected))
+
+
+def test_rows_and_bytes_are_counted_under_the_name_of_the_step() -> None:
+    pipeline = run()
+    pipeline | beam.Create([NUMBERS]) | "Halve" >> MapBatches(lambda batch: batch.slice(0, 5))
+    counted = counters(pipeline, "Halve")
+    assert {name: counted[name] for name in ("rows_in", "rows_out", "bytes_in", "bytes_out")} == {
+        "rows_in": 10,
+        "rows_out": 5,
+        "bytes_in": 80,
+        "bytes_out": 40,
+    }
+    assert "microseconds" in counted
+
+
+def test_a_failing_kernel_names_step_kernel_file_and_rows() -> None:
+    def divide(batch: pa.RecordBatch) -> pa.RecordBatch:
+        raise ZeroDivisionError("no zeros please")
+
+    addresses = pa.array([(3 << schema.POSITION_BITS) + 100, (3 << schema.POSITION_BITS) + 163], pa.uint64())
+    batch = pa.record_batch({schema.ADDRESS: addresses}).replace_schema_metadata(
+        {schema.FILE_METADATA: "crawl/part-3.parquet"}
+    )
+    pipeline = run()
+    pipeline | beam.Create([batch]) | "Divide" >> MapBatches(divide)
+    with pytest.raises(KernelError) as caught:
+        pipeline.run()
+    for part in ("divide", "crawl/part-3.parquet", "positions 100 to 163", "no zeros please", "Divide/Map"):
+        assert part in str(caught.value)
+
+
+def test_a_kernel_that_returns_something_else_is_told_so() -> None:
+    pipeline = run()
+    pipeline | beam.Create([NUMBERS]) | MapBatches(lambda batch: [batch.to_pylist()])
+    with pytest.raises(KernelError, match="returns RecordBatch.*got list"):
+        pipeline.run()
+
+
+@given(st.lists(st.integers(0, 3000), max_size=60), st.integers(1, 20), st.integers(500, 5000))
+def test_bounded_batches_hold_all_rows_in_order(sizes: list[int], rows: int, size: int) -> None:
+    batch = pa.record_batch({"text": ["x" * n for n in sizes]}, schema=pa.schema([("text", pa.large_string())]))
+    parts = list(split_batch(batch, rows, size))
+    assert [len(text) for part in parts for text in part["text"].to_pylist()] == sizes
+    assert all(0 < part.num_rows <= rows and (part.nbytes <= size or part.num_rows == 1) for part in parts)
