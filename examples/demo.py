@@ -1,0 +1,86 @@
+"""What `make demo` runs: documents made of the installed packages, each job on them, and what came out."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+DOCUMENTS = "demo/documents"
+ROWS_SHOWN = 8
+COLUMNS_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pipeline of the demo: its flags, and which table of its output to show, largest `largest` first."""
+
+    name: str
+    flags: tuple[str, ...]
+    table: str
+    largest: str
+
+    @property
+    def output(self) -> str:
+        """The dataset it writes."""
+        return f"demo/{self.name}"
+
+    @property
+    def command(self) -> list[str]:
+        """As a person would type it."""
+        flags = (f"--input={DOCUMENTS}", f"--output={self.output}", "--overwrite=true", *self.flags)
+        return ["-m", f"beam_etl.pipelines.{self.name}", *flags]
+
+
+JOBS = (Job(name="token_count", flags=("--by=language",), table="counts", largest="tokens"),)
+NEXT = """
+Next:
+  .venv/bin/beam-etl token_count --input=demo/documents --output=demo/by_domain --by=domain,language
+  .venv/bin/beam-etl token_count --input=demo/documents --output=demo/by_domain --by=domain --plan
+  .venv/bin/beam-etl                                      (the pipelines; PIPELINE --help lists its flags)
+"""
+
+
+def run(*arguments: str) -> None:
+    """Runs this Python on `arguments`, shown first; ends the demo when it fails."""
+    print("\n$", Path(sys.executable).name, *arguments, flush=True)
+    code = subprocess.run([sys.executable, *arguments], check=False).returncode
+    if code:
+        sys.exit(code)
+
+
+def cell(value: object) -> str:
+    """A value as a person reads it."""
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:,.1f}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def show(table: pa.Table) -> None:
+    """The table as aligned text."""
+    names = table.column_names[:COLUMNS_SHOWN]
+    rows = [names, *([cell(row[name]) for name in names] for row in table.to_pylist())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
+
+
+def main() -> None:
+    """The whole demo."""
+    run("examples/demo_documents.py", f"--output={DOCUMENTS}")
+    for job in JOBS:
+        run(*job.command)
+        table = ds.dataset(f"{job.output}/{job.table}", format="parquet").to_table()
+        print(f"\n{job.output}/{job.table}: {table.num_rows:,} rows, these first by {job.largest}:")
+        show(table.sort_by([(job.largest, "descending")])[:ROWS_SHOWN])
+    print(NEXT, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Package metadata. Settings of tools are in pyproject.toml, exact versions in requirements/*.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "beam_etl/__init__.py").read_text(), re.MULTILINE)
+
+RUNTIME = [
+    "apache-beam>=2.77,<2.78",  # a minor brings other runners, coders and metrics
+    "fastavro>=1.12,<2",
+    "numba>=0.65,<0.69",
+    "numpy>=2.2,<2.5",
+    "pyarrow>=21,<26",
+    "tldextract>=5.3,<6",
+    "tqdm>=4.67,<5",
+    "zstandard>=0.25,<1",
+]
+TOKENS = ["gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "tokenizers>=0.22,<0.24"]
+DEV = [
+    "duckdb>=1.5,<3",
+    "hypothesis>=6.168,<7",
+    "mypy>=2.4,<3",
+    "pytest>=9,<10",
+    "regex>=2026.9",
+    "ruff>=0.17,<0.18",
+]
+
+setup(
+    name="beam-etl",
+    version=VERSION[1],
+    description="Apache Beam pipelines that turn a web crawl into a training corpus",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["beam_etl", "beam_etl.*"]),
+    package_data={"beam_etl": ["py.typed"], "beam_etl.kernels": ["data/*"]},
+    install_requires=RUNTIME,
+    extras_require={
+        "tokens": TOKENS,
+        "kafka": ["confluent-kafka>=2.12,<3"],
+        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+        "dev": DEV + TOKENS,
+    },
+    entry_points={"console_scripts": ["beam-etl=beam_etl.__main__:main"]},
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+)
