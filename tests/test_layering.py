@@ -42,7 +42,7 @@ LAYERS = {
     "engines": Layer(("engines",), ("apache_beam",)),
     "testing": Layer(("schema", "kernels", "transforms"), ("apache_beam", "numpy", "pyarrow")),
     "pipelines": Layer(
-        ("schema", "kernels", "transforms", "io", "observe", "engines", "pipelines"),
+        ("schema", "kernels", "transforms", "io", "observe", "engines", "pipelines", "__version__"),
         ("apache_beam", "numpy", "pyarrow"),
     ),
     "__init__": Layer(("schema", "kernels", "transforms", "io", "observe", "engines"), ()),
@@ -52,7 +52,9 @@ LAYERS = {
 EXCEPTIONS = {
     "kernels/compiled.py": FILES,  # keeps compiled code for the next process
     "kernels/unicode_table.py": FILES,  # reads the table that ships with the package
-    "kernels/tokens.py": ("tiktoken", "tokenizers", "gigatoken"),
+    "kernels/tokens.py": ("tiktoken", "tokenizers"),
+    "kernels/fast_tokens.py": ("awkward", "gigatoken", *FILES),  # gigatoken takes ranks from a file only
+    "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
     "kernels/domains.py": ("tldextract",),
 }
 """What single files may use beyond their layer."""
