@@ -1,0 +1,1 @@
+"""Pure functions over Arrow and NumPy. No Beam, no files, no clock."""

@@ -1,0 +1,210 @@
+"""The one way from a Python loop to native code: `@compiled` on a function of arrays and scalars (Numba).
+
+The annotations are the signature, so that a kernel has one compiled form, known before it is called:
+
+    @compiled
+    def total(values: ReadOnly[np.int64], first: int) -> int: ...
+
+`int`, `float`, `bool` and NumPy scalars pass by value; `tuple[int, int]` returns two.
+`npt.NDArray[np.int64]` is an array that the kernel writes; `ReadOnly[np.int64]` takes any, Arrow's buffers
+too. Arrays are contiguous, of one dimension. A kernel may call other kernels. Only one that returns an array
+may make arrays. It runs without the GIL.
+
+Nothing is compiled, nor Numba imported, before the first call. The result is kept in a folder that only this
+user can write: $BEAM_ETL_CACHE_DIR, or beam_etl in $XDG_CACHE_HOME or ~/.cache. Where there can't be one,
+each process compiles for itself. What was kept is compared with its digest before it is run: a damaged file,
+or one that other sources were compiled to, is compiled again.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import numpy as np
+import numpy.typing as npt
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+Scalar = TypeVar("Scalar", bound=np.generic)
+ReadOnly = Annotated[npt.NDArray[Scalar], "read-only"]
+
+_SEAL = "seal.json"
+_log = logging.getLogger(__name__)
+
+
+class Kernel(Generic[Parameters, Result]):
+    """A function that is compiled when it is first called. `__wrapped__` is the function in Python."""
+
+    def __init__(self, function: Callable[Parameters, Result]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._native: Callable[Parameters, Result] | None = None
+
+    def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return (self._native or self.native())(*args, **kwargs)
+
+    def native(self) -> Callable[Parameters, Result]:
+        """The compiled function. Threads that ask at the same time wait for one compilation."""
+        numba = _numba()
+        with numba.core.compiler_lock.global_compiler_lock:
+            if self._native is None:
+                self._native = _compile(self._function)
+            return self._native
+
+
+def compiled(function: Callable[Parameters, Result]) -> Kernel[Parameters, Result]:
+    """Decorator: a function of arrays and scalars, to be compiled by its annotations."""
+    return Kernel(function)
+
+
+@functools.cache
+def _numba() -> Any:
+    """Numba, told that a kernel named in another kernel is a function to call."""
+    import numba
+    from numba.extending import typeof_impl
+
+    @typeof_impl.register(Kernel)
+    def type_of(kernel: Kernel[..., Any], context: object) -> Any:
+        return numba.types.Dispatcher(kernel.native())
+
+    return numba
+
+
+def _compile(function: Callable[..., Any]) -> Any:
+    if _numba().config.DISABLE_JIT:
+        return function
+    folder = _cache_folder(function)
+    if folder is not None:
+        try:
+            return _compile_kept(function, folder)
+        except (OSError, RuntimeError) as error:
+            _log.info("%s: compiled for this process only: %s", function.__qualname__, error)
+    return _compile_now(_dispatcher(function))
+
+
+def _compile_kept(function: Callable[..., Any], folder: Path) -> Any:
+    """Takes a kernel from its folder, or compiles it and puts it there."""
+    if not _is_sound(folder):
+        for index in folder.rglob("*.nbi"):
+            index.unlink(missing_ok=True)
+    native = _dispatcher(function)
+    with _cache_in(folder):
+        native.enable_caching()
+    if folder not in Path(native.stats.cache_path).parents:  # Numba went on to a folder of its own choice
+        raise OSError(f"{folder} is not writable")
+    _compile_now(native)
+    if native.stats.cache_misses:
+        _seal(folder)
+    return native
+
+
+def _compile_now(native: Any) -> Any:
+    native.compile(_signature(native.py_func))
+    native.disable_compile()
+    return native
+
+
+def _dispatcher(function: Callable[..., Any]) -> Any:
+    """Numba's function, not yet compiled.
+
+    It counts references only if it returns an array: that costs 5 ns for each array passed to another kernel.
+    """
+    returns = get_type_hints(function)["return"]
+    return _numba().njit(nogil=True, _nrt=get_origin(returns) is np.ndarray)(function)
+
+
+@contextmanager
+def _cache_in(folder: Path) -> Iterator[None]:
+    config = _numba().config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+def _signature(function: Callable[..., Any]) -> Any:
+    hints = get_type_hints(function, include_extras=True)
+    result = hints.pop("return")
+    return _numba_type(result)(*map(_numba_type, hints.values()))
+
+
+def _numba_type(hint: Any) -> Any:
+    types = _numba().types
+    simple = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.void}
+    if hint in simple:
+        return simple[hint]
+    if isinstance(hint, type) and issubclass(hint, np.generic):
+        return _numba().from_dtype(np.dtype(hint))
+    if get_origin(hint) is tuple:
+        return types.Tuple([_numba_type(part) for part in get_args(hint)])
+    array = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(array) is np.ndarray:
+        (dtype,) = get_args(get_args(array)[1])
+        return types.Array(_numba_type(dtype), 1, "C", readonly=array is not hint)
+    raise TypeError(f"{hint!r} is no type of a kernel's argument or result")
+
+
+def _cache_folder(function: Callable[..., Any]) -> Path | None:
+    """The folder of one kernel of one source file, or None where this user can't have a private one."""
+    try:
+        base = os.environ.get("BEAM_ETL_CACHE_DIR")
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        private = (Path(base) if base else Path(home) / "beam_etl") / "kernels"
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = private.stat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+            raise PermissionError(f"{private} can be written by other users")  # and what lies there is run
+        place = hashlib.sha256(function.__code__.co_filename.encode()).hexdigest()[:16]
+        folder = private.resolve() / f"{function.__module__}.{function.__qualname__}-{place}"
+        folder.mkdir(exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
+        _log.info("%s: compiled for this process only: %s", function.__qualname__, error)
+        return None
+    return folder
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether a kernel's files are those that were sealed, from the sources that there are now."""
+    try:
+        return bool(json.loads((folder / _SEAL).read_bytes()) == _contents(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _seal(folder: Path) -> None:
+    draft = folder / f"{_SEAL}.{os.getpid()}"
+    draft.write_text(json.dumps(_contents(folder)))
+    draft.replace(folder / _SEAL)
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    contents = {"sources": _sources()}
+    for path in sorted(folder.rglob("*.nb?")):  # Numba's index and data files
+        contents[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return contents
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest of all kernels. (Numba looks at the file of a kernel, not at those of kernels that it calls.)"""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
