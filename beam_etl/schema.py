@@ -37,6 +37,16 @@ DOCUMENT = pa.schema(
 )
 """The shared columns of a document. A batch holds those that its job asked for, then the columns carried through."""
 
+
+def columns(*names: str) -> pa.Schema:
+    """The schema of some of the shared columns, in this order.
+
+    Raises:
+      KeyError: a name that isn't shared.
+    """
+    return pa.schema([DOCUMENT.field(name) for name in names])
+
+
 SYNONYMS = {LANGUAGE: ("lang",)}
 """Names that are read as one of ours without being told, when ours is absent."""
 
