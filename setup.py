@@ -18,7 +18,7 @@ RUNTIME = [
     "tqdm>=4.67,<5",
     "zstandard>=0.25,<1",
 ]
-TOKENS = ["gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "tokenizers>=0.22,<0.24"]
+TOKENS = ["awkward>=2.6,<3", "gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "tokenizers>=0.22,<0.24"]
 DEV = [
     "duckdb>=1.5,<3",
     "hypothesis>=6.168,<7",
@@ -26,6 +26,7 @@ DEV = [
     "pytest>=9,<10",
     "regex>=2026.9",
     "ruff>=0.17,<0.18",
+    "xxhash>=3.5,<5",
 ]
 
 setup(

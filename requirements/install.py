@@ -107,13 +107,16 @@ def check_disk(lock):
             )
 
 
-def digest(lock):
-    """Identity of what is installed for a lock: its bytes, and the metadata that makes the console script."""
-    content = hashlib.sha256(ROOT.encode())  # an environment does not survive a move of its folder
-    for path in (os.path.join(HERE, lock + ".txt"), os.path.join(ROOT, "setup.py")):
-        with open(path, "rb") as file:
-            content.update(file.read())
-    return content.hexdigest()
+def digest(*path):
+    """Identity of a file of this repository at this place: an environment does not survive a move."""
+    with open(os.path.join(ROOT, *path), "rb") as file:
+        return hashlib.sha256(ROOT.encode() + file.read()).hexdigest()
+
+
+def wanted_stamp(lock):
+    """What is written down when a lock is installed, with all that it contains."""
+    locks = {name: digest("requirements", name + ".txt") for name in CONTAINS[lock]}
+    return dict(locks, project=digest("setup.py"))
 
 
 def read_stamp():
@@ -126,7 +129,7 @@ def read_stamp():
 
 def is_current(lock, asked):
     """Whether .venv holds this lock already, with the interpreter asked for."""
-    if read_stamp().get(lock) != digest(lock):
+    if not wanted_stamp(lock).items() <= read_stamp().items():
         return False
     here = probe(VENV_PYTHON)
     wanted = probe(asked) if asked else here
@@ -137,7 +140,10 @@ def make_venv(python, lock):
     """A new .venv, unless there is one of this interpreter in which nothing is outdated."""
     here = probe(VENV_PYTHON)
     same_python = here and here["version"] == python["version"]
-    outdated = any(installed != digest(name) for name, installed in read_stamp().items())
+    stamp = read_stamp()
+    outdated = any(
+        stamp.get(name, new) != new for name, new in wanted_stamp("dev").items() if name != "project"
+    )
     if same_python and not outdated and subprocess.call([VENV_PYTHON, "-c", "import pip"]) == 0:
         return
     shutil.rmtree(VENV, ignore_errors=True)
@@ -215,9 +221,8 @@ def install(lock, asked):
     make_venv(python, lock)
     pip_install(["--require-hashes", "--only-binary=:all:", "-r", path], packages)
     pip_install(["--no-deps", "--no-build-isolation", "-e", "."], 1)
-    stamp = dict(read_stamp(), **{name: digest(name) for name in CONTAINS[lock]})
     with open(STAMP, "w") as file:
-        json.dump(stamp, file)
+        json.dump(dict(read_stamp(), **wanted_stamp(lock)), file)
     print("Installed in {:.0f} s.".format(time.time() - began), flush=True)
 
 

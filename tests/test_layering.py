@@ -1,4 +1,4 @@
-"""Who may import whom, and that rows are grouped in one place only: CONTRIBUTING.md, "The house"."""
+"""Who may import whom, and that rows are grouped in one place only: docs/design.md, "Layers"."""
 
 import ast
 import sys
