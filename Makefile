@@ -2,6 +2,7 @@
 # Everything is installed into .venv, from the locks in requirements/.
 
 PYTHON ?=
+CORPUS ?=
 BIN := .venv/bin
 
 # Any Python 3 can run the installer, which chooses the one that .venv is made of.
@@ -27,9 +28,17 @@ test: ## install everything, then formatting, lint, types and tests
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: ## measure beside what a user would pick instead (minutes; see docs/benchmarks.md)
+bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
+	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \
+		'one document a line with id, url, domain, lang, date and text.'; exit 2; }
 	@$(install) dev
-	$(BIN)/python benchmarks/run.py
+	test -x .bench/peers/bin/python || $(BIN)/python -m venv .bench/peers
+	.bench/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	test -d .bench/corpora || $(BIN)/python -m benchmarks.corpus --source="$(CORPUS)" --output=.bench/corpora \
+		--sizes=0.14,0.25,1,2
+	.bench/peers/bin/python benchmarks/peers/hf_from_tiktoken.py cl100k_base .bench/tokenizer.json
+	$(BIN)/python -m benchmarks.token_count --corpora=.bench/corpora --peers=.bench/peers \
+		--tokenizer=.bench/tokenizer.json
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
 	@$(install) dev
@@ -41,5 +50,5 @@ compile = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile setup.py r
 	--universal --python-version=3.10 --generate-hashes --no-emit-index-url
 
 clean: ## remove the environment, the demo's files and all caches
-	rm -rf .venv demo build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench demo build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 
 DOCUMENTS = "demo/documents"
 ROWS_SHOWN = 8
-COLUMNS_SHOWN = 6
+COLUMNS_SHOWN = 5
 
 
 @dataclass(frozen=True)
