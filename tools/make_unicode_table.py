@@ -6,10 +6,10 @@ UCD_FOLDER holds the unpacked database of the version that beam_etl.kernels.unic
 unicode.org, or what Debian's unicode-data package of that version installs in /usr/share/unicode.
 """
 
-import re
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,11 @@ class UnicodeData:
 
     def __init__(self, folder: Path) -> None:
         self.category = np.full(table.CODE_POINTS, "Cn")
-        self.combining = np.zeros(table.CODE_POINTS, np.uint16)
+        self.combining = np.zeros(table.CODE_POINTS, np.uint32)
         self.numeric = np.zeros(table.CODE_POINTS, bool)
         self.lower = np.arange(table.CODE_POINTS, dtype=np.uint32)
-        self.pairs: dict[int, int] = {}
-        """Code point to the first of the two that it canonically decomposes into."""
+        self.parts: dict[int, list[int]] = {}
+        """Code point to the one or two that it canonically decomposes into, ascending by code point."""
         begin = 0
         for point, end, fields in rows(folder, "UnicodeData.txt"):
             begin = begin if fields[0].endswith(", Last>") else point
@@ -65,8 +65,8 @@ class UnicodeData:
             self.numeric[begin:end] = bool(fields[7])
             if fields[12]:
                 self.lower[point] = int(fields[12], 16)
-            if re.fullmatch(r"[0-9A-F]+ [0-9A-F]+", fields[4]):
-                self.pairs[point] = int(fields[4].split()[0], 16)
+            if fields[4] and not fields[4].startswith("<"):
+                self.parts[point] = [int(part, 16) for part in fields[4].split()]
             begin = point
 
 
@@ -100,21 +100,33 @@ def spaceless(folder: Path) -> Array:
     return out
 
 
-def composition(folder: Path, data: UnicodeData) -> Array:
-    """uint16[code points]: the table of composition."""
+def composition(folder: Path, data: UnicodeData) -> table.Composition:
+    """What NFC needs to know."""
     normal = "DerivedNormalizationProps.txt"
-    out = data.combining.copy()
-    out[members(folder, normal, "NFC_QC", "N")] |= table.NEVER_NFC
-    out[members(folder, normal, "NFC_QC", "M")] |= table.COMPOSES_BACK
     excluded = members(folder, normal, "Full_Composition_Exclusion")
-    begins = {first for composed, first in data.pairs.items() if not excluded[composed]}
-    begins.update(HANGUL_LEADING, HANGUL_SYLLABLES[::HANGUL_TRAILING])
-    out[sorted(begins)] |= table.COMPOSES_ON
-    return out
+    pairs = sorted((*parts, point) for point, parts in data.parts.items() if not excluded[point])
+    points = data.combining.copy()
+    points[members(folder, normal, "NFC_QC", "N")] |= table.NEVER_NFC
+    points[members(folder, normal, "NFC_QC", "M")] |= table.COMPOSES_BACK
+    composing = {first for first, *_ in pairs} | data.parts.keys()
+    points[[*composing, *HANGUL_LEADING, *HANGUL_SYLLABLES[::HANGUL_TRAILING]]] |= table.COMPOSES_ON
+    points[list(data.parts)] |= np.arange(1, len(data.parts) + 1, dtype=np.uint32) << table.PARTS_SHIFT
+    return table.Composition(
+        table=points,
+        parts=np.array([0, *(joined(*parts, 0) for parts in data.parts.values())], np.uint64),
+        pairs=np.array(
+            [joined(first, second) << table.POINT_BITS | point for first, second, point in pairs], np.uint64
+        ),
+    )
+
+
+def joined(first: int, second: int, *_: int) -> int:
+    """Two code points as one number."""
+    return first << table.POINT_BITS | second
 
 
 def build(folder: Path) -> dict[str, Array]:
-    """The arrays that the package ships, over all code points. Lower case is a distance, which repeats."""
+    """The arrays that the package ships. Lower case is a distance, which repeats."""
     data = UnicodeData(folder)
     cased = members(folder, "DerivedCoreProperties.txt", "Cased")
     ignorable = members(folder, "DerivedCoreProperties.txt", "Case_Ignorable")
@@ -122,21 +134,29 @@ def build(folder: Path) -> dict[str, Array]:
     rule = distance | kinds(folder, data) << np.uint32(table.KIND_SHIFT)
     rule[cased & ~ignorable] |= table.CASED
     rule[ignorable] |= table.CASE_IGNORABLE
-    alphanumeric = in_class(data, "L") | data.numeric
-    return {"table": rule, "composition": composition(folder, data), "alphanumeric": alphanumeric}
+    normal = asdict(composition(folder, data))
+    return {
+        **in_blocks("table", rule),
+        **in_blocks("alphanumeric", in_class(data, "L") | data.numeric),
+        **in_blocks("composition", normal.pop("table")),
+        **normal,
+    }
+
+
+def in_blocks(name: str, array: Array) -> dict[str, Array]:
+    """The distinct blocks of an array over all code points, and which of them stands where."""
+    blocks, index = np.unique(array.reshape(-1, table.BLOCK), axis=0, return_inverse=True)
+    return {f"{name}_blocks": blocks, f"{name}_index": index.ravel().astype(np.uint16)}
 
 
 def save(arrays: dict[str, Array], output: Path) -> None:
-    """An .npz of each array's distinct blocks and of which stands where, without dates."""
+    """An .npz without dates."""
     with zipfile.ZipFile(output, "w") as archive:
         for name, array in arrays.items():
-            blocks, index = np.unique(array.reshape(-1, table.BLOCK), axis=0, return_inverse=True)
-            parts = {"blocks": blocks, "index": index.ravel().astype(np.uint16)}
-            for part, values in parts.items():
-                member = zipfile.ZipInfo(f"{name}_{part}.npy")
-                member.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(member, "w") as file:
-                    np.lib.format.write_array(file, values)
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, "w") as file:
+                np.lib.format.write_array(file, array)
 
 
 if __name__ == "__main__":

@@ -71,12 +71,11 @@ def count_words(text: pa.Array, rule: str = "words") -> npt.NDArray[np.int64]:
       ValueError: there is no such rule.
     """
     table = rule_table(rule)
-    text = large_string(text)
     texts = utf8(text)
     counts = _counts(texts, table)
     rows = not_nfc(texts)
-    if rows.size:  # not nfc(text), which may have to copy every text
-        counts[rows] = _counts(utf8(compose(text, rows)), table)
+    if rows.size:  # without nfc(texts), which copies every text to have one buffer
+        counts[rows] = _counts(compose(texts, rows), table)
     return counts
 
 
@@ -96,7 +95,7 @@ def words(text: pa.Array, rule: str = "words") -> pa.LargeListArray:
 def split(text: pa.Array, rule: str = "words") -> Words:
     """The same as plain arrays, for kernels that go on from them."""
     table = rule_table(rule)
-    texts = nfc(text)
+    texts = nfc(utf8(text))
     edges = np.concatenate([[0], np.cumsum(_counts(texts, table))])
     begins = np.empty(edges[-1] + 1, np.int64)
     size = int((texts.end - texts.begin).sum())

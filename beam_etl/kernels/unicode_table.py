@@ -15,6 +15,7 @@ python        What Python's re finds with `\w+`: letters, characters with a nume
 alphanumeric  The same without the underscore: `[^\W_]+`.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ with a dictionary (Line_Break=SA). A character that several scripts use counts i
 (Script_Extensions)."""
 
 CODE_POINTS = 0x110000
+POINT_BITS = 21
+POINT_MASK = (1 << POINT_BITS) - 1
 BLOCK = 128
 """Code points in a block of the stored arrays; equal blocks are stored once."""
 
 # A rule's table, uint32 for each code point: lower-case code point, two flags, kind in the highest bits.
-LOWER_MASK = (1 << 21) - 1
+LOWER_MASK = POINT_MASK
 CASED = 1 << 21
 """Cased and not case-ignorable."""
 CASE_IGNORABLE = 1 << 22
@@ -48,14 +51,17 @@ NONE, RUN, ALONE, MARK = range(4)
 """A character ends a word; lengthens a run or begins one; begins a word that only marks lengthen; lengthens
 any word, or begins a run. No ASCII character is a MARK."""
 
-# The table of composition, uint16 for each code point: canonical combining class, three flags.
+# The table of composition, uint32 for each code point: combining class, three flags, where its parts are.
 COMBINING_MASK = 0xFF
+"""Canonical_Combining_Class; 0 is a starter."""
 NEVER_NFC = 1 << 8
 """NFC_Quick_Check=No."""
 COMPOSES_BACK = 1 << 9
 """NFC_Quick_Check=Maybe: composes with some character before it."""
 COMPOSES_ON = 1 << 10
-"""Composes with some character after it."""
+"""Composes with some character after it, or is composed, so that one of its parts may with another mark."""
+PARTS_SHIFT = 16
+"""Above is the place in Composition.parts, 0 for a character that has none."""
 
 
 @cache
@@ -78,10 +84,26 @@ def rule_table(rule: str) -> npt.NDArray[np.uint32]:
     return _read_only(lower | flags | kind[lower] << np.uint32(KIND_SHIFT))
 
 
+@dataclass(frozen=True)
+class Composition:
+    """What NFC needs to know, Hangul syllables aside.
+
+    table: uint32[CODE_POINTS], as above.
+    parts: uint64, first << POINT_BITS | second that a character decomposes to in one step; second may be 0.
+    pairs: uint64, ascending, (first << POINT_BITS | second) << POINT_BITS | what the two compose to.
+    """
+
+    table: npt.NDArray[np.uint32]
+    parts: npt.NDArray[np.uint64]
+    pairs: npt.NDArray[np.uint64]
+
+
 @cache
-def composition_table() -> npt.NDArray[np.uint16]:
-    """The table of composition: uint16[CODE_POINTS], read-only, the same array each time."""
-    return _read_only(_stored("composition"))
+def composition() -> Composition:
+    """The data of NFC: read-only arrays, the same each time."""
+    with np.load(DATA) as arrays:
+        parts, pairs = _read_only(arrays["parts"]), _read_only(arrays["pairs"])
+    return Composition(_read_only(_stored("composition")), parts, pairs)
 
 
 def _stored(name: str) -> npt.NDArray[Any]:
