@@ -4,9 +4,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beam_etl.io.errors import InputError as InputError
     from beam_etl.io.manifest import DatasetError as DatasetError
-    from beam_etl.io.read import Columns as Columns
+    from beam_etl.io.columns import Columns as Columns
     from beam_etl.io.read import ReadDocuments as ReadDocuments
+    from beam_etl.io.vocabularies import load_vocabulary as load_vocabulary
     from beam_etl.io.write import WriteDataset as WriteDataset
     from beam_etl.observe.plan import plan as plan
     from beam_etl.transforms.aggregate import Aggregate as Aggregate
@@ -27,9 +29,10 @@ _PUBLIC = {
     "Aggregate": "transforms.aggregate",
     "BatchRows": "transforms.rows",
     "Batches": "transforms.batches",
-    "Columns": "io.read",
+    "Columns": "io.columns",
     "CountTokens": "transforms.token_count",
     "DatasetError": "io.manifest",
+    "InputError": "io.errors",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
     "MapPartitions": "transforms.shuffle",
@@ -39,6 +42,7 @@ _PUBLIC = {
     "Shuffle": "transforms.shuffle",
     "UnbatchRows": "transforms.rows",
     "WriteDataset": "io.write",
+    "load_vocabulary": "io.vocabularies",
     "plan": "observe.plan",
 }
 """Public names and the modules that hold them. They are loaded when they are first used: Beam takes most of a second,

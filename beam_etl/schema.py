@@ -15,6 +15,8 @@ DATE = "date"
 TIME = "time"
 TEXT = "text"
 TOKENS = "token_count"
+FILE = "file"
+"""The path that a document was read from."""
 
 FILE_BITS = 20
 POSITION_BITS = 44

@@ -100,11 +100,17 @@ class Manifest:
             body = json.loads(encoded)
             digest = body.pop("digest")
             if body["format"] != FORMAT or body["version"] > FORMAT_VERSION:
-                raise DatasetError(f"{path}: format {body['format']!r} version {body['version']}: too new for this code")
+                raise DatasetError(
+                    f"{path}: format {body['format']!r} version {body['version']}: too new for this code"
+                )
             if digest != _digest(body):
-                raise DatasetError(f"{path}: the digest does not match: the manifest was changed after it was written")
+                raise DatasetError(
+                    f"{path}: the digest does not match: the manifest was changed after it was written"
+                )
             files = tuple(
-                DataFile(table=name, **entry) for name, table in body["tables"].items() for entry in table["files"]
+                DataFile(table=name, **entry)
+                for name, table in body["tables"].items()
+                for entry in table["files"]
             )
             schemas = {name: table["schema"] for name, table in body["tables"].items()}
             return cls(body["number"], body["run"], files, schemas, body["about"])

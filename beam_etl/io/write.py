@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindow
+from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -68,12 +69,14 @@ class WriteDataset(beam.PTransform):
             raise ValueError(f"file_bytes must be at least 1, got {self.file_bytes}")
         self._format = format_named(self.format)
 
+    @no_annotations  # Beam has no type for a dict of PCollections
     def expand(self, tables: Mapping[str, Batches]) -> beam.PCollection[str]:
         base = check_output(self.output, self.overwrite)
         number = base.number + 1 if base else 1
         run = _Run(self.output, self.run, number, tuple(sorted(tables)), self.file_bytes, self.about)
         written = [
-            tables[name] | f"Write {name}" >> beam.ParDo(_WriteFiles(run, name, self._format)) for name in run.tables
+            tables[name] | f"Write {name}" >> beam.ParDo(_WriteFiles(run, name, self._format))
+            for name in run.tables
         ]
         return (
             written
@@ -120,8 +123,12 @@ def check_output(output: str, overwrite: bool) -> manifest.Manifest | None:
         )
     if current is None and os.path.exists(output):
         if not os.path.isdir(output):
-            raise manifest.DatasetError(f"{output} is a file; a dataset needs a folder. Use another --output.")
-        strangers = [entry for entry in sorted(os.listdir(output)) if not _is_ours(os.path.join(output, entry))]
+            raise manifest.DatasetError(
+                f"{output} is a file; a dataset needs a folder. Use another --output."
+            )
+        strangers = [
+            entry for entry in sorted(os.listdir(output)) if not _is_ours(os.path.join(output, entry))
+        ]
         if strangers:
             raise manifest.DatasetError(
                 f"{output} holds something that is no dataset ({', '.join(strangers[:3])}). Use another --output."
@@ -157,6 +164,9 @@ class _HashedFile:
 
     def tell(self) -> int:
         return self.size
+
+    def seekable(self) -> bool:
+        return False
 
     def close(self) -> str:
         """Syncs; the SHA-256 of all that was written."""

@@ -14,7 +14,14 @@ Config = TypeVar("Config")
 _SIZES = {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def flag(help: str, *, default: Any = dataclasses.MISSING, choices: Sequence[str] = (), unit: str = "") -> Any:
+def flag(
+    help: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    choices: Sequence[str] = (),
+    unit: str = "",
+    bare: str | None = None,
+) -> Any:
     """A field of a Config that a user can set as `--name=value`.
 
     Args:
@@ -22,8 +29,9 @@ def flag(help: str, *, default: Any = dataclasses.MISSING, choices: Sequence[str
       default: without one the flag is required.
       choices: the values there are, where they are few.
       unit: "bytes" takes 64MiB or 1GB as well; otherwise shown in the help.
+      bare: the value of `--name` alone, where that may be written.
     """
-    metadata = {"help": help, "choices": tuple(choices), "unit": unit}
+    metadata = {"help": help, "choices": tuple(choices), "unit": unit, "bare": bare}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -56,6 +64,7 @@ def parser(config: type, prog: str, description: str) -> argparse.ArgumentParser
             type=_converter(hints[field.name], field.metadata["unit"]),
             choices=field.metadata["choices"] or None,
             metavar=_metavar(hints[field.name], field.metadata),
+            **({"nargs": "?", "const": field.metadata["bare"]} if field.metadata["bare"] else {}),
             help=_help(field, required),
         )
     return made

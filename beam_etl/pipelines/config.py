@@ -1,0 +1,71 @@
+"""The flags that every batch job has."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from beam_etl import schema
+from beam_etl.io.formats import FORMATS
+from beam_etl.io.columns import Columns
+from beam_etl.io.write import FILE_BYTES
+from beam_etl.observe.cluster import Cluster, parse_cluster
+from beam_etl.pipelines.flags import flag
+
+_COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
+_FORMATS = tuple(known.name for known in FORMATS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig:
+    """What can be asked of any job that reads documents and writes a dataset. A job's Config adds its own flags."""
+
+    input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated")
+    output: str = flag("folder of the dataset to write")
+    overwrite: bool = flag("replace the dataset that is there", default=False)
+    format: str | None = flag("format of the input, where its names don't tell", default=None, choices=_FORMATS)
+    output_format: str = flag("format of the tables written", default="parquet", choices=_FORMATS[:4])
+    file_bytes: int = flag("size at which an output file is closed", default=FILE_BYTES, unit="bytes")
+    id_column: str | None = flag("the input's column that is read as id", default=None)
+    url_column: str | None = flag("the input's column that is read as url", default=None)
+    domain_column: str | None = flag("the input's column that is read as domain", default=None)
+    language_column: str | None = flag("the input's column that is read as language", default=None)
+    date_column: str | None = flag("the input's column that is read as date", default=None)
+    time_column: str | None = flag("the input's column that is read as time", default=None)
+    text_column: str | None = flag("the input's column that is read as text", default=None)
+    runner: str = flag("engine: direct, flink, dataflow, spark, or a name of Beam's", default="direct")
+    plan: str | None = flag(
+        "print steps, shuffles and the bytes that will cross, and stop", default=None, choices=("text", "json"), bare="text"
+    )
+    cluster: str | None = flag(
+        "with --plan, add each shuffle's network time on nodes=100,nic=25Gbps,bisection=1.0", default=None
+    )
+
+    def __post_init__(self) -> None:
+        if not self.input:
+            raise ValueError("--input names no file, folder or glob")
+        if self.file_bytes < 1:
+            raise ValueError(f"--file_bytes must be at least 1, got {self.file_bytes}")
+        if self.cluster is not None:
+            parse_cluster(self.cluster)
+
+    @property
+    def columns(self) -> Columns:
+        """What the job reads. A job's Config says which columns it needs."""
+        raise NotImplementedError
+
+    @property
+    def described_cluster(self) -> Cluster | None:
+        """The cluster of --cluster."""
+        return parse_cluster(self.cluster) if self.cluster else None
+
+    def read_as(self, needed: Iterable[str], carry: tuple[str, ...] | str = ()) -> Columns:
+        """What to read: these columns, from where the user said; those that aren't shared ones are carried along."""
+        wanted = tuple(dict.fromkeys(needed))
+        shared = tuple(name for name in wanted if name in _COLUMNS)
+        others = tuple(name for name in wanted if name not in _COLUMNS)
+        named = {name: getattr(self, f"{name}_column") for name in _COLUMNS}
+        return Columns(needed=shared, carry=carry or others, **named)
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration for the manifest."""
+        return asdict(self)

@@ -1,0 +1,132 @@
+"""Launching a job: flags, source, build, commit, and what a person sees of it."""
+
+import datetime
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
+from apache_beam.runners.runner import PipelineResult
+
+from beam_etl import __version__
+from beam_etl.io import manifest
+from beam_etl.io.errors import InputError
+from beam_etl.io.read import FileSource
+from beam_etl.io.write import WriteDataset
+from beam_etl.observe.plan import plan
+from beam_etl.observe.progress import progress
+from beam_etl.observe.summary import Summary
+from beam_etl.pipelines import flags
+from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.interrupt import abandoning
+from beam_etl.pipelines.runners import make_options, make_runner
+from beam_etl.transforms import metrics
+from beam_etl.transforms.batches import Batches
+
+DONE, FAILED, USAGE = 0, 1, 2
+"""Exit codes: done; failed; a command line or an input that can't be run as it is."""
+
+Config = TypeVar("Config", bound=JobConfig)
+
+
+@dataclass(frozen=True)
+class Job(Generic[Config]):
+    """A pipeline module as it is launched."""
+
+    name: str
+    summary: str
+    config: type[Config]
+    build: Callable[[FileSource, Config], Mapping[str, Batches]]
+    notes: Callable[[Config], Sequence[str]] = lambda _: ()
+    """What else the closing lines say."""
+
+    def run(self, argv: Sequence[str] | None) -> int:
+        """Parses, builds, runs and publishes; the exit code."""
+        try:
+            config, rest = flags.parse(
+                self.config, sys.argv[1:] if argv is None else argv, f"beam-etl {self.name}", self.summary
+            )
+            return self._launch(config, rest)
+        except (flags.UsageError, InputError, manifest.DatasetError) as error:
+            print(f"{self.name}: {error}", file=sys.stderr)
+            return USAGE
+
+    def _launch(self, config: Config, rest: Sequence[str]) -> int:
+        own = [f"--{name}" for name in config.to_json()]
+        options = make_options(config.runner, rest, own)
+        pipeline = beam.Pipeline(runner=make_runner(config.runner), options=options)
+        source = FileSource(pipeline, config.input, config.columns, config.format)
+        tables = self.build(source, config)
+        if config.plan:
+            drawn, cluster = plan(pipeline), config.described_cluster
+            print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
+            return DONE
+        write = WriteDataset(
+            output=config.output,
+            overwrite=config.overwrite,
+            format=config.output_format,
+            file_bytes=config.file_bytes,
+            about=self._about(config, source),
+        )
+        tables | "Write dataset" >> write
+        return self._execute(pipeline, source, config, write.run)
+
+    def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config, run: str) -> int:
+        start = time.monotonic()
+        metrics.reset_live()
+        with abandoning(config.output, run):
+            try:
+                with progress(source.input_bytes, len(source.files), _read_so_far):
+                    result = pipeline.run()
+                    result.wait_until_finish()
+            except Exception as error:
+                manifest.abandon(config.output, run)
+                traceback.print_exc()
+                print(f"\n{self.name} failed, nothing was published: {error}", file=sys.stderr)
+                return FAILED
+        published = manifest.latest(config.output)
+        if published is None or published.run != run:
+            manifest.abandon(config.output, run)
+            print(
+                f"{self.name}: another job published to {config.output} while this one ran; nothing of it was "
+                f"touched. Run again with --overwrite=true to replace it.",
+                file=sys.stderr,
+            )
+            return FAILED
+        summary = Summary(
+            rows_read=_rows_read(result),
+            input_bytes=source.input_bytes,
+            tables={name: published.rows(name) for name in published.schemas},
+            output_bytes=published.bytes,
+            seconds=time.monotonic() - start,
+            output=config.output,
+        )
+        print(summary.to_text())
+        for note in self.notes(config):
+            print(note)
+        return DONE
+
+    def _about(self, config: Config, source: FileSource) -> dict[str, Any]:
+        return {
+            "job": self.name,
+            "beam_etl": __version__,
+            "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "config": config.to_json(),
+            "input": {"files": len(source.files), "bytes": source.input_bytes},
+        }
+
+
+def _read_so_far() -> tuple[int, int]:
+    return metrics.live(metrics.BYTES_READ), metrics.live(metrics.FILES_READ)
+
+
+def _rows_read(result: PipelineResult) -> int | None:
+    """Documents that reading passed on; None where the engine doesn't tell."""
+    wanted = MetricsFilter().with_namespace(metrics.NAMESPACE).with_name(metrics.ROWS_READ)
+    counted = result.metrics().query(wanted)["counters"]
+    return sum(counter.result for counter in counted) if counted else None

@@ -1,0 +1,58 @@
+"""`python -m beam_etl.pipelines.token_count`: how much text there is, by language, domain, date or source file."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from beam_etl import schema
+from beam_etl.io.columns import ALL, Columns
+from beam_etl.io.read import FileSource
+from beam_etl.io.vocabularies import load_vocabulary
+from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.job import Job
+from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.token_count import CountTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(JobConfig):
+    """What can be asked of the job."""
+
+    by: tuple[str, ...] = flag("columns to group by: language, domain, date, file, or any of the input", default=("language",))
+    tokenizer: str = flag("what a token is: words, tiktoken:NAME (cl100k_base, ...) or hf:PATH of a tokenizer.json", default="words")
+    documents: bool = flag("write the documents as well, with a column token_count", default=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.by or len(set(self.by)) < len(self.by):
+            raise ValueError(f"--by needs at least one column, and each once, got {','.join(self.by)!r}")
+
+    @property
+    def columns(self) -> Columns:
+        stored = (name for name in self.by if name != schema.FILE)
+        return self.read_as((schema.TEXT, *stored), carry=ALL if self.documents else ())
+
+
+def build(source: FileSource, config: Config) -> dict[str, Batches]:
+    """Tables counts and totals, rejects, and with `--documents` the documents. One shuffle."""
+    documents, rejects = source.documents()
+    counted = documents | "Count tokens" >> CountTokens(
+        by=config.by,
+        vocabulary=load_vocabulary(config.tokenizer),
+        expected_bytes=estimate_crossing(source.sample(1 << 20), source.input_bytes, config.by),
+    )
+    tables = {"counts": counted.counts, "totals": counted.totals, "rejects": rejects}
+    return {**tables, "documents": counted.documents} if config.documents else tables
+
+
+JOB = Job("token_count", "Documents, bytes, characters and tokens of each group.", Config, build)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the job with these flags; the exit code."""
+    return JOB.run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,79 @@
+"""CountTokens: how much text there is, by group."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl.kernels.grouping import IS_TOTAL, only
+from beam_etl.kernels.process import once_per_process
+from beam_etl.kernels.token_counts import document_counter, finish_counts, sum_counts
+from beam_etl.kernels.token_totals import partial_counts_with_totals
+from beam_etl.kernels.vocabularies import WORDS, Vocabulary
+from beam_etl.transforms.aggregate import Aggregate
+from beam_etl.transforms.batches import Batches, MapBatches
+
+
+class TokenCounts(NamedTuple):
+    """What CountTokens gives."""
+
+    counts: Batches
+    """A row a group: token_counts.token_count_schema."""
+    totals: Batches
+    """One row over everything, of the same columns without the group; none for no documents."""
+    documents: Batches
+    """The input with a column `token_count`. Costs nothing where it isn't used."""
+
+
+@dataclass(eq=False, kw_only=True)
+class CountTokens(beam.PTransform):
+    """Documents, bytes, characters and tokens of each group. One shuffle, of a few rows a bundle.
+
+    Input: batches of documents that have `text` and the columns `by`. Output: TokenCounts.
+
+    Args:
+      by: columns to group by; nulls are a group of their own.
+      vocabulary: what a token is: words, or what `beam_etl.load_vocabulary` reads. It is loaded once a process.
+      partitions, expected_bytes: as for Shuffle.
+
+    Raises:
+      ValueError: no column to group by, or one twice.
+    """
+
+    by: tuple[str, ...]
+    vocabulary: Vocabulary = WORDS
+    partitions: int | None = None
+    expected_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if not self.by or len(set(self.by)) < len(self.by):
+            raise ValueError(f"by needs at least one column, and each once, got {self.by!r}")
+
+    @no_annotations  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> TokenCounts:
+        count = once_per_process(document_counter, self.vocabulary)
+        merge = partial(sum_counts, by=(*self.by, IS_TOTAL))
+        counted = documents | "Count" >> MapBatches(count)
+        groups = (
+            counted
+            | "Sum batch" >> MapBatches(partial(partial_counts_with_totals, by=self.by))
+            | "Sum" >> Aggregate(
+                by=(*self.by, IS_TOTAL),
+                merge=merge,
+                partitions=self.partitions,
+                expected_bytes=self.expected_bytes,
+            )
+        )
+        return TokenCounts(
+            groups | "Finish groups" >> MapBatches(partial(_finish, by=self.by, total=False)),
+            groups | "Finish totals" >> MapBatches(partial(_finish, by=self.by, total=True)),
+            counted,
+        )
+
+
+def _finish(batch: pa.RecordBatch, by: tuple[str, ...], total: bool) -> pa.RecordBatch:
+    return finish_counts(only(batch, total=total), by=() if total else by)
