@@ -1,0 +1,65 @@
+"""Heavy resources (vocabularies, models) loaded once a process, whatever the threads, steps and elements."""
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Slot:
+    lock: threading.Lock
+    made: Callable[..., Any] | None = None
+
+
+_slots: dict[Hashable, _Slot] = {}
+_slots_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class OncePerProcess(Generic[Parameters, Result]):
+    """A kernel that a process makes when it first calls it. Pickles as the factory's name and arguments."""
+
+    factory: Callable[..., Callable[Parameters, Result]]
+    args: tuple[Hashable, ...]
+
+    def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return self.get()(*args, **kwargs)
+
+    def get(self) -> Callable[Parameters, Result]:
+        """The kernel itself. Threads that ask for the same one wait; those that ask for another don't."""
+        key = (self.factory.__module__, self.factory.__qualname__, self.args)
+        with _slots_lock:
+            slot = _slots.setdefault(key, _Slot(threading.Lock()))
+        with slot.lock:
+            if slot.made is None:
+                slot.made = self.factory(*self.args)
+            return slot.made
+
+
+def once_per_process(
+    factory: Callable[..., Callable[Parameters, Result]], *args: Hashable
+) -> OncePerProcess[Parameters, Result]:
+    """A kernel that `factory(*args)` makes, once in each process that calls it.
+
+    All threads and pipeline steps share it: so it must be thread-safe. When the factory raises, the call that
+    asked raises the same, and the next call tries again.
+
+    Args:
+      factory: a function or class of an importable module; its name and `args` say what is the same kernel.
+      args: what it is called with. They travel in the pickle, so they should be small.
+
+    Raises:
+      ValueError: the factory has no name of its own (a lambda, a local function, a partial).
+      TypeError: an argument isn't hashable.
+    """
+    name = getattr(factory, "__qualname__", "")
+    if not name or "<" in name:
+        raise ValueError(
+            f"once_per_process needs a function of a module, whose name says which it is, got {factory!r}"
+        )
+    hash(args)
+    return OncePerProcess(factory, args)
