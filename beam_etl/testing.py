@@ -69,7 +69,9 @@ def check_merge(merge: Merge, batches: Iterable[pa.RecordBatch]) -> None:
     if len(parts) < 3:
         raise ValueError(f"check_merge needs at least three batches with rows, got {len(parts)}")
     at_once = merge(merge_batches(parts))
-    assert at_once.schema.equals(parts[0].schema), f"merge changed the schema from {parts[0].schema} to {at_once.schema}"
+    assert at_once.schema.equals(parts[0].schema), (
+        f"merge changed the schema from {parts[0].schema} to {at_once.schema}"
+    )
     _same(at_once, merge(merge_batches(parts[::-1])), "the opposite order")
     _same(at_once, merge(at_once), "merging what is merged")
     left = right = merge(parts[0])

@@ -16,7 +16,9 @@ def partial_counts_with_totals(batch: pa.RecordBatch, by: tuple[str, ...]) -> pa
     return with_totals(partial_counts(batch, by=by), by, partial(sum_counts, by=(*by, IS_TOTAL)))
 
 
-def expected_crossing(sample: Sequence[pa.RecordBatch], by: tuple[str, ...], scale: float, bundles: int) -> int:
+def expected_crossing(
+    sample: Sequence[pa.RecordBatch], by: tuple[str, ...], scale: float, bundles: int
+) -> int:
     """Bytes that cross the shuffle of CountTokens, estimated.
 
     Args:
@@ -28,7 +30,8 @@ def expected_crossing(sample: Sequence[pa.RecordBatch], by: tuple[str, ...], sca
     """
     if not sample:
         return 0
-    half, whole = (_partial_rows(part, by) for part in (sample[: len(sample) // 2], sample))
+    half_of_it = sample[: len(sample) // 2] or [sample[0].slice(0, (sample[0].num_rows + 1) // 2)]
+    half, whole = (_partial_rows(part, by) for part in (half_of_it, sample))
     rows = estimate_groups(half.num_rows, whole.num_rows, scale / bundles)
     return round(whole.nbytes / max(1, whole.num_rows) * rows * bundles)
 

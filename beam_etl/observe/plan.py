@@ -10,7 +10,14 @@ from apache_beam.pipeline import AppliedPTransform
 from beam_etl.observe.cluster import Cluster
 from beam_etl.observe.text import format_bytes, format_seconds
 
-_BEAM_GROUPINGS = ("GroupByKey", "CoGroupByKey", "CombinePerKey", "Reshuffle", "ReshufflePerKey", "GroupIntoBatches")
+_BEAM_GROUPINGS = (
+    "GroupByKey",
+    "CoGroupByKey",
+    "CombinePerKey",
+    "Reshuffle",
+    "ReshufflePerKey",
+    "GroupIntoBatches",
+)
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,10 @@ class Plan:
 
     def to_json(self, cluster: Cluster | None = None) -> str:
         """The plan for programs. Bytes as integers, network seconds where a cluster is given."""
-        shuffles = [
-            {**asdict(step), **_network(step, cluster)}
-            for step in self.shuffles
-        ]
-        return json.dumps({"steps": self.steps, "shuffles": shuffles, "handed_out": self.handed_out}, indent=1)
+        shuffles = [{**asdict(step), **_network(step, cluster)} for step in self.shuffles]
+        return json.dumps(
+            {"steps": self.steps, "shuffles": shuffles, "handed_out": self.handed_out}, indent=1
+        )
 
     def to_text(self, cluster: Cluster | None = None) -> str:
         """The plan for people."""
@@ -49,7 +55,9 @@ class Plan:
         by_label = {step.label: step for step in self.shuffles}
         for label in self.steps:
             lines.append(f"  {label}")
-            lines += [f"    {_describe(step, cluster)}" for name, step in by_label.items() if _inside(name, label)]
+            lines += [
+                f"    {_describe(step, cluster)}" for name, step in by_label.items() if _inside(name, label)
+            ]
         if self.handed_out:
             lines.append(f"handed out without rows: {', '.join(self.handed_out)}")
         if cluster is not None:

@@ -22,7 +22,9 @@ class JobConfig:
     input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated")
     output: str = flag("folder of the dataset to write")
     overwrite: bool = flag("replace the dataset that is there", default=False)
-    format: str | None = flag("format of the input, where its names don't tell", default=None, choices=_FORMATS)
+    format: str | None = flag(
+        "format of the input, where its names don't tell", default=None, choices=_FORMATS
+    )
     output_format: str = flag("format of the tables written", default="parquet", choices=_FORMATS[:4])
     file_bytes: int = flag("size at which an output file is closed", default=FILE_BYTES, unit="bytes")
     id_column: str | None = flag("the input's column that is read as id", default=None)
@@ -34,7 +36,10 @@ class JobConfig:
     text_column: str | None = flag("the input's column that is read as text", default=None)
     runner: str = flag("engine: direct, flink, dataflow, spark, or a name of Beam's", default="direct")
     plan: str | None = flag(
-        "print steps, shuffles and the bytes that will cross, and stop", default=None, choices=("text", "json"), bare="text"
+        "print steps, shuffles and the bytes that will cross, and stop",
+        default=None,
+        choices=("text", "json"),
+        bare="text",
     )
     cluster: str | None = flag(
         "with --plan, add each shuffle's network time on nodes=100,nic=25Gbps,bisection=1.0", default=None

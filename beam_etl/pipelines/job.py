@@ -18,6 +18,7 @@ from beam_etl.io import manifest
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import WriteDataset
+from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.plan import plan
 from beam_etl.observe.progress import progress
 from beam_etl.observe.summary import Summary
@@ -52,7 +53,7 @@ class Job(Generic[Config]):
                 self.config, sys.argv[1:] if argv is None else argv, f"beam-etl {self.name}", self.summary
             )
             return self._launch(config, rest)
-        except (flags.UsageError, InputError, manifest.DatasetError) as error:
+        except (flags.UsageError, InputError, VocabularyError, manifest.DatasetError) as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return USAGE
 

@@ -55,7 +55,9 @@ def make_options(name: str, arguments: Sequence[str], own: Sequence[str] = ()) -
     _refuse_unknown(arguments, own)
     options = PipelineOptions(list(arguments), runner=runner_name(name))
     direct = options.view_as(DirectOptions)
-    if runner_name(name) == IN_PROCESS and not any(flag.startswith("--direct_num_workers") for flag in arguments):
+    if runner_name(name) == IN_PROCESS and not any(
+        flag.startswith("--direct_num_workers") for flag in arguments
+    ):
         direct.direct_num_workers = cores()
     # Beam warns that `in_memory` wants one worker. It runs several as threads, without a socket, and that is wanted.
     logging.getLogger("apache_beam.runners.portability.fn_api_runner.fn_runner").addFilter(

@@ -8,19 +8,31 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.read import FileSource
 from beam_etl.io.vocabularies import load_vocabulary
+from beam_etl.kernels.provenance import add_file
+from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import flag
 from beam_etl.pipelines.job import Job
-from beam_etl.transforms.batches import Batches
+from beam_etl.pipelines.runners import cores
+from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.token_count import CountTokens
+
+
+SAMPLE_BYTES = 4 << 20
+"""Read by the launcher, to expect how many groups there will be."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(JobConfig):
     """What can be asked of the job."""
 
-    by: tuple[str, ...] = flag("columns to group by: language, domain, date, file, or any of the input", default=("language",))
-    tokenizer: str = flag("what a token is: words, tiktoken:NAME (cl100k_base, ...) or hf:PATH of a tokenizer.json", default="words")
+    by: tuple[str, ...] = flag(
+        "columns to group by: language, domain, date, file, or any of the input", default=("language",)
+    )
+    tokenizer: str = flag(
+        "what a token is: words, tiktoken:NAME (cl100k_base, ...) or hf:PATH of a tokenizer.json",
+        default="words",
+    )
     documents: bool = flag("write the documents as well, with a column token_count", default=False)
 
     def __post_init__(self) -> None:
@@ -37,10 +49,14 @@ class Config(JobConfig):
 def build(source: FileSource, config: Config) -> dict[str, Batches]:
     """Tables counts and totals, rejects, and with `--documents` the documents. One shuffle."""
     documents, rejects = source.documents()
+    sample = source.sample(SAMPLE_BYTES)
+    if schema.FILE in config.by:
+        documents = documents | "Add file" >> MapBatches(add_file)
+        sample = sample._replace(batches=list(map(add_file, sample.batches)))
     counted = documents | "Count tokens" >> CountTokens(
         by=config.by,
         vocabulary=load_vocabulary(config.tokenizer),
-        expected_bytes=estimate_crossing(source.sample(1 << 20), source.input_bytes, config.by),
+        expected_bytes=expected_crossing(sample.batches, config.by, sample.scale, cores()),
     )
     tables = {"counts": counted.counts, "totals": counted.totals, "rejects": rejects}
     return {**tables, "documents": counted.documents} if config.documents else tables

@@ -47,7 +47,8 @@ class Aggregate(beam.PTransform):
     def expand(self, batches: Batches) -> Batches:
         return (
             batches
-            | "Combine in bundle" >> beam.ParDo(_CombineInBundle(self.merge)).with_output_types(pa.RecordBatch)
+            | "Combine in bundle"
+            >> beam.ParDo(_CombineInBundle(self.merge)).with_output_types(pa.RecordBatch)
             | "Shuffle" >> Shuffle(by=self.by, partitions=self.partitions, expected_bytes=self.expected_bytes)
             | "Combine" >> MapPartitions(kernel=partial(combine_all, merge=self.merge))
         )

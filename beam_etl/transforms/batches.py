@@ -114,10 +114,14 @@ def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch
             return
         for out in result:
             if not isinstance(out, pa.RecordBatch):
-                raise TypeError(f"a kernel returns RecordBatch, an iterable of them or None, got {type(out).__name__}")
+                raise TypeError(
+                    f"a kernel returns RecordBatch, an iterable of them or None, got {type(out).__name__}"
+                )
             yield out
     except Exception as error:
-        raise KernelError(f"{_name(kernel)} failed on {_place(batch)}: {type(error).__name__}: {error}") from error
+        raise KernelError(
+            f"{_name(kernel)} failed on {_place(batch)}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _name(kernel: Kernel) -> str:
@@ -137,7 +141,9 @@ def _place(batch: pa.RecordBatch) -> str:
     return f"{path}, {rows}" if path else rows
 
 
-def split_batch(batch: pa.RecordBatch, rows: int = MAX_ROWS, size: int = MAX_BYTES) -> Iterator[pa.RecordBatch]:
+def split_batch(
+    batch: pa.RecordBatch, rows: int = MAX_ROWS, size: int = MAX_BYTES
+) -> Iterator[pa.RecordBatch]:
     """Slices of at most `rows` rows and `size` bytes each, in order; a single larger row is a slice of its own."""
     if batch.num_rows == 0:
         return

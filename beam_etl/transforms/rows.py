@@ -45,7 +45,9 @@ class BatchRows(beam.PTransform):
 
     def expand(self, rows: beam.PCollection[Any]) -> Batches:
         schema = self.schema or _declared(rows.element_type)
-        return rows | "Batch" >> beam.ParDo(_Batch(schema, self.rows, self.bytes)).with_output_types(pa.RecordBatch)
+        return rows | "Batch" >> beam.ParDo(_Batch(schema, self.rows, self.bytes)).with_output_types(
+            pa.RecordBatch
+        )
 
 
 class UnbatchRows(beam.PTransform):
@@ -58,7 +60,9 @@ class UnbatchRows(beam.PTransform):
 def _declared(element_type: Any) -> pa.Schema:
     """The columns that an element type declares."""
     row_type = element_type
-    if isinstance(element_type, type) and hasattr(element_type, "_fields"):  # Beam reads Optional[int] of a NamedTuple, but not int | None
+    if isinstance(element_type, type) and hasattr(
+        element_type, "_fields"
+    ):  # Beam reads Optional[int] of a NamedTuple, but not int | None
         hints = typing.get_type_hints(element_type)
         row_type = RowTypeConstraint.from_fields(
             [
@@ -105,5 +109,7 @@ class _Batch(beam.DoFn):
         self._held_rows = self._held_bytes = 0
         for window in sorted(windows, key=lambda held: held.max_timestamp()):
             rows, timestamp = windows[window]
-            for batch in split_batch(pa.RecordBatch.from_pylist(rows, schema=self._schema), self._rows, self._bytes):
+            for batch in split_batch(
+                pa.RecordBatch.from_pylist(rows, schema=self._schema), self._rows, self._bytes
+            ):
                 yield WindowedValue(batch, timestamp, (window,))

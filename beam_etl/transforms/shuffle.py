@@ -75,7 +75,11 @@ class Shuffle(beam.PTransform):
                 | "To groups" >> beam.GroupByKey()
                 | "Group batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
             )
-        parts = batches | "Cut" >> beam.ParDo(_Cut(number)).with_output_types(Slice) | "To partitions" >> beam.GroupByKey()
+        parts = (
+            batches
+            | "Cut" >> beam.ParDo(_Cut(number)).with_output_types(Slice)
+            | "To partitions" >> beam.GroupByKey()
+        )
         if not self.order_by:
             return parts
         return parts | "Sort" >> beam.Map(_sorted, by=self.order_by).with_output_types(Partition)
@@ -201,7 +205,9 @@ class _MapPartition(beam.DoFn):
             yield batch
 
 
-def _group_number(batch: pa.RecordBatch, number: Callable[[pa.RecordBatch], np.ndarray], group_size: int) -> np.ndarray:
+def _group_number(
+    batch: pa.RecordBatch, number: Callable[[pa.RecordBatch], np.ndarray], group_size: int
+) -> np.ndarray:
     return number(batch) // group_size
 
 

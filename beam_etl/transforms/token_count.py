@@ -61,7 +61,8 @@ class CountTokens(beam.PTransform):
         groups = (
             counted
             | "Sum batch" >> MapBatches(partial(partial_counts_with_totals, by=self.by))
-            | "Sum" >> Aggregate(
+            | "Sum"
+            >> Aggregate(
                 by=(*self.by, IS_TOTAL),
                 merge=merge,
                 partitions=self.partitions,

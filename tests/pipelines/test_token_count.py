@@ -1,0 +1,278 @@
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beam_etl.io import manifest, read
+from beam_etl.pipelines.token_count import run
+from beam_etl.transforms import batches
+
+Counts = dict[Any, tuple[int, ...]]
+COLUMNS = ("documents", "bytes", "characters", "tokens")
+
+
+def counted(output: Path, by: str, table: str = "counts") -> Counts:
+    """What a run wrote, read by pyarrow alone."""
+    rows = pq.read_table(output / table).to_pylist()
+    return {row[by]: tuple(row[name] for name in COLUMNS) for row in rows}
+
+
+def oracle(documents: list[dict[str, Any]], by: str, count: Any) -> Counts:
+    """The same in plain Python."""
+    sums: dict[Any, list[int]] = defaultdict(lambda: [0] * len(COLUMNS))
+    for row in documents:
+        text = row["text"]
+        for place, value in enumerate((1, len(text.encode()), len(text), count(text))):
+            sums[row[by]][place] += value
+    return {key: tuple(values) for key, values in sums.items()}
+
+
+@pytest.fixture(scope="module")
+def ranks(shared: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "data/tokens/tiktoken_cache"))
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("by", "column"), [("language", "lang"), ("domain", "domain")], ids=["language", "domain"]
+)
+def test_counts_of_real_documents_equal_tiktoken_itself(
+    by: str, column: str, shared: Path, webtext: list[dict[str, Any]], ranks: None, tmp_path: Path
+) -> None:
+    import tiktoken
+
+    source = shared / "data/webtext/debdocs_sample_1pct.jsonl.gz"
+    flags = [
+        f"--input={source}",
+        f"--output={tmp_path}/out",
+        f"--by={by}",
+        "--tokenizer=tiktoken:cl100k_base",
+    ]
+    assert run(flags) == 0
+    encoding = tiktoken.get_encoding("cl100k_base")
+    expected = oracle(webtext, column, lambda text: len(encoding.encode_ordinary(text)))
+    found = counted(tmp_path / "out", by)
+    assert found == expected
+    totals = pq.read_table(tmp_path / "out/totals").to_pylist()[0]
+    assert tuple(totals[name] for name in COLUMNS) == tuple(map(sum, zip(*expected.values(), strict=True)))
+
+
+WORDS = ["crawl", "the", "web", "Grüße", "naïve", "日本", "42", "x_y"]
+
+
+def made_documents(count: int) -> list[dict[str, Any]]:
+    chosen = random.Random(7)
+    return [
+        {
+            "id": f"d{i}",
+            "lang": chosen.choice(["en", "de", None, "ja"]),
+            "site": f"site{chosen.randrange(40)}",
+            "text": " ".join(chosen.choices(WORDS, k=chosen.randrange(60))),
+        }
+        for i in range(count)
+    ]
+
+
+def count_words(text: str) -> int:
+    return sum(2 if word == "日本" else 1 for word in text.split())
+
+
+DOCUMENTS = made_documents(3000)
+
+
+def write_jsonl(folder: Path, parts: list[list[dict[str, Any]]]) -> Path:
+    folder.mkdir()
+    for number, part in enumerate(parts):
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in part)
+        (folder / f"{number:02d}.jsonl").write_text("".join(lines))
+    return folder
+
+
+SHARDINGS = {
+    "one file": {},
+    "small splits": {"split_bytes": 10_000},
+    "small batches": {"rows": 50},
+    "one worker": {"flags": ["--direct_num_workers=1"]},
+    "four workers": {"flags": ["--direct_num_workers=4"]},
+    "many files": {"parts": 17},
+    "files in another order": {"parts": 17, "shuffled": True},
+    "many partitions": {"partitions": 9},
+}
+
+
+@pytest.mark.parametrize("sharding", SHARDINGS.values(), ids=SHARDINGS.keys())
+def test_rows_do_not_depend_on_sharding(
+    sharding: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [DOCUMENTS[i :: sharding.get("parts", 1)] for i in range(sharding.get("parts", 1))]
+    if sharding.get("shuffled"):
+        parts.reverse()
+    source = write_jsonl(tmp_path / "in", parts)
+    if "split_bytes" in sharding:
+        monkeypatch.setattr(read.ReadDocuments, "split_bytes", sharding["split_bytes"])
+    if "rows" in sharding:
+        monkeypatch.setattr(read, "MAX_ROWS", sharding["rows"])
+        monkeypatch.setattr(batches, "MAX_ROWS", sharding["rows"])
+    if "partitions" in sharding:
+        monkeypatch.setattr("beam_etl.transforms.token_count.CountTokens.partitions", sharding["partitions"])
+    flags = [f"--input={source}", f"--output={tmp_path}/out", "--by=site", "--text_column=text"]
+    assert run([*flags, *sharding.get("flags", [])]) == 0
+    assert counted(tmp_path / "out", "site") == oracle(DOCUMENTS, "site", count_words)
+
+
+def test_nulls_are_a_group_and_several_columns_group_together(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[:500]])
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=language,site"]) == 0
+    rows = pq.read_table(tmp_path / "out/counts").to_pylist()
+    found = {(row["language"], row["site"]): row["documents"] for row in rows}
+    expected: dict[tuple[str | None, str], int] = defaultdict(int)
+    for row in DOCUMENTS[:500]:
+        expected[row["lang"], row["site"]] += 1
+    assert found == expected
+
+
+def test_documents_can_be_grouped_by_their_file(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[:100], DOCUMENTS[100:350]])
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=file"]) == 0
+    found = {os.path.basename(path): row[0] for path, row in counted(tmp_path / "out", "file").items()}
+    assert found == {"00.jsonl": 100, "01.jsonl": 250}
+
+
+def test_documents_can_be_written_with_their_counts_and_all_their_columns(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[:200]])
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=language", "--documents=true"]) == 0
+    rows = sorted(pq.read_table(tmp_path / "out/documents").to_pylist(), key=lambda row: int(row["id"][1:]))
+    assert [row["token_count"] for row in rows] == [count_words(row["text"]) for row in DOCUMENTS[:200]]
+    assert [row["site"] for row in rows] == [row["site"] for row in DOCUMENTS[:200]]
+
+
+def test_a_record_that_cannot_be_read_is_a_reject_and_the_others_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[:10], DOCUMENTS[10:30]])
+    bad = '{"lang": "en", "text": "cut off\n{"lang": "en", "text": null}\n'
+    with (source / "01.jsonl").open("a") as file:
+        file.write(bad)
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=site"]) == 0
+    assert counted(tmp_path / "out", "site") == oracle(DOCUMENTS[:30], "site", count_words)
+    rejects = pq.read_table(tmp_path / "out/rejects").to_pylist()
+    assert [os.path.basename(row["file"]) for row in rejects] == ["01.jsonl"] * 2
+    assert sum(row["rows"] for row in rejects) == 2
+    assert "rejects 2" in capsys.readouterr().out
+
+
+def test_an_empty_input_gives_an_empty_dataset(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [[]])
+    assert run([f"--input={source}", f"--output={tmp_path}/out"]) == 0
+    found = manifest.latest(str(tmp_path / "out"))
+    assert found is not None
+    assert (found.rows("counts"), found.rows("totals")) == (0, 0)
+
+
+USAGE = {
+    "nothing there": (["--input={tmp}/nowhere/*.parquet"], "nowhere"),
+    "no column text": (["--input={tmp}/in", "--text_column=txet"], "txet.*id.*lang.*site.*text"),
+    "an unknown column": (["--input={tmp}/in", "--by=planet"], "planet"),
+    "an unknown vocabulary": (["--input={tmp}/in", "--tokenizer=tiktoken:gpt9"], "gpt9.*cl100k_base"),
+    "a missing flag": ([], "--input"),
+    "an unknown flag": (["--input={tmp}/in", "--output_fromat=avro"], "Did you mean --output_format"),
+    "no group": (["--input={tmp}/in", "--by="], "--by needs at least one column"),
+}
+
+
+@pytest.mark.parametrize(("flags", "message"), USAGE.values(), ids=USAGE.keys())
+def test_what_cannot_run_is_told_before_the_job_starts(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(tmp_path / "in", [DOCUMENTS[:10]])
+    assert run([*(flag.format(tmp=tmp_path) for flag in flags), f"--output={tmp_path}/out"]) == 2
+    errors = capsys.readouterr().err
+    assert re.search(message, errors.replace("\n", " ")), errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_runs_nothing_and_shows_one_shuffle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS])
+    flags = [f"--input={source}", f"--output={tmp_path}/out", "--by=site", "--plan=json"]
+    assert run([*flags, "--cluster=nodes=4,nic=10Gbps"]) == 0
+    drawn = json.loads(capsys.readouterr().out)
+    (shuffle,) = drawn["shuffles"]
+    assert shuffle["by"] == ["site", "is_total"]
+    assert shuffle["hops"] == 1
+    assert shuffle["network_seconds"] > 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_expects_about_the_bytes_that_cross(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS])
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=site", "--plan=json"]) == 0
+    expected = json.loads(capsys.readouterr().out)["shuffles"][0]["expected_bytes"]
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=site"]) == 0
+    table = pq.read_table(tmp_path / "out/counts")
+    assert table.nbytes / 3 < expected < 100 * table.nbytes
+
+
+SLOW = """
+import sys, time
+from beam_etl.transforms import token_count as transform
+def slow(batch, by):
+    print("working", flush=True)
+    time.sleep(60)
+transform.partial_counts_with_totals = slow
+from beam_etl.pipelines.token_count import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_job_leaves_no_output(number: signal.Signals, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS])
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, f"--input={source}", f"--output={tmp_path}/out"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)  # the kernel would sleep on for a minute
+    assert process.returncode == 128 + number
+    assert "interrupted" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_overwrite_leaves_the_old_dataset(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[:100]])
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=site"]) == 0
+    before = counted(tmp_path / "out", "site")
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text(json.dumps({"site": "x", "text": "y"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("beam_etl.transforms.token_count.partial_counts_with_totals", fail)
+        assert run([f"--input={broken}", f"--output={tmp_path}/out", "--by=site", "--overwrite=true"]) == 1
+    assert counted(tmp_path / "out", "site") == before
+    assert not (tmp_path / "out/_staging").exists()
+
+
+def fail(batch: pa.RecordBatch, by: tuple[str, ...]) -> pa.RecordBatch:
+    raise ArithmeticError("no")
