@@ -26,16 +26,19 @@ class Aggregate(beam.PTransform):
 
     A bundle combines what it gathers, up to GATHER_BYTES of partial results: a hot key costs a row a bundle.
 
-    Input: batches of partial results. Output: batches of the same schema, the rows of each key merged.
+    Input: batches of partial results. Output: batches of merged rows, each key in one partition.
 
     Args:
       by: key columns, as for Shuffle.
       merge: the merge kernel, over batches that hold any rows.
+      finish: a kernel over all merged rows of a partition at once, so that it sees all rows of each key; None to
+        give the merged rows as they are.
       partitions, expected_bytes: as for Shuffle.
     """
 
     by: tuple[str, ...]
     merge: Merge
+    finish: Merge | None = None
     partitions: int | None = None
     expected_bytes: int = 0
 
@@ -50,11 +53,13 @@ class Aggregate(beam.PTransform):
             | "Combine in bundle"
             >> beam.ParDo(_CombineInBundle(self.merge)).with_output_types(pa.RecordBatch)
             | "Shuffle" >> Shuffle(by=self.by, partitions=self.partitions, expected_bytes=self.expected_bytes)
-            | "Combine" >> MapPartitions(kernel=partial(combine_all, merge=self.merge))
+            | "Combine" >> MapPartitions(kernel=partial(combine_all, merge=self.merge, finish=self.finish))
         )
 
 
-def combine_all(batches: Iterable[pa.RecordBatch], merge: Merge) -> Iterator[pa.RecordBatch]:
+def combine_all(
+    batches: Iterable[pa.RecordBatch], merge: Merge, finish: Merge | None = None
+) -> Iterator[pa.RecordBatch]:
     """All rows combined, in one pass and bounded memory.
 
     Waits for as many bytes as were left by the last merge, and at least PENDING_BYTES, before it merges again: so the
@@ -63,9 +68,10 @@ def combine_all(batches: Iterable[pa.RecordBatch], merge: Merge) -> Iterator[pa.
     Args:
       batches: any number, in any order.
       merge: a merge kernel.
+      finish: a kernel over the combined rows.
 
     Returns:
-      The combined rows as bounded batches; none for no rows.
+      One batch, of any size; none for no rows.
     """
     waiting: list[pa.RecordBatch] = []
     size = bound = 0
@@ -77,7 +83,8 @@ def combine_all(batches: Iterable[pa.RecordBatch], merge: Merge) -> Iterator[pa.
             size = waiting[0].nbytes
             bound = 2 * size
     if waiting:
-        yield from split_batch(merge(merge_batches(waiting)))
+        combined = merge(merge_batches(waiting))
+        yield combined if finish is None else finish(combined)
 
 
 class _CombineInBundle(GatherBatches):
@@ -86,6 +93,7 @@ class _CombineInBundle(GatherBatches):
         self._merge = merge
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in self._metrics.timed(combine_all(batches, self._merge)):
-            self._metrics.gave_out(batch)
-            yield batch
+        for combined in self._metrics.timed(combine_all(batches, self._merge)):
+            for batch in split_batch(combined):
+                self._metrics.gave_out(batch)
+                yield batch

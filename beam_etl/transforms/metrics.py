@@ -11,7 +11,8 @@ from apache_beam.metrics import Metrics
 
 NAMESPACE = "beam_etl"
 ROWS_IN, ROWS_OUT, BYTES_IN, BYTES_OUT = "rows_in", "rows_out", "bytes_in", "bytes_out"
-BYTES_READ, FILES_READ, ROWS_READ, ROWS_REJECTED = "bytes_read", "files_read", "rows_read", "rows_rejected"
+BYTES_READ, FILES_READ = "bytes_read", "files_read"
+ROWS_READ, RECORDS_REJECTED = "rows_read", "records_rejected"
 """Of reading: stored bytes and files that are done, documents passed on, records rejected."""
 ELEMENTS_OUT = "elements_out"
 """Slices that cross a shuffle."""

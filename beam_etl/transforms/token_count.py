@@ -55,26 +55,26 @@ class CountTokens(beam.PTransform):
 
     @no_annotations  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> TokenCounts:
-        count = once_per_process(document_counter, self.vocabulary)
-        merge = partial(sum_counts, by=(*self.by, IS_TOTAL))
-        counted = documents | "Count" >> MapBatches(count)
+        counted = documents | "Count" >> MapBatches(once_per_process(document_counter, self.vocabulary))
+        keys = (*self.by, IS_TOTAL)
         groups = (
             counted
             | "Sum batch" >> MapBatches(partial(partial_counts_with_totals, by=self.by))
             | "Sum"
             >> Aggregate(
-                by=(*self.by, IS_TOTAL),
-                merge=merge,
+                by=keys,
+                merge=partial(sum_counts, by=keys),
+                finish=partial(finish_counts, by=keys),
                 partitions=self.partitions,
                 expected_bytes=self.expected_bytes,
             )
         )
         return TokenCounts(
-            groups | "Finish groups" >> MapBatches(partial(_finish, by=self.by, total=False)),
-            groups | "Finish totals" >> MapBatches(partial(_finish, by=self.by, total=True)),
+            groups | "Groups" >> MapBatches(partial(only, total=False)),
+            groups | "Totals" >> MapBatches(partial(_totals, by=self.by)),
             counted,
         )
 
 
-def _finish(batch: pa.RecordBatch, by: tuple[str, ...], total: bool) -> pa.RecordBatch:
-    return finish_counts(only(batch, total=total), by=() if total else by)
+def _totals(batch: pa.RecordBatch, by: tuple[str, ...]) -> pa.RecordBatch:
+    return only(batch, total=True).drop_columns(list(by))

@@ -71,11 +71,27 @@ def test_combining_in_bounded_memory_gives_the_same_rows(monkeypatch: pytest.Mon
     assert sorted(row for batch in combined for row in as_rows(batch)) == oracle()
 
 
+def count_shops(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.record_batch({"shop": ["all"], "amount": [batch.num_rows]})
+
+
+def test_finishing_sees_all_rows_of_a_partition_however_many() -> None:
+    many = pa.record_batch({"shop": [f"shop {i}" for i in range(40_000)], "amount": [1] * 40_000})
+    with run() as pipeline:
+        aggregate = Aggregate(by=("shop",), merge=sum_amounts, finish=count_shops, partitions=1)
+        counted = pipeline | beam.Create([many, many]) | aggregate | beam.FlatMap(as_rows)
+        assert_that(counted, equal_to([("all", 40_000)]))
+
+
 def test_the_check_of_merge_kernels_passes_good_ones_and_finds_bad_ones() -> None:
     check_merge(sum_amounts, PIECES[:5])
 
     def first_wins(batch: pa.RecordBatch) -> pa.RecordBatch:
-        firsts = pa.Table.from_batches([batch]).group_by("shop", use_threads=False).aggregate([("amount", "first")])
+        firsts = (
+            pa.Table.from_batches([batch])
+            .group_by("shop", use_threads=False)
+            .aggregate([("amount", "first")])
+        )
         return firsts.rename_columns(["shop", "amount"]).to_batches()[0]
 
     with pytest.raises(AssertionError, match="the opposite order"):

@@ -69,9 +69,19 @@ def test_a_kernel_may_return_a_batch_several_or_none() -> None:
         for row in range(batch.num_rows):
             yield batch.slice(row, 1)
 
-    for kernel, expected in ((evens, [5]), (rows, [1] * 10), (lambda _: None, []), (lambda b: b.slice(0, 0), [])):
+    for kernel, expected in (
+        (evens, [5]),
+        (rows, [1] * 10),
+        (lambda _: None, []),
+        (lambda b: b.slice(0, 0), []),
+    ):
         with run() as pipeline:
-            made = pipeline | beam.Create([NUMBERS]) | MapBatches(kernel) | beam.Map(lambda batch: batch.num_rows)
+            made = (
+                pipeline
+                | beam.Create([NUMBERS])
+                | MapBatches(kernel)
+                | beam.Map(lambda batch: batch.num_rows)
+            )
             assert_that(made, equal_to(expected))
 
 
@@ -113,7 +123,9 @@ def test_a_kernel_that_returns_something_else_is_told_so() -> None:
 
 @given(st.lists(st.integers(0, 3000), max_size=60), st.integers(1, 20), st.integers(500, 5000))
 def test_bounded_batches_hold_all_rows_in_order(sizes: list[int], rows: int, size: int) -> None:
-    batch = pa.record_batch({"text": ["x" * n for n in sizes]}, schema=pa.schema([("text", pa.large_string())]))
+    batch = pa.record_batch(
+        {"text": ["x" * n for n in sizes]}, schema=pa.schema([("text", pa.large_string())])
+    )
     parts = list(split_batch(batch, rows, size))
     assert [len(text) for part in parts for text in part["text"].to_pylist()] == sizes
     assert all(0 < part.num_rows <= rows and (part.nbytes <= size or part.num_rows == 1) for part in parts)

@@ -68,7 +68,12 @@ def test_two_hops_give_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_small_batches_cross_as_one_slice_a_partition() -> None:
     pipeline = run()
-    pipeline | beam.Create(PIECES, reshuffle=False) | "Shuffle" >> Shuffle(by=("key",), partitions=5) | beam.Map(rows_of)
+    (
+        pipeline
+        | beam.Create(PIECES, reshuffle=False)
+        | "Shuffle" >> Shuffle(by=("key",), partitions=5)
+        | beam.Map(rows_of)
+    )
     crossed = counters(pipeline, "Shuffle/Cut")
     assert crossed["rows_out"] == ROWS
     assert crossed["elements_out"] == 5
@@ -138,7 +143,9 @@ def test_a_partition_can_be_ordered() -> None:
         return [(row["key"], row["row"]) for batch in part[1] for row in batch.to_pylist()]
 
     shuffle = Shuffle(by=("key",), partitions=1, order_by=("key", "row"))
-    expected = sorted(((k, r) for k, found in EVERY_GROUP.items() for r in found), key=lambda x: (x[0] is None, x))
+    expected = sorted(
+        ((k, r) for k, found in EVERY_GROUP.items() for r in found), key=lambda x: (x[0] is None, x)
+    )
     with run() as pipeline:
         assert_that(pipeline | beam.Create(PIECES[::-1]) | shuffle | beam.Map(rows), equal_to([expected]))
 
@@ -148,7 +155,9 @@ def test_a_kernel_over_partitions_sees_each_partition_once() -> None:
         yield pa.record_batch({"rows": [sum(batch.num_rows for batch in batches)]})
 
     with run() as pipeline:
-        made = pipeline | beam.Create(PIECES) | Shuffle(by=("row",), partitions=4) | MapPartitions(kernel=sizes)
+        made = (
+            pipeline | beam.Create(PIECES) | Shuffle(by=("row",), partitions=4) | MapPartitions(kernel=sizes)
+        )
         assert_that(made | beam.Map(lambda batch: batch["rows"][0].as_py()), lambda found: check_total(found))
 
 
@@ -167,7 +176,9 @@ def test_one_file_feeds_all_partitions() -> None:
         sizes = (
             pipeline
             | "Again" >> beam.Create(pieces)
-            | beam.FlatMap(lambda found: [partition.hash_partition(found.slice(0, 1), ["address"], 4)[0].item()])
+            | beam.FlatMap(
+                lambda found: [partition.hash_partition(found.slice(0, 1), ["address"], 4)[0].item()]
+            )
             | beam.combiners.Count.PerElement()
             | beam.Values()
         )
