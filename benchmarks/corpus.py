@@ -1,6 +1,6 @@
 """Makes the Parquet corpora that the benchmarks read: the first N bytes of text of a JSONL file, in files of 128 MB.
 
-    python -m benchmarks.corpus --source=debdocs.jsonl.gz --output=corpora --sizes=0.25,1,2
+python -m benchmarks.corpus --source=debdocs.jsonl.gz --output=corpora --sizes=0.25,1,2
 """
 
 import argparse
@@ -21,7 +21,9 @@ GROUP_BYTES = 32 << 20
 
 def documents(source: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Each document with the UTF-8 bytes of its text."""
-    opened = gzip.open(source, "rt", encoding="utf-8") if source.suffix == ".gz" else source.open(encoding="utf-8")
+    opened = (
+        gzip.open(source, "rt", encoding="utf-8") if source.suffix == ".gz" else source.open(encoding="utf-8")
+    )
     with opened as lines:
         for line in lines:
             row = json.loads(line)
@@ -29,8 +31,12 @@ def documents(source: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, required=True, help="a JSONL file with id, url, domain, lang, date, text")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--source", type=Path, required=True, help="a JSONL file with id, url, domain, lang, date, text"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder; gets one folder a size")
     parser.add_argument("--sizes", default="0.25,1,2", help="GB of text, comma-separated, ascending")
     given = parser.parse_args()
@@ -51,7 +57,9 @@ def main() -> None:
                 if name not in writers:
                     folder = given.output / f"{name}gb"
                     folder.mkdir(parents=True, exist_ok=True)
-                    writers[name] = pq.ParquetWriter(folder / f"{files:03d}.parquet", schema, compression="zstd")
+                    writers[name] = pq.ParquetWriter(
+                        folder / f"{files:03d}.parquet", schema, compression="zstd"
+                    )
                 writers[name].write_table(table)
         if file_bytes >= FILE_BYTES:
             close()

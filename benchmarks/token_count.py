@@ -56,9 +56,17 @@ def tokens(bench: Bench) -> Iterator[Row]:
     ours = measure(bench.ours(corpus, f"hf:{bench.tokenizer}"), bench.runs)
     counted = bench.total()
     theirs = measure(bench.peer("datatrove_tokens.py", bench.corpora / corpus, bench.tokenizer, 2), 1)
-    same = "equal counts" if int(theirs.stdout.split()[-1]) == counted else f"OTHER COUNT {theirs.stdout.split()[-1]}"
+    same = (
+        "equal counts"
+        if int(theirs.stdout.split()[-1]) == counted
+        else f"OTHER COUNT {theirs.stdout.split()[-1]}"
+    )
     yield f"beam_etl, 100k vocabulary, {corpus}", ours, f"{counted:,} tokens"
-    yield f"datatrove TokensCounter, 2 workers, {corpus}", theirs, f"{theirs.seconds / ours.seconds:.1f}x ours; {same}"
+    yield (
+        f"datatrove TokensCounter, 2 workers, {corpus}",
+        theirs,
+        f"{theirs.seconds / ours.seconds:.1f}x ours; {same}",
+    )
 
 
 def words(bench: Bench) -> Iterator[Row]:
@@ -100,8 +108,15 @@ def tiny(bench: Bench) -> Iterator[Row]:
     (folder / "tiny.jsonl").write_text("\n".join(lines))
     runs = max(bench.runs, 5)
     bare = measure([sys.executable, "-c", "import apache_beam"], runs)
-    ours = measure([*bench.ours("0.25gb", "words")[:3], f"--input={folder}", f"--output={bench.work / 'tiny-out'}",
-                    "--overwrite=true"], runs)
+    ours = measure(
+        [
+            *bench.ours("0.25gb", "words")[:3],
+            f"--input={folder}",
+            f"--output={bench.work / 'tiny-out'}",
+            "--overwrite=true",
+        ],
+        runs,
+    )
     yield "import apache_beam", bare, ""
     bound = 1.5 * bare.seconds + 1
     yield "beam_etl, 100 documents", ours, f"{ours.seconds / bound:.2f} of 1.5 x the import + 1 s"
@@ -119,7 +134,9 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--corpora", type=Path, required=True)
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--tokenizer", default="", help="a tokenizer.json for the case tokens")

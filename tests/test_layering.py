@@ -55,7 +55,7 @@ EXCEPTIONS = {
     "kernels/tokens.py": ("tiktoken", "tokenizers"),
     "kernels/fast_tokens.py": ("awkward", "gigatoken", *FILES),  # gigatoken takes ranks from a file only
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
-    "kernels/domains.py": ("tldextract",),
+    "kernels/domains.py": ("idna", "tldextract"),
 }
 """What single files may use beyond their layer."""
 

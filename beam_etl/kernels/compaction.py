@@ -23,7 +23,9 @@ def compact(batch: pa.RecordBatch) -> pa.RecordBatch:
         return pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in batch.schema], schema=batch.schema)
     if not any(_shares(field.type) for field in batch.schema):
         return batch
-    return pa.RecordBatch.from_arrays([compact_array(column) for column in batch.columns], schema=batch.schema)
+    return pa.RecordBatch.from_arrays(
+        [compact_array(column) for column in batch.columns], schema=batch.schema
+    )
 
 
 def compact_array(array: pa.Array) -> pa.Array:

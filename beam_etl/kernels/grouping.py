@@ -57,4 +57,6 @@ def estimate_groups(half: int, whole: int, scale: float) -> int:
 
 
 def _marked(batch: pa.RecordBatch, *, is_total: bool) -> pa.RecordBatch:
-    return batch.append_column(pa.field(IS_TOTAL, pa.bool_()), pa.array([is_total] * batch.num_rows, pa.bool_()))
+    return batch.append_column(
+        pa.field(IS_TOTAL, pa.bool_()), pa.array([is_total] * batch.num_rows, pa.bool_())
+    )

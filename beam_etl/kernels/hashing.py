@@ -127,7 +127,9 @@ def _canonical(array: pa.Array) -> Hashes:
     elif pa.types.is_temporal(kind):
         array = array.cast(pa.int64())
     elif not pa.types.is_integer(kind):
-        raise TypeError(f"no stable hash for type {kind}: use a string, number, date or time as key, not {kind}")
+        raise TypeError(
+            f"no stable hash for type {kind}: use a string, number, date or time as key, not {kind}"
+        )
     if array.type != pa.uint64():
         return array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
     return array.fill_null(0).to_numpy(zero_copy_only=False)

@@ -42,7 +42,9 @@ def hash_partition(batch: pa.RecordBatch, by: Sequence[str], partitions: int) ->
     """
     missing = [name for name in by if name not in batch.schema.names]
     if missing:
-        raise KeyError(f"no column {missing[0]!r} to partition by; the batch has {', '.join(batch.schema.names)}")
+        raise KeyError(
+            f"no column {missing[0]!r} to partition by; the batch has {', '.join(batch.schema.names)}"
+        )
     if not by or partitions == 1:
         return np.zeros(batch.num_rows, np.uint32)
     return (hash_rows([batch.column(name) for name in by]) % np.uint64(partitions)).astype(np.uint32)

@@ -15,7 +15,9 @@ if __name__ == "__main__":
             table = file.read_row_group(group, columns=columns)
             rows += table.num_rows
             if output:
-                writer = writer or pq.ParquetWriter(Path(output[0]) / path.name, table.schema, compression="zstd")
+                writer = writer or pq.ParquetWriter(
+                    Path(output[0]) / path.name, table.schema, compression="zstd"
+                )
                 writer.write_table(table)
         if writer:
             writer.close()

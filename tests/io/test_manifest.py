@@ -64,7 +64,12 @@ def test_what_was_replaced_is_deleted_and_what_is_shared_stays(tmp_path: Path) -
 
 def test_an_abandoned_run_leaves_nothing_of_its_own_and_all_of_others(tmp_path: Path) -> None:
     theirs = "counts/part-00000-theirs-1.parquet"
-    put(tmp_path, theirs, "counts/part-00000-ours-1.parquet", "_staging/ours/rejects/part-00000-ours-2.parquet")
+    put(
+        tmp_path,
+        theirs,
+        "counts/part-00000-ours-1.parquet",
+        "_staging/ours/rejects/part-00000-ours-2.parquet",
+    )
     manifest.publish(str(tmp_path), made(1, "theirs", theirs))
     manifest.abandon(str(tmp_path), "ours")
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())

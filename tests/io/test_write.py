@@ -29,7 +29,9 @@ PIECES = [BATCH.slice(start, 100) for start in range(0, ROWS, 100)]
 WRITTEN = [(row["id"], row["text"]) for row in BATCH.to_pylist()]
 
 
-def write(output: Path, verdict: str = PUBLISHED, pieces: list[pa.RecordBatch] = PIECES, **options: object) -> None:
+def write(
+    output: Path, verdict: str = PUBLISHED, pieces: list[pa.RecordBatch] = PIECES, **options: object
+) -> None:
     with run("--direct_num_workers=2") as pipeline:
         tables = {
             "documents": pipeline | "Documents" >> beam.Create(pieces),

@@ -10,7 +10,9 @@ WORD_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 COLUMNS = {
     "dictionary": pa.array(WITH_NULLS).dictionary_encode(),
-    "dictionary in a list": pa.array([[word, word] if word else None for word in WITH_NULLS], pa.list_(WORD_TYPE)),
+    "dictionary in a list": pa.array(
+        [[word, word] if word else None for word in WITH_NULLS], pa.list_(WORD_TYPE)
+    ),
     "dictionary in a struct": pa.array([{"x": word} for word in WITH_NULLS], pa.struct([("x", WORD_TYPE)])),
     "string view": pa.array(WITH_NULLS, pa.string_view()),
     "binary view": pa.array([word.encode() for word in WORDS], pa.binary_view()),

@@ -36,7 +36,10 @@ SAME_VALUES = {
     "unsigned integers": (pa.array(NUMBERS, pa.int64()), pa.array(NUMBERS, pa.uint64())),
     "narrow floats": (pa.array(NUMBERS, pa.float64()), pa.array(NUMBERS, pa.float32())),
     "negative zero": (pa.array([0.0]), pa.array([-0.0])),
-    "NaNs": (pa.array([float("nan")]), pa.array([struct.unpack("<d", b"\x01\x00\x00\x00\x00\x00\xf8\xff")[0]])),
+    "NaNs": (
+        pa.array([float("nan")]),
+        pa.array([struct.unpack("<d", b"\x01\x00\x00\x00\x00\x00\xf8\xff")[0]]),
+    ),
     "nulls of any type": (pa.nulls(2), pa.array([None, None], pa.string())),
     "dates": (pa.array(DAYS, pa.date32()), pa.array(DAYS, pa.date32()).dictionary_encode()),
 }
@@ -48,7 +51,9 @@ def test_equal_values_hash_equally_in_any_encoding(pair: tuple[pa.Array, pa.Arra
 
 
 def test_null_empty_and_zero_differ() -> None:
-    hashes = [hash_values(array)[0] for array in (pa.array([None], pa.string()), pa.array([""]), pa.array([0]))]
+    hashes = [
+        hash_values(array)[0] for array in (pa.array([None], pa.string()), pa.array([""]), pa.array([0]))
+    ]
     assert len(set(hashes)) == 3
 
 

@@ -35,8 +35,12 @@ def test_numbers_do_not_depend_on_the_process() -> None:
         "print(json.dumps(hash_partition(batch, ['key'], 1000).tolist()))"
     )
     ran = [
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-                       capture_output=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            check=True,
+        ).stdout
         for seed in ("1", "2")
     ]
     here = hash_partition(pa.record_batch({"key": [f"key {i}" for i in range(50)]}), ["key"], 1000)
