@@ -93,7 +93,7 @@ def _compile(function: Callable[..., Any]) -> Any:
         try:
             return _compile_kept(function, folder)
         except (OSError, RuntimeError) as error:
-            _log.info("%s: compiled for this process only: %s", function.__qualname__, error)
+            _log.debug("%s: compiled for this process only: %s", function.__qualname__, error)
     return _compile_now(_dispatcher(function))
 
 
@@ -175,7 +175,7 @@ def _cache_folder(function: Callable[..., Any]) -> Path | None:
         folder = private.resolve() / f"{function.__module__}.{function.__qualname__}-{place}"
         folder.mkdir(exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
-        _log.info("%s: compiled for this process only: %s", function.__qualname__, error)
+        _log.debug("%s: compiled for this process only: %s", function.__qualname__, error)
         return None
     return folder
 

@@ -40,7 +40,8 @@ def reference(text: str, rule: str = "words") -> list[str]:
 
 
 CONTEXTS = (
-    "{0} a{0}b 東{0}京 {0}{0} \u0301{0}\u0301 a{0}\u0307 A{0}Σ 1{0}Σ aΣ{0} aΣ{0}b Σ{0}Σ _{0}7 {0}\u200d{0}"
+    "{0} a{0}b 東{0}京{0}b {0}{0} \u0301{0}\u0301 a{0}\u0307 "
+    "A{0}Σ 1{0}Σ aΣ{0} aΣ{0}b Σ{0}Σ _{0}7 {0}\u200d{0}"
 )
 """One character alone, in words, between marks, and where it decides whether a sigma is a final one."""
 
@@ -52,8 +53,11 @@ def test_every_character_in_context(rule: str) -> None:
         " . ".join(CONTEXTS.format(character) for character in KNOWN[first : first + 256])
         for first in range(0, len(KNOWN), 256)
     ]
-    for text, found in zip(texts, words(pa.array(texts), rule), strict=True):
-        assert found.as_py() == reference(text, rule)
+    counts = count_words(pa.array(texts), rule).tolist()
+    for text, found, count in zip(texts, words(pa.array(texts), rule), counts, strict=True):
+        expected = reference(text, rule)
+        assert found.as_py() == expected
+        assert count == len(expected)
 
 
 LANGUAGES = {
@@ -74,7 +78,7 @@ LANGUAGES = {
     "Chinese, zero": ("二〇二四", "二 〇 二 四"),
     "Japanese": ("スーパーで買い物。", "ス ー パ ー で 買 い 物"),
     "Japanese, decomposed": ("か\u3099き", "が き"),
-    "Japanese, variant": ("葛\U000e0100城", "葛\U000e0100 城"),
+    "Japanese, variant": ("葛\U000e0100城\U000e0100ab", "葛\U000e0100 城\U000e0100 ab"),
     "Japanese, halfwidth": ("ｶﾀｶﾅ", "ｶ ﾀ ｶ ﾅ"),
     "Korean": ("한국어 문장", "한국어 문장"),
     "Korean, decomposed": ("\u1112\u1161\u11ab", "한"),
@@ -126,6 +130,7 @@ LAYOUTS = {
 @example([], "string", "words")
 @example([], "large_string", "words")
 @example([None, ""], "slice", "words")
+@example(["cafe\u0301s", "cafes"], "string", "python")
 @example(["a", None, "A\u0327\u0301 ΑΣ", ""], "slice", "words")
 def test_any_texts_in_any_layout(texts: list[str | None], layout: str, rule: str) -> None:
     array = LAYOUTS[layout](texts)
