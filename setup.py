@@ -23,6 +23,7 @@ DEV = [
     "duckdb>=1.5,<3",
     "hypothesis>=6.168,<7",
     "mypy>=2.4,<3",
+    "polars>=1.30,<3",
     "pytest>=9,<10",
     "regex>=2026.9",
     "ruff>=0.17,<0.18",
