@@ -1,0 +1,1 @@
+"""Files in and out: documents with their rejects, datasets, and the commit that publishes them."""

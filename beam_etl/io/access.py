@@ -1,0 +1,121 @@
+"""Opening files on any filesystem that Beam knows: as stored, or as a stream of decompressed bytes."""
+
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from beam_etl.io.errors import is_content_error
+
+COMPRESSIONS = (".gz", ".zst")
+"""Suffixes of files that are decompressed as they are read."""
+
+STORED_BYTES = 64 << 10
+"""How much of a compressed file is read at once, by Arrow too."""
+
+PIECE_BYTES = 1 << 20
+"""Decompressed bytes made at once: a file that expands a thousandfold takes no more memory."""
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is of this machine's filesystem, which is read natively."""
+    return "://" not in path
+
+
+def open_file(path: str) -> Any:
+    """A file as it is stored: a seekable pyarrow NativeFile, to be used as a context manager.
+
+    Raises:
+      OSError: it is absent or can't be opened.
+    """
+    if is_local(path):
+        return pa.OSFile(path)
+    return pa.PythonFile(FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED), mode="r")
+
+
+def compression(path: str) -> str:
+    """The suffix of COMPRESSIONS that a path has, or none."""
+    return next((suffix for suffix in COMPRESSIONS if path.lower().endswith(suffix)), "")
+
+
+class Stream:
+    """The decompressed bytes of a file; of an uncompressed one from `at` on.
+
+    What comes before damage is handed out first: the error is raised by the read after it.
+    """
+
+    def __init__(self, path: str, at: int = 0) -> None:
+        self._file = open_file(path)
+        self._pieces = _PIECES[compression(path)]
+        self._error: Exception | None = None
+        if self._pieces is None:
+            self._file.seek(at)
+        else:
+            self._made = self._pieces(self._file)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        """About `size` bytes, as soon as there are that many; none at the end.
+
+        Raises:
+          Exception: one that `is_content_error` knows, when the compressed data is damaged or ends early.
+        """
+        if self._pieces is None:
+            return bytes(self._file.read(size))
+        if self._error is not None:
+            raise self._error
+        gathered, held = [], 0
+        try:
+            while held < size:
+                piece = next(self._made, b"")
+                if not piece:
+                    break
+                gathered.append(piece)
+                held += len(piece)
+        except Exception as error:
+            if not gathered or not is_content_error(error):
+                raise
+            self._error = error
+        return b"".join(gathered)
+
+    def stored_position(self) -> int:
+        """Where the next bytes are stored; of a compressed file to within STORED_BYTES, from below."""
+        here = int(self._file.tell())
+        return here if self._pieces is None else max(0, here - STORED_BYTES)
+
+
+def _gunzip(file: Any) -> Iterator[bytes]:
+    """The content of all members, which is what `gzip -d` gives; zeros behind the last one are padding."""
+    inflate = None
+    held = file.read(STORED_BYTES)
+    while held:
+        if inflate is None:
+            held = held.lstrip(b"\0")
+            if held:
+                inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        if inflate is not None:
+            piece = inflate.decompress(held, PIECE_BYTES)
+            if piece:
+                yield piece
+            held = inflate.unconsumed_tail
+            if inflate.eof:
+                held, inflate = inflate.unused_data, None
+        held = held or file.read(STORED_BYTES)
+    if inflate is not None:
+        raise EOFError("the gzip data ends early")
+
+
+def _unzstd(file: Any) -> Iterator[bytes]:
+    return iter(partial(pa.CompressedInputStream(file, "zstd").read, STORED_BYTES), b"")
+
+
+_PIECES: dict[str, Any] = {"": None, ".gz": _gunzip, ".zst": _unzstd}

@@ -1,0 +1,304 @@
+"""From the names in the user's data to the shared vocabulary: which stored columns are read, and as what."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.errors import InputError
+from beam_etl.io.formats.base import NO_ARROW_TYPE
+
+ALL = "all"
+"""`carry=ALL` carries every other stored column along."""
+
+STORED_PREFIX = "stored_"
+"""Before the name of a carried column whose own name a shared column has."""
+
+SHARED = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
+
+LIKELY = {
+    schema.TEXT: (
+        "content",
+        "contents",
+        "body",
+        "raw_content",
+        "page_content",
+        "document",
+        "markdown",
+        "article",
+    ),
+    schema.URL: ("uri", "source_url", "page_url", "warc_target_uri", "link"),
+    schema.ID: ("doc_id", "document_id", "docid", "_id", "key", "uuid", "warc_record_id"),
+    schema.DOMAIN: ("host", "hostname", "url_host_registered_domain", "site"),
+    schema.LANGUAGE: ("language_code", "languages", "locale", "content_languages"),
+    schema.DATE: ("timestamp", "crawl_date", "published", "publish_date", "created", "fetch_time"),
+    schema.TIME: ("timestamp", "datetime", "crawl_time", "fetch_time", "created_at", "date"),
+}
+"""What others call our columns, for the hint in an error: never used without being told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What a job needs of its documents, and what the user's data calls it.
+
+    A batch has `address`, then the needed columns in the order of schema.DOCUMENT and of its types, then the
+    carried ones with their stored names and types. With ALL, a stored column that is read as a needed one
+    isn't carried a second time. A carried column whose name another column has is carried as `stored_NAME`.
+
+    Args:
+      needed: shared columns that the job uses.
+      carry: other stored columns to carry along; ALL for every one.
+      id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
+        column of that name, or one of schema.SYNONYMS.
+
+    Raises:
+      ValueError: `needed` has a name that isn't shared, or twice the same.
+    """
+
+    needed: tuple[str, ...] = (schema.TEXT,)
+    carry: tuple[str, ...] | str = ()
+    id: str | None = None
+    url: str | None = None
+    domain: str | None = None
+    language: str | None = None
+    date: str | None = None
+    time: str | None = None
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        if not set(self.needed) <= set(SHARED) or len(set(self.needed)) < len(self.needed):
+            raise ValueError(f"needed has distinct names out of {', '.join(SHARED)}; got {self.needed!r}")
+        if isinstance(self.carry, str) and self.carry != ALL:
+            raise ValueError(f"carry is a tuple of names, or {ALL!r}; got {self.carry!r}")
+
+    def as_stored(self) -> pa.Schema:
+        """Stored columns that would do, all of text: for a file without a record that tells any."""
+        needed = [getattr(self, column) or column for column in self.needed]
+        return pa.schema([(name, pa.string()) for name in dict.fromkeys((*needed, *self._named_to_carry()))])
+
+    def _named_to_carry(self) -> tuple[str, ...]:
+        return () if isinstance(self.carry, str) else self.carry
+
+
+class Source(NamedTuple):
+    """Where a needed column comes from."""
+
+    column: str
+    stored: str | None
+    """None: `id` is made of the path and the position."""
+    derived: bool = False
+    """The stored column is a URL, from which the domain is derived."""
+
+
+class Carried(NamedTuple):
+    """A column that is carried along."""
+
+    stored: str
+    column: str
+    """Its name in the batch."""
+    type: pa.DataType
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of one file become documents: `Columns` applied to its stored columns."""
+
+    sources: tuple[Source, ...]
+    carried: tuple[Carried, ...]
+    complete: bool
+    """Every stored column is wanted."""
+    names: tuple[str, ...] = field(init=False)
+    """The stored columns to read, each once."""
+
+    def __post_init__(self) -> None:
+        found = [source.stored for source in self.sources if source.stored is not None]
+        found += [carried.stored for carried in self.carried]
+        object.__setattr__(self, "names", tuple(dict.fromkeys(found)))
+
+
+def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | None = None) -> Reading:
+    """Which stored columns of a file are read as what.
+
+    Args:
+      columns: what is asked for.
+      stored: the file's columns.
+      path: the file, for messages.
+      common: the columns of the whole input, when carried columns are to be alike in all files: one that this
+        file lacks is null, and a narrower type is widened.
+
+    Raises:
+      InputError: a column is absent or has a type that can't be read; the message names the file, the column,
+        what was found and what to do.
+    """
+    twice = sorted({name for name in stored.names if stored.names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: several columns are called {twice[0]!r}")
+    sources = tuple(_source(columns, column, stored, path) for column in SHARED if column in columns.needed)
+    return Reading(sources, _carried(columns, sources, stored, path, common), columns.carry == ALL)
+
+
+def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:
+    told: str | None = getattr(columns, column)
+    candidates = (told,) if told is not None else (column, *schema.SYNONYMS.get(column, ()))
+    for name in candidates:
+        if name in stored.names:
+            _check_type(column, stored.field(name), path)
+            return Source(column, name)
+    if told is None and column == schema.ID:
+        return Source(column, None)
+    if told is None and column == schema.DOMAIN:
+        try:
+            return _source(columns, schema.URL, stored, path)._replace(column=column, derived=True)
+        except InputError as error:
+            raise InputError(f"{error} (a domain is read, or derived from the url)") from error
+    raise InputError(_missing(column, told, stored, path))
+
+
+def _missing(column: str, told: str | None, stored: pa.Schema, path: str) -> str:
+    likely = _likely(column, told, stored) or "NAME"
+    return f"{path}: no column {told or column!r}; {_has(stored)}. Use --{column}_column={likely}."
+
+
+def _has(stored: pa.Schema) -> str:
+    if not stored.names:
+        return "it has none"
+    more = f" and {len(stored.names) - MENTIONED} more" if len(stored.names) > MENTIONED else ""
+    return f"it has {', '.join(repr(name) for name in stored.names[:MENTIONED])}{more}"
+
+
+MENTIONED = 20
+"""Columns that a message lists."""
+
+
+def _likely(column: str, told: str | None, stored: pa.Schema) -> str | None:
+    """The stored column that was probably meant."""
+    readable = [
+        item.name for item in stored if READS[column].accepts(item.type) and not pa.types.is_null(item.type)
+    ]
+    by_lower = {name.lower(): name for name in reversed(readable)}
+    for name in (told or column, *LIKELY[column]):
+        if name.lower() in by_lower:
+            return by_lower[name.lower()]
+    close = difflib.get_close_matches((told or column).lower(), by_lower, n=1)
+    if close:
+        return by_lower[close[0]]
+    return readable[0] if column == schema.TEXT and len(readable) == 1 else None
+
+
+class Read(NamedTuple):
+    """What a shared column can be read from."""
+
+    accepts: Callable[[pa.DataType], bool]
+    words: str
+    """The same, for messages."""
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Strings, or bytes that have to be UTF-8; also in a dictionary, or never anything but null."""
+    if pa.types.is_dictionary(type_):
+        return is_text(type_.value_type)
+    return any(
+        matches(type_)
+        for matches in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_null,
+        )
+    )
+
+
+def _is_time(type_: pa.DataType) -> bool:
+    return is_text(type_) or bool(pa.types.is_timestamp(type_))
+
+
+_TEXT = Read(is_text, "text")
+READS = {
+    schema.ID: Read(
+        lambda type_: is_text(type_) or bool(pa.types.is_integer(type_)), "text or whole numbers"
+    ),
+    schema.URL: _TEXT,
+    schema.DOMAIN: _TEXT,
+    schema.LANGUAGE: _TEXT,
+    schema.DATE: Read(
+        lambda type_: _is_time(type_) or bool(pa.types.is_date(type_)),
+        "a date, a timestamp, or ISO 8601 text",
+    ),
+    schema.TIME: Read(_is_time, "a timestamp, or ISO 8601 text"),
+    schema.TEXT: _TEXT,
+}
+"""For each shared column, what it can be read from."""
+
+
+def _check_type(column: str, found: pa.Field, path: str) -> None:
+    _check_readable(found, path)
+    if not READS[column].accepts(found.type):
+        raise InputError(
+            f"{path}: column {found.name!r} is {found.type}; {column} is read from {READS[column].words}. "
+            f"Use --{column}_column=NAME for another column."
+        )
+
+
+def _check_readable(found: pa.Field, path: str) -> None:
+    if found.metadata and NO_ARROW_TYPE in found.metadata:
+        raise InputError(
+            f"{path}: column {found.name!r} can't be read: {found.metadata[NO_ARROW_TYPE].decode()}"
+        )
+
+
+def _carried(
+    columns: Columns, sources: Iterable[Source], stored: pa.Schema, path: str, common: pa.Schema | None
+) -> tuple[Carried, ...]:
+    read = {source.stored for source in sources if not source.derived and columns.carry == ALL}
+    read |= {source.column for source in sources if source.stored == source.column}
+    everything = common if common is not None else stored
+    taken = {schema.ADDRESS, *(source.column for source in sources)}
+    carried = []
+    for name in everything.names if columns.carry == ALL else columns.carry:
+        if name in read:
+            continue
+        if name not in everything.names:
+            raise InputError(f"{path}: no column {name!r}; {_has(stored)}")
+        type_ = everything.field(name).type
+        if name in stored.names:
+            _check_readable(stored.field(name), path)
+            _check_widens(stored.field(name), type_, path)
+        carried.append(Carried(name, _free_name(name, taken), type_))
+        taken.add(carried[-1].column)
+    strangers = [name for name in stored.names if name not in everything.names]
+    if strangers and columns.carry == ALL:
+        raise InputError(
+            f"{path}: column {strangers[0]!r} is in none of the files that were looked at before the job"
+        )
+    return tuple(carried)
+
+
+def _check_widens(found: pa.Field, type_: pa.DataType, path: str) -> None:
+    if found.type != type_ and widest(found.type, type_) != type_:
+        raise InputError(f"{path}: column {found.name!r} is {found.type}, in other files it is {type_}")
+
+
+def widest(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    """A type that holds the values of both; None if there is none."""
+    try:
+        return (
+            pa.unify_schemas(
+                [pa.schema([("", first)]), pa.schema([("", second)])], promote_options="permissive"
+            )
+            .field(0)
+            .type
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return None
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name = STORED_PREFIX + name
+    return name

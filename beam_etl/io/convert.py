@@ -1,0 +1,148 @@
+"""Stored rows to documents: the shared columns in their types, and rejects of rows that can't be one."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl import schema
+from beam_etl.io.columns import Carried, Reading, Source
+from beam_etl.io.errors import one_line
+from beam_etl.io.formats.base import FileEntry, Rows, from_columns
+from beam_etl.io.isolate import failures
+from beam_etl.io.rejects import Reject, reject_record
+from beam_etl.io.times import read_dates, read_times
+
+NULL_TEXT = "null text"
+NOT_UTF8 = "not UTF-8"
+
+Bad = dict[int, str]
+"""Rows of a batch that can't be documents, and why: the first reason found."""
+
+
+def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.RecordBatch, list[Reject]]:
+    """The documents among some rows of a file, and what the others are rejected for.
+
+    Args:
+      rows: the stored columns `reading.names`, or those of them that the file has.
+      reading: of this file.
+      file: where the rows are from.
+
+    Returns:
+      A batch as Columns describes it, whose schema metadata names the file; and a reject for each row left
+      out: bytes in a text that are not UTF-8, null text where text is needed, a date or time that can't be
+        read. A null
+      date stays null, and an empty one becomes null.
+    """
+    bad: Bad = {}
+    stored = {name: rows.batch.column(name) for name in rows.batch.schema.names}
+    for source in reading.sources:
+        if source.stored is not None:
+            stored[source.stored] = _plain(stored[source.stored])
+    for name, values in stored.items():
+        _check_unicode(name, values, bad)
+    good, rejects = _part(rows, bad, file)
+    if bad:
+        stored = {name: values.take(pa.array(good)) for name, values in stored.items()}
+    rows, bad = _some(rows, good), {}
+    columns: dict[str, pa.Array] = {schema.ADDRESS: _addresses(file.number, rows.positions)}
+    for source in reading.sources:
+        columns[source.column] = _shared(source, stored, rows.positions, file, bad)
+    for carried in reading.carried:
+        values = stored[carried.stored] if carried.stored in stored else pa.nulls(len(good), carried.type)
+        columns[carried.column] = _widen(carried, values, bad)
+    good, more = _part(rows, bad, file)
+    documents = from_columns(columns, len(rows.positions)).replace_schema_metadata(
+        {schema.FILE_METADATA: file.path}
+    )
+    return documents.take(pa.array(good)) if bad else documents, rejects + more
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Without a dictionary or views, and bytes as strings that are not checked yet."""
+    if pa.types.is_dictionary(values.type):
+        return _plain(values.dictionary_decode())
+    if pa.types.is_binary(values.type):
+        return values.view(pa.string())
+    if pa.types.is_large_binary(values.type):
+        return values.view(pa.large_string())
+    if pa.types.is_binary_view(values.type) or pa.types.is_string_view(values.type):
+        return values.cast(pa.large_binary()).view(pa.large_string())
+    return values.cast(pa.string()) if pa.types.is_null(values.type) else values
+
+
+def _check_unicode(name: str, values: pa.Array, bad: Bad) -> None:
+    def check(start: int, stop: int) -> None:
+        some = values.slice(start, stop - start)
+        if pa.types.is_nested(values.type) and len(some) < len(values):
+            some = some.take(pa.array(np.arange(len(some))))  # else what lies around the slice is checked too
+        some.validate(full=True)
+
+    if _has_text(values.type):
+        for row, _ in failures(check, 0, len(values)):
+            bad.setdefault(row, f"column {name!r}: {NOT_UTF8}")
+
+
+def _has_text(type_: pa.DataType) -> bool:
+    if isinstance(type_, pa.BaseExtensionType):
+        return _has_text(type_.storage_type)
+    if pa.types.is_nested(type_):
+        return any(_has_text(type_.field(place).type) for place in range(type_.num_fields))
+    return bool(
+        pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    )
+
+
+def _part(rows: Rows, bad: Bad, file: FileEntry) -> tuple[np.ndarray, list[Reject]]:
+    """The places of the good rows, and the rejects of the bad ones."""
+    good = np.delete(np.arange(len(rows.positions)), list(bad))
+    rejects = [
+        reject_record(file.path, int(rows.positions[row]), bad[row], rows.raw(row)) for row in sorted(bad)
+    ]
+    return good, rejects
+
+
+def _some(rows: Rows, which: np.ndarray) -> Rows:
+    """Some of the rows, for their positions and bytes."""
+    return Rows(rows.batch, rows.positions[which], lambda row: rows.raw(int(which[row])))
+
+
+def _addresses(number: int, positions: np.ndarray) -> pa.Array:
+    return pa.array(positions.astype(np.uint64) | np.uint64(number << schema.POSITION_BITS))
+
+
+def _shared(
+    source: Source, stored: dict[str, pa.Array], positions: np.ndarray, file: FileEntry, bad: Bad
+) -> pa.Array:
+    """A needed column in its type."""
+    type_ = schema.DOCUMENT.field(source.column).type
+    if source.column == schema.ID:
+        made = pc.binary_join_element_wise(f"{file.path}#", pa.array(positions).cast(pa.string()), "")
+        return made if source.stored is None else pc.coalesce(stored[source.stored].cast(type_), made)
+    values = stored[str(source.stored)]
+    if source.derived:
+        from beam_etl.kernels.domains import registered_domain  # a jobs without domains needs no suffix list
+
+        return registered_domain(values.cast(pa.string())).cast(type_)
+    if source.column in (schema.DATE, schema.TIME):
+        result, unreadable = (read_dates if source.column == schema.DATE else read_times)(values)
+        for row in unreadable:
+            bad.setdefault(row, f"column {source.stored!r}: no {source.column} in {_shown(values[row])}")
+        return result
+    if source.column == schema.TEXT and values.null_count:
+        for row in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)).tolist():
+            bad.setdefault(row, NULL_TEXT)
+    return values.cast(type_)
+
+
+def _widen(carried: Carried, values: pa.Array, bad: Bad) -> pa.Array:
+    """A carried column in the type that it has in the whole input."""
+    if values.type == carried.type:
+        return values
+    for row, error in failures(lambda i, j: values.slice(i, j - i).cast(carried.type), 0, len(values)):
+        bad.setdefault(row, f"column {carried.stored!r}: {one_line(error)}")
+    return values.cast(carried.type, safe=False)
+
+
+def _shown(value: pa.Scalar) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -1,0 +1,216 @@
+"""From patterns to the numbered list of files of a run."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from apache_beam.io.filesystem import BeamIOError, FileSystem
+from apache_beam.io.filesystems import FileSystems
+
+from beam_etl import schema
+from beam_etl.io.access import is_local, open_file
+from beam_etl.io.errors import InputError
+from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
+
+Found = tuple[str, int]
+"""A file's path and bytes."""
+
+DatasetFiles = Callable[[str], Iterable[Found] | None]
+"""The documents of the dataset in a folder; None when the folder is no dataset."""
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+def match_files(
+    patterns: str | Sequence[str],
+    format: str | None = None,
+    dataset_files: DatasetFiles = lambda folder: None,
+) -> list[FileEntry]:
+    """The files that patterns match, sorted by path and numbered; each once.
+
+    Args:
+      patterns: comma-separated, or a sequence of: a file; a folder, which stands for the data files in it at
+        any depth, or for the documents of a dataset; a glob, where `*` and `?` stay inside a folder and `**`
+        doesn't; `@LIST`, a file with one of these a line. Any filesystem that Beam knows. Names that begin
+        with `_` or `.` are not matched by a folder or a glob, unless the glob has such a name itself.
+      format: reads all files, whatever their suffix; None to tell it from the suffix.
+      dataset_files: looks into a folder first.
+
+    Raises:
+      InputError: a pattern matches nothing, or there are more than 2^20 files.
+    """
+    wanted = None if format is None else format_named(format)
+    found: dict[str, int] = {}
+    for pattern in _expand(patterns):
+        found.update(_match(pattern, wanted, dataset_files))
+    if len(found) > schema.MAX_FILES:
+        raise InputError(
+            f"{len(found):,} files match; a run reads at most {schema.MAX_FILES:,}. "
+            f"Compact them into fewer, larger files."
+        )
+    _check_names(found)
+    return [FileEntry(number, path, found[path]) for number, path in enumerate(sorted(found))]
+
+
+def _check_names(paths: Iterable[str]) -> None:
+    """Names of files are bytes to Linux; those that are no text can't stand in a table."""
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            raise InputError(f"{shown}: the file's name is not UTF-8. Rename it.") from error
+
+
+def input_format(files: Sequence[FileEntry], format: str | None = None) -> Format:
+    """The one format of the files: the one named, or what their suffixes say.
+
+    Raises:
+      InputError: several formats, or none that is known. The message names a file of each.
+    """
+    if format is not None:
+        return format_named(format)
+    first: dict[str, str] = {}
+    for file in files:
+        known = format_of(file.path)
+        if known is None:
+            raise InputError(f"{file.path}: no known suffix ({known_suffixes()}). Use --format=NAME.")
+        first.setdefault(known.name, file.path)
+    if len(first) > 1:
+        examples = ", ".join(f"{name} ({path})" for name, path in first.items())
+        raise InputError(
+            f"the input has several formats: {examples}. Use a narrower pattern, or --format=NAME."
+        )
+    return format_named(next(iter(first)))
+
+
+def _expand(patterns: str | Sequence[str]) -> Iterator[str]:
+    """Single patterns, with lists read and local paths in one form."""
+    given = patterns.split(",") if isinstance(patterns, str) else patterns
+    single = [pattern for item in given for pattern in _listed(item.strip())]
+    if not single:
+        raise InputError(f"no input pattern in {patterns!r}")
+    local = [is_local(pattern) for pattern in single]
+    absolute = any(os.path.isabs(pattern) for pattern, here in zip(single, local, strict=True) if here)
+    for pattern, here in zip(single, local, strict=True):
+        yield _normal(pattern, absolute) if here else pattern
+
+
+def _listed(item: str) -> list[str]:
+    item = item.removeprefix("file://")
+    if not item.startswith("@"):
+        return [os.path.expanduser(item)] if item else []
+    try:
+        with open_file(os.path.expanduser(item[1:])) as file:
+            lines = file.read().decode().splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"{item[1:]}: no such list of files") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{item[1:]}: a list of files is text, one path a line ({error})") from error
+    return [pattern for line in lines if (pattern := line.strip().removeprefix("file://"))]
+
+
+def _normal(pattern: str, absolute: bool) -> str:
+    """So that one file has one path, however it was written."""
+    folder = "/" if pattern.endswith("/") else ""
+    return os.path.normpath(os.path.abspath(pattern) if absolute else pattern).rstrip("/") + folder
+
+
+def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> Iterable[Found]:
+    whole = pattern.rstrip("/") or "/"
+    file = None if pattern.endswith("/") else _file(pattern)
+    if file is not None:
+        return [file]
+    if not _GLOB.search(pattern) or (is_local(whole) and os.path.isdir(whole)):
+        found = dataset_files(whole)
+        return _in_folder(whole, wanted) if found is None else found
+    matched = _glob(pattern)
+    if not matched:
+        raise InputError(f"no file matches {pattern!r}; {_nearest(pattern)}")
+    return matched
+
+
+def _file(path: str) -> Found | None:
+    """The file that has exactly this path."""
+    if is_local(path):
+        return (path, os.path.getsize(path)) if os.path.isfile(path) else None
+    return (
+        None if _GLOB.search(path) else next((found for found in _beam_match(path) if found[0] == path), None)
+    )
+
+
+def _in_folder(folder: str, wanted: Format | None) -> list[Found]:
+    if is_local(folder):
+        everything = list(_walk(folder, None, hidden=False)) if os.path.isdir(folder) else []
+    else:
+        everything = [
+            found for found in _beam_match(f"{folder}/**") if not _is_hidden(found[0][len(folder) + 1 :])
+        ]
+    data = everything if wanted else [found for found in everything if format_of(found[0])]
+    if data:
+        return data
+    if everything:
+        raise InputError(
+            f"{folder}: no file with a known suffix ({known_suffixes()}) among {len(everything)}, "
+            f"for example {everything[0][0]}. Use --format=NAME."
+        )
+    raise InputError(f"no file in {folder!r}; {_nearest(folder)}")
+
+
+def _glob(pattern: str) -> list[Found]:
+    """What a glob matches, with Beam's meaning of its characters."""
+    fixed = _GLOB.split(pattern, maxsplit=1)[0]
+    folder, rest = pattern[: fixed.rfind("/") + 1], pattern[fixed.rfind("/") + 1 :]
+    hidden = _is_hidden(rest)
+    if not is_local(pattern):
+        return [found for found in _beam_match(pattern) if hidden or not _is_hidden(found[0][len(folder) :])]
+    matches = re.compile(FileSystem.translate_pattern(pattern)).match
+    depth = None if "**" in rest else rest.count("/")
+    return [found for found in _walk(folder or ".", depth, hidden) if matches(found[0])]
+
+
+def _walk(folder: str, depth: int | None, hidden: bool) -> Iterator[Found]:
+    """The files below a local folder, at most `depth` folders down; links to folders are not followed."""
+    base = "" if folder == "." else folder.rstrip("/") + "/"
+    below = []
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            if not hidden and _is_hidden(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                below.append(base + entry.name)
+            elif entry.is_file():
+                yield base + entry.name, entry.stat().st_size
+    if depth != 0:
+        for path in below:
+            yield from _walk(path, None if depth is None else depth - 1, hidden)
+
+
+def _beam_match(pattern: str) -> list[Found]:
+    try:
+        found = FileSystems.match([pattern])[0].metadata_list
+    except (BeamIOError, ValueError) as error:
+        raise InputError(f"{pattern}: {error}") from error
+    return [(data.path, data.size_in_bytes) for data in found if not data.path.endswith("/")]
+
+
+def _is_hidden(path: str) -> bool:
+    return path.startswith(("_", ".")) or "/_" in path or "/." in path
+
+
+def _nearest(pattern: str) -> str:
+    """The deepest folder above a pattern that is there."""
+    folder = pattern.rstrip("/")
+    while "/" in folder and not folder.endswith(":/"):
+        folder = folder.rsplit("/", 1)[0]
+        if os.path.isdir(folder) if is_local(pattern) else _beam_match(f"{folder}/*"):
+            return f"the nearest folder that exists is {folder!r}"
+    return (
+        f"the nearest folder that exists is {os.getcwd()!r}"
+        if is_local(pattern)
+        else "nor does a folder above it exist"
+    )

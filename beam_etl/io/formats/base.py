@@ -1,0 +1,141 @@
+"""What a format is: how its files are looked at, split, read and written."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from beam_etl.io.rejects import Reject
+
+SPLIT_BYTES = 16 << 20
+"""Stored bytes of a split: seconds of work, so that one file of 10 GB feeds 160 workers."""
+
+MAX_RECORD_BYTES = 64 << 20
+"""A longer record is a reject: engines fail at elements of about this size."""
+
+
+NO_ARROW_TYPE = b"beam_etl.no_arrow_type"
+"""Metadata key of a stored column that can't be read, and why."""
+
+
+class FileEntry(NamedTuple):
+    """One input file. Numbers count the sorted list of a run."""
+
+    number: int
+    path: str
+    bytes: int
+
+
+class Split(NamedTuple):
+    """A part of a file that one worker reads: small, and the same for everybody who plans it."""
+
+    file: FileEntry
+    place: int
+    """Place among the file's splits."""
+    start: int
+    """First stored byte."""
+    stop: int
+    """Behind the last byte. A record, block or row group belongs to the split that its first byte is in."""
+    first: int = 0
+    """Position of its first record: exact where positions are row numbers, else a bound from below."""
+    problem: str = ""
+    """Why these stored bytes can't be read at all, when that shows while planning: they become a reject."""
+
+
+class Rows(NamedTuple):
+    """Some rows of a file, as they are stored."""
+
+    batch: pa.RecordBatch
+    """The stored columns that were asked for."""
+    positions: np.ndarray
+    """int64[rows], ascending: the position of each row in its file."""
+    raw: Callable[[int], bytes]
+    """All bytes of row i, for a reject. Computed only when asked."""
+
+
+class SplitReader(Protocol):
+    """An opened split."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The file's stored columns."""
+
+    def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
+        """The columns `names` of all rows in order, and what could not be read. Can be called once.
+
+        Args:
+          names: some of `schema`.
+          complete: the caller wants every column: where they are only inferred, a record with others is a
+            reject.
+        """
+
+
+class Writer(Protocol):
+    """A file that is being written."""
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Adds rows."""
+
+    def close(self) -> None:
+        """Writes what is left, and the end of the file. The sink stays open."""
+
+
+class Format(Protocol):
+    """One way to store documents. Stateless, picklable, the same everywhere."""
+
+    @property
+    def name(self) -> str:
+        """What `--format` calls it."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Lower case, with the dot. None when only `--format` chooses it."""
+
+    @property
+    def suffix(self) -> str:
+        """Of written files."""
+
+    @property
+    def compressible(self) -> bool:
+        """Whether .gz or .zst may follow the suffix."""
+
+    @property
+    def inferred(self) -> bool:
+        """Whether files don't tell their columns, so that those of the whole input are used for each."""
+
+    def schema(self, path: str) -> pa.Schema:
+        """The stored columns; some formats infer them from the start of the file.
+
+        Raises:
+          InputError: the file is fine, but can't be read for a reason that the user can change.
+          Exception: one that `is_content_error` knows, when the file is damaged.
+        """
+
+    def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
+        """Splits of about `split_bytes` that cover the file. What is damaged is a split with a problem."""
+
+    def open(self, split: Split, stored: pa.Schema | None) -> SplitReader:
+        """Opens a split.
+
+        Args:
+          split: one of `splits`.
+          stored: columns of the whole input, for formats whose files don't tell; None to infer them.
+
+        Raises:
+          Exception: as `schema`.
+        """
+
+    def writer(self, sink: Any, columns: pa.Schema) -> Writer:
+        """Writes a file into `sink`, which has write, flush, tell and closed.
+
+        Raises:
+          InputError: the format can't hold these columns.
+        """
+
+
+def from_columns(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
+    """A batch of these columns, which has its rows also when there is no column."""
+    if columns:
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))

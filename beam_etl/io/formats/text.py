@@ -1,0 +1,148 @@
+"""Plain text: a document a line (`text`), or a document a file (`textfile`). The only column is `text`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.access import Stream, compression
+from beam_etl.io.errors import InputError, is_content_error
+from beam_etl.io.formats.base import MAX_RECORD_BYTES, FileEntry, Rows, Split, Writer, from_columns
+from beam_etl.io.formats.lines import (
+    BLOCK_BYTES,
+    BYTE_ORDER_MARK,
+    Lines,
+    LongLine,
+    UnreadableError,
+    line_splits,
+    split_lines,
+)
+from beam_etl.io.formats.rest import reject_long_line, reject_unreadable
+from beam_etl.io.rejects import Reject
+
+COLUMNS = pa.schema([(schema.TEXT, pa.large_string())])
+
+
+class TextLines:
+    """`.txt`, .gz and .zst: each line is a document, an empty one too. Position: byte offset of the line."""
+
+    name = "text"
+    suffixes: tuple[str, ...] = (".txt",)
+    suffix = ".txt"
+    compressible = True
+    inferred = False
+
+    def schema(self, path: str) -> pa.Schema:
+        return COLUMNS
+
+    def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
+        return line_splits(file, split_bytes)
+
+    def open(self, split: Split, stored: pa.Schema | None) -> "_LineReader":
+        return _LineReader(split)
+
+    def writer(self, sink: Any, columns: pa.Schema) -> Writer:
+        if schema.TEXT not in columns.names:
+            raise InputError(f"text files hold the column 'text' only; there are {', '.join(columns.names)}")
+        return _LineWriter(sink)
+
+
+class TextFiles(TextLines):
+    """`--format=textfile`: each file is a document, an empty one too. Position: 0. Not written."""
+
+    name = "textfile"
+    suffixes: tuple[str, ...] = ()
+    suffix = ""
+
+    def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
+        yield Split(file, 0, 0, file.bytes)
+
+    def open(self, split: Split, stored: pa.Schema | None) -> "_FileReader":  # type: ignore[override]
+        return _FileReader(split)
+
+    def writer(self, sink: Any, columns: pa.Schema) -> Writer:
+        raise InputError("textfile is a format to read; write parquet, avro, jsonl or text")
+
+
+class _LineReader:
+    schema = COLUMNS
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
+        try:
+            for found in split_lines(self._split, BLOCK_BYTES, MAX_RECORD_BYTES):
+                if isinstance(found, LongLine):
+                    yield reject_long_line(self._split.file.path, found)
+                else:
+                    yield Rows(_batch(_texts(found), names), found.positions, found.record)
+        except UnreadableError as error:
+            yield reject_unreadable(self._split, error)
+
+
+class _FileReader:
+    schema = COLUMNS
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
+        path = self._split.file.path
+        with Stream(path) as stream:
+            try:
+                pieces, size = [], 0
+                while (piece := stream.read(MAX_RECORD_BYTES)) and size <= MAX_RECORD_BYTES:
+                    pieces.append(piece)
+                    size += len(piece)
+            except Exception as error:
+                if not is_content_error(error):
+                    raise
+                yield reject_unreadable(self._split, UnreadableError(0, 0, error))
+                return
+        content = b"".join(pieces)
+        if size > MAX_RECORD_BYTES:
+            yield reject_unreadable(self._split, UnreadableError(0, 0, ValueError(_too_long(path))))
+            return
+        text = pa.array([content.removeprefix(BYTE_ORDER_MARK)], pa.large_binary()).view(pa.large_string())
+        yield Rows(_batch(text, names), np.zeros(1, np.int64), lambda _: content)
+
+
+def _too_long(path: str) -> str:
+    packed = " decompressed" if compression(path) else ""
+    return f"a document of over {MAX_RECORD_BYTES} bytes{packed}, which is the limit"
+
+
+def _batch(texts: pa.Array, names: Sequence[str]) -> pa.RecordBatch:
+    return from_columns(dict.fromkeys(names, texts), len(texts))
+
+
+def _texts(lines: Lines) -> pa.Array:
+    """The content of the lines as one array, not checked yet to be UTF-8."""
+    lengths = lines.stops - lines.starts
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    edges = np.zeros(len(lines.data) + 1, np.int8)  # +1 where content begins, -1 where it ends
+    np.add.at(edges, lines.starts, 1)
+    np.add.at(edges, lines.stops, -1)
+    content = np.frombuffer(lines.data, np.uint8)[np.cumsum(edges[:-1], dtype=np.int8).view(bool)]
+    return pa.LargeStringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(content))
+
+
+class _LineWriter:
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        for text in batch.column(schema.TEXT).to_pylist():
+            if "\n" in text:
+                raise InputError(
+                    f"a document has several lines ({text[:40]!r}...): text files hold one a line. "
+                    f"Write jsonl or parquet."
+                )
+            self._sink.write(text.encode() + b"\n")
+
+    def close(self) -> None:
+        """Nothing is held back."""

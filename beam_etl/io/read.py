@@ -1,0 +1,308 @@
+"""ReadDocuments: files to batches of documents, and rejects for what could not be read."""
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl.io import manifest
+from beam_etl.io.access import compression, is_local
+from beam_etl.io.checks import LOOKED_AT, check_files, evenly
+from beam_etl.io.columns import Columns, resolve
+from beam_etl.io.convert import to_documents
+from beam_etl.io.errors import InputError, is_content_error, one_line
+from beam_etl.io.files import input_format, match_files
+from beam_etl.io.formats import FileEntry, Format, Split
+from beam_etl.io.formats.base import SPLIT_BYTES
+from beam_etl.io.rejects import Reject, reject_batches, reject_rest
+from beam_etl.transforms.batches import MAX_ROWS, Batches, merge_batches, split_batch
+from beam_etl.transforms.metrics import (
+    BYTES_READ,
+    FILES_READ,
+    RECORDS_REJECTED,
+    ROWS_READ,
+    StepMetrics,
+    count_live,
+)
+from beam_etl.transforms.shuffle import Distribute
+
+GROUP_FILES = 1000
+"""Files of one element of the first step: a million files are a thousand elements in a job's description."""
+
+SMALL_BYTES = 1 << 20
+"""Batches of one split are merged up to this: copying less costs less than handling it."""
+
+HELD_REJECTS = 1000
+"""Rejects of a split that go out together: at most 4 MiB."""
+
+SAMPLE_BYTES = 8 << 20
+"""Of documents that are read before a job, to estimate what it will move."""
+
+EXPANSION = 4
+"""Bytes of text in a byte of zstd, gzip or Parquet, where only a sample is read: web text has 3 to 5."""
+
+REJECTS = "rejects"
+"""Tag of the output."""
+
+DOCUMENTS_TABLE = "documents"
+"""The table of a dataset that is read."""
+
+
+class Documents(NamedTuple):
+    """What reading gives."""
+
+    documents: Batches
+    """Batches of the columns that were asked for (see Columns)."""
+    rejects: Batches
+    """Batches of schema.REJECT."""
+
+
+@dataclass(eq=False, kw_only=True)
+class ReadDocuments(beam.PTransform):
+    """All documents of some files. No shuffle: splits of files are handed out.
+
+    Input: the pipeline. Output: Documents. In each file, records started are documents and rejects together;
+    what is unreadable as a whole is one reject. A row's address is its file's number in the sorted list and
+    its position in the file, whatever the splits.
+
+    Args:
+      patterns: see `match_files`.
+      columns: what is needed, and what the data calls it.
+      format: of all files; None tells it from their suffixes.
+      split_bytes: stored bytes that one worker reads at a time, about.
+
+    Attributes:
+      files: the numbered input.
+      stored_schema: the columns of the input, as the files tell that were looked at.
+
+    Raises:
+      InputError: when it is made: no such files, several formats, or they lack what is needed. See
+        `match_files`, `input_format` and `check_files`.
+    """
+
+    patterns: str | Sequence[str]
+    columns: Columns = field(default_factory=Columns)
+    format: str | None = None
+    split_bytes: int = SPLIT_BYTES
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.split_bytes < 1:
+            raise ValueError(f"split_bytes must be at least 1, got {self.split_bytes}")
+        self.files = match_files(self.patterns, self.format, dataset_documents)
+        self.known = input_format(self.files, self.format)
+        self.stored_schema = check_files(self.files, self.known, self.columns)
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
+    def expand(self, pipeline: beam.Pipeline) -> Documents:
+        groups = [
+            pack_files(self.files[at : at + GROUP_FILES]) for at in range(0, len(self.files), GROUP_FILES)
+        ]
+        read = beam.ParDo(_ReadSplit(self.known, self.columns, self.stored_schema)).with_output_types(
+            pa.RecordBatch, rejects=pa.RecordBatch
+        )
+        found = (
+            pipeline
+            | "Files" >> beam.Create(groups, reshuffle=False)
+            | "Unpack" >> beam.FlatMap(unpack_files).with_output_types(FileEntry)
+            | "Distribute files" >> Distribute()
+            | "Plan splits" >> beam.FlatMap(self.known.splits, self.split_bytes).with_output_types(Split)
+            | "Distribute splits" >> Distribute()
+            | "Read" >> read.with_outputs(REJECTS, main="documents")
+        )
+        return Documents(found.documents, found.rejects)
+
+    def read_file(self, file: FileEntry) -> Iterator[pa.RecordBatch]:
+        """The documents of one file, read right here, without the rejects."""
+        for split in self.known.splits(file, self.split_bytes):
+            for found in read_split(split, self.known, self.columns, self.stored_schema):
+                if isinstance(found, pa.RecordBatch):
+                    yield found
+
+
+def read_split(
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None = None
+) -> Iterator[pa.RecordBatch | Reject]:
+    """The documents of one split in order, in bounded batches, and what is rejected.
+
+    Args:
+      split: of `known.splits`.
+      known: the file's format.
+      columns: what is wanted.
+      stored: the columns of the whole input, which carried columns are brought to; none or None: the file's.
+
+    Raises:
+      OSError: the file is absent, or can't be reached.
+    """
+    path = split.file.path
+    if split.problem:
+        yield reject_rest(path, split.start, split.stop, split.problem, split.first)
+        return
+    try:
+        common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
+        reader = known.open(split, common)
+        reading = resolve(columns, reader.schema, path, common)
+    except Exception as error:
+        if not is_content_error(error):
+            raise
+        reason = one_line(error).removeprefix(f"{path}: ")
+        yield reject_rest(path, split.start, split.stop, reason, split.first)
+        return
+    held: list[pa.RecordBatch] = []
+    names = [name for name in reading.names if name in reader.schema.names]
+    for found in reader.rows(names, reading.complete):
+        if isinstance(found, Reject):
+            yield found
+            continue
+        batch, rejects = to_documents(found, reading, split.file)
+        yield from rejects
+        held.append(batch)
+        if (
+            sum(small.nbytes for small in held) >= SMALL_BYTES
+            or sum(small.num_rows for small in held) >= MAX_ROWS
+        ):
+            yield from _bounded(held)
+            held = []
+    yield from _bounded(held)
+
+
+def _bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches of one split merged; large ones cut."""
+    if batches:
+        merged = merge_batches(batches) if len(batches) > 1 else batches[0]
+        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))
+
+
+class _ReadSplit(beam.DoFn):
+    def __init__(self, known: Format, columns: Columns, stored: pa.Schema) -> None:
+        self._known = known
+        self._columns = columns
+        self._stored = stored
+        self._metrics = StepMetrics()
+
+    def process(self, split: Split) -> Iterator[Any]:
+        rejects: list[Reject] = []
+        for found in self._metrics.timed(read_split(split, self._known, self._columns, self._stored)):
+            if isinstance(found, pa.RecordBatch):
+                self._metrics.gave_out(found)
+                self._metrics.add(ROWS_READ, found.num_rows)
+                yield found
+                continue
+            self._metrics.add(RECORDS_REJECTED, 1)
+            rejects.append(found)
+            if len(rejects) == HELD_REJECTS:
+                yield from _tagged(rejects)
+                rejects = []
+        yield from _tagged(rejects)
+        self._metrics.add(BYTES_READ, split.stop - split.start)
+        count_live(BYTES_READ, split.stop - split.start)
+        count_live(FILES_READ, split.stop == split.file.bytes)
+
+
+def _tagged(rejects: list[Reject]) -> Iterator[beam.pvalue.TaggedOutput]:
+    for batch in reject_batches(rejects):
+        yield beam.pvalue.TaggedOutput(REJECTS, batch)
+
+
+def pack_files(files: Sequence[FileEntry]) -> bytes:
+    """Files as one small element of a job's description."""
+    return zlib.compress(json.dumps(files).encode())
+
+
+def unpack_files(packed: bytes) -> list[FileEntry]:
+    """What `pack_files` packed."""
+    return [FileEntry(*file) for file in json.loads(zlib.decompress(packed))]
+
+
+def dataset_documents(folder: str) -> list[tuple[str, int]] | None:
+    """The files of a dataset's documents, as its manifest says; None for a folder that is no dataset.
+
+    Raises:
+      InputError: a dataset without documents.
+    """
+    current = manifest.latest(folder) if is_local(folder) else None
+    if current is None:
+        return None
+    files = current.table(DOCUMENTS_TABLE)
+    if not files:
+        raise InputError(
+            f"{folder}: a dataset without {DOCUMENTS_TABLE}; it has the tables {', '.join(current.schemas)}"
+        )
+    return [(f"{folder.rstrip('/')}/{file.path}", file.bytes) for file in files]
+
+
+class Sample(NamedTuple):
+    """Some documents of an input, for estimates."""
+
+    batches: list[pa.RecordBatch]
+    scale: float
+    """The input's size in samples, about: compressed files are taken to expand EXPANSION times."""
+
+
+class FileSource:
+    """The documents of some files as a pipeline's source.
+
+    `documents()` may be called again for a second read. Args and errors are those of ReadDocuments.
+    """
+
+    replayable = True
+
+    def __init__(
+        self,
+        pipeline: beam.Pipeline,
+        patterns: str | Sequence[str],
+        columns: Columns | None = None,
+        format: str | None = None,
+        label: str = "Read documents",
+    ) -> None:
+        self._pipeline = pipeline
+        self._label = label
+        self._read = ReadDocuments(patterns=patterns, columns=columns or Columns(), format=format)
+        self._reads = 0
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """The numbered input."""
+        return self._read.files
+
+    @property
+    def input_bytes(self) -> int:
+        """Stored bytes of all files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def stored_schema(self) -> pa.Schema:
+        """The columns of the input, as the files tell that were looked at."""
+        return self._read.stored_schema
+
+    def documents(self) -> Documents:
+        """Documents and rejects; each call reads the files anew."""
+        self._reads += 1
+        label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
+        return self._pipeline | label >> self._read
+
+    def sample(self, max_bytes: int) -> Sample:
+        """About `max_bytes` of documents from the start of some files, at least a batch of each."""
+        files = evenly([file for file in self.files if file.bytes], LOOKED_AT)
+        batches: list[pa.RecordBatch] = []
+        stored = 0.0
+        for file in files:
+            left, whole = max_bytes // len(files), True
+            for batch in self._read.read_file(file):
+                batches.append(batch)
+                left -= batch.nbytes
+                if left <= 0:
+                    whole = False
+                    break
+            read = (max_bytes // len(files) - left) / self._expansion(file)
+            stored += file.bytes if whole else min(read, file.bytes)
+        return Sample(batches, self.input_bytes / max(stored, 1.0))
+
+    def _expansion(self, file: FileEntry) -> int:
+        plain = self._read.known.compressible and not compression(file.path)
+        return 1 if plain else EXPANSION

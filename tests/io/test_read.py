@@ -1,0 +1,232 @@
+"""Reading in a pipeline, and what a launcher is told before it."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from operator import itemgetter
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
+
+from beam_etl import schema
+from beam_etl.io.columns import ALL, Columns
+from beam_etl.io.errors import InputError
+from beam_etl.io.formats import FileEntry
+from beam_etl.io.manifest import DataFile, Manifest, publish
+from beam_etl.io.read import FileSource, ReadDocuments, pack_files, unpack_files
+from tests.beam import run
+from tests.stored import KEPT, STORED, Document, Stored, documents, json_lines, keep, write
+
+ROWS = documents(400)
+
+
+def folder_of(stored: Stored, folder: Path) -> Path:
+    """The documents in three files of one format, one of them damaged."""
+    suffix = stored.name.removeprefix("a")
+    for number, (start, stop) in enumerate([(0, 100), (100, 110), (110, 400)]):
+        write(folder, f"part-{number}{suffix}", stored.encode(ROWS[start:stop]))
+    content = stored.encode(ROWS[:50])
+    write(folder, f"damaged{suffix}", content[: len(content) // 2])
+    return folder
+
+
+def read_all(read: ReadDocuments) -> tuple[list[Document], list[Document]]:
+    """Rows and rejects, in an order of their own."""
+    KEPT.clear()
+    with run() as pipeline:
+        found = pipeline | "Read" >> read
+        assert {found.documents.element_type, found.rejects.element_type} == {pa.RecordBatch}
+        _ = found.documents | "Keep rows" >> beam.Map(keep, "rows")
+        _ = found.rejects | "Keep rejects" >> beam.Map(keep, "rejects")
+    rows, rejects = (
+        [row for batch in KEPT[name] for row in batch.to_pylist()] for name in ("rows", "rejects")
+    )
+    return sorted(rows, key=itemgetter("address")), sorted(rejects, key=itemgetter("file", "position"))
+
+
+@pytest.mark.parametrize("stored", STORED, ids=lambda stored: stored.name)
+def test_a_pipeline_reads_the_same_however_it_splits(stored: Stored, tmp_path: Path) -> None:
+    folder = folder_of(stored, tmp_path)
+    wanted = Columns(needed=("id", "domain", "text"), carry=("score",))
+    coarse = read_all(ReadDocuments(patterns=str(folder), columns=wanted))
+    paths = [str(path) for path in sorted(folder.iterdir(), reverse=True)]
+    fine = read_all(ReadDocuments(patterns=paths, columns=wanted, split_bytes=4000))
+    assert fine == coarse
+    rows, rejects = coarse
+    parts = [row for row in rows if row["address"] >> schema.POSITION_BITS > 0]
+    assert [(row["id"], row["text"], row["score"]) for row in parts] == [
+        (row["id"], row["text"], row["score"]) for row in ROWS
+    ]
+    assert {row["domain"] for row in parts} == {f"site-{n}.co.uk" for n in range(7)}
+    assert {Path(row["file"]).stem.split(".")[0] for row in rejects} == {"damaged"}
+
+
+class Bucket(FileSystem):  # type: ignore[misc]
+    """Files in memory, as Beam sees an object store."""
+
+    files: dict[str, bytes]
+
+    @classmethod
+    def scheme(cls) -> str:
+        return "bucket"
+
+    def join(self, base: str, *paths: str) -> str:
+        return "/".join([base, *paths])
+
+    def split(self, path: str) -> tuple[str, str]:
+        head, _, tail = path.rpartition("/")
+        return head, tail
+
+    def has_dirs(self) -> bool:
+        return False
+
+    def _list(self, prefix: str) -> Iterator[FileMetadata]:
+        yield from (
+            FileMetadata(path, len(self.files[path])) for path in self.files if path.startswith(prefix)
+        )
+
+    def exists(self, path: str) -> bool:
+        return path in self.files
+
+    def metadata(self, path: str) -> FileMetadata:
+        return FileMetadata(path, len(self.files[path]))
+
+    def open(
+        self, path: str, mime_type: str = "", compression_type: str = CompressionTypes.AUTO
+    ) -> io.BytesIO:
+        assert compression_type == CompressionTypes.UNCOMPRESSED
+        return io.BytesIO(self.files[path])
+
+    def mkdirs(self, path: str) -> None:
+        raise NotImplementedError
+
+    def create(self, path: str, mime_type: str = "", compression_type: str = "") -> None:
+        raise NotImplementedError
+
+    def copy(self, sources: list[str], targets: list[str]) -> None:
+        raise NotImplementedError
+
+    def rename(self, sources: list[str], targets: list[str]) -> None:
+        raise NotImplementedError
+
+    def size(self, path: str) -> int:
+        return len(self.files[path])
+
+    def last_updated(self, path: str) -> float:
+        raise NotImplementedError
+
+    def checksum(self, path: str) -> str:
+        raise NotImplementedError
+
+    def delete(self, paths: list[str]) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("stored", STORED, ids=lambda stored: stored.name)
+def test_any_filesystem_of_beam_is_read(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"bucket://b/data/{stored.name}": stored.encode(ROWS), "bucket://b/data/_x.parquet": b""}
+    monkeypatch.setattr(Bucket, "files", files, raising=False)
+    read = ReadDocuments(patterns="bucket://b/data", columns=Columns(carry=ALL), split_bytes=5000)
+    rows, rejects = read_all(read)
+    assert ([row["text"] for row in rows], rejects) == ([row["text"] for row in ROWS], [])
+    assert [file.path for file in read.files] == [f"bucket://b/data/{stored.name}"]
+    with pytest.raises(
+        InputError,
+        match="no file matches 'bucket://b/data/none.*'; the nearest folder that exists is 'bucket://b/data'",
+    ):
+        ReadDocuments(patterns="bucket://b/data/none*")
+
+
+def test_a_dataset_is_read_by_its_manifest(tmp_path: Path) -> None:
+    for name, text in (("old", "a"), ("new", "b")):
+        (tmp_path / "documents").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"text": [text]}), tmp_path / f"documents/{name}.parquet")
+    size = (tmp_path / "documents/new.parquet").stat().st_size
+    file = DataFile("documents", "documents/new.parquet", 1, size, "0" * 64)
+    assert publish(str(tmp_path), Manifest(1, "run", (file,), {"documents": {}, "counts": {}}))
+    assert [row["text"] for row in read_all(ReadDocuments(patterns=str(tmp_path)))[0]] == ["b"]
+    assert publish(str(tmp_path), Manifest(2, "run", (), {"counts": {}}))
+    with pytest.raises(InputError, match="a dataset without documents; it has the tables counts"):
+        ReadDocuments(patterns=str(tmp_path))
+
+
+def test_a_source_reads_again_and_tells_what_there_is(tmp_path: Path) -> None:
+    for number in range(20):
+        write(tmp_path, f"{number:02d}.jsonl", json_lines(ROWS[number * 20 : number * 20 + 20]))
+    KEPT.clear()
+    with run() as pipeline:
+        source = FileSource(pipeline, str(tmp_path), Columns(), label="Read it")
+        for label in ("first", "second"):
+            _ = source.documents().documents | label >> beam.Map(keep, label)
+    for label in ("first", "second"):
+        texts = [text for batch in KEPT[label] for text in batch.column("text").to_pylist()]
+        assert sorted(texts) == sorted(row["text"] for row in ROWS)
+    assert source.replayable
+    assert source.input_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert len(source.files) == 20
+    assert source.stored_schema.field("score").type == pa.float64()
+    sample = [text for batch in source.sample(1).batches for text in batch.column("text").to_pylist()]
+    assert len(sample) == 8 * 20
+    assert set(sample) <= {row["text"] for row in ROWS}
+
+
+def test_the_launcher_is_told_of_a_file_that_lacks_the_column(tmp_path: Path) -> None:
+    for number in range(5):
+        pq.write_table(pa.table({"text": ["a"]}), tmp_path / f"{number}.parquet")
+    pq.write_table(pa.table({"content": ["a"]}), tmp_path / "5.parquet")
+    with pytest.raises(
+        InputError, match=r"5.parquet: no column 'text'; it has 'content'. Use --text_column=content."
+    ):
+        ReadDocuments(patterns=str(tmp_path))
+
+
+def test_the_launcher_is_told_of_carried_columns_that_do_not_agree(tmp_path: Path) -> None:
+    write(tmp_path, "0.jsonl", b'{"text": "a", "n": 1, "x": 1}\n')
+    write(tmp_path, "1.jsonl", b'{"text": "a", "n": 1.5, "x": "1"}\n')
+    with pytest.raises(
+        InputError, match=r"1.jsonl has string, .*0.jsonl has int64: column 'x' can't be carried along"
+    ):
+        ReadDocuments(patterns=str(tmp_path), columns=Columns(carry=ALL))
+    rows, _ = read_all(ReadDocuments(patterns=str(tmp_path), columns=Columns(carry=("n",))))
+    assert [row["n"] for row in rows] == [1.0, 1.5]
+
+
+def test_a_field_that_was_not_seen_before_is_never_lost_in_silence(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": "x" * 100_000, "n": n}) for n in range(20)] + ['{"text": "late", "late": 1}']
+    write(tmp_path, "a.jsonl", "\n".join(lines).encode())
+    rows, rejects = read_all(ReadDocuments(patterns=str(tmp_path), columns=Columns(carry=ALL)))
+    assert ([row["n"] for row in rows], len(rejects)) == (list(range(20)), 1)
+    assert rejects[0]["reason"] == "a field that no record had where the types were inferred"
+    rows, rejects = read_all(ReadDocuments(patterns=str(tmp_path), columns=Columns(carry=("n",))))
+    assert ([row["n"] for row in rows], rejects) == ([*range(20), None], [])
+
+
+def test_files_without_a_good_record_are_rejected_and_no_error(tmp_path: Path) -> None:
+    write(tmp_path, "0.jsonl", b"")
+    write(tmp_path, "1.jsonl", b"not JSON\nnor this\n")
+    write(tmp_path, "2.jsonl.gz", b"no gzip")
+    write(tmp_path, "3.jsonl.gz", gzip.compress(b""))
+    rows, rejects = read_all(ReadDocuments(patterns=str(tmp_path)))
+    assert rows == []
+    assert [(Path(row["file"]).name, row["position"], row["rows"], row["bytes"]) for row in rejects] == [
+        ("1.jsonl", 0, 1, 8),
+        ("1.jsonl", 9, 1, 8),
+        ("2.jsonl.gz", 0, None, 7),
+    ]
+
+
+def test_a_million_files_are_a_small_job(tmp_path: Path) -> None:
+    files = [FileEntry(n, f"gs://bucket/crawl/2026-02/part-{n:07d}.parquet", n * 1000) for n in range(1000)]
+    packed = pack_files(files)
+    assert unpack_files(packed) == files
+    assert len(packed) * 1000 < 10 << 20  # bytes, for a million
+
+
+def test_a_split_of_no_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="split_bytes must be at least 1, got 0"):
+        ReadDocuments(patterns=str(tmp_path), split_bytes=0)
