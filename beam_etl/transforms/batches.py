@@ -20,8 +20,8 @@ Kernel: TypeAlias = Callable[[pa.RecordBatch], Union[pa.RecordBatch, Iterable[pa
 MAX_ROWS = 16_384
 """Rows of a batch: enough that the cost of a Python call (some 50 us) is nothing beside the rows."""
 
-MAX_BYTES = 8 << 20
-"""Bytes of a batch: larger ones gain nothing, and cost memory a worker thread (docs/benchmarks.md, "Batch size")."""
+MAX_BYTES = 4 << 20
+"""Bytes of a batch: smaller ones pay for calls, larger ones for memory that isn't in the cache (docs/design.md)."""
 
 
 class RecordBatchCoder(coders.Coder):

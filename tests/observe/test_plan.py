@@ -24,7 +24,11 @@ PIPELINES = {
     "aggregate": (lambda batches: batches | "A" >> Aggregate(by=("key",), merge=same), ["A/Shuffle"], 0),
     "rebalance": (lambda batches: batches | "R" >> Rebalance(partitions=3), ["R"], 0),
     "handed out": (lambda batches: batches | "D" >> Distribute() | "G" >> Gather(), [], 2),
-    "Beam's own": (lambda batches: batches | "B" >> beam.Map(lambda b: (1, b)) | "G" >> beam.GroupByKey(), ["G"], 0),
+    "Beam's own": (
+        lambda batches: batches | "B" >> beam.Map(lambda b: (1, b)) | "G" >> beam.GroupByKey(),
+        ["G"],
+        0,
+    ),
     "inside a composite of Beam's": (
         lambda batches: batches | beam.Map(lambda b: b.num_rows) | "C" >> beam.combiners.Count.Globally(),
         ["C/CombineGlobally(CountCombineFn)/CombinePerKey"],
@@ -66,7 +70,15 @@ def test_ten_terabytes_on_a_hundred_nodes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nodes=0,nic=1Gbps", "nodes=3", "nodes=3,nic=fast", "nodes=3,nic=1Gbps,bisection=2", "nodes=3,nic=1Gbps,x=1"]
+    "text",
+    [
+        "",
+        "nodes=0,nic=1Gbps",
+        "nodes=3",
+        "nodes=3,nic=fast",
+        "nodes=3,nic=1Gbps,bisection=2",
+        "nodes=3,nic=1Gbps,x=1",
+    ],
 )
 def test_a_cluster_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"nodes|nic"):
@@ -81,6 +93,8 @@ def test_sizes_are_readable(size: int, text: str) -> None:
     assert format_bytes(size) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), {0.1234: "0.123 s", 90: "90 s", 1800: "30 min", 9000: "2.5 h"}.items())
+@pytest.mark.parametrize(
+    ("seconds", "text"), {0.1234: "0.123 s", 90: "90 s", 1800: "30 min", 9000: "2.5 h"}.items()
+)
 def test_times_are_readable(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
