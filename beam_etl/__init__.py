@@ -1,12 +1,12 @@
-"""Apache Beam pipelines that turn a web crawl into a training corpus. Batches, kernels, shuffles, datasets, pipelines."""
+"""Apache Beam pipelines that turn a web crawl into a training corpus."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beam_etl.io.columns import Columns as Columns
     from beam_etl.io.errors import InputError as InputError
     from beam_etl.io.manifest import DatasetError as DatasetError
-    from beam_etl.io.columns import Columns as Columns
     from beam_etl.io.read import ReadDocuments as ReadDocuments
     from beam_etl.io.vocabularies import load_vocabulary as load_vocabulary
     from beam_etl.io.write import WriteDataset as WriteDataset

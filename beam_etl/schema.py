@@ -71,4 +71,4 @@ PAYLOAD_BYTES = 4096
 """At most this much of a rejected record is kept: enough to recognise it, too little to fill a disk."""
 
 FILE_METADATA = b"beam_etl.file"
-"""Schema metadata key: the path a batch was read from. Kept while the batch stays in its worker, dropped by a shuffle."""
+"""Schema metadata key: the path a batch was read from. Kept until a shuffle."""

@@ -2,8 +2,8 @@
 
     python -m benchmarks.token_count --corpora=FOLDER --peers=PEERS_ENVIRONMENT [--runs=3] [--cases=words,...]
 
-CORPORA holds the folders 0.14gb, 0.25gb, 1gb and 2gb that benchmarks.corpus makes. PEERS_ENVIRONMENT is a virtual environment with
-benchmarks/peers/requirements.txt installed.
+CORPORA holds the folders 0.14gb, 0.25gb, 1gb and 2gb that benchmarks.corpus makes. PEERS_ENVIRONMENT is a virtual
+environment with benchmarks/peers/requirements.txt installed.
 """
 
 import argparse

@@ -60,7 +60,7 @@ class Manifest:
         return sum(file.rows for file in self.table(name))
 
     @property
-    def bytes(self) -> int:
+    def stored_bytes(self) -> int:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
@@ -200,7 +200,7 @@ def publish(dataset: str, manifest: Manifest) -> bool:
 
 
 def remove_superseded(dataset: str, manifest: Manifest) -> None:
-    """Deletes the files and manifests that `manifest` replaced. What can't be deleted is left: no reader looks at it."""
+    """Deletes the files and manifests that `manifest` replaced. What can't be deleted is left: nobody reads it."""
     kept = {file.path for file in manifest.files}
     for number in numbers(dataset):
         if number >= manifest.number:

@@ -69,7 +69,7 @@ class WriteDataset(beam.PTransform):
             raise ValueError(f"file_bytes must be at least 1, got {self.file_bytes}")
         self._format = format_named(self.format)
 
-    @no_annotations  # Beam has no type for a dict of PCollections
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
     def expand(self, tables: Mapping[str, Batches]) -> beam.PCollection[str]:
         base = check_output(self.output, self.overwrite)
         number = base.number + 1 if base else 1

@@ -1,6 +1,7 @@
 """Slices that own their bytes: drop what a slice shares with its parent and does not show."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -79,7 +80,7 @@ def _offsets(array: pa.Array) -> tuple[np.ndarray, pa.Array | None]:
     return np.concatenate([[0], np.cumsum(lengths)]), mask
 
 
-def _list(make: type, offset_type: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+def _list(make: Any, offset_type: pa.DataType) -> Callable[[pa.Array], pa.Array]:
     def rebuild(array: pa.Array) -> pa.Array:
         offsets, mask = _offsets(array)
         values = compact_array(array.flatten())
@@ -88,7 +89,7 @@ def _list(make: type, offset_type: pa.DataType) -> Callable[[pa.Array], pa.Array
     return rebuild
 
 
-def _list_view(make: type, offset_type: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+def _list_view(make: Any, offset_type: pa.DataType) -> Callable[[pa.Array], pa.Array]:
     def rebuild(array: pa.Array) -> pa.Array:
         offsets, mask = _offsets(array)
         starts, sizes = pa.array(offsets[:-1], offset_type), pa.array(np.diff(offsets), offset_type)

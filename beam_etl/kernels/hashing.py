@@ -14,7 +14,6 @@ XXH64 with seed 0 (Yann Collet, xxHash specification, version 0.1.1) of the cano
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from beam_etl.kernels.compiled import ReadOnly, compiled
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from beam_etl.kernels.hashing import hash_rows
 
 GATHER_BYTES = 64 << 20
-"""Bytes of rows that a bundle gathers before it cuts them into slices. A worker thread holds about three times as much."""
+"""Bytes that a bundle gathers before it cuts them into slices. A worker thread holds about three times as much."""
 
 SLICE_BYTES = 4 << 20
 """A slice is at most this large, encoded: engines take elements of some tens of MB, and stream none."""

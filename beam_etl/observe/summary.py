@@ -1,7 +1,7 @@
 """The closing lines of a run."""
 
-from dataclasses import dataclass
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from beam_etl.observe.text import format_bytes, format_seconds
 

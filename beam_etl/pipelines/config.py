@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from beam_etl import schema
-from beam_etl.io.formats import FORMATS
 from beam_etl.io.columns import Columns
+from beam_etl.io.formats import FORMATS
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.observe.cluster import Cluster, parse_cluster
 from beam_etl.pipelines.flags import flag

@@ -90,7 +90,7 @@ def _help(field: dataclasses.Field[Any], required: bool) -> str:
     text = str(field.metadata["help"]).replace("%", "%%")
     if required:
         return f"{text} (required)"
-    default = field.default
+    default: Any = field.default
     if default is None or default in ("", ()):
         return text
     if isinstance(default, bool):

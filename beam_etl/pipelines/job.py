@@ -1,7 +1,6 @@
 """Launching a job: flags, source, build, commit, and what a person sees of it."""
 
 import datetime
-import logging
 import sys
 import time
 import traceback
@@ -85,7 +84,7 @@ class Job(Generic[Config]):
                 with progress(source.input_bytes, len(source.files), _read_so_far):
                     result = pipeline.run()
                     result.wait_until_finish()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever an engine raises
                 manifest.abandon(config.output, run)
                 traceback.print_exc()
                 print(f"\n{self.name} failed, nothing was published: {error}", file=sys.stderr)
@@ -103,7 +102,7 @@ class Job(Generic[Config]):
             rows_read=_rows_read(result),
             input_bytes=source.input_bytes,
             tables={name: published.rows(name) for name in published.schemas},
-            output_bytes=published.bytes,
+            output_bytes=published.stored_bytes,
             seconds=time.monotonic() - start,
             output=config.output,
         )

@@ -22,8 +22,10 @@ _SHORT = {
 
 
 def runner_name(name: str) -> str:
-    """Beam's name of a runner, given that or a short one. DirectRunner is FnApiRunner: Beam's own would try to
-    download Prism, which loses data where a stage has two splits."""
+    """Beam's name of a runner, given that or a short one.
+
+    DirectRunner is FnApiRunner: Beam's own would try to download Prism, which loses data where a stage has two splits.
+    """
     return _SHORT.get(name.lower(), name)
 
 
@@ -85,5 +87,8 @@ def _refuse_unknown(arguments: Sequence[str], own: Sequence[str]) -> None:
         raise UsageError(f"unknown flag {flag}.{hint} --help lists the job's flags.")
 
 
-def _subclasses(kind: type) -> list[type]:
-    return [found for child in kind.__subclasses__() for found in (child, *_subclasses(child))]
+def _subclasses(kind: type[PipelineOptions]) -> list[type[PipelineOptions]]:
+    found: list[type[PipelineOptions]] = []
+    for child in kind.__subclasses__():
+        found += [child, *_subclasses(child)]
+    return found

@@ -17,7 +17,6 @@ from beam_etl.pipelines.runners import cores
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.token_count import CountTokens
 
-
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many groups there will be."""
 

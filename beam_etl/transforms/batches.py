@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,7 +14,7 @@ from beam_etl.kernels.compaction import compact
 from beam_etl.transforms.metrics import StepMetrics
 
 Batches: TypeAlias = beam.PCollection[pa.RecordBatch]
-Kernel: TypeAlias = Callable[[pa.RecordBatch], Union[pa.RecordBatch, Iterable[pa.RecordBatch], None]]
+Kernel: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch | Iterable[pa.RecordBatch] | None]
 """A pure function from a batch to a batch, to several, or to none."""
 
 MAX_ROWS = 16_384
@@ -27,7 +27,7 @@ MAX_BYTES = 4 << 20
 class RecordBatchCoder(coders.Coder):
     """A RecordBatch as one Arrow IPC stream: a slice costs its own bytes, not its parent's.
 
-    Equal batches can differ in padding and in bitmaps of no nulls, so the coder is not deterministic: a batch is no key.
+    Equal batches can differ in padding and in bitmaps of no nulls, so it isn't deterministic: a batch is no key.
     """
 
     def encode(self, value: pa.RecordBatch) -> bytes:
@@ -147,9 +147,7 @@ def split_batch(
     """Slices of at most `rows` rows and `size` bytes each, in order; a single larger row is a slice of its own."""
     if batch.num_rows == 0:
         return
-    if batch.num_rows <= rows and batch.nbytes <= size:
-        yield batch
-    elif batch.num_rows == 1:
+    if (batch.num_rows <= rows and batch.nbytes <= size) or batch.num_rows == 1:
         yield batch
     else:
         middle = min(rows, batch.num_rows // 2) if batch.num_rows > rows else batch.num_rows // 2

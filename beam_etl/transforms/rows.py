@@ -64,12 +64,7 @@ def _declared(element_type: Any) -> pa.Schema:
         element_type, "_fields"
     ):  # Beam reads Optional[int] of a NamedTuple, but not int | None
         hints = typing.get_type_hints(element_type)
-        row_type = RowTypeConstraint.from_fields(
-            [
-                (name, Union[typing.get_args(hint)] if isinstance(hint, types.UnionType) else hint)
-                for name, hint in hints.items()
-            ]
-        )
+        row_type = RowTypeConstraint.from_fields([(name, _optional(hint)) for name, hint in hints.items()])
     try:
         return arrow_type_compatibility.arrow_schema_from_beam_schema(schema_from_element_type(row_type))
     except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
@@ -77,6 +72,10 @@ def _declared(element_type: Any) -> pa.Schema:
             f"elements of type {element_type} declare no fields that have a column type: "
             f"give BatchRows(schema=pa.schema([...])), or annotate the step before as a NamedTuple or beam.Row"
         ) from error
+
+
+def _optional(hint: Any) -> Any:
+    return Union[typing.get_args(hint)] if isinstance(hint, types.UnionType) else hint  # noqa: UP007
 
 
 class _Batch(beam.DoFn):

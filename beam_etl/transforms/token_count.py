@@ -53,7 +53,7 @@ class CountTokens(beam.PTransform):
         if not self.by or len(set(self.by)) < len(self.by):
             raise ValueError(f"by needs at least one column, and each once, got {self.by!r}")
 
-    @no_annotations  # Beam has no type for several outputs
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> TokenCounts:
         counted = documents | "Count" >> MapBatches(once_per_process(document_counter, self.vocabulary))
         keys = (*self.by, IS_TOTAL)

@@ -1,5 +1,5 @@
-import duckdb
 import apache_beam as beam
+import duckdb
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that, equal_to

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from beam_etl import schema
 from beam_etl.transforms.batches import KernelError, MapBatches, RecordBatchCoder, split_batch
-
 from tests.beam import counters, run
 
 NUMBERS = pa.record_batch({"n": range(10)})
