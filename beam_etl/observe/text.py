@@ -14,7 +14,9 @@ def format_bytes(size: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds below two minutes, else minutes or hours."""
+    """Seconds below two minutes, else minutes or hours; nothing finer than 10 ms."""
+    if seconds < 0.01:
+        return "under 0.01 s"
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

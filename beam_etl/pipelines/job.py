@@ -62,10 +62,6 @@ class Job(Generic[Config]):
         pipeline = beam.Pipeline(runner=make_runner(config.runner), options=options)
         source = FileSource(pipeline, config.input, config.columns, config.format)
         tables = self.build(source, config)
-        if config.plan:
-            drawn, cluster = plan(pipeline), config.described_cluster
-            print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
-            return DONE
         write = WriteDataset(
             output=config.output,
             overwrite=config.overwrite,
@@ -74,6 +70,10 @@ class Job(Generic[Config]):
             about=self._about(config, source),
         )
         tables | "Write dataset" >> write
+        if config.plan:
+            drawn, cluster = plan(pipeline), config.described_cluster
+            print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
+            return DONE
         return self._execute(pipeline, source, config, write.run)
 
     def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config, run: str) -> int:
