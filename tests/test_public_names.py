@@ -5,10 +5,11 @@ import sys
 
 import beam_etl
 
-PUBLIC = """
-Aggregate BatchRows Batches Columns CountTokens DatasetError InputError KernelError MapBatches MapPartitions
-ReadDocuments Rebalance RecordBatchCoder Shuffle UnbatchRows WriteDataset __version__ load_vocabulary plan
-""".split()
+PUBLIC = [
+    *("Aggregate", "BatchRows", "Batches", "Columns", "CountTokens", "DatasetError", "InputError"),
+    *("KernelError", "MapBatches", "MapPartitions", "ReadDocuments", "Rebalance", "RecordBatchCoder"),
+    *("Shuffle", "UnbatchRows", "WriteDataset", "__version__", "load_vocabulary", "plan"),
+]
 
 
 def test_the_public_names_are_these_and_each_can_be_imported() -> None:

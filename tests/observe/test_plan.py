@@ -94,7 +94,8 @@ def test_sizes_are_readable(size: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), {0: "under 0.01 s", 0.1234: "0.123 s", 90: "90 s", 1800: "30 min", 9000: "2.5 h"}.items()
+    ("seconds", "text"),
+    {0: "under 0.01 s", 0.1234: "0.123 s", 90: "90 s", 1800: "30 min", 9000: "2.5 h"}.items(),
 )
 def test_times_are_readable(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
