@@ -19,10 +19,14 @@ from beam_etl.kernels.unicode_table import CODE_POINTS, RULES, SPACELESS_SCRIPTS
 
 UNICODE_15_1 = (range(0x2EBF0, 0x2EE5E), range(0x2FFC, 0x3000), range(0x31EF, 0x31F0))
 """What Python 3.13 knows beyond the table."""
+CHANGED = 0x1734
+"""The one character that Python 3.10 knows otherwise: Unicode 14 made it a spacing mark."""
 KNOWN = [
     chr(point)
     for point in range(CODE_POINTS)
-    if unicodedata.category(chr(point)) not in ("Cn", "Cs") and not any(point in new for new in UNICODE_15_1)
+    if unicodedata.category(chr(point)) not in ("Cn", "Cs")
+    and point != CHANGED
+    and not any(point in new for new in UNICODE_15_1)
 ]
 
 SPACELESS = "".join(rf"\p{{scx={script}}}" for script in SPACELESS_SCRIPTS)
