@@ -151,7 +151,7 @@ def read_split(
         if not is_content_error(error):
             raise
         reason = one_line(error).removeprefix(f"{path}: ")
-        yield reject_rest(path, split.start, split.stop, reason, split.first)
+        yield reject_rest(path, split.start, split.stop, reason, split.first, split.rows)
         return
     held: list[pa.RecordBatch] = []
     names = [name for name in reading.names if name in reader.schema.names]

@@ -46,17 +46,17 @@ class Avro:
                 for block in scan_blocks(opened, header, start, file.bytes):
                     rows, stop = rows + block.records, block.stop
                     if stop - start >= split_bytes:
-                        yield Split(file, place, start, stop, first)
+                        yield Split(file, place, start, stop, first, rows - first)
                         start, first, place = stop, rows, place + 1
         except Exception as error:
             if not is_content_error(error):
                 raise
             problem = one_line(error)
         if stop > start:
-            yield Split(file, place, start, stop, first)
+            yield Split(file, place, start, stop, first, rows - first)
             place += 1
         if problem:
-            yield Split(file, place, stop, file.bytes, rows, problem)
+            yield Split(file, place, stop, file.bytes, rows, problem=problem)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_AvroReader":
         return _AvroReader(split)

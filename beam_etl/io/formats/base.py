@@ -39,6 +39,8 @@ class Split(NamedTuple):
     """Behind the last byte. A record, block or row group belongs to the split that its first byte is in."""
     first: int = 0
     """Position of its first record: exact where positions are row numbers, else a bound from below."""
+    rows: int | None = None
+    """Its records, where the file tells their number."""
     problem: str = ""
     """Why these stored bytes can't be read at all, when that shows while planning: they become a reject."""
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,24 +43,12 @@ class Parquet:
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         try:
             with open_file(file.path) as opened:
-                metadata = pq.read_metadata(opened)
+                planned = list(_plan(file, pq.read_metadata(opened), split_bytes))
         except Exception as error:
             if not is_content_error(error):
                 raise
-            yield Split(file, 0, 0, file.bytes, problem=one_line(error))
-            return
-        if metadata.num_rows == 0:
-            return
-        starts = _starts(metadata, file.bytes)
-        if sorted(set(starts)) != starts:  # row groups out of order: rare, and allowed
-            yield Split(file, 0, 0, file.bytes)
-            return
-        start = place = first = rows = 0
-        for group, stop in enumerate([*starts[1:], file.bytes]):
-            rows += metadata.row_group(group).num_rows
-            if stop - start >= split_bytes or stop == file.bytes:
-                yield Split(file, place, start, stop, first)
-                start, place, first = stop, place + 1, rows
+            planned = [Split(file, 0, 0, file.bytes, problem=one_line(error))]
+        yield from planned
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_ParquetReader":
         return _ParquetReader(split)
@@ -76,38 +65,32 @@ class _ParquetReader:
         self.schema = self._file.schema_arrow
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        first = 0
+        wanted = range(self._split.first, self._split.first + (self._split.rows or 0))
         with self._opened:
-            for group, start in enumerate(_starts(self._file.metadata, self._split.file.bytes)):
-                if self._split.start <= start < self._split.stop:
-                    yield from self._group(group, first, names)
-                first += self._file.metadata.row_group(group).num_rows
+            for group in _groups(self._file.metadata, self._split.file.bytes):
+                if group.first in wanted:
+                    yield from self._group(group, names)
 
-    def _group(self, group: int, first: int, names: Sequence[str]) -> Iterator[Rows | Reject]:
+    def _group(self, group: "_Group", names: Sequence[str]) -> Iterator[Rows | Reject]:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""
-        metadata = self._file.metadata.row_group(group)
         done, reason = 0, "fewer rows than the footer tells"
-        for size in (_batch_rows(metadata, names), GRAIN_ROWS):
+        for size in (group.batch_rows, GRAIN_ROWS):
             seen = 0
             try:
-                for batch in self._batches(group, names, size):
+                for batch in self._batches(group.place, names, size):
                     if seen == done:
-                        yield Rows(
-                            batch,
-                            np.arange(first + done, first + done + batch.num_rows),
-                            partial(row_line, batch),
-                        )
+                        start = group.first + done
+                        yield Rows(batch, np.arange(start, start + batch.num_rows), partial(row_line, batch))
                         done += batch.num_rows
                     seen += batch.num_rows
             except Exception as error:
                 if not is_content_error(error):
                     raise
                 reason = one_line(error)
-            if done == metadata.num_rows:
+            if done == group.rows:
                 return
-        start, stop = _stored_range(metadata)
-        left = metadata.num_rows - done
-        yield reject_rest(self._split.file.path, start, stop, reason, position=first + done, rows=left)
+        path, position, left = self._split.file.path, group.first + done, group.rows - done
+        yield reject_rest(path, group.start, group.stop, reason, position, left)
 
     def _batches(self, group: int, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         for batch in self._file.iter_batches(
@@ -116,38 +99,57 @@ class _ParquetReader:
             yield batch.select(list(names))
 
 
-def _columns(group: Any) -> Iterator[Any]:
-    return (group.column(place) for place in range(group.num_columns))
+class _Group(NamedTuple):
+    """A row group that has rows."""
+
+    place: int
+    first: int
+    """Number of its first row."""
+    rows: int
+    start: int
+    stop: int
+    """Its stored bytes, by its share of the bytes of all. (Asking a damaged footer for the offsets of its pages
+    ends the process.)"""
+    batch_rows: int
+    """Rows of a batch of about MAX_BYTES."""
 
 
-def _first_page(column: Any) -> int:
-    return int(column.dictionary_page_offset or column.data_page_offset)
-
-
-def _starts(metadata: Any, size: int) -> list[int]:
-    """The byte at which each row group begins: what a split is told by, as in other formats."""
-    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
+def _groups(metadata: Any, size: int) -> list[_Group]:
+    """The row groups of a file of `size` bytes."""
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    counts = [max(group.num_rows, 0) for group in groups]
+    weights = [max(group.total_byte_size, 0) + rows for group, rows in zip(groups, counts, strict=True)]
+    ends = [size * end // max(sum(weights), 1) for end in accumulate(weights)]
+    firsts = list(accumulate(counts, initial=0))
     return [
-        min(max(_first_page(group.column(0)), 0), size - 1) if group.num_columns else 0 for group in groups
+        _Group(
+            place,
+            firsts[place],
+            rows,
+            ends[place - 1] if place else 0,
+            ends[place],
+            _batch_rows(rows, weight),
+        )
+        for place, (rows, weight) in enumerate(zip(counts, weights, strict=True))
+        if rows
     ]
 
 
-def _stored_range(group: Any) -> tuple[int, int]:
-    """Where the pages of a row group begin and end in the file."""
-    starts = [(_first_page(column), column.total_compressed_size) for column in _columns(group)]
-    return min(start for start, _ in starts), max(start + size for start, size in starts)
+def _batch_rows(rows: int, size: int) -> int:
+    fitting = min(MAX_BYTES * rows // size, MAX_ROWS)
+    return max(GRAIN_ROWS, fitting // GRAIN_ROWS * GRAIN_ROWS)
 
 
-def _batch_rows(group: Any, names: Sequence[str]) -> int:
-    """Rows of a batch of about MAX_BYTES, as the footer tells the mean size of a row."""
-    prefixes = tuple(f"{name}." for name in names)
-    wanted = sum(
-        column.total_uncompressed_size
-        for column in _columns(group)
-        if f"{column.path_in_schema}.".startswith(prefixes)
-    )
-    rows = MAX_BYTES * group.num_rows // max(wanted, 1)
-    return max(GRAIN_ROWS, min(rows, MAX_ROWS) // GRAIN_ROWS * GRAIN_ROWS)
+def _plan(file: FileEntry, metadata: Any, split_bytes: int) -> Iterator[Split]:
+    """Runs of row groups of about `split_bytes`."""
+    groups = _groups(metadata, file.bytes)
+    start, place, rows = 0, 0, 0
+    for group in groups:
+        rows += group.rows
+        if group.stop - start >= split_bytes or group is groups[-1]:
+            stop = file.bytes if group is groups[-1] else group.stop
+            yield Split(file, place, start, stop, group.first + group.rows - rows, rows)
+            start, place, rows = stop, place + 1, 0
 
 
 class _ParquetWriter:
