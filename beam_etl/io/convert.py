@@ -30,8 +30,7 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
     Returns:
       A batch as Columns describes it, whose schema metadata names the file; and a reject for each row left
       out: bytes in a text that are not UTF-8, null text where text is needed, a date or time that can't be
-        read. A null
-      date stays null, and an empty one becomes null.
+      read. A null date stays null, and an empty one becomes null.
     """
     bad: Bad = {}
     stored = {name: rows.batch.column(name) for name in rows.batch.schema.names}
@@ -73,8 +72,8 @@ def _plain(values: pa.Array) -> pa.Array:
 def _check_unicode(name: str, values: pa.Array, bad: Bad) -> None:
     def check(start: int, stop: int) -> None:
         some = values.slice(start, stop - start)
-        if pa.types.is_nested(values.type) and len(some) < len(values):
-            some = some.take(pa.array(np.arange(len(some))))  # else what lies around the slice is checked too
+        if pa.types.is_nested(values.type):  # of these Arrow checks what lies around the slice as well
+            some = some.take(pa.array(np.arange(len(some))))
         some.validate(full=True)
 
     if _has_text(values.type):
@@ -120,7 +119,7 @@ def _shared(
         return made if source.stored is None else pc.coalesce(stored[source.stored].cast(type_), made)
     values = stored[str(source.stored)]
     if source.derived:
-        from beam_etl.kernels.domains import registered_domain  # a jobs without domains needs no suffix list
+        from beam_etl.kernels.domains import registered_domain  # most jobs need no suffix list
 
         return registered_domain(values.cast(pa.string())).cast(type_)
     if source.column in (schema.DATE, schema.TIME):

@@ -115,11 +115,10 @@ class _AvroReader:
             for block in scan_blocks(self._file, self._header, self._split.start, self._split.stop):
                 yield from self._block(block, position)
                 position, at = position + block.records, block.stop
-        except (
-            Exception
-        ) as error:  # the blocks were found when the split was planned: the file has changed since
+        except Exception as error:
             if not is_content_error(error):
                 raise
+            # The blocks were there when the split was planned: the file has changed since.
             yield reject_rest(path, at, self._split.stop, one_line(error), position)
 
     def _block(self, block: Block, position: int) -> Iterator[_Record | Reject]:
@@ -168,5 +167,4 @@ class _AvroReader:
 
 
 _READ_OPTIONS: Any = {"handle_unicode_errors": "surrogateescape"}
-"""Text that is not UTF-8 matters in columns that are asked for: Arrow refuses it, and the record is a reject.
-"""
+"""Text that is not UTF-8 matters in columns that are asked for: Arrow refuses it, and the record is a reject."""

@@ -87,7 +87,7 @@ class _ParquetReader:
                 if not is_content_error(error):
                     raise
                 reason = one_line(error)
-            if done == group.rows:
+            if done >= group.rows:
                 return
         path, position, left = self._split.file.path, group.first + done, group.rows - done
         yield reject_rest(path, group.start, group.stop, reason, position, left)
