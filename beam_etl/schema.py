@@ -64,8 +64,8 @@ REJECT = pa.schema(
         pa.field("payload", pa.binary(), nullable=False),
     ]
 )
-"""What could not be read. `rows` is 1 for a record, null for an unreadable rest of a file; `bytes` its size there;
-`digest` the SHA-256 of all of it, `payload` its first 4 KiB."""
+"""What could not be read. `rows` is 1 for a record, the number of records where a damaged part tells it, else null;
+`bytes` its size there; `digest` the SHA-256 of all of it, `payload` its first 4 KiB."""
 
 PAYLOAD_BYTES = 4096
 """At most this much of a rejected record is kept: enough to recognise it, too little to fill a disk."""
