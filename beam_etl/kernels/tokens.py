@@ -50,9 +50,9 @@ def token_counter(vocabulary: Vocabulary) -> TokenCounter:
     if vocabulary == WORDS:
         return TokenCounter(count_words, WORDS.spec)
     reference = reference_counter(vocabulary)
-    name = _named("gigatoken")
     try:
         fast = fast_count(vocabulary)
+        name = _named("gigatoken")
         if composes(vocabulary):
             fast = _split_by_form(fast, reference.count)
         sample = hostile_sample(vocabulary)

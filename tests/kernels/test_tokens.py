@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import pickle
 import sys
@@ -36,8 +37,20 @@ def _offline(shared: Path) -> Iterator[None]:
 @pytest.fixture(params=[INSTALLED, "without gigatoken"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param != INSTALLED:
-        monkeypatch.setitem(sys.modules, "gigatoken", None)
+        _uninstall("gigatoken", monkeypatch)
     return str(request.param)
+
+
+def _uninstall(distribution: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the module nor the metadata of a distribution can be found."""
+
+    def version(name: str) -> str:
+        if name == distribution:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return importlib.metadata.version(name)
+
+    monkeypatch.setitem(sys.modules, distribution, None)
+    monkeypatch.setattr(tokens, "version", version)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +150,7 @@ def test_the_fast_engine_counts_where_it_agrees(vocabulary: Callable[[str], Voca
 def test_without_the_fast_engine_the_library_counts_and_says_so(
     vocabulary: Callable[[str], Vocabulary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    _uninstall("gigatoken", monkeypatch)
     reason = "(gigatoken is not installed)"
     assert token_counter(vocabulary("gpt2")).engine == f"tiktoken {tiktoken.__version__} {reason}"
     assert token_counter(vocabulary(HUGGING_FACE)).engine == f"tokenizers {tokenizers.__version__} {reason}"
@@ -298,7 +311,7 @@ def test_a_run_that_overwhelms_the_library_is_still_counted(
 ) -> None:
     spaces = " " * 1_000_000
     fast = count(vocabulary("o200k_base"), [spaces, "a b"])
-    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    _uninstall("gigatoken", monkeypatch)
     assert count(vocabulary("o200k_base"), [spaces, "a b"], "without gigatoken") == fast
 
 
