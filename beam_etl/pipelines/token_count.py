@@ -3,12 +3,15 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.read import FileSource
 from beam_etl.io.vocabularies import load_vocabulary
+from beam_etl.kernels.process import once_per_process
 from beam_etl.kernels.provenance import add_file
+from beam_etl.kernels.token_counts import DocumentCounter, document_counter
 from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import flag
@@ -61,7 +64,13 @@ def build(source: FileSource, config: Config) -> dict[str, Batches]:
     return {**tables, "documents": counted.documents} if config.documents else tables
 
 
-JOB = Job("token_count", "Documents, bytes, characters and tokens of each group.", Config, build)
+def notes(config: Config) -> list[str]:
+    """Which engine counted: the fast one, or the reference and why."""
+    kernel = cast(DocumentCounter, once_per_process(document_counter, load_vocabulary(config.tokenizer)).get())
+    return [f"tokens: {config.tokenizer}, counted by {kernel.counter.engine}"]
+
+
+JOB = Job("token_count", "Documents, bytes, characters and tokens of each group.", Config, build, notes)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
