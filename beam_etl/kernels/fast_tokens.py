@@ -27,11 +27,15 @@ from beam_etl.kernels.vocabularies import TIKTOKEN, Vocabulary
 if TYPE_CHECKING:
     from gigatoken.gigatoken_rs import BPETokenizer, SentencePieceTokenizer
 
-CACHE_TOKENS = 12_000_000
-"""Tokens after which an instance is made anew: some 50 MB of English. A piece that is remembered is two
-tokens or more and takes 43 to 85 bytes, so there are at most 6 million. Measured growth: 110 MB with real
-text, 340 MB in the worst case, unique words only. Making an instance takes 0.1 s (cl100k_base) or 0.2 s
-(o200k_base)."""
+CACHE_TOKENS = 24_000_000
+"""Tokens that the instances of a process may have seen together; each has an equal share, after which it is
+made anew. A piece that is remembered is two tokens or more and takes 43 to 85 bytes, so there are at most 12
+million. Measured growth of an instance that saw 12 million: 110 MB with real text, 340 MB in the worst case,
+unique words only. One that remembers nothing takes 40 MB, so the worst case on 8 cores is 1 GB."""
+
+LEAST_TOKENS = 3_000_000
+"""The least share. Making an instance takes 0.1 s (cl100k_base) or 0.2 s (o200k_base), as long as counting
+this many. Beyond 8 cores, each therefore adds 70 MB with real text, 125 MB in the worst case."""
 
 _SCHEMES = {
     "gpt2": "gpt2",
@@ -111,7 +115,9 @@ class _Counter:
         self._build = build
         # Last in, first out: the instance used last has the warmest cache. None is one still to be made.
         self._idle: queue.LifoQueue[_Instance | None] = queue.LifoQueue()
-        for _ in range(os.cpu_count() or 1):
+        cores = os.cpu_count() or 1
+        self._share = max(LEAST_TOKENS, CACHE_TOKENS // cores)
+        for _ in range(cores):
             self._idle.put(None)
 
     def count(self, text: pa.Array) -> npt.NDArray[np.int64]:
@@ -123,7 +129,7 @@ class _Counter:
             instance = instance or _Instance(self._build())
             counts = _count(instance.tokenizer, pc.fill_null(text, "") if text.null_count else text)
             instance.tokens += int(counts.sum())
-            if instance.tokens >= CACHE_TOKENS:
+            if instance.tokens >= self._share:
                 instance = None
         except BaseException:
             instance = None

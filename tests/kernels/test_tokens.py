@@ -1,5 +1,6 @@
 import importlib.metadata
 import json
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -292,14 +293,27 @@ def test_threads_count_what_one_thread_counts(
     assert together == [counter.count(batch).tolist() for batch in batches]
 
 
+SHARES = {"one core": (1, 1, 0), "four cores": (4, 4, 0), "the least share": (1000, 1, 1)}
+"""Cores, and how many fifths of the tokens of the test may be remembered: by all together, at least by each."""
+
+
+@pytest.mark.parametrize(("cores", "together", "least"), SHARES.values(), ids=SHARES)
 def test_what_the_engine_remembers_is_dropped_now_and_then(
-    vocabulary: Callable[[str], Vocabulary], webtext: list[Any], monkeypatch: pytest.MonkeyPatch
+    cores: int,
+    together: int,
+    least: int,
+    vocabulary: Callable[[str], Vocabulary],
+    webtext: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batches = [pa.array([d["text"] for d in webtext[start : start + 25]]) for start in range(0, 500, 25)]
     settled = counter_by(vocabulary("r50k_base"), INSTALLED)
     expected = [settled.count(batch).tolist() for batch in batches]
     build = Mock(side_effect=fast_tokens._build)
-    monkeypatch.setattr(fast_tokens, "CACHE_TOKENS", sum(map(sum, expected)) // 5)
+    fifth = sum(map(sum, expected)) // 5
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(fast_tokens, "CACHE_TOKENS", together * fifth)
+    monkeypatch.setattr(fast_tokens, "LEAST_TOKENS", least * fifth)
     monkeypatch.setattr(fast_tokens, "_build", build)
     counter = token_counter(vocabulary("r50k_base"))
     assert [counter.count(batch).tolist() for batch in batches] == expected
