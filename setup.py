@@ -11,23 +11,25 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "beam_etl/__init__.py").r
 RUNTIME = [
     "apache-beam>=2.77,<2.78",  # a minor brings other runners, coders and metrics
     "fastavro>=1.12,<2",
+    "idna>=3.10,<4",
     "numba>=0.65,<0.69",
     "numpy>=2.2,<2.5",
     "pyarrow>=21,<26",
     "tldextract>=5.3,<6",
     "tqdm>=4.67,<5",
-    "zstandard>=0.25,<1",
 ]
 TOKENS = ["awkward>=2.6,<3", "gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "tokenizers>=0.22,<0.24"]
 DEV = [
     "duckdb>=1.5,<3",
     "hypothesis>=6.168,<7",
     "mypy>=2.4,<3",
+    "packaging>=25",
     "polars>=1.30,<3",
     "pytest>=9,<10",
     "regex>=2026.9",
     "ruff>=0.17,<0.18",
     "xxhash>=3.5,<5",
+    "zstandard>=0.25,<1",
 ]
 
 setup(

@@ -36,7 +36,7 @@ LAYERS = {
     ),
     "io": Layer(
         ("schema", "kernels", "io", "transforms.batches", "transforms.metrics", "transforms.shuffle"),
-        ("apache_beam", "fastavro", "numpy", "pyarrow", "zstandard"),
+        ("apache_beam", "fastavro", "numpy", "pyarrow"),
     ),
     "observe": Layer(("schema", "observe"), ("apache_beam", "pyarrow", "tqdm")),
     "engines": Layer(("engines",), ("apache_beam",)),

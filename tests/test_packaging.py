@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import pkgutil
@@ -109,13 +110,48 @@ def pins(requirements: list[Requirement], version: str) -> dict[str, Version]:
     return {found.name: Version(str(found.specifier).removeprefix("==")) for found in here}
 
 
+def asked_for(built: Path, *extras: str) -> list[Requirement]:
+    """What the package needs to run, and for some of its extras."""
+    runtime, *others = (built / "beam_etl.egg-info" / "requires.txt").read_text().split("\n\n")
+    lines = runtime.split()
+    for extra in others:
+        name, *more = extra.split()
+        lines += more if name.strip("[]") in extras else []
+    return [Requirement(line) for line in lines]
+
+
+def imported_distributions(*folders: str) -> set[str]:
+    """Names of the distributions that the modules below some folders import, wherever they do."""
+    providers = importlib.metadata.packages_distributions()
+    files = [file for folder in folders for file in (REPOSITORY / folder).rglob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    found = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"beam_etl", "tests"}
+    return {providers[name][0].lower().replace("_", "-") for name in found & providers.keys()}
+
+
+IMPORTS = {"the package": (("beam_etl",), ("tokens",)), "its tests": (("beam_etl", "tests"), ("dev",))}
+
+
+@pytest.mark.parametrize(("folders", "extras"), IMPORTS.values(), ids=IMPORTS)
+def test_every_library_that_is_imported_is_asked_for(
+    built: Path, folders: tuple[str, ...], extras: tuple[str, ...]
+) -> None:
+    imported = imported_distributions(*folders)
+    assert {"apache-beam", "tiktoken"} <= imported
+    assert imported <= {requirement.name for requirement in asked_for(built, *extras)}
+
+
+def test_every_library_that_is_asked_for_is_imported(built: Path) -> None:
+    assert {requirement.name for requirement in asked_for(built)} <= imported_distributions("beam_etl")
+
+
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_locks_satisfy_what_the_package_asks_for(built: Path, version: str) -> None:
-    runtime, *extras = (built / "beam_etl.egg-info" / "requires.txt").read_text().split("\n\n")
-    dev = next(extra for extra in extras if extra.startswith("[dev]\n")).splitlines()[1:]
-    for lock, wanted in (("demo.txt", runtime.split()), ("dev.txt", runtime.split() + dev)):
+    for lock, wanted in (("demo.txt", asked_for(built)), ("dev.txt", asked_for(built, "dev"))):
         found = pins(locked(lock), version)
-        for requirement in map(Requirement, wanted):
+        for requirement in wanted:
             assert requirement.specifier.contains(found[requirement.name]), (lock, requirement)
 
 
