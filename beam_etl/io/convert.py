@@ -9,6 +9,7 @@ from beam_etl.io.columns import Carried, Reading, Source
 from beam_etl.io.errors import one_line
 from beam_etl.io.formats.base import FileEntry, Rows, from_columns
 from beam_etl.io.isolate import failures
+from beam_etl.io.json_text import plain_value
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.times import read_dates, read_times
 
@@ -143,5 +144,5 @@ def _widen(carried: Carried, values: pa.Array, bad: Bad) -> pa.Array:
 
 
 def _shown(value: pa.Scalar) -> str:
-    text = str(value)
+    text = str(plain_value(value))
     return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from beam_etl.io.errors import CONTENT_ERRORS
+
 
 def json_line(record: dict[str, Any]) -> bytes:
     """One object in UTF-8, without a line end.
@@ -39,7 +41,20 @@ def _value(scalar: Any) -> Any:
         return {name: _value(scalar[place]) for place, name in enumerate(scalar.type.names)}
     if isinstance(scalar, (pa.ListScalar, pa.LargeListScalar)):
         return [_value(item) for item in scalar.values]
-    return scalar.as_py()
+    return plain_value(scalar)
+
+
+def plain_value(scalar: Any) -> Any:
+    """The value in Python; where Python can't hold it (nanoseconds, far years, unknown zones), text for it."""
+    try:
+        return scalar.as_py()
+    except CONTENT_ERRORS:
+        if isinstance(scalar, pa.ExtensionScalar):
+            return _value(scalar.value)
+    try:
+        return str(scalar.cast(pa.string()))
+    except CONTENT_ERRORS:
+        return repr(scalar.value)
 
 
 def _plain(value: Any) -> Any:
