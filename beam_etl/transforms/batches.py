@@ -144,15 +144,28 @@ def _place(batch: pa.RecordBatch) -> str:
 def split_batch(
     batch: pa.RecordBatch, rows: int = MAX_ROWS, size: int = MAX_BYTES
 ) -> Iterator[pa.RecordBatch]:
-    """Slices of at most `rows` rows and `size` bytes each, in order; a single larger row is a slice of its own."""
-    if batch.num_rows == 0:
-        return
-    if (batch.num_rows <= rows and batch.nbytes <= size) or batch.num_rows == 1:
+    """Slices of at most `rows` rows and `size` bytes each, in order; a single larger row is a slice of its own.
+
+    Bytes are those of the slice's own rows: one that shares a larger dictionary or view buffer gets a copy of its part.
+    """
+    while batch.num_rows > rows:
+        middle = min(rows, batch.num_rows // 2)
+        yield from _halves(batch.slice(0, middle), size)
+        batch = batch.slice(middle)
+    yield from _halves(batch, size)
+
+
+def _halves(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    """The batch, cut in the middle until each part has at most `size` bytes or one row."""
+    if batch.nbytes > size:
+        batch = compact(batch)
+        if batch.num_rows > 1 and batch.nbytes > size:
+            middle = batch.num_rows // 2
+            yield from _halves(batch.slice(0, middle), size)
+            yield from _halves(batch.slice(middle), size)
+            return
+    if batch.num_rows:
         yield batch
-    else:
-        middle = min(rows, batch.num_rows // 2) if batch.num_rows > rows else batch.num_rows // 2
-        yield from split_batch(batch.slice(0, middle), rows, size)
-        yield from split_batch(batch.slice(middle), rows, size)
 
 
 def merge_batches(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

@@ -120,11 +120,29 @@ def test_a_kernel_that_returns_something_else_is_told_so() -> None:
         pipeline.run()
 
 
+TEXT_TYPES = {
+    "plain": pa.large_string(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+    "view": pa.string_view(),
+    "dictionary in a list": pa.list_(pa.dictionary(pa.int16(), pa.string())),
+}
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES.values(), ids=TEXT_TYPES.keys())
 @given(st.lists(st.integers(0, 3000), max_size=60), st.integers(1, 20), st.integers(500, 5000))
-def test_bounded_batches_hold_all_rows_in_order(sizes: list[int], rows: int, size: int) -> None:
-    batch = pa.record_batch(
-        {"text": ["x" * n for n in sizes]}, schema=pa.schema([("text", pa.large_string())])
-    )
+def test_bounded_batches_hold_all_rows_in_order(
+    kind: pa.DataType, sizes: list[int], rows: int, size: int
+) -> None:
+    texts = [["x" * n] if pa.types.is_list(kind) else "x" * n for n in sizes]
+    batch = pa.record_batch({"text": pa.array(texts, kind)})
     parts = list(split_batch(batch, rows, size))
-    assert [len(text) for part in parts for text in part["text"].to_pylist()] == sizes
+    assert [text for part in parts for text in part["text"].to_pylist()] == texts
     assert all(0 < part.num_rows <= rows and (part.nbytes <= size or part.num_rows == 1) for part in parts)
+
+
+@pytest.mark.parametrize("kind", [pa.dictionary(pa.int32(), pa.string()), pa.string_view()], ids=str)
+def test_rows_are_not_cut_because_of_bytes_that_they_only_share(kind: pa.DataType) -> None:
+    batch = pa.record_batch({"text": pa.array([f"{i:0100}" for i in range(60_000)], kind)})
+    parts = list(split_batch(batch))
+    assert [part.num_rows for part in parts] == [16_384, 16_384, 13_616, 13_616]
+    assert pa.Table.from_batches(parts)["text"].to_pylist() == batch["text"].to_pylist()
