@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beam_etl.io.access import Stream
 from beam_etl.io.formats.base import FileEntry
-from beam_etl.io.formats.lines import LongLine, line_splits, split_lines
+from beam_etl.io.formats.lines import Lines, LongLine, _Cutter, line_splits, split_lines
 
 Line = tuple[int, bytes]
 
@@ -87,3 +88,34 @@ def test_a_line_of_many_blocks_is_one_line(tmp_path: Path) -> None:
     long = generator.integers(97, 122, 3_000_000, np.uint8).tobytes()
     path.write_bytes(b"a\n" + long + b"\nb\n")
     assert read_lines(path, 1 << 20, 1 << 16, 1 << 25) == [(0, b"a"), (2, long), (3_000_003, b"b")]
+
+
+def test_a_file_of_one_line_is_read_about_once_by_all_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"x" * 1_000_000)
+    sizes: list[int] = []
+    read = Stream.read
+
+    def counted(stream: Stream, size: int) -> bytes:
+        piece = read(stream, size)
+        sizes.append(len(piece))
+        return piece
+
+    monkeypatch.setattr(Stream, "read", counted)
+    assert len(read_lines(path, 100_000, 1000, 1 << 20)) == 1
+    assert sum(sizes) < 2_000_100
+
+
+def test_a_held_line_is_not_copied_for_each_piece(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"x" * 2_000_000)
+    stream = Stream(str(path))
+    cutter = _Cutter(stream, 0, 1 << 44, 1000, 1 << 30)
+    held = cutter._held
+    with stream:
+        [lines] = cutter.lines()
+    assert isinstance(lines, Lines)
+    assert lines.record(0) == b"x" * 2_000_000
+    assert len(held) == 2_000_000  # grown in place

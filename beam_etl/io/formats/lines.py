@@ -121,7 +121,7 @@ class _Cutter:
         self._stop = stop
         self._block_bytes = block_bytes
         self._limit = limit
-        self._held = b""
+        self._held = bytearray()
         self._ahead = b""
 
     def _read(self, line: int) -> bytes:
@@ -138,8 +138,8 @@ class _Cutter:
             raise UnreadableError(line, self._stream.stored_position(), error) from error
 
     def skip_line(self) -> None:
-        """Passes over everything up to the first line end."""
-        while piece := self._read(self._base):
+        """Passes over everything up to the first line end, or to the end of the split."""
+        while self._base < self._stop and (piece := self._read(self._base)):
             end = piece.find(b"\n") + 1
             self._base += end or len(piece)
             if end:
@@ -155,7 +155,7 @@ class _Cutter:
             end = self._whole(piece)
             if end or not more:
                 base, data = self._base, b"".join((self._held, memoryview(piece)[:end]))
-                self._base, self._held = base + len(data), piece[end:]
+                self._base, self._held = base + len(data), bytearray(piece[end:])
                 if data:
                     yield from _bounded(_cut(base, data), self._limit)
             else:
@@ -172,7 +172,7 @@ class _Cutter:
     def _long_line(self) -> LongLine:
         """Reads to the end of the line that is held, keeping its start only."""
         position, digest, payload = self._base, hashlib.sha256(), b""
-        piece, self._held, end = self._held, b"", -1
+        piece, self._held, end = bytes(self._held), bytearray(), -1
         while piece and end < 0:
             end = piece.find(b"\n")
             part = piece if end < 0 else piece[:end]
