@@ -181,7 +181,15 @@ def main(argv: list[str]) -> int:
     skipped: Counter[str] = Counter()
     progress = tqdm(found, unit=" packages", leave=False, disable=not sys.stderr.isatty())
     rows = (row for package in progress for row in documents(package, skipped))
-    count, size = write(islice(rows, arguments.limit), arguments.output)
+    try:
+        count, size = write(islice(rows, arguments.limit), arguments.output)
+    except OSError as error:
+        print(
+            f"Could not make the documents in {arguments.output}: {error}. Free some space, or name a folder"
+            " on another disk that you may write to: --output=FOLDER",
+            file=sys.stderr,
+        )
+        return 1
     left_out = "".join(f", {number} {reason} left out" for reason, number in sorted(skipped.items()))
     print(
         f"{count:,} documents, {size / 1e6:.0f} MB of text, from {len(found)} packages"

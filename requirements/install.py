@@ -136,6 +136,11 @@ def is_current(lock, asked):
     return bool(here and wanted and here["version"] == wanted["version"])
 
 
+def has_pip():
+    """Whether .venv has pip, which an installation that was stopped early may lack."""
+    return subprocess.call([VENV_PYTHON, "-c", "import pip"], stderr=subprocess.DEVNULL) == 0
+
+
 def make_venv(python, lock):
     """A new .venv, unless there is one of this interpreter in which nothing is outdated."""
     here = probe(VENV_PYTHON)
@@ -144,7 +149,7 @@ def make_venv(python, lock):
     outdated = any(
         stamp.get(name, new) != new for name, new in wanted_stamp("dev").items() if name != "project"
     )
-    if same_python and not outdated and subprocess.call([VENV_PYTHON, "-c", "import pip"]) == 0:
+    if same_python and not outdated and has_pip():
         return
     shutil.rmtree(VENV, ignore_errors=True)
     made = subprocess.run(

@@ -1,11 +1,13 @@
 """The demo's documents are what lies on the disk, and the same each time."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import apache_beam
 import pyarrow.parquet as pq
@@ -14,16 +16,23 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 
 
-def make_documents(folder: Path, *flags: str) -> str:
-    """Runs examples/demo_documents.py; returns what it printed."""
+def demo_documents(folder: Path, *flags: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "examples/demo_documents.py", f"--output={folder}", *flags],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        check=True,
-    ).stdout
+        check=False,
+        **options,
+    )
+
+
+def make_documents(folder: Path, *flags: str) -> str:
+    """Runs examples/demo_documents.py; returns what it printed."""
+    made = demo_documents(folder, *flags)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
 
 
 @pytest.mark.slow
@@ -47,3 +56,24 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
         {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "two")
     )
     assert one == two
+
+
+def test_a_write_that_fails_half_way_ends_in_a_sentence(tmp_path: Path) -> None:
+    """No file may be larger than 64 KB here, which the demo meets as it would a full disk."""
+    limit = (1 << 16, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    made = demo_documents(
+        tmp_path, "--limit=300", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    )
+    assert (made.returncode, made.stdout) == (1, "")
+    assert made.stderr.startswith(f"Could not make the documents in {tmp_path}: ")
+    assert "File too large" in made.stderr
+    assert "Traceback" not in made.stderr
+
+
+def test_a_folder_that_can_not_be_made_ends_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    made = demo_documents(tmp_path / "file" / "documents", "--limit=300")
+    assert (made.returncode, made.stdout) == (1, "")
+    assert made.stderr.startswith(f"Could not make the documents in {tmp_path}/file/documents: ")
+    assert "--output=FOLDER" in made.stderr
+    assert "Traceback" not in made.stderr

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import types
+import venv
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,21 @@ def test_a_full_disk_ends_in_a_sentence(installer: types.ModuleType, monkeypatch
     monkeypatch.setattr(installer.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100 << 20))
     with pytest.raises(installer.SetupError, match=r"100 MB are free, \d+ MB are needed"):
         installer.check_disk("demo")
+
+
+def test_an_environment_without_pip_is_made_anew_without_a_word(
+    installer: types.ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    venv.create(tmp_path / ".venv", with_pip=False)
+    monkeypatch.setattr(installer, "VENV", str(tmp_path / ".venv"))
+    monkeypatch.setattr(installer, "VENV_PYTHON", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setattr(installer, "STAMP", str(tmp_path / ".venv" / "installed.json"))
+    installer.make_venv(installer.probe(sys.executable), "demo")
+    assert installer.has_pip()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_installer_can_be_read_by_the_pythons_that_it_refuses() -> None:
