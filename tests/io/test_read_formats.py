@@ -6,12 +6,13 @@ from typing import Any
 
 import fastavro
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
+from beam_etl.io.formats import FileEntry, Rows, jsonl, lines, parquet
 from beam_etl.io.formats import avro as avro_format
-from beam_etl.io.formats import jsonl, lines, parquet
 from tests.stored import STORED, Document, Stored, avro, documents, read, row_numbers, write
 
 ROWS = documents(300)
@@ -118,3 +119,19 @@ def test_textfile_has_a_document_a_file(tmp_path: Path) -> None:
     path = write(tmp_path, "a.md", "\ufefffirst\r\n\nząb\n".encode())
     found = read(path, format="textfile")
     assert found.rows == [{"address": 0, "text": "first\r\n\nząb\n"}]
+
+
+def test_one_long_text_for_many_rows_is_read_in_bounded_batches(tmp_path: Path) -> None:
+    """Its dictionary page is small: by the footer, all rows would be one batch of 100 MB."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["x" * 100_000] * 1000, "n": range(1000), "none": pa.nulls(1000)}), path)
+    [split] = parquet.Parquet().splits(FileEntry(0, str(path), path.stat().st_size), 1 << 30)
+    reader = parquet.Parquet().open(split, None)
+    before, first = pa.total_allocated_bytes(), 0
+    for rows in reader.rows(["text", "n", "none"], complete=False):
+        assert isinstance(rows, Rows)
+        assert rows.batch.nbytes <= parquet.MAX_EXPANSION * parquet.MAX_BYTES
+        assert pa.total_allocated_bytes() - before < 80e6
+        assert rows.batch.column("n").to_pylist() == list(range(first, first + rows.batch.num_rows))
+        first += rows.batch.num_rows
+    assert first == 1000

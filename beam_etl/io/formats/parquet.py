@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_etl.io.access import open_file
@@ -22,6 +23,10 @@ BUFFER_BYTES = 4 << 20
 GRAIN_ROWS = 16
 """Batches begin at multiples of this. A damaged row group is read again in steps of it, so that the rows that
 pass are the same whatever the batch size."""
+
+MAX_EXPANSION = 8
+"""A batch of nothing but the longest values takes this many times MAX_BYTES. Footers can't tell: a page of
+kilobytes holds one long text for thousands of rows."""
 
 ROW_GROUP_BYTES = 64 << 20
 """Of written row groups, in memory: small enough to hold and to split, large enough to compress well."""
@@ -63,6 +68,14 @@ class _ParquetReader:
         self._opened = open_file(split.file.path)
         self._file = pq.ParquetFile(self._opened, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
         self.schema = self._file.schema_arrow
+        plain = [item.name for item in self.schema if _has_pages_of_its_own(item.type)]
+        self._coded = pq.ParquetFile(
+            self._opened,
+            metadata=self._file.metadata,
+            read_dictionary=plain,
+            page_checksum_verification=True,
+            buffer_size=BUFFER_BYTES,
+        )
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         wanted = range(self._split.first, self._split.first + (self._split.rows or 0))
@@ -74,10 +87,11 @@ class _ParquetReader:
     def _group(self, group: "_Group", names: Sequence[str]) -> Iterator[Rows | Reject]:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""
         done, reason = 0, "fewer rows than the footer tells"
-        for size in (group.batch_rows, GRAIN_ROWS):
+        for most in (group.batch_rows, GRAIN_ROWS):
             seen = 0
             try:
-                for batch in self._batches(group.place, names, size):
+                size = min(most, self._fitting_rows(group.place, names))
+                for batch in _batches(self._file, group.place, names, size):
                     if seen == done:
                         start = group.first + done
                         yield Rows(batch, np.arange(start, start + batch.num_rows), partial(row_line, batch))
@@ -92,11 +106,28 @@ class _ParquetReader:
         path, position, left = self._split.file.path, group.first + done, group.rows - done
         yield reject_rest(path, group.start, group.stop, reason, position, left)
 
-    def _batches(self, group: int, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        for batch in self._file.iter_batches(
-            rows, row_groups=[group], columns=list(names), use_threads=False
-        ):
-            yield batch.select(list(names))
+    def _fitting_rows(self, group: int, names: Sequence[str]) -> int:
+        """Rows that can be held though each has the longest values, as the start of a row group tells them."""
+        for batch in _batches(self._coded, group, names, GRAIN_ROWS):
+            longest = sum(_longest(values) for values in batch.columns)
+            return _whole_grains(MAX_EXPANSION * MAX_BYTES // max(longest, 1))
+        return GRAIN_ROWS
+
+
+def _batches(file: Any, group: int, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    for batch in file.iter_batches(rows, row_groups=[group], columns=list(names), use_threads=False):
+        yield batch.select(list(names))
+
+
+def _longest(values: pa.Array) -> int:
+    """Bytes of the longest value in the dictionary of a column; of one without, those of a mean value."""
+    if pa.types.is_dictionary(values.type):
+        return pc.max(pc.binary_length(values.dictionary)).as_py() or 0
+    return values.nbytes // len(values)
+
+
+def _has_pages_of_its_own(type_: pa.DataType) -> bool:
+    return not pa.types.is_nested(type_) and not isinstance(type_, pa.BaseExtensionType)
 
 
 class _Group(NamedTuple):
@@ -111,7 +142,7 @@ class _Group(NamedTuple):
     """Its stored bytes, by its share of the bytes of all. (Asking a damaged footer for the offsets of its pages
     ends the process.)"""
     batch_rows: int
-    """Rows of a batch of about MAX_BYTES."""
+    """Rows of about MAX_BYTES, as its pages hold them."""
 
 
 def _groups(metadata: Any, size: int) -> list[_Group]:
@@ -136,8 +167,11 @@ def _groups(metadata: Any, size: int) -> list[_Group]:
 
 
 def _batch_rows(rows: int, size: int) -> int:
-    fitting = min(MAX_BYTES * rows // size, MAX_ROWS)
-    return max(GRAIN_ROWS, fitting // GRAIN_ROWS * GRAIN_ROWS)
+    return _whole_grains(min(MAX_BYTES * rows // size, MAX_ROWS))
+
+
+def _whole_grains(rows: int) -> int:
+    return max(GRAIN_ROWS, rows // GRAIN_ROWS * GRAIN_ROWS)
 
 
 def _plan(file: FileEntry, metadata: Any, split_bytes: int) -> Iterator[Split]:
