@@ -4,19 +4,18 @@ A dataset is a folder of tables under a chain of manifests, `_manifests/NNNNNN.j
 A manifest is created only if absent, so of two writers that started from the same one, one wins and the other is told.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 import secrets
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from beam_etl.io import staging
+
 FOLDER = "_manifests"
-STAGING = "_staging"
 FORMAT = "beam_etl dataset"
 FORMAT_VERSION = 1
 
@@ -123,11 +122,6 @@ def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def new_run() -> str:
-    """A name for a run that no other run has: 12 hexadecimal digits."""
-    return secrets.token_hex(6)
-
-
 def numbers(dataset: str) -> list[int]:
     """Numbers of the manifests that there are, ascending."""
     try:
@@ -188,59 +182,32 @@ def sync_folder(path: str) -> None:
 
 
 def publish(dataset: str, manifest: Manifest) -> bool:
-    """Makes `manifest` the dataset, unless another writer took its number; True when it is ours, now or already.
+    """Makes `manifest` the dataset, unless another writer did; True when it is ours, now or already.
 
-    A second attempt of the same run (an engine tried the step again) finds its own manifest, and succeeds.
+    A second attempt of the same step (an engine tried it again) finds its own manifest, and succeeds.
     """
     path = manifest_path(dataset, manifest.number)
-    if create_if_absent(path, manifest.to_json()):
+    content = manifest.to_json()
+    if not create_if_absent(path, content):
+        with open(path, "rb") as file:
+            return file.read() == content
+    if numbers(dataset)[-1] == manifest.number:
         return True
-    with open(path, "rb") as file:
-        return Manifest.from_json(file.read(), path).run == manifest.run
+    os.unlink(path)  # the number was free because later writers had replaced and removed it
+    return False
 
 
-def remove_superseded(dataset: str, manifest: Manifest) -> None:
-    """Deletes the files and manifests that `manifest` replaced. What can't be deleted is left: nobody reads it."""
-    kept = {file.path for file in manifest.files}
-    for number in numbers(dataset):
-        if number >= manifest.number:
-            continue
-        path = manifest_path(dataset, number)
-        try:
-            with open(path, "rb") as file:
-                old = Manifest.from_json(file.read(), path)
-        except (OSError, DatasetError):
-            continue
-        _unlink(os.path.join(dataset, file.path) for file in old.files if file.path not in kept)
-        _unlink([path])
+def is_published(dataset: str, run: str) -> bool:
+    """Whether the dataset is what this run made."""
+    current = latest(dataset)
+    return current is not None and current.run == run
 
 
-def abandon(dataset: str, run: str) -> None:
-    """Removes what an unfinished run left behind: its staging folder, files already moved, folders that are empty now.
-
-    Does nothing when the run was published.
-    """
-    current = latest(dataset) if os.path.isdir(dataset) else None
-    if current is not None and current.run == run:
-        return
-    for folder, _, names in os.walk(dataset, topdown=False):
-        _unlink(os.path.join(folder, name) for name in names if f"-{run}-" in name)
-        try:
-            os.rmdir(folder)
-        except OSError:  # not empty: somebody else's
-            continue
-
-
-def remove_staging(dataset: str, run: str) -> None:
-    """Removes the staging folder of a run, with what attempts that did not count left in it."""
-    shutil.rmtree(os.path.join(dataset, STAGING, run), ignore_errors=True)
-    with contextlib.suppress(OSError):  # another run's staging is there
-        os.rmdir(os.path.join(dataset, STAGING))
-
-
-def _unlink(paths: Iterable[str]) -> None:
-    for path in paths:
-        try:
-            os.unlink(path)
-        except OSError:
-            continue
+def remove_replaced(dataset: str, manifest: Manifest) -> None:
+    """Deletes what `manifest` replaced: older manifests, and files of earlier runs that it doesn't list."""
+    staging.remove_leftovers(
+        dataset,
+        (file.path for file in manifest.files),
+        before=os.stat(manifest_path(dataset, manifest.number)).st_mtime,
+    )
+    staging.remove(manifest_path(dataset, number) for number in numbers(dataset) if number < manifest.number)

@@ -2,20 +2,20 @@
 
 import hashlib
 import os
-import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.transforms.window import GlobalWindow
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
-from beam_etl.io import manifest
+from beam_etl.io import manifest, staging
 from beam_etl.io.formats import Format, format_named
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import StepMetrics
@@ -61,7 +61,7 @@ class WriteDataset(beam.PTransform):
     format: str = "parquet"
     file_bytes: int = FILE_BYTES
     about: Mapping[str, Any] = field(default_factory=dict)
-    run: str = field(default_factory=manifest.new_run)
+    run: str = field(default_factory=staging.new_run)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -75,7 +75,8 @@ class WriteDataset(beam.PTransform):
         number = base.number + 1 if base else 1
         run = _Run(self.output, self.run, number, tuple(sorted(tables)), self.file_bytes, self.about)
         written = [
-            tables[name] | f"Write {name}" >> beam.ParDo(_WriteFiles(run, name, self._format))
+            _in_one_window(tables[name], name)
+            | f"Write {name}" >> beam.ParDo(_WriteFiles(run, name, self._format))
             for name in run.tables
         ]
         return (
@@ -86,6 +87,13 @@ class WriteDataset(beam.PTransform):
             | "Gather" >> Gather()
             | "Commit" >> beam.Map(_commit, run=run)
         )
+
+
+def _in_one_window(batches: Batches, name: str) -> Batches:
+    """A dataset of a batch job is one commit, whatever the windows of its rows."""
+    if batches.windowing.is_default():
+        return batches
+    return batches | f"All windows of {name}" >> beam.WindowInto(GlobalWindows())
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class _Run:
 
     @property
     def staging(self) -> str:
-        return os.path.join(self.output, manifest.STAGING, self.run)
+        return staging.staging_folder(self.output, self.run)
 
 
 def check_output(output: str, overwrite: bool) -> manifest.Manifest | None:
@@ -121,26 +129,39 @@ def check_output(output: str, overwrite: bool) -> manifest.Manifest | None:
             f"{output} is a dataset already (manifest {current.number}, {len(current.files)} files). "
             f"Use --overwrite=true to replace it, or another --output."
         )
-    if current is None and os.path.exists(output):
-        if not os.path.isdir(output):
-            raise manifest.DatasetError(
-                f"{output} is a file; a dataset needs a folder. Use another --output."
-            )
-        strangers = [
-            entry for entry in sorted(os.listdir(output)) if not _is_ours(os.path.join(output, entry))
-        ]
-        if strangers:
-            raise manifest.DatasetError(
-                f"{output} holds something that is no dataset ({', '.join(strangers[:3])}). Use another --output."
-            )
+    if os.path.exists(output):
+        _refuse_strangers(output)
+    _refuse_without_links(output)
     return current
 
 
-def _is_ours(path: str) -> bool:
-    """Whether a folder is one that an unfinished run leaves behind."""
-    if os.path.basename(path) in (manifest.FOLDER, manifest.STAGING):
-        return True
-    return os.path.isdir(path) and all(name.startswith("part-") for name in os.listdir(path))
+def _refuse_strangers(output: str) -> None:
+    """Only a dataset, or what an unfinished run left behind, is written into."""
+    if not os.path.isdir(output):
+        raise manifest.DatasetError(f"{output} is a file; a dataset needs a folder. Use another --output.")
+    strangers = [
+        entry for entry in sorted(os.listdir(output)) if not staging.is_ours(os.path.join(output, entry))
+    ]
+    if strangers:
+        raise manifest.DatasetError(
+            f"{output} holds something that is no dataset ({', '.join(strangers[:3])}). Use another --output."
+        )
+
+
+def _refuse_without_links(output: str) -> None:
+    """The commit is a hard link: a filesystem without them is found out before the work, not after it."""
+    folder = os.path.abspath(output)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="_beam_etl_") as probe:
+            os.link(probe.name, f"{probe.name}.link")
+            os.unlink(f"{probe.name}.link")
+    except OSError as error:
+        raise manifest.DatasetError(
+            f"{output} can't be published: creating a file and a hard link to it in {folder} fails ({error}). "
+            f"Use an --output that is writable, on a filesystem with hard links."
+        ) from error
 
 
 class _HashedFile:
@@ -187,7 +208,7 @@ class _WriteFiles(beam.DoFn):
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
-        self._attempt = secrets.token_hex(4)
+        self._attempt = staging.new_attempt()
         self._parts = 0
         self._file: _HashedFile | None = None
 
@@ -206,9 +227,10 @@ class _WriteFiles(beam.DoFn):
             yield WindowedValue(self._close(), MIN_TIMESTAMP, (GlobalWindow(),))
 
     def _open(self, columns: pa.Schema) -> None:
-        name = f"part-{self._parts:05d}-{self._run.run}-{self._attempt}{self._format.suffix}"
+        name = staging.file_name(self._parts, self._run.run, self._attempt, self._format.suffix)
         self._path = f"{self._table}/{name}"
-        self._file = _HashedFile(os.path.join(self._run.staging, self._path))
+        with staging.turn(self._run.run):
+            self._file = _HashedFile(os.path.join(self._run.staging, self._path))
         self._writer = self._format.writer(self._file, columns)
         self._columns = {column.name: str(column.type) for column in columns}
         self._parts += 1
@@ -226,32 +248,46 @@ class _WriteFiles(beam.DoFn):
 def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch as it is stored: without what means something inside one run only."""
     batch = batch.replace_schema_metadata(None)
-    return batch.drop_columns([schema.ADDRESS]) if schema.ADDRESS in batch.schema.names else batch
+    index = batch.schema.get_field_index(schema.ADDRESS)
+    if index < 0 or batch.schema.field(index).type != schema.DOCUMENT.field(schema.ADDRESS).type:
+        return batch  # a column of the user's that has the same name stays
+    return batch.remove_column(index)
 
 
 def _move(finished: Finished, run: _Run) -> Finished:
-    """Moves a file into place. Tried again after it was done, it finds the file there."""
+    """Moves a file into place. Tried again after it was done, it finds the file there.
+
+    A file that is gone since another writer published is left to the commit, which tells of the conflict.
+    """
     file, _ = finished
     source, target = os.path.join(run.staging, file.path), os.path.join(run.output, file.path)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    try:
-        os.rename(source, target)
-    except FileNotFoundError:
-        if not os.path.exists(target):
-            raise
+    with staging.turn(run.run):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            if not os.path.exists(target) and not _is_overtaken(run):
+                raise
     manifest.sync_folder(os.path.dirname(target))
     return finished
+
+
+def _is_overtaken(run: _Run) -> bool:
+    return any(number >= run.number for number in manifest.numbers(run.output))
 
 
 def _commit(finished: list[Finished], run: _Run) -> str:
     """Creates the manifest; the verdict. Never raises for a conflict: an engine would try that again."""
     schemas: dict[str, dict[str, str]] = {table: {} for table in run.tables}
-    for file, columns in finished:
+    for file, columns in sorted(finished, key=lambda pair: pair[0].path):
         schemas[file.table] = columns
     files = tuple(sorted((file for file, _ in finished), key=lambda file: file.path))
     result = manifest.Manifest(run.number, run.run, files, schemas, run.about)
-    if not manifest.publish(run.output, result):
-        return CONFLICT
-    manifest.remove_superseded(run.output, result)
-    manifest.remove_staging(run.output, run.run)
+    with staging.turn(run.run):
+        if not manifest.publish(run.output, result):
+            staging.remove(os.path.join(run.output, file.path) for file in files)
+            staging.remove_staging(run.output, run.run)
+            return CONFLICT
+        manifest.remove_replaced(run.output, result)
+        staging.remove_staging(run.output, run.run)
     return PUBLISHED

@@ -29,7 +29,7 @@ class ShuffleStep:
     partitions: int | None
     hops: int
     expected_bytes: int | None
-    """Bytes that cross in one hop; None for a grouping that isn't ours to estimate."""
+    """Bytes that cross in one hop; None where nobody estimated them."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _network(step: ShuffleStep, cluster: Cluster | None) -> dict[str, float]:
 
 def _describe(step: ShuffleStep, cluster: Cluster | None) -> str:
     if step.expected_bytes is None:
-        return f"SHUFFLE {step.label}: Beam's own grouping, bytes unknown"
+        return f"SHUFFLE {step.label}: bytes unknown"
     keys = ", ".join(step.by) or "one key"
     hops = "one hop" if step.hops == 1 else "two hops: group of partitions, then partition"
     partitions = "1 partition" if step.partitions == 1 else f"{step.partitions:,} partitions"

@@ -1,5 +1,6 @@
 """The flags that every batch job has."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,12 +8,15 @@ from typing import Any
 from beam_etl import schema
 from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
+from beam_etl.io.formats.base import SPLIT_BYTES
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.observe.cluster import Cluster, parse_cluster
 from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.runners import IN_PROCESS, cores, runner_name
 
 _COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
 _FORMATS = tuple(known.name for known in FORMATS)
+_TABLE_FORMATS = ("parquet", "avro", "jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,7 @@ class JobConfig:
     format: str | None = flag(
         "format of the input, where its names don't tell", default=None, choices=_FORMATS
     )
-    output_format: str = flag("format of the tables written", default="parquet", choices=_FORMATS[:4])
+    output_format: str = flag("format of the tables written", default="parquet", choices=_TABLE_FORMATS)
     file_bytes: int = flag("size at which an output file is closed", default=FILE_BYTES, unit="bytes")
     id_column: str | None = flag("the input's column that is read as id", default=None)
     url_column: str | None = flag("the input's column that is read as url", default=None)
@@ -70,6 +74,12 @@ class JobConfig:
         others = tuple(name for name in wanted if name not in _COLUMNS)
         named = {name: getattr(self, f"{name}_column") for name in _COLUMNS}
         return Columns(needed=shared, carry=carry or others, **named)
+
+    def bundles(self, input_bytes: int) -> int:
+        """Bundles that the engine makes of the input, about: one a core in process, else one a split."""
+        if runner_name(self.runner) == IN_PROCESS:
+            return cores()
+        return math.ceil(input_bytes / SPLIT_BYTES)
 
     def to_json(self) -> dict[str, Any]:
         """The configuration for the manifest."""

@@ -146,5 +146,5 @@ def _bytes(text: str) -> int:
     unit = next((name for name in _SIZES if upper.endswith(name)), "")
     try:
         return int(float(upper.removesuffix(unit)) * _SIZES.get(unit, 1))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: write bytes, or 64MiB, or 1GB") from None

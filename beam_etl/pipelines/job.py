@@ -1,6 +1,7 @@
 """Launching a job: flags, source, build, commit, and what a person sees of it."""
 
 import datetime
+import os
 import sys
 import time
 import traceback
@@ -10,10 +11,11 @@ from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from beam_etl import __version__
-from beam_etl.io import manifest
+from beam_etl.io import manifest, staging
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import WriteDataset
@@ -24,12 +26,12 @@ from beam_etl.observe.summary import Summary
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.interrupt import abandoning
-from beam_etl.pipelines.runners import make_options, make_runner
+from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
 from beam_etl.transforms import metrics
 from beam_etl.transforms.batches import Batches
 
-DONE, FAILED, USAGE = 0, 1, 2
-"""Exit codes: done; failed; a command line or an input that can't be run as it is."""
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; failed; a command line or an input that can't be run as it is; Ctrl-C."""
 
 Config = TypeVar("Config", bound=JobConfig)
 
@@ -55,12 +57,16 @@ class Job(Generic[Config]):
         except (flags.UsageError, InputError, VocabularyError, manifest.DatasetError) as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return USAGE
+        except KeyboardInterrupt:  # before the run, which has a handler of its own
+            print("interrupted before anything was written", file=sys.stderr)
+            return INTERRUPTED
 
     def _launch(self, config: Config, rest: Sequence[str]) -> int:
         own = [f"--{name}" for name in config.to_json()]
         options = make_options(config.runner, rest, own)
-        pipeline = beam.Pipeline(runner=make_runner(config.runner), options=options)
+        pipeline = _pipeline(config.runner, options)
         source = FileSource(pipeline, config.input, config.columns, config.format)
+        _refuse_overlap(source, config.output)
         tables = self.build(source, config)
         write = WriteDataset(
             output=config.output,
@@ -79,19 +85,19 @@ class Job(Generic[Config]):
     def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config, run: str) -> int:
         start = time.monotonic()
         metrics.reset_live()
-        with abandoning(config.output, run):
+        with abandoning(config.output, run, runner_name(config.runner) == IN_PROCESS):
             try:
                 with progress(source.input_bytes, len(source.files), _read_so_far):
                     result = pipeline.run()
                     result.wait_until_finish()
             except Exception as error:  # noqa: BLE001 - whatever an engine raises
-                manifest.abandon(config.output, run)
+                staging.abandon(config.output, run, manifest.is_published(config.output, run))
                 traceback.print_exc()
                 print(f"\n{self.name} failed, nothing was published: {error}", file=sys.stderr)
                 return FAILED
         published = manifest.latest(config.output)
         if published is None or published.run != run:
-            manifest.abandon(config.output, run)
+            staging.abandon(config.output, run, published=False)
             print(
                 f"{self.name}: another job published to {config.output} while this one ran; nothing of it was "
                 f"touched. Run again with --overwrite=true to replace it.",
@@ -119,6 +125,23 @@ class Job(Generic[Config]):
             "config": config.to_json(),
             "input": {"files": len(source.files), "bytes": source.input_bytes},
         }
+
+
+def _pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(runner=make_runner(runner), options=options)
+    except ValueError as error:  # an engine's own flags are missing or wrong
+        raise flags.UsageError(f"--runner={runner}: {error}") from error
+
+
+def _refuse_overlap(source: FileSource, output: str) -> None:
+    """Publishing deletes what it replaces: that must not be the input."""
+    inside = os.path.join(os.path.realpath(output), "")
+    for file in source.files:
+        if os.path.realpath(file.path).startswith(inside):
+            raise manifest.DatasetError(
+                f"the input {file.path} lies in the output {output}: use another --output"
+            )
 
 
 def _read_so_far() -> tuple[int, int]:

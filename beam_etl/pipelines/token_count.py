@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import pyarrow as pa
+
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.read import FileSource
 from beam_etl.io.vocabularies import load_vocabulary
+from beam_etl.kernels.grouping import IS_TOTAL
 from beam_etl.kernels.process import once_per_process
 from beam_etl.kernels.provenance import add_file
-from beam_etl.kernels.token_counts import DocumentCounter, document_counter
+from beam_etl.kernels.token_counts import DocumentCounter, document_counter, token_count_schema
 from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
-from beam_etl.pipelines.runners import cores
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.token_count import CountTokens
 
@@ -50,6 +52,7 @@ class Config(JobConfig):
 
 def build(source: FileSource, config: Config) -> dict[str, Batches]:
     """Tables counts and totals, rejects, and with `--documents` the documents. One shuffle."""
+    _check_groups(source, config)
     documents, rejects = source.documents()
     sample = source.sample(SAMPLE_BYTES)
     if schema.FILE in config.by:
@@ -58,15 +61,30 @@ def build(source: FileSource, config: Config) -> dict[str, Batches]:
     counted = documents | "Count tokens" >> CountTokens(
         by=config.by,
         vocabulary=load_vocabulary(config.tokenizer),
-        expected_bytes=expected_crossing(sample.batches, config.by, sample.scale, cores()),
+        expected_bytes=expected_crossing(
+            sample.batches, config.by, sample.scale, config.bundles(source.input_bytes)
+        ),
     )
     tables = {"counts": counted.counts, "totals": counted.totals, "rejects": rejects}
     return {**tables, "documents": counted.documents} if config.documents else tables
 
 
+def _check_groups(source: FileSource, config: Config) -> None:
+    """A column that can't be grouped by is told before the job starts."""
+    known = pa.unify_schemas([schema.DOCUMENT, pa.schema([(schema.FILE, pa.string())])])
+    groups = [known if name in known.names else source.stored_schema for name in config.by]
+    fields = [found.field(name) for found, name in zip(groups, config.by, strict=True)]
+    try:
+        token_count_schema([*fields, pa.field(IS_TOTAL, pa.bool_())])
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--by={','.join(config.by)}: {error}") from error
+
+
 def notes(config: Config) -> list[str]:
     """Which engine counted: the fast one, or the reference and why."""
-    kernel = cast(DocumentCounter, once_per_process(document_counter, load_vocabulary(config.tokenizer)).get())
+    kernel = cast(
+        DocumentCounter, once_per_process(document_counter, load_vocabulary(config.tokenizer)).get()
+    )
     return [f"tokens: {config.tokenizer}, counted by {kernel.counter.engine}"]
 
 

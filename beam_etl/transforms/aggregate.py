@@ -40,7 +40,7 @@ class Aggregate(beam.PTransform):
     merge: Merge
     finish: Merge | None = None
     partitions: int | None = None
-    expected_bytes: int = 0
+    expected_bytes: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()

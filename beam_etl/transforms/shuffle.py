@@ -7,13 +7,15 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.kernels.partition import (
     GATHER_BYTES,
     SLICE_BYTES,
+    Numbers,
+    PartitionPlan,
+    group_keys,
     hash_partition,
     plan_partitions,
     split_by_number,
@@ -46,7 +48,8 @@ class Shuffle(beam.PTransform):
       by: key columns. None at all brings every row to one partition.
       partitions: how many; None computes them from `expected_bytes`.
       expected_bytes: bytes that will cross, estimated. Decides partitions and hops, and stands in the plan.
-      order_by: columns to sort a partition's rows by, ascending, nulls last. The partition is then held whole.
+      order_by: columns to sort a partition's rows by, ascending, nulls last; rows that are equal in them all are in no
+        order. The partition is then held whole.
       key_limit: bytes that the engine holds for one key.
 
     Raises:
@@ -57,7 +60,7 @@ class Shuffle(beam.PTransform):
 
     by: tuple[str, ...]
     partitions: int | None = None
-    expected_bytes: int = 0
+    expected_bytes: int | None = None
     order_by: tuple[str, ...] = ()
     key_limit: int = KEY_LIMIT
 
@@ -68,7 +71,7 @@ class Shuffle(beam.PTransform):
     def expand(self, batches: Batches) -> beam.PCollection[Partition]:
         number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
         if self.plan.hops == 2:
-            group = partial(_group_number, number=number, group_size=self.plan.group_size)
+            group = partial(_group_keys, number=number, plan=self.plan)
             batches = (
                 batches
                 | "Cut groups" >> beam.ParDo(_Cut(group)).with_output_types(Slice)
@@ -112,11 +115,11 @@ class Rebalance(beam.PTransform):
     by: ClassVar[tuple[str, ...]] = (schema.ADDRESS,)
 
     partitions: int
-    expected_bytes: int = 0
+    expected_bytes: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.plan = plan_partitions(self.expected_bytes, KEY_LIMIT, self.partitions)
+        self.plan = plan_partitions(None, KEY_LIMIT, self.partitions)
 
     def expand(self, batches: Batches) -> Batches:
         return (
@@ -168,7 +171,7 @@ class Gather(beam.PTransform):
 class _Cut(GatherBatches):
     """Cuts what was gathered into one run of slices a partition."""
 
-    def __init__(self, number: Callable[[pa.RecordBatch], np.ndarray]) -> None:
+    def __init__(self, number: Callable[[pa.RecordBatch], Numbers]) -> None:
         super().__init__(GATHER_BYTES)
         self._number = number
 
@@ -205,10 +208,10 @@ class _MapPartition(beam.DoFn):
             yield batch
 
 
-def _group_number(
-    batch: pa.RecordBatch, number: Callable[[pa.RecordBatch], np.ndarray], group_size: int
-) -> np.ndarray:
-    return number(batch) // group_size
+def _group_keys(
+    batch: pa.RecordBatch, number: Callable[[pa.RecordBatch], Numbers], plan: PartitionPlan
+) -> Numbers:
+    return group_keys(number(batch), plan)
 
 
 def _values(pair: tuple[Any, Iterable[Element]]) -> Iterable[Element]:

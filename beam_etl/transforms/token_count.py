@@ -46,7 +46,7 @@ class CountTokens(beam.PTransform):
     by: tuple[str, ...]
     vocabulary: Vocabulary = WORDS
     partitions: int | None = None
-    expected_bytes: int = 0
+    expected_bytes: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()

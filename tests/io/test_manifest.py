@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_etl.io import manifest
+from beam_etl.io import manifest, staging
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest
 
 
@@ -52,36 +52,59 @@ def test_a_second_attempt_of_the_same_run_succeeds(tmp_path: Path) -> None:
     assert not publish_as(str(tmp_path), "another")
 
 
-def test_what_was_replaced_is_deleted_and_what_is_shared_stays(tmp_path: Path) -> None:
-    put(tmp_path, "counts/old.parquet", "counts/shared.parquet", "counts/new.parquet")
-    manifest.publish(str(tmp_path), made(1, "first", "counts/old.parquet", "counts/shared.parquet"))
-    second = made(2, "second", "counts/shared.parquet", "counts/new.parquet")
-    manifest.publish(str(tmp_path), second)
-    manifest.remove_superseded(str(tmp_path), second)
-    assert sorted(os.listdir(tmp_path / "counts")) == ["new.parquet", "shared.parquet"]
-    assert manifest.numbers(str(tmp_path)) == [2]
+def test_a_slow_writer_loses_to_those_that_came_and_went(tmp_path: Path) -> None:
+    for number in (2, 3):
+        manifest.publish(str(tmp_path), made(number, f"run{number}"))
+    (tmp_path / manifest.FOLDER / "000002.json").unlink()  # as publishing 3 does
+    assert not manifest.publish(str(tmp_path), made(2, "slow"))
+    assert manifest.numbers(str(tmp_path)) == [3]
+
+
+def name(run: str, part: int = 0) -> str:
+    return f"counts/{staging.file_name(part, run, staging.new_attempt(), '.parquet')}"
+
+
+def test_what_was_replaced_or_left_behind_is_deleted_and_the_rest_stays(tmp_path: Path) -> None:
+    first, second, crashed, later = (staging.new_run() for _ in range(4))
+    old, shared, new, lost, begun = name(first), name(first, 1), name(second), name(crashed), name(later)
+    put(tmp_path, old, shared, lost, "counts/mine.txt", f"_staging/{crashed}/{lost}")
+    manifest.publish(str(tmp_path), made(1, first, old, shared))
+    put(tmp_path, new)
+    published = made(2, second, shared, new)
+    manifest.publish(str(tmp_path), published)
+    put(tmp_path, begun, f"_staging/{later}/{begun}")
+    manifest.remove_replaced(str(tmp_path), published)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {
+        shared,
+        new,
+        begun,
+        f"_staging/{later}/{begun}",
+        "counts/mine.txt",
+        "_manifests/000002.json",
+    }
 
 
 def test_an_abandoned_run_leaves_nothing_of_its_own_and_all_of_others(tmp_path: Path) -> None:
-    theirs = "counts/part-00000-theirs-1.parquet"
-    put(
-        tmp_path,
-        theirs,
-        "counts/part-00000-ours-1.parquet",
-        "_staging/ours/rejects/part-00000-ours-2.parquet",
-    )
-    manifest.publish(str(tmp_path), made(1, "theirs", theirs))
-    manifest.abandon(str(tmp_path), "ours")
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["_manifests/000001.json", theirs]
-    assert not (tmp_path / "_staging").exists()
+    ours, theirs = staging.new_run(), staging.new_run()
+    other = name(theirs)
+    put(tmp_path, other, name(ours), f"_staging/{ours}/{name(ours)}", f"_staging/{theirs}/{other}")
+    (tmp_path / "empty").mkdir()
+    staging.abandon(str(tmp_path), ours, published=False)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {other, f"_staging/{theirs}/{other}"}
+    assert (tmp_path / "empty").exists()
+    with pytest.raises(staging.AbandonedError), staging.turn(ours):
+        pass
 
 
-def test_a_published_run_is_not_abandoned(tmp_path: Path) -> None:
-    put(tmp_path, "counts/part-00000-ours-1.parquet")
-    manifest.publish(str(tmp_path), made(1, "ours", "counts/part-00000-ours-1.parquet"))
-    manifest.abandon(str(tmp_path), "ours")
-    assert (tmp_path / "counts/part-00000-ours-1.parquet").exists()
+def test_a_published_run_is_not_removed(tmp_path: Path) -> None:
+    run = staging.new_run()
+    path = name(run)
+    put(tmp_path, path)
+    manifest.publish(str(tmp_path), made(1, run, path))
+    staging.abandon(str(tmp_path), run, manifest.is_published(str(tmp_path), run))
+    assert (tmp_path / path).exists()
 
 
 DAMAGE = {

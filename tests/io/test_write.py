@@ -11,9 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from beam_etl import DatasetError, WriteDataset
-from beam_etl.io import manifest
+from beam_etl.io import manifest, staging
+from beam_etl.io import write as write_module
+from beam_etl.io.formats import format_named
 from beam_etl.io.write import CONFLICT, PUBLISHED
 from tests.beam import run
 
@@ -136,3 +139,82 @@ def test_a_place_that_cannot_commit_is_refused_before_the_job() -> None:
     documents = run() | beam.Create(PIECES)
     with pytest.raises(DatasetError, match=r"gs://bucket/out: .*local or mounted"):
         {"documents": documents} | WriteDataset(output="gs://bucket/out")
+
+
+def test_what_a_killed_run_left_is_gone_after_the_next(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    run_name = staging.new_run()
+    left = staging.file_name(0, run_name, staging.new_attempt(), ".parquet")
+    for folder in (output / "documents", output / "_staging" / run_name / "documents"):
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"id": ["killed"], "text": ["between move and commit"]}), folder / left)
+    write(output)
+    assert len(pq.read_table(output / "documents")) == ROWS
+    assert not (output / "_staging").exists()
+
+
+def test_the_files_of_the_writer_that_lost_are_gone(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+
+    def meanwhile(batch: pa.RecordBatch) -> pa.RecordBatch:
+        manifest.publish(output, manifest.Manifest(1, "other", (), {"documents": {}}))
+        return batch
+
+    with run() as pipeline:
+        documents = pipeline | beam.Create(PIECES) | beam.Map(meanwhile).with_output_types(pa.RecordBatch)
+        assert_that({"documents": documents} | WriteDataset(output=output), equal_to([CONFLICT]))
+    assert glob.glob(f"{output}/documents/*") == []
+    assert not (tmp_path / "out/_staging").exists()
+
+
+def test_a_step_that_is_tried_again_changes_nothing(tmp_path: Path) -> None:
+    """As engines do it: files written twice, of which one counts, moved twice, committed twice."""
+    run_name = staging.new_run()
+    job = write_module._Run(str(tmp_path), run_name, 1, ("documents",), 1 << 30, {})
+    attempts = []
+    for _ in range(2):
+        writer = write_module._WriteFiles(job, "documents", format_named("parquet"))
+        writer.start_bundle()
+        assert list(writer.process(BATCH)) == []
+        (finished,) = writer.finish_bundle()
+        attempts.append(finished.value)
+    counts = attempts[1]
+    for _ in range(2):
+        assert write_module._move(counts, job) == counts
+    for _ in range(2):
+        assert write_module._commit([counts], job) == PUBLISHED
+    assert len(pq.read_table(tmp_path / "documents")) == ROWS
+    assert not (tmp_path / "_staging").exists()
+
+
+def test_rows_in_windows_are_one_dataset(tmp_path: Path) -> None:
+    with run() as pipeline:
+        windowed = (
+            pipeline
+            | beam.Create(list(enumerate(PIECES)))
+            | beam.MapTuple(lambda second, piece: TimestampedValue(piece, second)).with_output_types(
+                pa.RecordBatch
+            )
+            | beam.WindowInto(FixedWindows(3))
+        )
+        {"documents": windowed} | WriteDataset(output=str(tmp_path / "out"))
+    assert len(pq.read_table(tmp_path / "out/documents")) == ROWS
+
+
+def test_a_filesystem_without_links_is_refused_before_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*paths: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", no_links)
+    with pytest.raises(DatasetError, match="hard links"):
+        {"documents": run() | beam.Create(PIECES)} | WriteDataset(output=str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_of_addresses_that_the_user_has_is_kept(tmp_path: Path) -> None:
+    batch = pa.record_batch({"address": ["1 Main Street"]})
+    with run() as pipeline:
+        {"documents": pipeline | beam.Create([batch])} | WriteDataset(output=str(tmp_path / "out"))
+    assert pq.read_table(tmp_path / "out/documents").to_pylist() == [{"address": "1 Main Street"}]

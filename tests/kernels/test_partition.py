@@ -5,7 +5,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from beam_etl.kernels.partition import hash_partition, plan_partitions, split_by_number
+from beam_etl.kernels.partition import group_keys, hash_partition, plan_partitions, split_by_number
 
 GB, TB, MIB = 10**9, 10**12, 1 << 20
 KEYS = pa.record_batch({"key": [f"key {i % 997}" for i in range(5000)], "row": range(5000)})
@@ -69,8 +69,29 @@ def test_partitions_are_a_quarter_of_the_limit_and_small_slices_take_two_hops(
 ) -> None:
     plan = plan_partitions(expected, limit)
     assert (plan.partitions, plan.hops) == (partitions, hops)
+    assert expected / (plan.groups * plan.salts) <= limit / 4 or plan.hops == 1
     if hops == 2:
         assert abs(plan.groups - plan.group_size) <= 1
+
+
+def test_the_keys_of_a_first_hop_are_whole_groups_spread_over_salts() -> None:
+    plan = plan_partitions(1 * TB, 32 * MIB)
+    seen: dict[int, set[int]] = {}
+    for start in range(0, 5000, 50):
+        numbers = hash_partition(KEYS.slice(start, 50), ["key"], plan.partitions)
+        keys = group_keys(numbers, plan)
+        assert len({key % plan.salts for key in keys.tolist()}) == 1
+        for number, key in zip(numbers.tolist(), keys.tolist(), strict=True):
+            assert key // plan.salts == number // plan.group_size
+            seen.setdefault(key // plan.salts, set()).add(key)
+    assert max(map(len, seen.values())) > 5
+
+
+def test_an_unknown_size_gets_a_fixed_number_of_partitions() -> None:
+    assert (plan_partitions(None, 32 * MIB).partitions, plan_partitions(None, 32 * MIB, 3).partitions) == (
+        64,
+        3,
+    )
 
 
 def test_a_plan_refuses_what_makes_no_sense() -> None:
