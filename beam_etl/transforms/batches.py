@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TypeAlias
 
 import apache_beam as beam
@@ -169,6 +170,65 @@ def _halves(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
 
 
 def merge_batches(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
-    """All rows in one batch, in order. The first batch's schema, without the file it came from."""
-    bare = [batch.replace_schema_metadata(None) for batch in batches]
+    """All rows in one batch, in order.
+
+    The schema is the first batch's, without the file it came from and in types that Arrow can join and take rows from,
+    the same for one batch as for many: string and binary views become large_string and large_binary, and indices of
+    dictionaries get 32 bits at least, since each batch may bring other values. So it is inside structs, maps and lists.
+
+    Raises:
+      TypeError: the batches' columns differ. The message names the first that does, and both types.
+    """
+    bare: list[pa.RecordBatch] = []
+    found = joined = None
+    for batch in batches:
+        if found is None or batch.schema != found:
+            found = batch.schema
+            joined = pa.schema([_with_joined_type(column) for column in found])
+        bare.append(batch.replace_schema_metadata(None) if found == joined else batch.cast(joined))
+        if joined != bare[0].schema:
+            raise TypeError(_difference(bare[0].schema, joined))
     return bare[0] if len(bare) == 1 else pa.concat_batches(bare)
+
+
+def _difference(one: pa.Schema, other: pa.Schema) -> str:
+    """The first column in which two schemas differ, in words."""
+    described = [
+        [
+            f"{column.name!r} of type {column.type}{'' if column.nullable else ' not null'}"
+            for column in columns
+        ]
+        for columns in (one, other)
+    ]
+    pairs = zip_longest(*described, fillvalue="none")
+    here, there = next((pair for pair in pairs if pair[0] != pair[1]), (one, other))
+    return f"batches have different columns: one has {here}, another {there}"
+
+
+def _with_joined_type(column: pa.Field) -> pa.Field:
+    return column.with_type(_joined_type(column.type))
+
+
+def _joined_type(kind: pa.DataType) -> pa.DataType:
+    """See `merge_batches`. List views stay: Arrow takes rows of them, but can't cast them."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_dictionary(kind):
+        index = kind.index_type if kind.index_type.bit_width >= 32 else pa.int32()
+        return pa.dictionary(index, _joined_type(kind.value_type), kind.ordered)
+    if pa.types.is_struct(kind):
+        return pa.struct([_with_joined_type(child) for child in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(
+            _with_joined_type(kind.key_field),
+            _with_joined_type(kind.item_field),
+            keys_sorted=kind.keys_sorted,
+        )
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_with_joined_type(kind.value_field), kind.list_size)
+    for is_list, make in ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list)):
+        if is_list(kind):
+            return make(_with_joined_type(kind.value_field))
+    return kind

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_etl import schema
-from beam_etl.transforms.batches import KernelError, MapBatches, RecordBatchCoder, split_batch
+from beam_etl.transforms.batches import KernelError, MapBatches, RecordBatchCoder, merge_batches, split_batch
 from tests.beam import counters, run
 
 NUMBERS = pa.record_batch({"n": range(10)})
@@ -146,3 +146,49 @@ def test_rows_are_not_cut_because_of_bytes_that_they_only_share(kind: pa.DataTyp
     parts = list(split_batch(batch))
     assert [part.num_rows for part in parts] == [16_384, 16_384, 13_616, 13_616]
     assert pa.Table.from_batches(parts)["text"].to_pylist() == batch["text"].to_pylist()
+
+
+SMALL_INDEX = pa.dictionary(pa.int8(), pa.string())
+JOINED_TYPES = {
+    "int8 dictionary": (SMALL_INDEX, pa.dictionary(pa.int32(), pa.string())),
+    "string view": (pa.string_view(), pa.large_string()),
+    "binary view": (pa.binary_view(), pa.large_binary()),
+    "list of views": (pa.list_(pa.string_view()), pa.list_(pa.large_string())),
+    "two views": (pa.list_(pa.string_view(), 2), pa.list_(pa.large_string(), 2)),
+    "struct": (pa.struct({"x": SMALL_INDEX}), pa.struct({"x": pa.dictionary(pa.int32(), pa.string())})),
+    "map": (pa.map_(pa.string_view(), pa.int8()), pa.map_(pa.large_string(), pa.int8())),
+    "list view": (pa.list_view(pa.string()), pa.list_view(pa.string())),
+    "plain": (pa.string(), pa.string()),
+}
+
+
+def value_of(kind: pa.DataType, number: int) -> Any:
+    text = f"value {number}"
+    if pa.types.is_struct(kind):
+        return {"x": text}
+    if pa.types.is_map(kind):
+        return [(text, 1)]
+    if pa.types.is_nested(kind):
+        return [text, text]
+    return text.encode() if pa.types.is_binary_view(kind) else text
+
+
+@pytest.mark.parametrize(("kind", "joined"), JOINED_TYPES.values(), ids=JOINED_TYPES.keys())
+def test_batches_of_any_type_merge_to_one_whose_rows_can_be_taken(
+    kind: pa.DataType, joined: pa.DataType
+) -> None:
+    values = [value_of(kind, number) for number in range(240)]
+    batches = [pa.record_batch({"x": pa.array(values[i : i + 80], kind)}) for i in (0, 80, 160)]
+    merged = merge_batches(batches)
+    assert merged["x"].to_pylist() == values
+    assert merged.schema == merge_batches(batches[:1]).schema == pa.schema([("x", joined)])
+    assert merged.take(pa.array([239, 0]))["x"].to_pylist() == [values[239], values[0]]
+
+
+def test_batches_of_different_columns_do_not_merge() -> None:
+    wide = pa.record_batch({"a": ["x"], "n": pa.array([1], pa.int64())})
+    narrow = wide.cast(pa.schema([("a", pa.string()), ("n", pa.int32())]))
+    with pytest.raises(TypeError, match="'n' of type int64, another 'n' of type int32"):
+        merge_batches([wide, narrow])
+    with pytest.raises(TypeError, match="'n' of type int64, another none"):
+        merge_batches([wide, wide.select(["a"])])
