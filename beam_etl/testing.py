@@ -32,10 +32,10 @@ def run_once(kernel: Kernel, batch: pa.RecordBatch) -> pa.RecordBatch | None:
 
 
 def check_kernel(kernel: Kernel, batch: pa.RecordBatch, *, row_wise: bool = True) -> None:
-    """Fails unless `kernel` gives the same rows whatever surrounds it.
+    """Fails unless `kernel` gives the same rows, in columns of the same types, whatever surrounds it.
 
-    The same rows twice; in another process with another hash seed (so it pickles, too); and, for a kernel that treats
-    each row by itself, when the batch is cut into smaller ones.
+    The same rows twice; for a kernel that treats each row by itself, when the batch is cut into smaller ones; and in
+    another process with another hash seed (so it pickles, too). NaN is equal to NaN.
 
     Args:
       kernel: as MapBatches takes it.
@@ -43,16 +43,19 @@ def check_kernel(kernel: Kernel, batch: pa.RecordBatch, *, row_wise: bool = True
       row_wise: false for a kernel whose rows depend on the whole batch, such as a partial aggregation.
 
     Raises:
-      AssertionError: the rows differ; the message says in which respect.
+      AssertionError: the rows or columns differ; the message says in which respect.
     """
     first = run_once(kernel, batch)
     _same(first, run_once(kernel, batch), "a second call")
-    _same(first, _run_elsewhere(kernel, batch), "another process with another hash seed")
     if row_wise:
         for rows in (1, 7, max(1, batch.num_rows // 2)):
+            what = f"batches of {rows} rows"
             parts = [batch.slice(start, rows) for start in range(0, batch.num_rows, rows)]
             made = [out for part in parts if (out := run_once(kernel, part)) is not None]
-            _same(first, merge_batches(made) if made else None, f"batches of {rows} rows")
+            for out in made:
+                _same_columns(first, out, what)
+            _same(first, merge_batches(made) if made else None, what)
+    _same(first, _run_elsewhere(kernel, batch), "another process with another hash seed")
 
 
 def check_merge(merge: Merge, batches: Iterable[pa.RecordBatch]) -> None:
@@ -69,9 +72,7 @@ def check_merge(merge: Merge, batches: Iterable[pa.RecordBatch]) -> None:
     if len(parts) < 3:
         raise ValueError(f"check_merge needs at least three batches with rows, got {len(parts)}")
     at_once = merge(merge_batches(parts))
-    assert at_once.schema.equals(parts[0].schema), (
-        f"merge changed the schema from {parts[0].schema} to {at_once.schema}"
-    )
+    _same_columns(merge_batches(parts[:1]), at_once, "merge")
     _same(at_once, merge(merge_batches(parts[::-1])), "the opposite order")
     _same(at_once, merge(at_once), "merging what is merged")
     left = right = merge(parts[0])
@@ -91,7 +92,17 @@ def sorted_rows(batch: pa.RecordBatch | None) -> Rows:
 
 
 def _same(expected: pa.RecordBatch | None, actual: pa.RecordBatch | None, what: str) -> None:
-    assert sorted_rows(expected) == sorted_rows(actual), f"{what} gives other rows"
+    _same_columns(expected, actual, what)
+    rows, others = (
+        [repr(row) for row in sorted_rows(batch)] for batch in (expected, actual)
+    )  # NaN is not NaN
+    assert rows == others, f"{what} gives other rows"
+
+
+def _same_columns(expected: pa.RecordBatch | None, actual: pa.RecordBatch | None, what: str) -> None:
+    if expected is not None and actual is not None:
+        here, there = (dict(zip(b.schema.names, b.schema.types, strict=True)) for b in (expected, actual))
+        assert expected.schema.equals(actual.schema), f"{what} gives other columns: {here} and {there}"
 
 
 def _run_elsewhere(kernel: Kernel, batch: pa.RecordBatch) -> pa.RecordBatch | None:

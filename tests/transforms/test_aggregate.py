@@ -5,8 +5,9 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
-from beam_etl.testing import check_kernel, check_merge, sorted_rows
+from beam_etl.testing import check_kernel, check_merge, run_once, sorted_rows
 from beam_etl.transforms.aggregate import Aggregate, combine_all
+from beam_etl.transforms.batches import Kernel
 from tests.beam import counters, run
 
 ROWS = 20_000
@@ -106,18 +107,50 @@ def first_row(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.slice(0, 1)
 
 
-def same(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch
+def wide_when_large(batch: pa.RecordBatch) -> pa.RecordBatch:
+    kind = pa.float64() if batch.num_rows > 5 else pa.float32()
+    return pa.record_batch({"amount": batch["amount"].cast(kind)})
 
 
-def test_the_check_of_kernels_passes_good_ones_and_finds_bad_ones() -> None:
-    batch = PIECES[0]
-    check_kernel(same, batch)
-    check_kernel(sum_amounts, batch, row_wise=False)
-    with pytest.raises(AssertionError, match="another hash seed"):
-        check_kernel(unsteady, batch)
+def with_nan(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.append_column("share", pa.array([float("nan")] * batch.num_rows))
+
+
+def test_the_check_of_kernels_passes_good_ones() -> None:
+    check_kernel(with_nan, PIECES[0])
+
+
+BAD_KERNELS = {
+    "hashes": (unsteady, "another hash seed"),
+    "first row": (first_row, "batches of 1 rows gives other rows"),
+    "types": (wide_when_large, "batches of 1 rows gives other columns.*double.*float"),
+}
+
+
+@pytest.mark.parametrize(("kernel", "what"), BAD_KERNELS.values(), ids=BAD_KERNELS.keys())
+def test_the_check_of_kernels_finds_bad_ones(kernel: Kernel, what: str) -> None:
+    with pytest.raises(AssertionError, match=what):
+        check_kernel(kernel, PIECES[0])
+
+
+def test_the_check_of_kernels_lets_rows_depend_on_the_batch_where_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("beam_etl.testing._run_elsewhere", run_once)  # the other process is tested above
+    check_kernel(sum_amounts, PIECES[0], row_wise=False)
     with pytest.raises(AssertionError, match="batches of 1 rows"):
-        check_kernel(first_row, batch)
+        check_kernel(sum_amounts, PIECES[0])
+
+
+def narrow_sums(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return sum_amounts(batch).cast(pa.schema([("shop", pa.string()), ("amount", pa.float32())]))
+
+
+def test_the_check_of_merge_kernels_knows_nan_and_types() -> None:
+    parts = [pa.record_batch({"shop": ["a"], "amount": [value]}) for value in (float("nan"), 1.0, 2.0)]
+    check_merge(sum_amounts, parts)
+    with pytest.raises(AssertionError, match="merge gives other columns.*double.*float"):
+        check_merge(narrow_sums, parts)
 
 
 def test_sorted_rows_do_not_depend_on_order() -> None:
