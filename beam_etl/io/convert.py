@@ -72,19 +72,37 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _check_unicode(name: str, values: pa.Array, bad: Bad) -> None:
     def check(start: int, stop: int) -> None:
-        some = values.slice(start, stop - start)
-        if pa.types.is_nested(values.type):  # of these Arrow checks what lies around the slice as well
-            some = some.take(pa.array(np.arange(len(some))))
-        some.validate(full=True)
+        _validate(values.slice(start, stop - start))
 
     if _has_text(values.type):
         for row, _ in failures(check, 0, len(values)):
             bad.setdefault(row, f"column {name!r}: {NOT_UTF8}")
 
 
+def _validate(values: pa.Array) -> None:
+    """Raises where a text is not UTF-8. Part by part: of a nested slice Arrow checks what lies around it too."""
+    if isinstance(values, pa.ExtensionArray):
+        _validate(values.storage)
+    elif isinstance(values, pa.DictionaryArray):
+        _validate(values.dictionary.take(values.indices.unique()))
+    elif isinstance(values, pa.StructArray):
+        for part in values.flatten():
+            _validate(part)
+    elif isinstance(values, pa.MapArray):
+        own = values.take(pa.array(np.arange(len(values))))
+        _validate(own.keys)
+        _validate(own.items)
+    elif pa.types.is_nested(values.type):
+        _validate(values.flatten())
+    else:
+        values.validate(full=True)
+
+
 def _has_text(type_: pa.DataType) -> bool:
     if isinstance(type_, pa.BaseExtensionType):
         return _has_text(type_.storage_type)
+    if pa.types.is_dictionary(type_):
+        return _has_text(type_.value_type)
     if pa.types.is_nested(type_):
         return any(_has_text(type_.field(place).type) for place in range(type_.num_fields))
     return bool(

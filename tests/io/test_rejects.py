@@ -285,6 +285,7 @@ def test_a_time_that_is_no_time_is_told_when_python_cannot_hold_it(tmp_path: Pat
 
 
 DAMAGED = pa.array([b"good", b"\xc3", b"fine"], pa.binary()).view(pa.string())
+CODED = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int32()), DAMAGED)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +294,8 @@ DAMAGED = pa.array([b"good", b"\xc3", b"fine"], pa.binary()).view(pa.string())
         DAMAGED,
         pa.StructArray.from_arrays([pa.ListArray.from_arrays([0, 1, 2, 3], DAMAGED)], ["tags"]),
         pa.MapArray.from_arrays([0, 1, 2, 3], ["k", "k", "k"], DAMAGED),
+        CODED,
+        pa.ListArray.from_arrays([0, 1, 2, 3], CODED),
     ],
     ids=lambda column: str(column.type),
 )

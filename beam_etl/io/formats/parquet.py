@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_etl.io.access import open_file
-from beam_etl.io.errors import is_content_error, one_line
+from beam_etl.io.errors import CONTENT_ERRORS, is_content_error, one_line
 from beam_etl.io.formats.base import FileEntry, Rows, Split, Writer
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
@@ -108,10 +108,14 @@ class _ParquetReader:
 
     def _fitting_rows(self, group: int, names: Sequence[str]) -> int:
         """Rows that can be held though each has the longest values, as the start of a row group tells them."""
-        for batch in _batches(self._coded, group, names, GRAIN_ROWS):
+        try:
+            batch = next(_batches(self._coded, group, names, GRAIN_ROWS))
             longest = sum(_longest(values) for values in batch.columns)
-            return _whole_grains(MAX_EXPANSION * MAX_BYTES // max(longest, 1))
-        return GRAIN_ROWS
+        except (StopIteration, *CONTENT_ERRORS) as error:
+            if isinstance(error, OSError) and not is_content_error(error):
+                raise
+            return GRAIN_ROWS  # what is damaged shows when it is read
+        return _whole_grains(MAX_EXPANSION * MAX_BYTES // max(longest, 1))
 
 
 def _batches(file: Any, group: int, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
