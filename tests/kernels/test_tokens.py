@@ -320,6 +320,22 @@ def test_what_the_engine_remembers_is_dropped_now_and_then(
     assert 3 <= build.call_count <= 6
 
 
+def test_nobody_else_reads_the_file_of_ranks_and_it_goes_away_when_the_engine_fails(
+    vocabulary: Callable[[str], Vocabulary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Path, int]] = []
+
+    def refuse(file: Path, *_: object) -> None:
+        given.append((file, file.parent.stat().st_mode & 0o777))
+        raise ValueError("not these")
+
+    monkeypatch.setattr("gigatoken.gigatoken_rs.BPETokenizer", Mock(from_tiktoken=refuse))
+    assert "(gigatoken does not know this vocabulary)" in token_counter(vocabulary("gpt2")).engine
+    [(file, mode)] = given
+    assert mode == 0o700
+    assert not file.parent.exists()
+
+
 def test_a_run_that_overwhelms_the_library_is_still_counted(
     vocabulary: Callable[[str], Vocabulary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
