@@ -95,8 +95,8 @@ class Stream:
 
 def _gunzip(file: Any) -> Iterator[bytes]:
     """The content of all members, which is what `gzip -d` gives; zeros behind the last one are padding."""
-    inflate = None
     held = file.read(STORED_BYTES)
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if held else None
     while held:
         if inflate is None:
             held = held.lstrip(b"\0")

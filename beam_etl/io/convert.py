@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.io.columns import Carried, Reading, Source
 from beam_etl.io.errors import one_line
-from beam_etl.io.formats.base import FileEntry, Rows, from_columns
+from beam_etl.io.formats.base import MAX_RECORD_BYTES, FileEntry, Rows, from_columns
 from beam_etl.io.isolate import failures
 from beam_etl.io.json_text import plain_value
 from beam_etl.io.rejects import Reject, reject_record
@@ -149,6 +149,11 @@ def _shared(
     if source.column == schema.TEXT and values.null_count:
         for row in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)).tolist():
             bad.setdefault(row, NULL_TEXT)
+    if source.column == schema.TEXT and values.nbytes > MAX_RECORD_BYTES:
+        lengths = pc.fill_null(pc.binary_length(values), 0).to_numpy()
+        for row in np.flatnonzero(lengths > MAX_RECORD_BYTES).tolist():
+            reason = f"a text of {lengths[row]} bytes: over the limit of {MAX_RECORD_BYTES}"
+            bad.setdefault(row, reason)
     return values.cast(type_)
 
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.formats.avro_blocks import read_header, scan_blocks
 from beam_etl.io.read import read_split
 from beam_etl.io.rejects import Reject, reject_batches, reject_record
-from tests.stored import avro, documents, json_lines, line_offsets, parquet, read, write
+from tests.stored import Document, avro, documents, json_lines, line_offsets, parquet, read, write
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,26 @@ def test_a_record_over_the_limit_is_a_reject(
     [reject] = found.rejects
     assert (reject.position, reject.rows, reject.bytes) == (len(good_line(0)) + 1, 1, len(long))
     assert (reject.digest, reject.payload) == (hashlib.sha256(long).digest(), long[:4096])
+
+
+@pytest.mark.parametrize("encode", [parquet, avro, json_lines], ids=["parquet", "avro", "jsonl"])
+def test_a_text_over_the_limit_is_a_reject_in_every_format(
+    encode: Callable[[list[Document]], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setattr("beam_etl.io.convert.MAX_RECORD_BYTES", 1000)
+    rows: list[Document] = [{"text": "ż" * 500}, {"text": "x" * 1001}, {"text": "last"}]
+    found = read(write(tmp_path, f"a.{request.node.callspec.id}", encode(rows)))
+    assert found.column("text") == ["ż" * 500, "last"]
+    assert [reject.reason for reject in found.rejects] == ["a text of 1001 bytes: over the limit of 1000"]
+
+
+def test_zeros_are_no_gzip(tmp_path: Path) -> None:
+    found = read(write(tmp_path, "a.txt.gz", bytes(4096)))
+    assert found.rows == []
+    assert [(reject.position, reject.bytes) for reject in found.rejects] == [(0, 4096)]
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.99])
