@@ -40,9 +40,6 @@ SMALL_BYTES = 1 << 20
 HELD_REJECTS = 1000
 """Rejects of a split that go out together: at most 4 MiB."""
 
-SAMPLE_BYTES = 8 << 20
-"""Of documents that are read before a job, to estimate what it will move."""
-
 EXPANSION = 4
 """Bytes of text in a byte of zstd, gzip or Parquet, where only a sample is read: web text has 3 to 5."""
 

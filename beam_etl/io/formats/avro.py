@@ -37,7 +37,7 @@ class Avro:
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, that reads 36 bytes a block."""
-        start = stop = first = rows = place = 0
+        start = stop = first = rows = 0
         problem = ""
         try:
             with open_file(file.path) as opened:
@@ -46,17 +46,16 @@ class Avro:
                 for block in scan_blocks(opened, header, start, file.bytes):
                     rows, stop = rows + block.records, block.stop
                     if stop - start >= split_bytes:
-                        yield Split(file, place, start, stop, first, rows - first)
-                        start, first, place = stop, rows, place + 1
+                        yield Split(file, start, stop, first, rows - first)
+                        start, first = stop, rows
         except Exception as error:
             if not is_content_error(error):
                 raise
             problem = one_line(error)
         if stop > start:
-            yield Split(file, place, start, stop, first, rows - first)
-            place += 1
+            yield Split(file, start, stop, first, rows - first)
         if problem:
-            yield Split(file, place, stop, file.bytes, rows, problem=problem)
+            yield Split(file, stop, file.bytes, rows, problem=problem)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_AvroReader":
         return _AvroReader(split)

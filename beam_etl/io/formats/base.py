@@ -31,8 +31,6 @@ class Split(NamedTuple):
     """A part of a file that one worker reads: small, and the same for everybody who plans it."""
 
     file: FileEntry
-    place: int
-    """Place among the file's splits."""
     start: int
     """First stored byte."""
     stop: int

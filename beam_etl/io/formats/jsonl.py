@@ -142,7 +142,7 @@ def _reason(error: Exception) -> str:
 
 
 def _first_lines(path: str) -> Iterator[bytes]:
-    start = Split(FileEntry(0, path, 0), 0, 0, INFER_BYTES)
+    start = Split(FileEntry(0, path, 0), 0, INFER_BYTES)
     seen = 0
     try:
         for lines in split_lines(start, INFER_BYTES, MAX_RECORD_BYTES):

@@ -80,10 +80,10 @@ class UnreadableError(Exception):
 def line_splits(file: FileEntry, split_bytes: int) -> Iterator[Split]:
     """Byte ranges of an uncompressed file; one split of a compressed one."""
     if compression(file.path):
-        yield Split(file, 0, 0, file.bytes)
+        yield Split(file, 0, file.bytes)
         return
-    for place, start in enumerate(range(0, file.bytes, split_bytes)):
-        yield Split(file, place, start, min(start + split_bytes, file.bytes), first=start)
+    for start in range(0, file.bytes, split_bytes):
+        yield Split(file, start, min(start + split_bytes, file.bytes), first=start)
 
 
 def split_lines(split: Split, block_bytes: int, limit: int) -> Iterator[Lines | LongLine]:

@@ -52,7 +52,7 @@ class Parquet:
         except Exception as error:
             if not is_content_error(error):
                 raise
-            planned = [Split(file, 0, 0, file.bytes, problem=one_line(error))]
+            planned = [Split(file, 0, file.bytes, problem=one_line(error))]
         yield from planned
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_ParquetReader":
@@ -181,13 +181,13 @@ def _whole_grains(rows: int) -> int:
 def _plan(file: FileEntry, metadata: Any, split_bytes: int) -> Iterator[Split]:
     """Runs of row groups of about `split_bytes`."""
     groups = _groups(metadata, file.bytes)
-    start, place, rows = 0, 0, 0
+    start, rows = 0, 0
     for group in groups:
         rows += group.rows
         if group.stop - start >= split_bytes or group is groups[-1]:
             stop = file.bytes if group is groups[-1] else group.stop
-            yield Split(file, place, start, stop, group.first + group.rows - rows, rows)
-            start, place, rows = stop, place + 1, 0
+            yield Split(file, start, stop, group.first + group.rows - rows, rows)
+            start, rows = stop, 0
 
 
 class _ParquetWriter:

@@ -57,7 +57,7 @@ class TextFiles(TextLines):
     suffix = ""
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
-        yield Split(file, 0, 0, file.bytes)
+        yield Split(file, 0, file.bytes)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_FileReader":  # type: ignore[override]
         return _FileReader(split)
