@@ -31,6 +31,7 @@ class BatchRows(beam.PTransform):
 
     Raises:
       TypeError: when the pipeline is made, without a schema for elements that declare no fields.
+      ValueError: while running, a row has a field that is no column.
       pyarrow.ArrowInvalid, pyarrow.ArrowTypeError: while running, a value that doesn't fit its column.
     """
 
@@ -78,9 +79,25 @@ def _optional(hint: Any) -> Any:
     return Union[typing.get_args(hint)] if isinstance(hint, types.UnionType) else hint  # noqa: UP007
 
 
+def _size(value: Any) -> int:
+    """Bytes that a value takes in a batch, roughly: text at its length, all else as 8 bytes an item."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if value is None or isinstance(value, (int, float)):
+        return 8
+    if isinstance(value, (list, tuple, set, frozenset)):
+        if isinstance(next(iter(value), None), (int, float)):  # numbers, of which there may be many
+            return 8 * len(value)
+        return sum(map(_size, value))
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    return int(getattr(value, "nbytes", 8))
+
+
 class _Batch(beam.DoFn):
     def __init__(self, schema: pa.Schema, rows: int, bytes_: int) -> None:
         self._schema = schema
+        self._names = frozenset(schema.names)
         self._rows = rows
         self._bytes = bytes_
 
@@ -96,10 +113,15 @@ class _Batch(beam.DoFn):
     ) -> Iterator[WindowedValue]:
         rows, smallest = self._windows.get(window, ([], timestamp))
         values = row if isinstance(row, Mapping) else row._asdict()
+        if not self._names.issuperset(values):
+            unknown = next(name for name in values if name not in self._names)
+            raise ValueError(
+                f"a row has {unknown!r}, which is no column; columns: {', '.join(self._schema.names)}"
+            )
         rows.append(values)
         self._windows[window] = rows, min(smallest, timestamp)
         self._held_rows += 1
-        self._held_bytes += sum(len(value) for value in values.values() if isinstance(value, (str, bytes)))
+        self._held_bytes += _size(values)
         if self._held_rows >= self._rows or self._held_bytes >= self._bytes:
             yield from self.finish_bundle()
 

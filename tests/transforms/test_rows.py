@@ -2,6 +2,7 @@ import typing
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
@@ -38,13 +39,32 @@ def test_rows_go_to_batches_and_back(rows: list[Any], kind: Any, schema: pa.Sche
         assert_that(sizes, equal_to([True]), label="bounded")
 
 
-def test_batches_are_bounded_by_bytes() -> None:
-    rows = [{"url": "x" * 100_000, "words": 1}] * 30
+BIG = "x" * 100_000
+LARGE_ROWS: dict[str, tuple[Any, pa.DataType]] = {
+    "text": (BIG, pa.string()),
+    "list": ([None, BIG], pa.list_(pa.string())),
+    "struct in a list": ([{"html": BIG}], pa.list_(pa.struct({"html": pa.string()}))),
+    "map": ({"html": BIG}, pa.map_(pa.string(), pa.string())),
+    "numbers": ([1.5] * 12_500, pa.list_(pa.float64())),
+    "array": (np.zeros(12_500), pa.list_(pa.float64())),
+}
+
+
+@pytest.mark.parametrize(("value", "kind"), LARGE_ROWS.values(), ids=LARGE_ROWS.keys())
+def test_rows_are_held_only_up_to_the_bytes_of_a_batch(value: Any, kind: pa.DataType) -> None:
     with run() as pipeline:
-        batches = pipeline | beam.Create(rows) | BatchRows(schema=COLUMNS, bytes=1 << 20)
-        assert_that(
-            batches | beam.Map(lambda batch: batch.nbytes <= 1 << 20) | beam.Distinct(), equal_to([True])
-        )
+        rows = pipeline | beam.Create([30]) | beam.FlatMap(lambda count: [{"value": value}] * count)
+        batches = rows | BatchRows(schema=pa.schema([("value", kind)]), bytes=1 << 20)
+        sizes = batches | beam.Map(lambda batch: (batch.num_rows, batch.nbytes <= 1 << 20))
+        held = ((5, 6), (5, 6), (8,))  # 11 rows are more than 1 MiB, and are cut in the middle
+        assert_that(sizes, equal_to([(rows, True) for part in held for rows in part]))
+
+
+def test_a_field_that_is_no_column_is_named() -> None:
+    pipeline = run()
+    pipeline | beam.Create([{"url": "u", "wrods": 1}]) | BatchRows(schema=COLUMNS)
+    with pytest.raises(ValueError, match="'wrods', which is no column; columns: url, words"):
+        pipeline.run()
 
 
 def test_windows_do_not_mix() -> None:
