@@ -73,7 +73,8 @@ class MapBatches(beam.PTransform):
     """`kernel` over each batch. No shuffle.
 
     The kernel may return a batch, an iterable of batches (a generator is read as it goes), or None. Empty batches are
-    dropped. Rows and bytes in and out and the time are counted under the step's name (see `metrics`).
+    dropped and large ones cut (see `split_batch`). Rows and bytes in and out and the time are counted under the step's
+    name (see `metrics`).
 
     Raises:
       TypeError: the kernel is not callable.
@@ -99,9 +100,9 @@ class _Map(beam.DoFn):
     def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         self._metrics.took_in(batch)
         for out in self._metrics.timed(run_kernel(self._kernel, batch)):
-            if out.num_rows:
-                self._metrics.gave_out(out)
-                yield out
+            for bounded in split_batch(out):
+                self._metrics.gave_out(bounded)
+                yield bounded
 
 
 def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -1,7 +1,11 @@
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.coders import registry
@@ -10,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_etl import schema
-from beam_etl.transforms.batches import KernelError, MapBatches, RecordBatchCoder, merge_batches, split_batch
+from beam_etl.transforms.batches import (
+    MAX_BYTES,
+    MAX_ROWS,
+    KernelError,
+    MapBatches,
+    RecordBatchCoder,
+    merge_batches,
+    split_batch,
+)
 from tests.beam import counters, run
 
 NUMBERS = pa.record_batch({"n": range(10)})
@@ -58,6 +70,30 @@ def test_extension_columns_and_metadata_survive_the_coder() -> None:
 def test_beam_uses_the_coder_for_batches() -> None:
     assert isinstance(registry.get_coder(pa.RecordBatch), RecordBatchCoder)
     assert not registry.get_coder(pa.RecordBatch).is_deterministic()
+
+
+def test_importing_a_transform_is_enough_for_the_coder() -> None:
+    code = """
+        import pyarrow as pa
+        from apache_beam.coders import registry
+        from beam_etl import MapBatches
+        print(type(registry.get_coder(pa.RecordBatch)).__name__)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed == "RecordBatchCoder\n"
+
+
+def test_what_a_kernel_returns_is_cut_to_bounded_batches() -> None:
+    pipeline = run()
+    large = pipeline | beam.Create([NUMBERS]) | "Grow" >> MapBatches(grow)
+    sizes = large | beam.Map(lambda batch: (batch.num_rows, batch.nbytes <= MAX_BYTES))
+    assert_that(sizes, equal_to([(MAX_ROWS, True)] * 64))
+    assert counters(pipeline, "Grow")["rows_out"] == 64 * MAX_ROWS
+
+
+def grow(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.record_batch({"n": np.arange(64 * MAX_ROWS)})
 
 
 def test_a_kernel_may_return_a_batch_several_or_none() -> None:
