@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions
 
 from beam_etl.pipelines.flags import UsageError, flag, parse, parser
 from beam_etl.pipelines.runners import make_options, make_runner, runner_name
@@ -74,6 +75,13 @@ RUNNERS = {"direct": "FnApiRunner", "DirectRunner": "FnApiRunner", "FnApiRunner"
 @pytest.mark.parametrize(("name", "made"), RUNNERS.items())
 def test_the_in_process_runner_has_several_names_and_never_is_prism(name: str, made: str) -> None:
     assert type(make_runner(name)).__name__ == made
+
+
+def test_all_cores_work_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beam_etl.pipelines.runners.cores", lambda: 7)
+    assert make_options("direct", []).view_as(DirectOptions).direct_num_workers == 7
+    assert make_options("direct", ["--direct_num_workers=3"]).view_as(DirectOptions).direct_num_workers == 3
+    assert make_options("direct", []).view_as(DirectOptions).direct_running_mode == "in_memory"
 
 
 @pytest.mark.parametrize(

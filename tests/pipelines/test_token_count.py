@@ -6,16 +6,25 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
 
-from beam_etl.io import manifest, read
+from beam_etl import Columns, CountTokens, MapBatches, ReadDocuments, WriteDataset
+from beam_etl.io import manifest
+from beam_etl.io.read import FileSource
+from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.pipelines.token_count import run
-from beam_etl.transforms import batches
+from beam_etl.transforms.batches import split_batch
+from tests.beam import counters
+from tests.beam import run as beam_run
 
 Counts = dict[Any, tuple[int, ...]]
 COLUMNS = ("documents", "bytes", "characters", "tokens")
@@ -79,6 +88,7 @@ def made_documents(count: int) -> list[dict[str, Any]]:
             "id": f"d{i}",
             "lang": chosen.choice(["en", "de", None, "ja"]),
             "site": f"site{chosen.randrange(40)}",
+            "tags": ["a", "b"],
             "text": " ".join(chosen.choices(WORDS, k=chosen.randrange(60))),
         }
         for i in range(count)
@@ -100,36 +110,49 @@ def write_jsonl(folder: Path, parts: list[list[dict[str, Any]]]) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Sharding:
+    """How the same documents are cut and spread."""
+
+    parts: int = 1
+    reverse: bool = False
+    split_bytes: int = 1 << 24
+    rows: int = 1 << 14
+    workers: int = 2
+    partitions: int | None = None
+
+
 SHARDINGS = {
-    "one file": {},
-    "small splits": {"split_bytes": 10_000},
-    "small batches": {"rows": 50},
-    "one worker": {"flags": ["--direct_num_workers=1"]},
-    "four workers": {"flags": ["--direct_num_workers=4"]},
-    "many files": {"parts": 17},
-    "files in another order": {"parts": 17, "shuffled": True},
-    "many partitions": {"partitions": 9},
+    "one file": Sharding(),
+    "small splits": Sharding(split_bytes=10_000),
+    "small batches": Sharding(rows=50),
+    "one worker": Sharding(workers=1, split_bytes=10_000),
+    "four workers": Sharding(workers=4, split_bytes=10_000),
+    "many files": Sharding(parts=17),
+    "files in another order": Sharding(parts=17, reverse=True),
+    "many partitions": Sharding(partitions=9),
+    "all at once": Sharding(5, True, 5000, 20, 3, 13),
 }
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS.values(), ids=SHARDINGS.keys())
-def test_rows_do_not_depend_on_sharding(
-    sharding: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts = [DOCUMENTS[i :: sharding.get("parts", 1)] for i in range(sharding.get("parts", 1))]
-    if sharding.get("shuffled"):
-        parts.reverse()
-    source = write_jsonl(tmp_path / "in", parts)
-    if "split_bytes" in sharding:
-        monkeypatch.setattr(read.ReadDocuments, "split_bytes", sharding["split_bytes"])
-    if "rows" in sharding:
-        monkeypatch.setattr(read, "MAX_ROWS", sharding["rows"])
-        monkeypatch.setattr(batches, "MAX_ROWS", sharding["rows"])
-    if "partitions" in sharding:
-        monkeypatch.setattr("beam_etl.transforms.token_count.CountTokens.partitions", sharding["partitions"])
-    flags = [f"--input={source}", f"--output={tmp_path}/out", "--by=site", "--text_column=text"]
-    assert run([*flags, *sharding.get("flags", [])]) == 0
+def test_rows_do_not_depend_on_sharding(sharding: Sharding, tmp_path: Path) -> None:
+    parts = [DOCUMENTS[i :: sharding.parts] for i in range(sharding.parts)]
+    source = write_jsonl(tmp_path / "in", parts[::-1] if sharding.reverse else parts)
+    columns = Columns(needed=("text",), carry=("site",))
+    pipeline = beam_run(f"--direct_num_workers={sharding.workers}")
+    read = ReadDocuments(patterns=str(source), columns=columns, split_bytes=sharding.split_bytes)
+    documents = pipeline | read
+    smaller = documents.documents | "Cut" >> MapBatches(partial(split_batch, rows=sharding.rows))
+    sizes = smaller | "Size" >> beam.Map(lambda batch: batch.num_rows <= sharding.rows) | beam.Distinct()
+    assert_that(sizes, equal_to([True]))
+    found = smaller | "Count" >> CountTokens(by=("site",), partitions=sharding.partitions)
+    {"counts": found.counts} | WriteDataset(output=str(tmp_path / "out"))
+    slices = counters(pipeline, "Count")["elements_out"]
     assert counted(tmp_path / "out", "site") == oracle(DOCUMENTS, "site", count_words)
+    splits = [split for file in read.files for split in read.known.splits(file, sharding.split_bytes)]
+    assert len(splits) >= max(sharding.parts, 200_000 // sharding.split_bytes)
+    assert slices >= (sharding.partitions or 40) / 2
 
 
 def test_nulls_are_a_group_and_several_columns_group_together(tmp_path: Path) -> None:
@@ -188,6 +211,10 @@ USAGE = {
     "an unknown vocabulary": (["--input={tmp}/in", "--tokenizer=tiktoken:gpt9"], "gpt9.*cl100k_base"),
     "a missing flag": ([], "--input"),
     "an unknown flag": (["--input={tmp}/in", "--output_fromat=avro"], "Did you mean --output_format"),
+    "a column that can't be grouped by": (["--input={tmp}/in", "--by=tags"], "tags.*list"),
+    "a column of the result": (["--input={tmp}/in", "--by=is_total"], "is_total"),
+    "no size": (["--input={tmp}/in", "--file_bytes=inf"], "'inf' is no size"),
+    "no project": (["--input={tmp}/in", "--runner=dataflow"], "project"),
     "no group": (["--input={tmp}/in", "--by="], "--by needs at least one column"),
 }
 
@@ -218,47 +245,92 @@ def test_a_plan_runs_nothing_and_shows_one_shuffle(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_plan_expects_about_the_bytes_that_cross(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_plan_expects_about_the_bytes_that_cross(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in", [DOCUMENTS])
-    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=site", "--plan=json"]) == 0
-    expected = json.loads(capsys.readouterr().out)["shuffles"][0]["expected_bytes"]
-    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=site"]) == 0
-    table = pq.read_table(tmp_path / "out/counts")
-    assert table.nbytes / 3 < expected < 100 * table.nbytes
+    pipeline = beam_run("--direct_num_workers=1")
+    files = FileSource(pipeline, str(source), Columns(carry=("site",)))
+    sample = files.sample(1 << 20)
+    half = sample._replace(batches=[sample.batches[0].slice(0, 1500)], scale=2.0)
+    expected = [expected_crossing(part.batches, ("site",), part.scale, 1) for part in (sample, half)]
+    files.documents().documents | "Count" >> CountTokens(by=("site",))
+    crossed = counters(pipeline, "Count/Sum/Shuffle")["bytes_out"]
+    assert crossed / 2 < expected[0] < crossed * 2
+    assert crossed / 3 < expected[1] < crossed * 3
 
 
-SLOW = """
+WRITING = """
+import sys
+from beam_etl.io import write
+opened = write._WriteFiles._open
+def tell(self, columns):
+    opened(self, columns)
+    print("writing", flush=True)
+write._WriteFiles._open = tell
+from beam_etl.pipelines.token_count import run
+sys.exit(run(sys.argv[1:]))
+"""
+COMMITTING = """
 import sys, time
-from beam_etl.transforms import token_count as transform
-def slow(batch, by):
-    print("working", flush=True)
-    time.sleep(60)
-transform.partial_counts_with_totals = slow
+from beam_etl.io import manifest
+published = manifest.publish
+def slowly(*arguments):
+    print("committing", flush=True)
+    time.sleep(0.5)
+    return published(*arguments)
+manifest.publish = slowly
 from beam_etl.pipelines.token_count import run
 sys.exit(run(sys.argv[1:]))
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interrupted_job_leaves_no_output(number: signal.Signals, tmp_path: Path) -> None:
-    source = write_jsonl(tmp_path / "in", [DOCUMENTS])
+def interrupt(code: str, ready: str, number: int, flags: list[str]) -> tuple[int, str]:
+    """Runs a job, sends it a signal when it says that it is ready; its exit code and what it said."""
     with subprocess.Popen(
-        [sys.executable, "-c", SLOW, f"--input={source}", f"--output={tmp_path}/out"],
+        [sys.executable, "-c", code, *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "working\n"
+        assert process.stdout.readline() == f"{ready}\n"
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)  # the kernel would sleep on for a minute
-    assert process.returncode == 128 + number
-    assert "interrupted" in errors
+        _, errors = process.communicate(timeout=30)
+    return process.returncode, errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_job_that_is_interrupted_while_it_writes_leaves_no_output(number: int, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[i::40] * 20 for i in range(40)])
+    flags = [f"--input={source}", f"--output={tmp_path}/out", "--documents=true", "--file_bytes=2000"]
+    code, errors = interrupt(WRITING, "writing", number, flags)
+    assert code == 128 + number
+    assert "removing what was written" in errors
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_commit_that_has_begun_is_finished(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS])
+    flags = [f"--input={source}", f"--output={tmp_path}/out", "--by=site"]
+    assert run([*flags, "--documents=true"]) == 0
+    interrupt(COMMITTING, "committing", signal.SIGINT, [*flags, "--overwrite=true"])
+    found = manifest.latest(str(tmp_path / "out"))
+    assert found is not None
+    assert found.number == 2
+    on_disk = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").glob("*/part-*")}
+    assert on_disk == {file.path for file in found.files}
+    assert counted(tmp_path / "out", "site") == oracle(DOCUMENTS, "site", count_words)
+
+
+def test_the_input_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[:50]])
+    flags = [f"--output={tmp_path}/out", "--documents=true", "--overwrite=true"]
+    assert run([f"--input={source}", *flags]) == 0
+    assert run([f"--input={tmp_path}/out", *flags]) == 2
+    assert "lies in the output" in capsys.readouterr().err
+    assert len(pq.read_table(tmp_path / "out/documents")) == 50
 
 
 def test_an_interrupted_overwrite_leaves_the_old_dataset(tmp_path: Path) -> None:

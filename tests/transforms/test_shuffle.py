@@ -11,7 +11,7 @@ from apache_beam.utils.timestamp import Timestamp
 from beam_etl import schema
 from beam_etl.kernels import partition
 from beam_etl.transforms.batches import RecordBatchCoder, merge_batches
-from beam_etl.transforms.shuffle import Distribute, Gather, MapPartitions, Rebalance, Shuffle
+from beam_etl.transforms.shuffle import Distribute, Gather, MapPartitions, Rebalance, Shuffle, _by_address
 from tests.beam import counters, run
 
 ROWS = 3000
@@ -169,20 +169,14 @@ def check_total(found: list[int]) -> None:
 def test_one_file_feeds_all_partitions() -> None:
     batch = TABLE.append_column(schema.ADDRESS, pa.array(range(ROWS), pa.uint64()))
     pieces = [batch.slice(start, 50) for start in range(0, ROWS, 50)]
-    with run() as pipeline:
-        spread = pipeline | beam.Create(pieces) | Rebalance(partitions=4)
+    pipeline = run()
+    with pipeline:
+        keyed = pipeline | beam.Create(pieces) | beam.FlatMap(_by_address, partitions=4)
+        sizes = keyed | beam.Keys() | beam.combiners.Count.PerElement() | beam.Values()
+        assert_that(sizes, check_spread)
+        spread = pipeline | "Again" >> beam.Create(pieces) | Rebalance(partitions=4)
         rows = spread | beam.FlatMap(lambda found: found["row"].to_pylist())
-        assert_that(rows, equal_to(list(range(ROWS))))
-        sizes = (
-            pipeline
-            | "Again" >> beam.Create(pieces)
-            | beam.FlatMap(
-                lambda found: [partition.hash_partition(found.slice(0, 1), ["address"], 4)[0].item()]
-            )
-            | beam.combiners.Count.PerElement()
-            | beam.Values()
-        )
-        assert_that(sizes, lambda found: check_spread(found), label="spread")
+        assert_that(rows, equal_to(list(range(ROWS))), label="rows")
 
 
 def check_spread(found: list[int]) -> None:
