@@ -166,11 +166,16 @@ def _glob(pattern: str) -> list[Found]:
         return [found for found in _beam_match(pattern) if hidden or not _is_hidden(found[0][len(folder) :])]
     matches = re.compile(FileSystem.translate_pattern(pattern)).match
     depth = None if "**" in rest else rest.count("/")
-    return [found for found in _walk(folder or ".", depth, hidden) if matches(found[0])]
+    named = rest.split("**")[0].count("/")
+    return [found for found in _walk(folder or ".", depth, hidden, named) if matches(found[0])]
 
 
-def _walk(folder: str, depth: int | None, hidden: bool) -> Iterator[Found]:
-    """The files below a local folder, at most `depth` folders down; links to folders are not followed."""
+def _walk(folder: str, depth: int | None, hidden: bool, linked: int = 0) -> Iterator[Found]:
+    """The files below a local folder, at most `depth` folders down.
+
+    Links to folders are followed in the first `linked` steps down, which a pattern names: below these they may
+    lead back up.
+    """
     base = "" if folder == "." else folder.rstrip("/") + "/"
     below = []
     try:
@@ -181,13 +186,13 @@ def _walk(folder: str, depth: int | None, hidden: bool) -> Iterator[Found]:
         for entry in entries:
             if not hidden and _is_hidden(entry.name):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=linked > 0):
                 below.append(base + entry.name)
             elif entry.is_file():
                 yield base + entry.name, entry.stat().st_size
     if depth != 0:
         for path in below:
-            yield from _walk(path, None if depth is None else depth - 1, hidden)
+            yield from _walk(path, None if depth is None else depth - 1, hidden, linked - 1)
 
 
 def _beam_match(pattern: str) -> list[Found]:

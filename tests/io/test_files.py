@@ -66,6 +66,15 @@ def test_patterns_match(pattern: str, expected: list[str], tree: Path) -> None:
     assert [file.bytes for file in files] == [TREE.index(path) for path in expected]
 
 
+def test_links_to_folders_are_followed_where_a_glob_names_them(tree: Path) -> None:
+    (tree / "day=3").symlink_to("day=1")
+    (tree / "day=1/up").symlink_to(tree)
+    assert [file.path for file in match_files("day=3/*.parquet")] == ["day=3/c.parquet"]
+    assert [file.path for file in match_files("day=*/c.parquet")] == ["day=1/c.parquet", "day=3/c.parquet"]
+    found = [file.path for file in match_files("day=*/**.gz")]
+    assert found == ["day=1/deep/e.jsonl.gz", "day=3/deep/e.jsonl.gz"]
+
+
 def test_a_folder_of_everything_has_the_data_files_only(tree: Path) -> None:
     expected = [name for name in TREE if name[0] not in "._" and name != "notes.md"]
     assert [file.path for file in match_files(".")] == sorted([*expected, "files.txt"])
