@@ -57,3 +57,27 @@ def test_lines_that_tell_nothing_are_passed_over() -> None:
     deep = b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     lines = [b"", b"null", b"[1]", b"{", b"\xff", deep, b'{"\\ud800": 1}', b'{"a": "\xff"}', b'{"b": 1}']
     assert infer_schema(lines) == pa.schema([("a", pa.string()), ("b", pa.int64())])
+
+
+def test_objects_whose_keys_are_data_cost_no_more_than_their_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    class Counted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pa, name)
+
+        def struct(self, fields: list[Any]) -> pa.DataType:
+            nonlocal made
+            made += len(fields)
+            return pa.struct(fields)
+
+    monkeypatch.setattr("beam_etl.io.formats.json_types.pa", Counted())
+    lines = [json.dumps({"counts": {f"k{n}": 1, f"l{n}": 0.5}}).encode() for n in range(500)]
+    [counts] = infer_schema(lines)
+    assert counts.type.num_fields == made == 1000
+
+
+def test_lines_of_something_else_are_an_error() -> None:
+    assert infer_schema([b"", b" "]) == pa.schema([])
+    with pytest.raises(ValueError, match="no line is a JSON object"):
+        infer_schema([b"", b"[", b'"a"'])

@@ -35,6 +35,8 @@ class TextLines:
     inferred = False
 
     def schema(self, path: str) -> pa.Schema:
+        with Stream(path) as stream:
+            stream.read(1)  # so that what can't be decompressed shows
         return COLUMNS
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
