@@ -98,7 +98,25 @@ def _list_view(make: Any, offset_type: pa.DataType) -> Callable[[pa.Array], pa.A
     return rebuild
 
 
+def _map(array: pa.MapArray) -> pa.MapArray:
+    lists = array.cast(pa.list_(array.type.field(0)))  # maps have neither lengths nor flatten()
+    offsets, mask = _offsets(lists)
+    keys, items = (compact_array(half) for half in lists.flatten().flatten())
+    return pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), keys, items, type=array.type, mask=mask)
+
+
+def _fixed_size_list(array: pa.FixedSizeListArray) -> pa.FixedSizeListArray:
+    width = array.type.list_size
+    values = array.values.slice(
+        array.offset * width, len(array) * width
+    )  # flatten() would drop those of nulls
+    mask = array.is_null() if array.null_count else None
+    return pa.FixedSizeListArray.from_arrays(compact_array(values), type=array.type, mask=mask)
+
+
 _LISTS = (
+    (pa.types.is_map, _map),
+    (pa.types.is_fixed_size_list, _fixed_size_list),
     (pa.types.is_list, _list(pa.ListArray, pa.int32())),
     (pa.types.is_large_list, _list(pa.LargeListArray, pa.int64())),
     (pa.types.is_list_view, _list_view(pa.ListViewArray, pa.int32())),

@@ -176,10 +176,29 @@ def test_bounded_batches_hold_all_rows_in_order(
     assert all(0 < part.num_rows <= rows and (part.nbytes <= size or part.num_rows == 1) for part in parts)
 
 
-@pytest.mark.parametrize("kind", [pa.dictionary(pa.int32(), pa.string()), pa.string_view()], ids=str)
-def test_rows_are_not_cut_because_of_bytes_that_they_only_share(kind: pa.DataType) -> None:
-    batch = pa.record_batch({"text": pa.array([f"{i:0100}" for i in range(60_000)], kind)})
+def in_map(words: pa.Array) -> pa.Array:
+    return pa.MapArray.from_arrays(range(len(words) + 1), words, pa.nulls(len(words), pa.int8()))
+
+
+def in_fixed_size_lists(words: pa.Array) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(words, 1, mask=pa.array([i % 7 == 0 for i in range(len(words))]))
+
+
+WORDS = pa.array([f"{i:0100}" for i in range(60_000)])
+SHARING = {
+    "dictionary": WORDS.dictionary_encode(),
+    "view": WORDS.cast(pa.string_view()),
+    "dictionary in a map": in_map(WORDS.dictionary_encode()),
+    "dictionary in lists of one": in_fixed_size_lists(WORDS.dictionary_encode()),
+}
+
+
+@pytest.mark.parametrize("column", SHARING.values(), ids=SHARING.keys())
+def test_rows_are_not_cut_because_of_bytes_that_they_only_share(column: pa.Array) -> None:
+    batch = pa.record_batch({"text": column})
     parts = list(split_batch(batch))
+    for part in parts:
+        part.validate(full=True)
     assert [part.num_rows for part in parts] == [16_384, 16_384, 13_616, 13_616]
     assert pa.Table.from_batches(parts)["text"].to_pylist() == batch["text"].to_pylist()
 
