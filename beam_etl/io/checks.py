@@ -13,6 +13,9 @@ from beam_etl.io.formats import FileEntry, Format
 LOOKED_AT = 8
 """How many files are looked at: the first, the last, and some between."""
 
+ALL_LOOKED_AT = 1000
+"""Up to so many files are all looked at where every column is carried and the files tell theirs."""
+
 Item = TypeVar("Item")
 
 
@@ -26,14 +29,37 @@ def evenly(items: Sequence[Item], most: int) -> list[Item]:
 def check_files(files: Sequence[FileEntry], known: Format, columns: Columns) -> pa.Schema:
     """The stored columns of the input, as some of its files tell, when they have what `columns` asks for.
 
-    Empty and damaged files are passed over, because the job rejects what it can't read; when there are no
-    others, the result has no column.
+    Empty and damaged files are passed over, because the job rejects what it can't read; when all are empty,
+    the result has no column.
 
     Raises:
-      InputError: a column is absent or can't be read, or a carried column has types that don't go together.
+      InputError: a column is absent or can't be read, or one has types that don't go together; or all files
+        that were looked at are damaged, or of another format.
     """
+    filled = [file for file in files if file.bytes]
+    all_tell = columns.carry == ALL and not known.inferred and len(filled) <= ALL_LOOKED_AT
+    schemas = _stored_schemas(filled if all_tell else evenly(filled, LOOKED_AT), known)
+    common, conflicts = _merge(schemas)
+    needed: set[str] = set()
+    for path, stored in schemas.items():
+        if stored or not known.inferred:  # else there is no record that tells
+            reading = resolve(columns, _completed(stored, common) if known.inferred else stored, path)
+            needed.update(name for source in reading.sources for name in source.names)
+    for name, conflict in conflicts.items():
+        if known.inferred and name in needed:
+            raise InputError(
+                f"{conflict}: column {name!r} can't be read as both. Read these files one by one."
+            )
+        if columns.carry == ALL or name in columns.carry:
+            raise InputError(f"{conflict}: column {name!r} can't be carried along")
+    return common
+
+
+def _stored_schemas(files: Sequence[FileEntry], known: Format) -> dict[str, pa.Schema]:
+    """The stored columns of those files that can be read, by path."""
     schemas: dict[str, pa.Schema] = {}
-    for file in evenly([file for file in files if file.bytes], LOOKED_AT):
+    damaged: dict[str, str] = {}
+    for file in files:
         try:
             schemas[file.path] = known.schema(file.path)
         except InputError:
@@ -41,17 +67,23 @@ def check_files(files: Sequence[FileEntry], known: Format, columns: Columns) -> 
         except Exception as error:
             if not is_content_error(error):
                 raise
-            logging.getLogger(__name__).warning(
-                "%s can't be read (%s): it will be rejected", file.path, one_line(error)
-            )
-    common, conflicts = _merge(schemas)
-    for path, stored in schemas.items():
-        if stored or not known.inferred:  # else there is no record that tells
-            resolve(columns, common if known.inferred else stored, path)
-    for name, conflict in conflicts.items():
-        if columns.carry == ALL or name in columns.carry:
-            raise InputError(f"{conflict}: column {name!r} can't be carried along")
-    return common
+            damaged[file.path] = one_line(error)
+    if damaged and not schemas:
+        path, reason = next(iter(damaged.items()))
+        others = f", nor can {len(damaged) - 1} others that were looked at" if len(damaged) > 1 else ""
+        raise InputError(
+            f"{path} can't be read as {known.name} ({reason}){others}. "
+            "Check what the files are, and use --format=NAME for another format."
+        )
+    for path, reason in damaged.items():
+        logging.getLogger(__name__).warning("%s can't be read (%s): it will be rejected", path, reason)
+    return schemas
+
+
+def _completed(stored: pa.Schema, common: pa.Schema) -> pa.Schema:
+    """The columns of all files, with the types that one file has: its records may lack some at first."""
+    own = {found.name: found for found in stored}
+    return pa.schema([own.get(found.name, found) for found in common])
 
 
 def _merge(schemas: dict[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:

@@ -91,6 +91,13 @@ class Source(NamedTuple):
     """None: `id` is made of the path and the position."""
     derived: bool = False
     """The stored column is a URL, from which the domain is derived."""
+    others: tuple[str, ...] = ()
+    """Synonyms that are stored as well: each is read where those before it are null."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All stored columns that it is read from."""
+        return () if self.stored is None else (self.stored, *self.others)
 
 
 class Carried(NamedTuple):
@@ -114,7 +121,7 @@ class Reading:
     """The stored columns to read, each once."""
 
     def __post_init__(self) -> None:
-        found = [source.stored for source in self.sources if source.stored is not None]
+        found = [name for source in self.sources for name in source.names]
         found += [carried.stored for carried in self.carried]
         object.__setattr__(self, "names", tuple(dict.fromkeys(found)))
 
@@ -143,10 +150,11 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
 def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:
     told: str | None = getattr(columns, column)
     candidates = (told,) if told is not None else (column, *schema.SYNONYMS.get(column, ()))
-    for name in candidates:
-        if name in stored.names:
-            _check_type(column, stored.field(name), path)
-            return Source(column, name)
+    there = [name for name in candidates if name in stored.names]
+    if there:
+        _check_type(column, stored.field(there[0]), path)
+        others = (name for name in there[1:] if READS[column].accepts(stored.field(name).type))
+        return Source(column, there[0], others=tuple(others))
     if told is None and column == schema.ID:
         return Source(column, None)
     if told is None and column == schema.DOMAIN:

@@ -36,8 +36,8 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
     bad: Bad = {}
     stored = {name: rows.batch.column(name) for name in rows.batch.schema.names}
     for source in reading.sources:
-        if source.stored is not None:
-            stored[source.stored] = _plain(stored[source.stored])
+        for name in source.names:
+            stored[name] = _plain(stored[name])
     for name, values in stored.items():
         _check_unicode(name, values, bad)
     good, rejects = _part(rows, bad, file)
@@ -136,7 +136,9 @@ def _shared(
     if source.column == schema.ID:
         made = pc.binary_join_element_wise(f"{file.path}#", pa.array(positions).cast(pa.string()), "")
         return made if source.stored is None else pc.coalesce(stored[source.stored].cast(type_), made)
-    values = stored[str(source.stored)]
+    values = stored[source.names[0]]
+    if source.others:
+        values = pc.coalesce(*(stored[name].cast(type_) for name in source.names))
     if source.derived:
         from beam_etl.kernels.domains import registered_domain  # most jobs need no suffix list
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl.io import manifest
@@ -91,9 +92,15 @@ class ReadDocuments(beam.PTransform):
         super().__init__()
         if self.split_bytes < 1:
             raise ValueError(f"split_bytes must be at least 1, got {self.split_bytes}")
-        self.files = match_files(self.patterns, self.format, dataset_documents)
-        self.known = input_format(self.files, self.format)
-        self.stored_schema = check_files(self.files, self.known, self.columns)
+        try:
+            self.files = match_files(self.patterns, self.format, dataset_documents)
+            self.known = input_format(self.files, self.format)
+            self.stored_schema = check_files(self.files, self.known, self.columns)
+        except (OSError, BeamIOError) as error:
+            raise InputError(
+                f"the input can't be read: {one_line(error)}. Check that the path is right, that it is a file where "
+                "a file is meant, and that you may read it and the folders above it."
+            ) from error
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:

@@ -1,5 +1,6 @@
 """Reading in a pipeline, and what a launcher is told before it."""
 
+import errno
 import gzip
 import io
 import json
@@ -16,7 +17,7 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats import FileEntry
+from beam_etl.io.formats import FileEntry, format_named
 from beam_etl.io.manifest import DataFile, Manifest, publish
 from beam_etl.io.read import FileSource, ReadDocuments, pack_files, unpack_files
 from tests.beam import run
@@ -214,10 +215,82 @@ def test_files_without_a_good_record_are_rejected_and_no_error(tmp_path: Path) -
     rows, rejects = read_all(ReadDocuments(patterns=str(tmp_path)))
     assert rows == []
     assert [(Path(row["file"]).name, row["position"], row["rows"], row["bytes"]) for row in rejects] == [
-        ("1.jsonl", 0, 1, 8),
-        ("1.jsonl", 9, 1, 8),
+        ("1.jsonl", 0, None, 18),
         ("2.jsonl.gz", 0, None, 7),
     ]
+
+
+OF_ANOTHER_FORMAT = {
+    "avro": ("a.jsonl", b'{"text": "a"}\n', "avro"),
+    "parquet": ("a.jsonl", b'{"text": "a"}\n', "parquet"),
+    "a list in several lines": ("a.json", b'[\n  {\n    "text": "a"\n  }\n]\n', None),
+    "a list in one line": ("a.json", b'[{"text": "a"}]', None),
+    "gzip": ("a.txt.gz", b"no gzip", None),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "format"), OF_ANOTHER_FORMAT.values(), ids=OF_ANOTHER_FORMAT)
+def test_files_that_are_something_else_are_an_error(
+    name: str, content: bytes, format: str | None, tmp_path: Path
+) -> None:
+    write(tmp_path, f"0{name}", content)
+    write(tmp_path, f"1{name}", content)
+    with pytest.raises(InputError, match=rf"0{name} can't be read as \w+ \(.+\), nor can 1 others"):
+        ReadDocuments(patterns=str(tmp_path), format=format)
+
+
+def test_what_the_system_refuses_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=rf"can't be read: .*{tmp_path}.*Check that the path is right"):
+        ReadDocuments(patterns=f"@{tmp_path}")
+    write(tmp_path, "a.jsonl", b'{"text": "a"}')
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    for place in ("beam_etl.io.access.pa.OSFile", "beam_etl.io.files.os.scandir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, refuse)
+            with pytest.raises(InputError, match=rf"Permission denied: '{tmp_path}.*you may read it"):
+                ReadDocuments(patterns=str(tmp_path))
+
+
+def test_files_of_json_whose_types_differ_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", b'{"text": "a", "id": "x"}')
+    write(tmp_path, "b.jsonl", b'{"text": ["b"], "id": 1}')
+    with pytest.raises(InputError, match=r"b.jsonl: column 'text' is list<item: string>; text is read from"):
+        ReadDocuments(patterns=str(tmp_path))
+    with pytest.raises(InputError, match=r"b.jsonl has int64, .*a.jsonl has string: column 'id' can't be"):
+        ReadDocuments(patterns=str(tmp_path), columns=Columns(needed=("id",)))
+
+
+@pytest.mark.parametrize("stored", [STORED[0], next(kind for kind in STORED if kind.name == "a.jsonl")])
+def test_a_language_is_read_from_whichever_column_has_it(stored: Stored, tmp_path: Path) -> None:
+    suffix = stored.name.removeprefix("a")
+    write(tmp_path, f"0{suffix}", stored.encode([{"text": "a", "language": "en"}]))
+    write(tmp_path, f"1{suffix}", stored.encode([{"text": "b", "lang": "de"}]))
+    both = [
+        {"text": "c", "language": None, "lang": "fr"},
+        {"text": "d", "language": "it", "lang": "es"},
+    ]
+    write(tmp_path, f"2{suffix}", stored.encode(both))
+    rows, _ = read_all(ReadDocuments(patterns=str(tmp_path), columns=Columns(needed=("text", "language"))))
+    assert [row["language"] for row in rows] == ["en", "de", "fr", "it"]
+
+
+@pytest.mark.parametrize("name", ["parquet", "avro"])
+def test_a_column_of_a_single_file_is_carried(name: str, tmp_path: Path) -> None:
+    for number in range(20):
+        row = {"text": str(number)} | ({"more": "x"} if number == 1 else {})
+        batch = pa.RecordBatch.from_pylist([row])
+        with (tmp_path / f"{number:02d}.{name}").open("wb") as sink:
+            writer = format_named(name).writer(sink, batch.schema)
+            writer.write(batch)
+            writer.close()
+    rows, rejects = read_all(ReadDocuments(patterns=str(tmp_path), columns=Columns(carry=ALL)))
+    assert rejects == []
+    assert {row["text"]: row["more"] for row in rows} == {str(n): "x" if n == 1 else None for n in range(20)}
 
 
 def test_a_million_files_are_a_small_job(tmp_path: Path) -> None:
