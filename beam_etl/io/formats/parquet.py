@@ -28,6 +28,10 @@ MAX_EXPANSION = 8
 """A batch of nothing but the longest values takes this many times MAX_BYTES. Footers can't tell: a page of
 kilobytes holds one long text for thousands of rows."""
 
+MANY_ROWS = 8192
+"""Batches of so many rows and more are looked into first: rows of few stored bytes may be one long text again and
+again. Looking takes 15 ms of a row group, which usual rows of some kilobytes don't pay."""
+
 ROW_GROUP_BYTES = 64 << 20
 """Of written row groups, in memory: small enough to hold and to split, large enough to compress well."""
 
@@ -90,7 +94,7 @@ class _ParquetReader:
         for most in (group.batch_rows, GRAIN_ROWS):
             seen = 0
             try:
-                size = min(most, self._fitting_rows(group.place, names))
+                size = min(most, self._fitting_rows(group.place, names)) if most >= MANY_ROWS else most
                 for batch in _batches(self._file, group.place, names, size):
                     if seen == done:
                         start = group.first + done
