@@ -178,7 +178,7 @@ def read_split(
 def _bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Small batches of one split merged; large ones cut."""
     if batches:
-        merged = merge_batches(batches) if len(batches) > 1 else batches[0]
+        merged = merge_batches(batches)
         yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))
 
 

@@ -264,7 +264,7 @@ from beam_etl.io import write
 opened = write._WriteFiles._open
 def tell(self, columns):
     opened(self, columns)
-    print("writing", flush=True)
+    sys.stdout.write("writing\\n"); sys.stdout.flush()
 write._WriteFiles._open = tell
 from beam_etl.pipelines.token_count import run
 sys.exit(run(sys.argv[1:]))
