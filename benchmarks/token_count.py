@@ -52,8 +52,8 @@ Row = tuple[str, Measured, str]
 
 def tokens(bench: Bench) -> Iterator[Row]:
     """A vocabulary of 100,000: datatrove's TokensCounter with 2 workers counts the same tokens."""
-    corpus = "0.14gb"
-    ours = measure(bench.ours(corpus, f"hf:{bench.tokenizer}"), bench.runs)
+    corpus = "1gb"
+    ours = measure(bench.ours(corpus, "tiktoken:cl100k_base"), bench.runs)
     counted = bench.total()
     theirs = measure(bench.peer("datatrove_tokens.py", bench.corpora / corpus, bench.tokenizer, 2), 1)
     same = (
@@ -139,7 +139,7 @@ def main() -> None:
     )
     parser.add_argument("--corpora", type=Path, required=True)
     parser.add_argument("--peers", type=Path, required=True)
-    parser.add_argument("--tokenizer", default="", help="a tokenizer.json for the case tokens")
+    parser.add_argument("--tokenizer", default="", help="cl100k_base as a tokenizer.json, for datatrove")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--cases", default=",".join(CASES))
     given = parser.parse_args()
