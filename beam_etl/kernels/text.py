@@ -224,12 +224,12 @@ def is_final(data: ReadOnly[np.uint8], begin: int, at: int, end: int, table: Rea
         while here > begin and trails(data, here):
             here -= 1
         point, width = decode(data, here, end)
-        flags = np.int64(table[np.uintp(point)])
+        flags = np.int64(table[np.uintp(point)])  # type: ignore[assignment, unused-ignore]  # as NumPy types it
     if not flags & CASED:
         return False
     here, flags = at + 2, CASE_IGNORABLE
     while flags & CASE_IGNORABLE and here < end:
         point, width = decode(data, here, end)
-        flags = np.int64(table[np.uintp(point)])
+        flags = np.int64(table[np.uintp(point)])  # type: ignore[assignment, unused-ignore]  # as NumPy types it
         here += width
     return not flags & CASED
