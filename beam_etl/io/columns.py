@@ -10,6 +10,7 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats.base import NO_ARROW_TYPE
+from beam_etl.kernels.utf8 import is_byte_string
 
 ALL = "all"
 """`carry=ALL` carries every other stored column along."""
@@ -208,18 +209,7 @@ def is_text(type_: pa.DataType) -> bool:
     """Strings, or bytes that have to be UTF-8; also in a dictionary, or never anything but null."""
     if pa.types.is_dictionary(type_):
         return is_text(type_.value_type)
-    return any(
-        matches(type_)
-        for matches in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_binary_view,
-            pa.types.is_null,
-        )
-    )
+    return is_byte_string(type_) or bool(pa.types.is_null(type_))
 
 
 def _is_time(type_: pa.DataType) -> bool:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from beam_etl.kernels.compiled import ReadOnly, compiled
+from beam_etl.kernels.utf8 import is_byte_string
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -81,17 +82,7 @@ def _set_nulls(hashes: Hashes, array: pa.Array) -> Hashes:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    checks = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_string_view,
-        pa.types.is_binary,
-        pa.types.is_large_binary,
-        pa.types.is_binary_view,
-        pa.types.is_fixed_size_binary,
-        pa.types.is_decimal,
-    )
-    return any(check(kind) for check in checks)
+    return is_byte_string(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_decimal(kind)
 
 
 def _hash_bytes(array: pa.Array) -> Hashes:

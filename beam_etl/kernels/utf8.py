@@ -38,6 +38,19 @@ def utf8(text: pa.Array) -> Utf8:
     return Utf8(letters, begin, end)
 
 
+def is_byte_string(kind: pa.DataType) -> bool:
+    """Strings or bytes of any length, in any of Arrow's forms."""
+    checks = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+    )
+    return any(check(kind) for check in checks)
+
+
 def large_string(text: pa.Array) -> pa.LargeStringArray:
     """A string array of any kind, dictionary-encoded too, as large_string.
 
