@@ -72,3 +72,44 @@ PAYLOAD_BYTES = 4096
 
 FILE_METADATA = b"beam_etl.file"
 """Schema metadata key: the path a batch was read from. Kept until a shuffle."""
+
+
+NODE = "node"
+"""uint64: names a document inside one run. Of a file's document it is the address."""
+ROOT = "root"
+BAND = "band"
+CLUSTER = "cluster"
+CLUSTER_SIZE = "cluster_size"
+SURVIVOR = "survivor"
+SIMILARITY = "similarity"
+
+NO_BAND = 0xFFFF
+"""Band of documents that matched by their content alone."""
+
+LINK = pa.schema(
+    [
+        pa.field(NODE, pa.uint64(), nullable=False),
+        pa.field(ROOT, pa.uint64(), nullable=False),
+        pa.field(BAND, pa.uint16(), nullable=False),
+    ]
+)
+"""`node` belongs to the component of `root`, and matched in `band`. Where both are equal, only the band is told."""
+
+MEMBER = pa.schema(
+    [
+        pa.field(NODE, pa.uint64(), nullable=False),
+        pa.field(CLUSTER, pa.uint64(), nullable=False),
+        pa.field(CLUSTER_SIZE, pa.int64(), nullable=False),
+        pa.field(BAND, pa.uint16(), nullable=False),
+    ]
+)
+"""A document of a component of several. `cluster` is its smallest node, `band` the first one that `node` matched in."""
+
+DECISION = pa.schema(
+    [
+        *MEMBER,
+        pa.field(SURVIVOR, pa.uint64(), nullable=False),
+        pa.field(SIMILARITY, pa.float32()),
+    ]
+)
+"""A member and the one of its cluster that is kept: itself, or the document that it is removed for."""
