@@ -36,7 +36,7 @@ class GatherBatches(beam.DoFn):
         self._metrics = StepMetrics()
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterable[Any]:
-        """The elements that stand for these batches of one window."""
+        """The elements that stand for these batches of one window; a TaggedOutput goes to its output."""
         raise NotImplementedError
 
     def start_bundle(self) -> None:
@@ -61,12 +61,16 @@ class GatherBatches(beam.DoFn):
         while self._size > self._bound:
             yield from self._send(max(self._windows, key=lambda held: self._windows[held].size))
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
+    def finish_bundle(self) -> Iterator[Any]:
         for window in sorted(self._windows, key=lambda held: held.max_timestamp()):
             yield from self._send(window)
 
-    def _send(self, window: BoundedWindow) -> Iterator[WindowedValue]:
+    def _send(self, window: BoundedWindow) -> Iterator[Any]:
         gathered = self._windows.pop(window)
         self._size -= gathered.size
         for out in self.release(gathered.batches):
-            yield WindowedValue(out, gathered.timestamp, (window,))
+            if isinstance(out, beam.pvalue.TaggedOutput):
+                value = WindowedValue(out.value, gathered.timestamp, (window,))
+                yield beam.pvalue.TaggedOutput(out.tag, value)
+            else:
+                yield WindowedValue(out, gathered.timestamp, (window,))

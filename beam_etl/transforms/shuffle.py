@@ -30,6 +30,8 @@ Slice = tuple[int, pa.RecordBatch]
 Partition = tuple[int, Iterable[pa.RecordBatch]]
 """A partition's number and its batches, read as they are iterated, in no order."""
 
+PartitionKernel = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+
 KEY_LIMIT = 32 << 20
 """Bytes of one key that every engine holds: Flink's limit, the smallest (docs/engines.md)."""
 
@@ -90,9 +92,12 @@ class Shuffle(beam.PTransform):
 
 @dataclass(eq=False, kw_only=True)
 class MapPartitions(beam.PTransform):
-    """`kernel` over each partition of a Shuffle: an iterator of batches in, an iterator of batches out. No shuffle."""
+    """`kernel` over each partition of a Shuffle: its batches in, an iterator of batches out. No shuffle.
 
-    kernel: Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+    The kernel may iterate over the batches again: they are decoded anew, and counted once.
+    """
+
+    kernel: PartitionKernel
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -192,19 +197,30 @@ _IPC_OVERHEAD = 64 << 10
 
 
 class _MapPartition(beam.DoFn):
-    def __init__(self, kernel: Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]) -> None:
+    def __init__(self, kernel: PartitionKernel) -> None:
         self._kernel = kernel
         self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[pa.RecordBatch]:
-        for out in self._metrics.timed(iter(self._kernel(self._counted(partition[1])))):
+        for out in self._metrics.timed(iter(self._kernel(_Counted(partition[1], self._metrics)))):
             for bounded in split_batch(out):
                 self._metrics.gave_out(bounded)
                 yield bounded
 
-    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self._metrics.took_in(batch)
+
+class _Counted:
+    """The batches of a partition, counted when they are first iterated over."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], metrics: StepMetrics) -> None:
+        self._batches = batches
+        self._metrics = metrics
+        self._seen = False
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        first, self._seen = not self._seen, True
+        for batch in self._batches:
+            if first:
+                self._metrics.took_in(batch)
             yield batch
 
 
