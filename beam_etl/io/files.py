@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from apache_beam.io.filesystem import BeamIOError, FileSystem
@@ -133,7 +134,11 @@ def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> 
 def _file(path: str) -> Found | None:
     """The file that has exactly this path."""
     if is_local(path):
-        return (path, os.path.getsize(path)) if os.path.isfile(path) else None
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        return (path, found.st_size) if stat.S_ISREG(found.st_mode) else None
     return (
         None if _GLOB.search(path) else next((found for found in _beam_match(path) if found[0] == path), None)
     )

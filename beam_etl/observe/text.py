@@ -1,6 +1,6 @@
 """Sizes and times as people read them."""
 
-_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
 def format_bytes(size: float) -> str:

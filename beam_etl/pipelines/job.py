@@ -1,6 +1,7 @@
 """Launching a job: flags, source, build, commit, and what a person sees of it."""
 
 import datetime
+import functools
 import os
 import sys
 import time
@@ -20,9 +21,11 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import WriteDataset
 from beam_etl.kernels.vocabularies import VocabularyError
-from beam_etl.observe.plan import plan
+from beam_etl.observe.cluster import Cluster
+from beam_etl.observe.plan import Plan, plan
 from beam_etl.observe.progress import progress
 from beam_etl.observe.summary import Summary
+from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.interrupt import abandoning
@@ -78,7 +81,7 @@ class Job(Generic[Config]):
         tables | "Write dataset" >> write
         if config.plan:
             drawn, cluster = plan(pipeline), config.described_cluster
-            print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
+            print(drawn.to_json(cluster) if config.plan == "json" else _planned(source, drawn, cluster))
             return DONE
         return self._execute(pipeline, source, config, write.run)
 
@@ -134,11 +137,21 @@ def _pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
         raise flags.UsageError(f"--runner={runner}: {error}") from error
 
 
+def _planned(source: FileSource, drawn: Plan, cluster: Cluster | None) -> str:
+    files = "1 file" if len(source.files) == 1 else f"{len(source.files):,} files"
+    return f"input: {files}, {format_bytes(source.input_bytes)}\n{drawn.to_text(cluster)}"
+
+
 def _refuse_overlap(source: FileSource, output: str) -> None:
     """Publishing deletes what it replaces: that must not be the input."""
+    if not os.path.exists(output):
+        return
     inside = os.path.join(os.path.realpath(output), "")
+    folder = functools.cache(os.path.realpath)  # a million files lie in a few thousand folders
     for file in source.files:
-        if os.path.realpath(file.path).startswith(inside):
+        parent, name = os.path.split(file.path)
+        linked = os.path.islink(file.path)
+        if (os.path.realpath(file.path) if linked else os.path.join(folder(parent), name)).startswith(inside):
             raise manifest.DatasetError(
                 f"the input {file.path} lies in the output {output}: use another --output"
             )

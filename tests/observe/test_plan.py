@@ -85,7 +85,7 @@ def test_a_cluster_that_makes_no_sense_is_refused(text: str) -> None:
         parse_cluster(text)
 
 
-SIZES = {0: "0 B", 999: "999 B", 1234: "1.23 KB", 10**9: "1 GB", 25 * 10**14: "2.5 PB"}
+SIZES = {0: "0 B", 999: "999 B", 1234: "1.23 KB", 10**9: "1 GB", 25 * 10**14: "2.5 PB", 10**18: "1 EB"}
 
 
 @pytest.mark.parametrize(("size", "text"), SIZES.items())

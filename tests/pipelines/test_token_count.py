@@ -21,6 +21,7 @@ from beam_etl import Columns, CountTokens, MapBatches, ReadDocuments, WriteDatas
 from beam_etl.io import manifest
 from beam_etl.io.read import FileSource
 from beam_etl.kernels.token_totals import expected_crossing
+from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.token_count import run
 from beam_etl.transforms.batches import split_batch
 from tests.beam import counters
@@ -245,6 +246,21 @@ def test_a_plan_runs_nothing_and_shows_one_shuffle(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_plan_of_many_files_tells_their_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = tmp_path / "in/0.parquet"
+    first.parent.mkdir()
+    pq.write_table(pa.table({"text": ["a text"], "language": ["en"]}), first)
+    names = [str(first), *(str(tmp_path / f"in/{number}.parquet") for number in range(1, 3000))]
+    for name in names[1:]:
+        os.link(first, name)
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    (tmp_path / "out").mkdir()
+    for files in (tmp_path / "in", f"@{tmp_path}/list.txt"):
+        assert run([f"--input={files}", f"--output={tmp_path}/out", "--plan"]) == 0
+        size = format_bytes(3000 * first.stat().st_size)
+        assert capsys.readouterr().out.startswith(f"input: 3,000 files, {size}\n1 shuffle")
+
+
 def test_the_plan_expects_about_the_bytes_that_cross(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in", [DOCUMENTS])
     pipeline = beam_run("--direct_num_workers=1")
@@ -266,6 +282,7 @@ def tell(self, columns):
     opened(self, columns)
     sys.stdout.write("writing\\n"); sys.stdout.flush()
 write._WriteFiles._open = tell
+from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.token_count import run
 sys.exit(run(sys.argv[1:]))
 """
@@ -278,6 +295,7 @@ def slowly(*arguments):
     time.sleep(0.5)
     return published(*arguments)
 manifest.publish = slowly
+from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.token_count import run
 sys.exit(run(sys.argv[1:]))
 """
@@ -331,6 +349,23 @@ def test_the_input_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run([f"--input={tmp_path}/out", *flags]) == 2
     assert "lies in the output" in capsys.readouterr().err
     assert len(pq.read_table(tmp_path / "out/documents")) == 50
+
+
+OVERLAPS = {"a link to a file": "documents/{name}", "a link to a folder": "documents"}
+
+
+@pytest.mark.parametrize("linked", OVERLAPS.values(), ids=OVERLAPS)
+def test_the_input_is_not_overwritten_through_a_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], linked: str
+) -> None:
+    source = write_jsonl(tmp_path / "in", [DOCUMENTS[:50]])
+    flags = [f"--output={tmp_path}/out", "--documents=true", "--overwrite=true"]
+    assert run([f"--input={source}", *flags]) == 0
+    (file,) = (tmp_path / "out/documents").iterdir()
+    link = tmp_path / "link.parquet"
+    link.symlink_to(tmp_path / "out" / linked.format(name=file.name))
+    assert run([f"--input={link}", *flags]) == 2
+    assert "lies in the output" in capsys.readouterr().err
 
 
 def test_an_interrupted_overwrite_leaves_the_old_dataset(tmp_path: Path) -> None:
