@@ -10,6 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "beam_etl/__init__.py").r
 
 RUNTIME = [
     "apache-beam>=2.77,<2.78",  # a minor brings other runners, coders and metrics
+    "datasketch>=2,<3",
     "fastavro>=1.12,<2",
     "idna>=3.10,<4",
     "numba>=0.65,<0.69",

@@ -14,6 +14,7 @@ XXH64 with seed 0 (Yann Collet, xxHash specification, version 0.1.1) of the cano
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.utf8 import is_byte_string
@@ -101,6 +102,33 @@ def string_buffers(array: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[
         return np.zeros(1, np.int64), np.zeros(0, np.uint8)
     window = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     return window, np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+
+
+def canonical_bytes(array: pa.Array) -> pa.LargeBinaryArray:
+    """The bytes of the table above of each value: large_binary[rows], null where the value is null.
+
+    Raises:
+      TypeError: a type that has no stable bytes.
+    """
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return canonical_bytes(array.storage)
+    if pa.types.is_dictionary(kind):
+        return canonical_bytes(array.dictionary_decode())
+    if pa.types.is_decimal(kind):
+        array = array.cast(pa.string())
+    if pa.types.is_null(kind) or _is_bytes(array.type):
+        return array.cast(pa.large_binary())
+    return numbers_as_bytes(_canonical(array), mask=array.is_null() if array.null_count else None)
+
+
+def numbers_as_bytes(numbers: Hashes, mask: pa.BooleanArray | None = None) -> pa.LargeBinaryArray:
+    """Each number as 8 bytes, little-endian, null where the mask is true."""
+    width = numbers.itemsize
+    offsets = np.arange(0, width * len(numbers) + 1, width, dtype=np.int64)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(numbers, "<u8"))]
+    array = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(numbers), buffers)
+    return array if mask is None else pc.if_else(mask, pa.scalar(None, array.type), array)
 
 
 def _canonical(array: pa.Array) -> Hashes:
