@@ -2,6 +2,7 @@
 
 A dataset is a folder of tables under a chain of manifests, `_manifests/NNNNNN.json`. The highest one is the dataset.
 A manifest is created only if absent, so of two writers that started from the same one, one wins and the other is told.
+Where there are many files, the list of them is a Parquet file beside it.
 """
 
 import hashlib
@@ -9,24 +10,41 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from beam_etl.io import staging
 
 FOLDER = "_manifests"
 FORMAT = "beam_etl dataset"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: files stand in the manifest. 2: a list beside it. A manifest has the lowest version that can hold it."""
+
+LISTED_FILES = 10_000
+"""With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
 
 _NAME = re.compile(r"(\d{6,})\.json")
+_LIST_NAME = re.compile(r"(\d{6,})-\w+\.files\.parquet")
+_LIST = pa.schema(
+    [
+        pa.field("table", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+    ]
+)
 
 
 class DatasetError(ValueError):
     """A folder is not the dataset that was expected. The message says what was found and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DataFile:
     """One finished file of a table."""
 
@@ -49,6 +67,8 @@ class Manifest:
     """For each table, column name to Arrow type."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What the job adds: its name, configuration, inputs, versions."""
+    partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """For tables of one file a partition: `{"hash": column, "partitions": n}`."""
 
     def table(self, name: str) -> tuple[DataFile, ...]:
         """The files of a table, by path; none when the table is empty."""
@@ -63,38 +83,52 @@ class Manifest:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
-    def to_json(self) -> bytes:
-        """The bytes of the manifest file. Its `digest` is the SHA-256 of the rest in canonical JSON."""
+    @property
+    def list_name(self) -> str | None:
+        """The file beside the manifest that lists the files; None where the manifest does.
+
+        It has the run in its name, so that of two writers each has its own.
+        """
+        return f"{self.number:06d}-{self.run}.files.parquet" if len(self.files) > LISTED_FILES else None
+
+    def to_json(self, list_sha256: str | None = None) -> bytes:
+        """The bytes of the manifest file. Its `digest` is the SHA-256 of the rest in canonical JSON.
+
+        Args:
+          list_sha256: of the list of files, where there is one.
+        """
         tables = {
             name: {
                 "rows": self.rows(name),
                 "bytes": sum(file.bytes for file in self.table(name)),
                 "schema": dict(columns),
-                "partitioning": None,
-                "files": [
-                    {key: value for key, value in asdict(file).items() if key != "table"}
-                    for file in self.table(name)
-                ],
+                "partitioning": self.partitioning.get(name),
+                **({} if self.list_name else {"files": _entries(self.table(name))}),
             }
             for name, columns in sorted(self.schemas.items())
         }
         body = {
             "format": FORMAT,
-            "version": FORMAT_VERSION,
+            "version": 2 if self.list_name else 1,
             "number": self.number,
             "run": self.run,
             "tables": tables,
             "about": dict(self.about),
         }
+        if self.list_name:
+            body["files"] = {"path": self.list_name, "sha256": list_sha256}
         return json.dumps({**body, "digest": _digest(body)}, indent=1, ensure_ascii=False).encode()
 
     @classmethod
-    def from_json(cls, encoded: bytes, path: str) -> "Manifest":
-        """Reads a manifest file.
+    def read(cls, path: str) -> "Manifest":
+        """Reads a manifest file, and the list of files beside it.
 
         Raises:
           DatasetError: not a manifest, of a later format version, or changed since it was written.
+          FileNotFoundError: it is gone, or its list is.
         """
+        with open(path, "rb") as file:
+            encoded = file.read()
         try:
             body = json.loads(encoded)
             digest = body.pop("digest")
@@ -106,15 +140,41 @@ class Manifest:
                 raise DatasetError(
                     f"{path}: the digest does not match: the manifest was changed after it was written"
                 )
-            files = tuple(
-                DataFile(table=name, **entry)
-                for name, table in body["tables"].items()
-                for entry in table["files"]
-            )
-            schemas = {name: table["schema"] for name, table in body["tables"].items()}
-            return cls(body["number"], body["run"], files, schemas, body["about"])
+            tables = body["tables"]
+            files = _read_list(path, body["files"]) if "files" in body else _listed_inside(tables)
+            schemas = {name: table["schema"] for name, table in tables.items()}
+            partitioning = {
+                name: table["partitioning"] for name, table in tables.items() if table["partitioning"]
+            }
+            return cls(body["number"], body["run"], files, schemas, body["about"], partitioning)
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise DatasetError(f"{path}: not a manifest of a dataset ({error!r})") from error
+
+
+def _entries(files: Sequence[DataFile]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in asdict(file).items() if key != "table"} for file in files]
+
+
+def _listed_inside(tables: Mapping[str, Any]) -> tuple[DataFile, ...]:
+    return tuple(DataFile(table=name, **entry) for name, table in tables.items() for entry in table["files"])
+
+
+def _encode_list(files: Sequence[DataFile]) -> bytes:
+    columns = [[getattr(file, name) for file in files] for name in _LIST.names]
+    arrays = [pa.array(values, column.type) for values, column in zip(columns, _LIST, strict=True)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=_LIST), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def _read_list(manifest: str, entry: Mapping[str, str]) -> tuple[DataFile, ...]:
+    path = os.path.join(os.path.dirname(manifest), entry["path"])
+    with open(path, "rb") as file:
+        encoded = file.read()
+    if hashlib.sha256(encoded).hexdigest() != entry["sha256"]:
+        raise DatasetError(f"{path}: the digest does not match: the list was changed after it was written")
+    columns = pq.read_table(pa.BufferReader(encoded)).select(_LIST.names).to_pydict().values()
+    return tuple(map(DataFile, *columns))
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -140,14 +200,15 @@ def latest(dataset: str) -> Manifest | None:
     """The highest manifest, which is the dataset; None for a folder without one.
 
     Raises:
-      DatasetError: as `Manifest.from_json`.
+      DatasetError: as `Manifest.read`, or its list of files is absent.
     """
-    present = numbers(dataset)
-    if not present:
-        return None
-    path = manifest_path(dataset, present[-1])
-    with open(path, "rb") as file:
-        return Manifest.from_json(file.read(), path)
+    while present := numbers(dataset):
+        try:
+            return Manifest.read(manifest_path(dataset, present[-1]))
+        except FileNotFoundError as error:  # a writer that was faster replaced and removed it: look again
+            if numbers(dataset)[-1:] == present[-1:]:
+                raise DatasetError(f"{error.filename}: the list of the dataset's files is absent") from error
+    return None
 
 
 def create_if_absent(path: str, content: bytes) -> bool:
@@ -187,14 +248,28 @@ def publish(dataset: str, manifest: Manifest) -> bool:
     A second attempt of the same step (an engine tried it again) finds its own manifest, and succeeds.
     """
     path = manifest_path(dataset, manifest.number)
-    content = manifest.to_json()
-    if not create_if_absent(path, content):
-        with open(path, "rb") as file:
-            return file.read() == content
-    if numbers(dataset)[-1] == manifest.number:
+    listing = os.path.join(os.path.dirname(path), manifest.list_name) if manifest.list_name else None
+    listed = _encode_list(manifest.files) if listing else b""
+    content = manifest.to_json(hashlib.sha256(listed).hexdigest() if listing else None)
+    if listing:
+        create_if_absent(listing, listed)
+    if create_if_absent(path, content):
+        if numbers(dataset)[-1] == manifest.number:
+            return True
+        os.unlink(path)  # the number was free because later writers had replaced and removed it
+    elif _content(path) == content:
         return True
-    os.unlink(path)  # the number was free because later writers had replaced and removed it
+    if listing:
+        staging.remove([listing])
     return False
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:  # a later writer removed it meanwhile
+        return None
 
 
 def is_published(dataset: str, run: str) -> bool:
@@ -211,3 +286,10 @@ def remove_replaced(dataset: str, manifest: Manifest) -> None:
         before=os.stat(manifest_path(dataset, manifest.number)).st_mtime,
     )
     staging.remove(manifest_path(dataset, number) for number in numbers(dataset) if number < manifest.number)
+    folder = os.path.join(dataset, FOLDER)
+    lists = (match for match in map(_LIST_NAME.fullmatch, os.listdir(folder)) if match)
+    staging.remove(
+        os.path.join(folder, match[0])
+        for match in lists
+        if int(match[1]) <= manifest.number and match[0] != manifest.list_name
+    )

@@ -1,8 +1,10 @@
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.io import manifest, staging
@@ -20,6 +22,18 @@ def put(folder: Path, *paths: str) -> None:
         (folder / path).write_text(path)
 
 
+@pytest.fixture(params=["listed inside", "listed beside"])
+def listed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both places for the list of files, which promise the same."""
+    if request.param == "listed beside":
+        monkeypatch.setattr(manifest, "LISTED_FILES", 0)
+
+
+def in_folder(folder: Path) -> set[str]:
+    return set(os.listdir(folder / manifest.FOLDER))
+
+
+@pytest.mark.usefixtures("listed")
 def test_the_highest_manifest_is_the_dataset(tmp_path: Path) -> None:
     assert manifest.latest(str(tmp_path)) is None
     for number in (1, 2, 10):
@@ -30,8 +44,8 @@ def test_the_highest_manifest_is_the_dataset(tmp_path: Path) -> None:
     assert found.rows("rejects") == 0
 
 
-def publish_as(folder: str, run: str) -> bool:
-    return manifest.publish(folder, made(1, run))
+def publish_as(folder: str, run: str, *paths: str) -> bool:
+    return manifest.publish(folder, made(1, run, *paths))
 
 
 def test_of_many_writers_one_wins_and_its_manifest_is_whole(tmp_path: Path) -> None:
@@ -46,18 +60,25 @@ def test_of_many_writers_one_wins_and_its_manifest_is_whole(tmp_path: Path) -> N
     assert os.listdir(tmp_path / manifest.FOLDER) == ["000001.json"]
 
 
+@pytest.mark.usefixtures("listed")
 def test_a_second_attempt_of_the_same_run_succeeds(tmp_path: Path) -> None:
-    assert publish_as(str(tmp_path), "ours")
-    assert publish_as(str(tmp_path), "ours")
-    assert not publish_as(str(tmp_path), "another")
+    assert publish_as(str(tmp_path), "ours", "counts/a.parquet")
+    assert publish_as(str(tmp_path), "ours", "counts/a.parquet")
+    before = in_folder(tmp_path)
+    assert not publish_as(str(tmp_path), "another", "counts/b.parquet")
+    assert in_folder(tmp_path) == before
+    assert manifest.latest(str(tmp_path)) == made(1, "ours", "counts/a.parquet")
 
 
+@pytest.mark.usefixtures("listed")
 def test_a_slow_writer_loses_to_those_that_came_and_went(tmp_path: Path) -> None:
     for number in (2, 3):
-        manifest.publish(str(tmp_path), made(number, f"run{number}"))
+        manifest.publish(str(tmp_path), made(number, f"run{number}", "counts/a.parquet"))
     (tmp_path / manifest.FOLDER / "000002.json").unlink()  # as publishing 3 does
-    assert not manifest.publish(str(tmp_path), made(2, "slow"))
+    before = in_folder(tmp_path)
+    assert not manifest.publish(str(tmp_path), made(2, "slow", "counts/b.parquet"))
     assert manifest.numbers(str(tmp_path)) == [3]
+    assert in_folder(tmp_path) == before
 
 
 def name(run: str, part: int = 0) -> str:
@@ -131,3 +152,66 @@ def test_a_manifest_is_plain_json_that_lists_each_table(tmp_path: Path) -> None:
         {"path": "counts/a.parquet", "rows": 10, "bytes": 100, "sha256": "0" * 64}
     ]
     assert body["tables"]["rejects"]["rows"] == 0
+
+
+def test_many_files_are_listed_in_a_table_beside_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "LISTED_FILES", 2)
+    for number, paths in enumerate((["a", "b"], ["a", "b", "c"], ["d", "e", "f"], ["g"]), start=1):
+        published = made(number, f"run{number}", *(f"counts/{path}.parquet" for path in paths))
+        assert manifest.publish(str(tmp_path), published)
+        manifest.remove_replaced(str(tmp_path), published)
+        beside = {f"{number:06d}-run{number}.files.parquet"} if len(paths) > 2 else set()
+        assert in_folder(tmp_path) == {f"{number:06d}.json", *beside}
+        body = json.loads((tmp_path / manifest.FOLDER / f"{number:06d}.json").read_text())
+        assert body["version"] == (2 if beside else 1)
+        assert body["tables"]["counts"]["rows"] == 10 * len(paths)
+        assert ("files" in body["tables"]["counts"]) == (not beside)
+        for name in beside:
+            rows = pq.read_table(tmp_path / manifest.FOLDER / name).to_pylist()
+            assert [row["path"] for row in rows] == [f"counts/{path}.parquet" for path in paths]
+            first = {"table": "counts", "path": f"counts/{paths[0]}.parquet", "rows": 10, "bytes": 100}
+            assert rows[0] == {**first, "sha256": "0" * 64}
+        assert manifest.latest(str(tmp_path)) == published
+
+
+LISTS = {"changed": (lambda path: path.write_bytes(b"PAR1"), "was changed"), "gone": (os.unlink, "is absent")}
+
+
+@pytest.mark.parametrize(("damage", "message"), LISTS.values(), ids=LISTS)
+def test_a_list_of_files_that_is_damaged_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], message: str
+) -> None:
+    monkeypatch.setattr(manifest, "LISTED_FILES", 0)
+    manifest.publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
+    damage(tmp_path / manifest.FOLDER / "000001-ours.files.parquet")
+    with pytest.raises(DatasetError, match=f"000001-ours.files.parquet.*{message}"):
+        manifest.latest(str(tmp_path))
+
+
+def test_code_that_knows_only_version_1_refuses_a_list_beside_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "LISTED_FILES", 0)
+    manifest.publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
+    monkeypatch.setattr(manifest, "FORMAT_VERSION", 1)
+    with pytest.raises(DatasetError, match="version 2: too new"):
+        manifest.latest(str(tmp_path))
+
+
+def test_a_reader_that_a_writer_overtakes_reads_what_the_writer_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "LISTED_FILES", 0)
+    manifest.publish(str(tmp_path), made(1, "first", "counts/a.parquet"))
+    second, read = made(2, "second", "counts/b.parquet"), Manifest.read
+
+    def overtaken(path: str) -> Manifest:
+        if path.endswith("000001.json"):
+            manifest.publish(str(tmp_path), second)
+            manifest.remove_replaced(str(tmp_path), second)
+        return read(path)
+
+    monkeypatch.setattr(Manifest, "read", overtaken)
+    assert manifest.latest(str(tmp_path)) == second
