@@ -126,6 +126,10 @@ class Reading:
         found += [carried.stored for carried in self.carried]
         object.__setattr__(self, "names", tuple(dict.fromkeys(found)))
 
+    def names_in(self, stored: pa.Schema) -> list[str]:
+        """Those of the columns that the file has."""
+        return [name for name in self.names if name in stored.names]
+
 
 def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | None = None) -> Reading:
     """Which stored columns of a file are read as what.

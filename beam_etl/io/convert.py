@@ -33,13 +33,7 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
       out: bytes in a text that are not UTF-8, null text where text is needed, a date or time that can't be
       read. A null date stays null, and an empty one becomes null.
     """
-    bad: Bad = {}
-    stored = {name: rows.batch.column(name) for name in rows.batch.schema.names}
-    for source in reading.sources:
-        for name in source.names:
-            stored[name] = _plain(stored[name])
-    for name, values in stored.items():
-        _check_unicode(name, values, bad)
+    stored, bad = _checked(rows.batch, reading)
     good, rejects = _part(rows, bad, file)
     if bad:
         stored = {name: values.take(pa.array(good)) for name, values in stored.items()}
@@ -55,6 +49,45 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
         {schema.FILE_METADATA: file.path}
     )
     return documents.take(pa.array(good)) if bad else documents, rejects + more
+
+
+def document_places(rows: Rows, reading: Reading, file: FileEntry) -> np.ndarray | None:
+    """Which rows `to_documents` makes documents of, without making them.
+
+    Args:
+      rows: as of `to_documents`; columns that `reading` doesn't name are not looked at.
+      reading, file: the same.
+
+    Returns:
+      int64, ascending: places in the batch; None for all of them.
+    """
+    wanted = rows.batch.select(reading.names_in(rows.batch.schema))
+    stored, unreadable = _checked(wanted, reading)
+    places = np.delete(np.arange(wanted.num_rows), list(unreadable))
+    if unreadable:
+        stored = {name: values.take(pa.array(places)) for name, values in stored.items()}
+    bad: Bad = {}
+    for source in reading.sources:
+        if source.column == schema.TEXT:
+            _check_text(stored[source.names[0]], bad)
+        elif source.column in (schema.DATE, schema.TIME):
+            _shared(source, stored, rows.positions[places], file, bad)
+    for carried in reading.carried:
+        if carried.stored in stored:
+            _widen(carried, stored[carried.stored], bad)
+    return np.delete(places, list(bad)) if unreadable or bad else None
+
+
+def _checked(batch: pa.RecordBatch, reading: Reading) -> tuple[dict[str, pa.Array], Bad]:
+    """The stored columns, those of shared ones as plain strings, and the rows that have bytes which are not UTF-8."""
+    bad: Bad = {}
+    stored = {name: batch.column(name) for name in batch.schema.names}
+    for source in reading.sources:
+        for name in source.names:
+            stored[name] = _plain(stored[name])
+    for name, values in stored.items():
+        _check_unicode(name, values, bad)
+    return stored, bad
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -148,15 +181,21 @@ def _shared(
         for row in unreadable:
             bad.setdefault(row, f"column {source.stored!r}: no {source.column} in {_shown(values[row])}")
         return result
-    if source.column == schema.TEXT and values.null_count:
+    if source.column == schema.TEXT:
+        _check_text(values, bad)
+    return values.cast(type_)
+
+
+def _check_text(values: pa.Array, bad: Bad) -> None:
+    """Text is there, and no longer than a record may be."""
+    if values.null_count:
         for row in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)).tolist():
             bad.setdefault(row, NULL_TEXT)
-    if source.column == schema.TEXT and values.nbytes > MAX_RECORD_BYTES:
+    if values.nbytes > MAX_RECORD_BYTES:
         lengths = pc.fill_null(pc.binary_length(values), 0).to_numpy()
         for row in np.flatnonzero(lengths > MAX_RECORD_BYTES).tolist():
             reason = f"a text of {lengths[row]} bytes: over the limit of {MAX_RECORD_BYTES}"
             bad.setdefault(row, reason)
-    return values.cast(type_)
 
 
 def _widen(carried: Carried, values: pa.Array, bad: Bad) -> pa.Array:

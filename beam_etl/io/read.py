@@ -14,14 +14,14 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl.io import manifest
 from beam_etl.io.access import compression, is_local
 from beam_etl.io.checks import LOOKED_AT, check_files, evenly
-from beam_etl.io.columns import Columns, resolve
-from beam_etl.io.convert import to_documents
-from beam_etl.io.errors import InputError, is_content_error, one_line
+from beam_etl.io.columns import Columns
+from beam_etl.io.errors import InputError, one_line
 from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, Split
 from beam_etl.io.formats.base import SPLIT_BYTES
-from beam_etl.io.rejects import Reject, reject_batches, reject_rest
-from beam_etl.transforms.batches import MAX_ROWS, Batches, merge_batches, split_batch
+from beam_etl.io.rejects import Reject, reject_batches
+from beam_etl.io.splits import plan_splits, read_split
+from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import (
     BYTES_READ,
     FILES_READ,
@@ -35,8 +35,9 @@ from beam_etl.transforms.shuffle import Distribute
 GROUP_FILES = 1000
 """Files of one element of the first step: a million files are a thousand elements in a job's description."""
 
-SMALL_BYTES = 1 << 20
-"""Batches of one split are merged up to this: copying less costs less than handling it."""
+MAX_SPLITS = 1 << 22
+"""Splits of an input grow so that there are about so many at most, and as many as there are files: 256 MiB each of a
+petabyte. Where each begins is told to every worker, in 8 bytes."""
 
 HELD_REJECTS = 1000
 """Rejects of a split that go out together: at most 4 MiB."""
@@ -58,6 +59,8 @@ class Documents(NamedTuple):
     """Batches of the columns that were asked for (see Columns)."""
     rejects: Batches
     """Batches of schema.REJECT."""
+    splits: beam.PCollection[Split]
+    """What was read, part by part."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -72,7 +75,7 @@ class ReadDocuments(beam.PTransform):
       patterns: see `match_files`.
       columns: what is needed, and what the data calls it.
       format: of all files; None tells it from their suffixes.
-      split_bytes: stored bytes that one worker reads at a time, about.
+      split_bytes: stored bytes that one worker reads at a time, about; more where there were over MAX_SPLITS.
 
     Attributes:
       files: the numbered input.
@@ -96,6 +99,7 @@ class ReadDocuments(beam.PTransform):
             self.files = match_files(self.patterns, self.format, dataset_documents)
             self.known = input_format(self.files, self.format)
             self.stored_schema = check_files(self.files, self.known, self.columns)
+            self.split_bytes = max(self.split_bytes, sum(file.bytes for file in self.files) // MAX_SPLITS)
         except (OSError, BeamIOError) as error:
             raise InputError(
                 f"the input can't be read: {one_line(error)}. Check that the path is right, that it is a file where "
@@ -110,76 +114,24 @@ class ReadDocuments(beam.PTransform):
         read = beam.ParDo(_ReadSplit(self.known, self.columns, self.stored_schema)).with_output_types(
             pa.RecordBatch, rejects=pa.RecordBatch
         )
-        found = (
+        splits = (
             pipeline
             | "Files" >> beam.Create(groups, reshuffle=False)
             | "Unpack" >> beam.FlatMap(unpack_files).with_output_types(FileEntry)
             | "Distribute files" >> Distribute()
-            | "Plan splits" >> beam.FlatMap(self.known.splits, self.split_bytes).with_output_types(Split)
+            | "Plan splits"
+            >> beam.FlatMap(plan_splits, self.known, self.split_bytes).with_output_types(Split)
             | "Distribute splits" >> Distribute()
-            | "Read" >> read.with_outputs(REJECTS, main="documents")
         )
-        return Documents(found.documents, found.rejects)
+        found = splits | "Read" >> read.with_outputs(REJECTS, main="documents")
+        return Documents(found.documents, found.rejects, splits)
 
     def read_file(self, file: FileEntry) -> Iterator[pa.RecordBatch]:
         """The documents of one file, read right here, without the rejects."""
-        for split in self.known.splits(file, self.split_bytes):
+        for split in plan_splits(file, self.known, self.split_bytes):
             for found in read_split(split, self.known, self.columns, self.stored_schema):
                 if isinstance(found, pa.RecordBatch):
                     yield found
-
-
-def read_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None = None
-) -> Iterator[pa.RecordBatch | Reject]:
-    """The documents of one split in order, in bounded batches, and what is rejected.
-
-    Args:
-      split: of `known.splits`.
-      known: the file's format.
-      columns: what is wanted.
-      stored: the columns of the whole input, which carried columns are brought to; none or None: the file's.
-
-    Raises:
-      OSError: the file is absent, or can't be reached.
-    """
-    path = split.file.path
-    if split.problem:
-        yield reject_rest(path, split.start, split.stop, split.problem, split.first)
-        return
-    try:
-        common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
-        reader = known.open(split, common)
-        reading = resolve(columns, reader.schema, path, common)
-    except Exception as error:
-        if not is_content_error(error):
-            raise
-        reason = one_line(error).removeprefix(f"{path}: ")
-        yield reject_rest(path, split.start, split.stop, reason, split.first, split.rows)
-        return
-    held: list[pa.RecordBatch] = []
-    names = [name for name in reading.names if name in reader.schema.names]
-    for found in reader.rows(names, reading.complete):
-        if isinstance(found, Reject):
-            yield found
-            continue
-        batch, rejects = to_documents(found, reading, split.file)
-        yield from rejects
-        held.append(batch)
-        if (
-            sum(small.nbytes for small in held) >= SMALL_BYTES
-            or sum(small.num_rows for small in held) >= MAX_ROWS
-        ):
-            yield from _bounded(held)
-            held = []
-    yield from _bounded(held)
-
-
-def _bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Small batches of one split merged; large ones cut."""
-    if batches:
-        merged = merge_batches(batches)
-        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))
 
 
 class _ReadSplit(beam.DoFn):
@@ -268,11 +220,28 @@ class FileSource:
         self._label = label
         self._read = ReadDocuments(patterns=patterns, columns=columns or Columns(), format=format)
         self._reads = 0
+        self._splits: beam.PCollection[Split] | None = None
 
     @property
     def files(self) -> list[FileEntry]:
         """The numbered input."""
         return self._read.files
+
+    @property
+    def read(self) -> ReadDocuments:
+        """How the files are read."""
+        return self._read
+
+    @property
+    def splits(self) -> beam.PCollection[Split]:
+        """The splits that the first `documents()` planned.
+
+        Raises:
+          ValueError: it wasn't called yet.
+        """
+        if self._splits is None:
+            raise ValueError("documents() comes first: it plans the splits")
+        return self._splits
 
     @property
     def input_bytes(self) -> int:
@@ -285,10 +254,12 @@ class FileSource:
         return self._read.stored_schema
 
     def documents(self) -> Documents:
-        """Documents and rejects; each call reads the files anew."""
+        """Documents, rejects and splits; each call reads the files anew."""
         self._reads += 1
         label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
-        return self._pipeline | label >> self._read
+        found: Documents = self._pipeline | label >> self._read
+        self._splits = self._splits or found.splits
+        return found
 
     def sample(self, max_bytes: int) -> Sample:
         """About `max_bytes` of documents from the start of some files, at least a batch of each."""

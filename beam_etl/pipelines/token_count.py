@@ -53,7 +53,7 @@ class Config(JobConfig):
 def build(source: FileSource, config: Config) -> dict[str, Batches]:
     """Tables counts and totals, rejects, and with `--documents` the documents. One shuffle."""
     _check_groups(source, config)
-    documents, rejects = source.documents()
+    documents, rejects, _ = source.documents()
     sample = source.sample(SAMPLE_BYTES)
     if schema.FILE in config.by:
         documents = documents | "Add file" >> MapBatches(add_file)

@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
+from apache_beam.coders import registry
+from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.kernels.partition import (
@@ -72,16 +75,8 @@ class Shuffle(beam.PTransform):
 
     def expand(self, batches: Batches) -> beam.PCollection[Partition]:
         number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
-        if self.plan.hops == 2:
-            group = partial(_group_keys, number=number, plan=self.plan)
-            batches = (
-                batches
-                | "Cut groups" >> beam.ParDo(_Cut(group)).with_output_types(Slice)
-                | "To groups" >> beam.GroupByKey()
-                | "Group batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
-            )
         parts = (
-            batches
+            _first_hop(batches, number, self.plan)
             | "Cut" >> beam.ParDo(_Cut(number)).with_output_types(Slice)
             | "To partitions" >> beam.GroupByKey()
         )
@@ -189,7 +184,7 @@ class _Cut(GatherBatches):
     def _cut(self, rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         for number, part in split_by_number(rows, self._number(rows)):
             for piece in split_batch(part, rows=part.num_rows, size=SLICE_BYTES - _IPC_OVERHEAD):
-                yield number, piece
+                yield _signed(number), piece
 
 
 _IPC_OVERHEAD = 64 << 10
@@ -230,6 +225,19 @@ def _group_keys(
     return group_keys(number(batch), plan)
 
 
+def _first_hop(batches: Batches, number: Callable[[pa.RecordBatch], Numbers], plan: PartitionPlan) -> Batches:
+    """Rows of neighbouring partitions together, where the plan says so; else the batches as they are."""
+    if plan.hops == 1:
+        return batches
+    group = partial(_group_keys, number=number, plan=plan)
+    return (
+        batches
+        | "Cut groups" >> beam.ParDo(_Cut(group)).with_output_types(Slice)
+        | "To groups" >> beam.GroupByKey()
+        | "Group batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
+    )
+
+
 def _values(pair: tuple[Any, Iterable[Element]]) -> Iterable[Element]:
     return pair[1]
 
@@ -247,3 +255,95 @@ def _by_address(batch: pa.RecordBatch, partitions: int) -> Iterator[tuple[int, p
 
 def _with_key(element: Element) -> tuple[bytes, Element]:
     return hashlib.blake2b(repr(element).encode("utf-8", "surrogatepass"), digest_size=8).digest(), element
+
+
+class Attachment(NamedTuple):
+    """What `Attach` brings together."""
+
+    elements: beam.PCollection[tuple[int, Any]]
+    """Small elements, each with its key. No two have the same."""
+    rows: Batches
+    """Batches with a uint64 column of keys."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Attach(beam.PTransform):
+    """Each small element with the rows that carry its key. One shuffle, of the rows; in two hops as Shuffle.
+
+    Input: Attachment. Output: (element, its batches), each element once, with or without rows. The batches come in no
+    order, are decoded while they are iterated, and can be iterated again; each has at most SLICE_BYTES encoded.
+
+    A key is 64 bits. Beam's coder for `int` is signed: an element's key may be the int64 of the same bits.
+
+    Args:
+      by: the column of keys, alone in a tuple.
+      keys: how many elements there are, estimated. With many, slices of one hop would be tiny.
+      expected_bytes: bytes of the rows, estimated.
+
+    Raises:
+      ValueError: several columns, keys or expected_bytes out of range; while running, rows with the key of no element.
+    """
+
+    carries_rows: ClassVar[bool] = True
+
+    by: tuple[str, ...]
+    keys: int | None = None
+    expected_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if len(self.by) != 1:
+            raise ValueError(f"Attach needs one column of keys, got {self.by!r}")
+        self.plan = plan_partitions(self.expected_bytes, KEY_LIMIT, self.keys)
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
+    def expand(self, inputs: Attachment) -> beam.PCollection[tuple[Any, Iterable[pa.RecordBatch]]]:
+        elements, rows = inputs
+        coder = registry.get_coder(elements.element_type)
+        number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
+        packed = elements | "Pack" >> beam.Map(_packed, coder=coder).with_output_types(Slice)
+        cut = _first_hop(rows, number, self.plan) | "Cut" >> beam.ParDo(
+            _Cut(partial(_keys, name=self.by[0]))
+        ).with_output_types(Slice)
+        return (
+            (packed, cut)
+            | "Both" >> beam.Flatten()
+            | "To elements" >> beam.GroupByKey()
+            | "Unpack"
+            >> beam.Map(_attached, coder=coder).with_output_types(tuple[Any, Iterable[pa.RecordBatch]])
+        )
+
+
+_ELEMENT = "beam_etl.element"
+"""The only column of the batch that an element travels as, so that no value is pickled beside the rows."""
+
+
+class _Rows:
+    """The batches among the values of a key, without the one that is the element."""
+
+    def __init__(self, values: Iterable[pa.RecordBatch]) -> None:
+        self._values = values
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return (batch for batch in self._values if batch.schema.names != [_ELEMENT])
+
+
+def _keys(batch: pa.RecordBatch, name: str) -> Any:
+    return batch.column(name).to_numpy()
+
+
+def _signed(key: int) -> int:
+    """The int64 of a uint64's bits."""
+    return int(np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF).view(np.int64))
+
+
+def _packed(pair: tuple[int, Any], coder: Any) -> Slice:
+    return _signed(pair[0]), pa.record_batch({_ELEMENT: pa.array([coder.encode(pair)], pa.binary())})
+
+
+def _attached(found: Partition, coder: Any) -> tuple[Any, Iterable[pa.RecordBatch]]:
+    key, values = found
+    packed = next((batch for batch in values if batch.schema.names == [_ELEMENT]), None)
+    if packed is None:
+        raise ValueError(f"rows with the key {key & 0xFFFF_FFFF_FFFF_FFFF}, which no element has")
+    return coder.decode(packed.column(0)[0].as_py())[1], _Rows(values)

@@ -11,9 +11,10 @@ import pyarrow as pa
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats.avro_blocks import Block, Header, block_content, read_header, scan_blocks
+from beam_etl.io.formats.avro_copies import AvroCopier
 from beam_etl.io.formats.avro_types import AvroTypes
 from beam_etl.io.formats.avro_write import AvroWriter
-from beam_etl.io.formats.base import FileEntry, Rows, Split, Writer, from_columns
+from beam_etl.io.formats.base import Copier, FileEntry, Rows, Split, Writer, from_columns
 from beam_etl.io.isolate import by_halves
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
@@ -29,6 +30,7 @@ class Avro:
     suffixes = (".avro",)
     suffix = ".avro"
     compressible = False
+    by_record = True
     inferred = False
 
     def schema(self, path: str) -> pa.Schema:
@@ -62,6 +64,15 @@ class Avro:
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return AvroWriter(sink, columns)
+
+    def copy_suffix(self, path: str) -> str:
+        return self.suffix
+
+    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
+        with open_file(path) as file:
+            header = _header(file, path)
+            file.seek(0)
+            return AvroCopier(sink, header, file.read(header.length))
 
 
 def _header(file: Any, path: str) -> Header:
@@ -158,7 +169,14 @@ class _AvroReader:
                 good += records[start:stop]
         if pieces:
             positions = np.array([record.position for record in good], np.int64)
-            yield Rows(pa.concat_batches(pieces), positions, lambda row: good[row].raw())
+            yield Rows(
+                pa.concat_batches(pieces),
+                positions,
+                lambda row: good[row].raw(),
+                lambda which: b"".join(
+                    [record.raw() for record in (good if which is None else [good[row] for row in which])]
+                ),
+            )
 
     def _arrow(self, records: list[_Record], names: Sequence[str]) -> pa.RecordBatch:
         values = [record.values for record in records]

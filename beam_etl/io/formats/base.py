@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
+from beam_etl import schema
 from beam_etl.io.rejects import Reject
 
 SPLIT_BYTES = 16 << 20
@@ -41,6 +42,18 @@ class Split(NamedTuple):
     """Its records, where the file tells their number."""
     problem: str = ""
     """Why these stored bytes can't be read at all, when that shows while planning: they become a reject."""
+    number: int = 0
+    """Its place among the splits of its file."""
+
+    @property
+    def address(self) -> int:
+        """The address of its first record, or one below it: distinct for splits that have records."""
+        return self.file.number << schema.POSITION_BITS | self.first
+
+
+def no_records(places: np.ndarray | None) -> bytes:
+    """Of a file that stores columns."""
+    raise TypeError("rows that are not stored record by record")
 
 
 class Rows(NamedTuple):
@@ -52,6 +65,9 @@ class Rows(NamedTuple):
     """int64[rows], ascending: the position of each row in its file."""
     raw: Callable[[int], bytes]
     """All bytes of row i, for a reject. Computed only when asked."""
+    stored: Callable[[np.ndarray | None], bytes] = no_records
+    """The records of the rows at these places, ascending, or of all, as their file has them one behind another;
+    only of a format that is `by_record`."""
 
 
 class SplitReader(Protocol):
@@ -81,6 +97,31 @@ class Writer(Protocol):
         """Writes what is left, and the end of the file. The sink stays open."""
 
 
+class Copier(Protocol):
+    """A file that is being written with rows of another one, as they are stored there."""
+
+    def write(self, rows: Rows, kept: np.ndarray | None) -> int:
+        """Adds the rows at the places `kept`, ascending, all where it is None; how many."""
+
+    def close(self) -> None:
+        """As of Writer."""
+
+
+class BatchCopier:
+    """Copies rows as batches of all stored columns."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def write(self, rows: Rows, kept: np.ndarray | None) -> int:
+        batch = rows.batch if kept is None else rows.batch.take(pa.array(kept))
+        self._writer.write(batch)
+        return batch.num_rows
+
+    def close(self) -> None:
+        self._writer.close()
+
+
 class Format(Protocol):
     """One way to store documents. Stateless, picklable, the same everywhere."""
 
@@ -99,6 +140,10 @@ class Format(Protocol):
     @property
     def compressible(self) -> bool:
         """Whether .gz or .zst may follow the suffix."""
+
+    @property
+    def by_record(self) -> bool:
+        """Whether records are stored one by one: they are copied as bytes, without reading their columns."""
 
     @property
     def inferred(self) -> bool:
@@ -132,6 +177,12 @@ class Format(Protocol):
         Raises:
           InputError: the format can't hold these columns.
         """
+
+    def copy_suffix(self, path: str) -> str:
+        """Of a file with rows of the file `path`."""
+
+    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
+        """Writes rows of the file `path`, whose stored columns are `columns`, into `sink`, as `writer` does."""
 
 
 def from_columns(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:

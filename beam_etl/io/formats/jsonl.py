@@ -8,9 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
+from beam_etl.io.access import compression
 from beam_etl.io.errors import one_line
-from beam_etl.io.formats.base import MAX_RECORD_BYTES, FileEntry, Rows, Split, Writer, from_columns
+from beam_etl.io.formats.base import (
+    MAX_RECORD_BYTES,
+    Copier,
+    FileEntry,
+    Rows,
+    Split,
+    Writer,
+    from_columns,
+)
 from beam_etl.io.formats.json_types import infer_schema
+from beam_etl.io.formats.line_copies import LineCopier
 from beam_etl.io.formats.lines import (
     BLOCK_BYTES,
     Lines,
@@ -39,6 +49,7 @@ class JsonLines:
     suffixes = (".jsonl", ".ndjson", ".json")
     suffix = ".jsonl"
     compressible = True
+    by_record = True
     inferred = True
 
     def schema(self, path: str) -> pa.Schema:
@@ -52,6 +63,12 @@ class JsonLines:
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return _JsonWriter(sink)
+
+    def copy_suffix(self, path: str) -> str:
+        return self.suffix + compression(path)
+
+    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
+        return LineCopier(sink, path)
 
 
 class _JsonReader:
@@ -93,7 +110,7 @@ def _read_lines(path: str, lines: Lines, options: Any) -> Iterator[Rows | Reject
         chosen = lines.some(np.concatenate(good))
         whole = pa.concat_tables(pieces).combine_chunks().to_batches() if len(pieces[0].columns) else []
         batch = whole[0] if whole else from_columns({}, len(chosen.starts))
-        yield Rows(batch, chosen.positions, chosen.record)
+        yield Rows(batch, chosen.positions, chosen.record, chosen.stored)
 
 
 def _object_lines(lines: Lines) -> tuple[Lines, np.ndarray]:

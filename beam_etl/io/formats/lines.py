@@ -48,6 +48,16 @@ class Lines(NamedTuple):
         """All bytes of a line up to its LF: what its reject is made of."""
         return self.data[self.begins[line] : self.ends[line]]
 
+    def stored(self, which: np.ndarray | None) -> bytes:
+        """All bytes of some lines, ascending, or of all, each with its line end where it has one."""
+        begins, stops = self.begins, self.ends + 1
+        if which is not None:
+            begins, stops = begins[which], stops[which]
+        cuts = np.flatnonzero(begins[1:] != stops[:-1]) + 1
+        view = memoryview(self.data)
+        pieces = zip(begins[np.append(0, cuts)].tolist(), stops[np.append(cuts, 0) - 1].tolist(), strict=True)
+        return b"".join([view[begin:stop] for begin, stop in pieces])
+
     def some(self, which: slice | np.ndarray) -> "Lines":
         """Some of the lines."""
         return Lines(self.data, self.base, *(bounds[which] for bounds in self[2:]))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS, is_content_error, one_line
-from beam_etl.io.formats.base import FileEntry, Rows, Split, Writer
+from beam_etl.io.formats.base import BatchCopier, Copier, FileEntry, Rows, Split, Writer
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
@@ -43,6 +43,7 @@ class Parquet:
     suffixes = (".parquet", ".pq")
     suffix = ".parquet"
     compressible = False
+    by_record = False
     inferred = False
 
     def schema(self, path: str) -> pa.Schema:
@@ -64,6 +65,12 @@ class Parquet:
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return _ParquetWriter(sink, columns)
+
+    def copy_suffix(self, path: str) -> str:
+        return self.suffix
+
+    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
+        return BatchCopier(self.writer(sink, columns))
 
 
 class _ParquetReader:

@@ -9,7 +9,16 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io.access import Stream, compression
 from beam_etl.io.errors import InputError, is_content_error
-from beam_etl.io.formats.base import MAX_RECORD_BYTES, FileEntry, Rows, Split, Writer, from_columns
+from beam_etl.io.formats.base import (
+    MAX_RECORD_BYTES,
+    Copier,
+    FileEntry,
+    Rows,
+    Split,
+    Writer,
+    from_columns,
+)
+from beam_etl.io.formats.line_copies import LineCopier
 from beam_etl.io.formats.lines import (
     BLOCK_BYTES,
     BYTE_ORDER_MARK,
@@ -19,6 +28,7 @@ from beam_etl.io.formats.lines import (
     line_splits,
     split_lines,
 )
+from beam_etl.io.formats.parquet import Parquet
 from beam_etl.io.formats.rest import reject_long_line, reject_unreadable
 from beam_etl.io.rejects import Reject
 
@@ -32,6 +42,7 @@ class TextLines:
     suffixes: tuple[str, ...] = (".txt",)
     suffix = ".txt"
     compressible = True
+    by_record = True
     inferred = False
 
     def schema(self, path: str) -> pa.Schema:
@@ -50,11 +61,18 @@ class TextLines:
             raise InputError(f"text files hold the column 'text' only; there are {', '.join(columns.names)}")
         return _LineWriter(sink)
 
+    def copy_suffix(self, path: str) -> str:
+        return self.suffix + compression(path)
+
+    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
+        return LineCopier(sink, path)
+
 
 class TextFiles(TextLines):
-    """`--format=textfile`: each file is a document, an empty one too. Position: 0. Not written."""
+    """`--format=textfile`: each file is a document, an empty one too. Position: 0. Not written; copied as Parquet."""
 
     name = "textfile"
+    by_record = False
     suffixes: tuple[str, ...] = ()
     suffix = ""
 
@@ -66,6 +84,12 @@ class TextFiles(TextLines):
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         raise InputError("textfile is a format to read; write parquet, avro, jsonl or text")
+
+    def copy_suffix(self, path: str) -> str:
+        return Parquet.suffix
+
+    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
+        return Parquet().copier(sink, path, columns)
 
 
 class _LineReader:
@@ -80,7 +104,7 @@ class _LineReader:
                 if isinstance(found, LongLine):
                     yield reject_long_line(self._split.file.path, found)
                 else:
-                    yield Rows(_batch(_texts(found), names), found.positions, found.record)
+                    yield Rows(_batch(_texts(found), names), found.positions, found.record, found.stored)
         except UnreadableError as error:
             yield reject_unreadable(self._split, error)
 

@@ -1,0 +1,89 @@
+"""Splits of files: planned, opened, and read as documents and rejects."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl.io.columns import Columns, Reading, resolve
+from beam_etl.io.convert import to_documents
+from beam_etl.io.errors import is_content_error, one_line
+from beam_etl.io.formats import FileEntry, Format, Split, SplitReader
+from beam_etl.io.rejects import Reject, reject_rest
+from beam_etl.transforms.batches import MAX_ROWS, merge_batches, split_batch
+
+SMALL_BYTES = 1 << 20
+"""Batches of one split are merged up to this: copying less costs less than handling it."""
+
+
+@no_annotations  # type: ignore[untyped-decorator]  # Beam can't check a Protocol
+def plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Split]:
+    """The splits of a file, numbered."""
+    for number, split in enumerate(known.splits(file, split_bytes)):
+        yield split._replace(number=number)
+
+
+def open_split(
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+) -> tuple[SplitReader, Reading]:
+    """A split ready to be read, and how its rows become documents.
+
+    Args are those of `read_split`.
+
+    Raises:
+      Exception: one that `is_content_error` knows, when the file is damaged or has other columns.
+    """
+    path = split.file.path
+    common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
+    reader = known.open(split, common)
+    return reader, resolve(columns, reader.schema, path, common)
+
+
+def read_split(
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None = None
+) -> Iterator[pa.RecordBatch | Reject]:
+    """The documents of one split in order, in bounded batches, and what is rejected.
+
+    Args:
+      split: of `known.splits`.
+      known: the file's format.
+      columns: what is wanted.
+      stored: the columns of the whole input, which carried columns are brought to; none or None: the file's.
+
+    Raises:
+      OSError: the file is absent, or can't be reached.
+    """
+    path = split.file.path
+    if split.problem:
+        yield reject_rest(path, split.start, split.stop, split.problem, split.first)
+        return
+    try:
+        reader, reading = open_split(split, known, columns, stored)
+    except Exception as error:
+        if not is_content_error(error):
+            raise
+        reason = one_line(error).removeprefix(f"{path}: ")
+        yield reject_rest(path, split.start, split.stop, reason, split.first, split.rows)
+        return
+    held: list[pa.RecordBatch] = []
+    for found in reader.rows(reading.names_in(reader.schema), reading.complete):
+        if isinstance(found, Reject):
+            yield found
+            continue
+        batch, rejects = to_documents(found, reading, split.file)
+        yield from rejects
+        held.append(batch)
+        if (
+            sum(small.nbytes for small in held) >= SMALL_BYTES
+            or sum(small.num_rows for small in held) >= MAX_ROWS
+        ):
+            yield from _bounded(held)
+            held = []
+    yield from _bounded(held)
+
+
+def _bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches of one split merged; large ones cut."""
+    if batches:
+        merged = merge_batches(batches)
+        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))
