@@ -3,6 +3,7 @@
 
 PYTHON ?=
 CORPUS ?=
+PAIRS ?= ../shared/data/neardup/debdocs
 BIN := .venv/bin
 
 # Any Python 3 can run the installer, which chooses the one that .venv is made of.
@@ -31,14 +32,18 @@ test: ## install everything, then formatting, lint, types and tests
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \
 		'one document a line with id, url, domain, lang, date and text.'; exit 2; }
+	@test -d "$(PAIRS)" || { echo 'Name a folder of documents with all their similar pairs: make bench PAIRS=FOLDER,' \
+		'with docs.jsonl.gz and a .tsv.gz of id, id, Jaccard.'; exit 2; }
 	@$(install) dev
 	test -x .bench/peers/bin/python || $(BIN)/python -m venv .bench/peers
 	.bench/peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	test -d .bench/corpora || $(BIN)/python -m benchmarks.corpus --source="$(CORPUS)" --output=.bench/corpora \
 		--sizes=0.14,0.25,1,2
+	test -d .bench/corpora/copies || $(BIN)/python -m benchmarks.copies --source="$(CORPUS)" --output=.bench/corpora
 	.bench/peers/bin/python benchmarks/peers/hf_from_tiktoken.py cl100k_base .bench/tokenizer.json
 	$(BIN)/python -m benchmarks.token_count --corpora=.bench/corpora --peers=.bench/peers \
 		--tokenizer=.bench/tokenizer.json
+	$(BIN)/python -m benchmarks.dedup --corpora=.bench/corpora --peers=.bench/peers --pairs="$(PAIRS)"
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
 	@$(install) dev

@@ -6,40 +6,26 @@ CORPORA holds the folders 0.14gb, 0.25gb, 1gb and 2gb that benchmarks.corpus mak
 environment with benchmarks/peers/requirements.txt installed.
 """
 
-import argparse
 import json
-import os
-import platform
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from benchmarks.bench import SIZES, Bench, Row, growth_rows, parser, run
 from benchmarks.measure import Measured, measure
-
-PEERS = Path(__file__).parent / "peers"
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where things are, and how often to run them."""
+class TokenBench(Bench):
+    """With the vocabulary that datatrove loads."""
 
-    corpora: Path
-    peers: Path
     tokenizer: str
-    runs: int
-    work: Path
 
     def ours(self, corpus: str, tokenizer: str) -> list[str]:
-        output = f"--output={self.work / 'ours'}"
-        flags = [f"--input={self.corpora / corpus}", output, "--overwrite=true", "--by=language"]
-        return [sys.executable, "-m", "beam_etl.pipelines.token_count", *flags, f"--tokenizer={tokenizer}"]
-
-    def peer(self, script: str, *arguments: object) -> list[str]:
-        return [str(self.peers / "bin" / "python"), str(PEERS / script), *map(str, arguments)]
+        flags = ("--by=language", f"--tokenizer={tokenizer}")
+        return self.job("token_count", self.corpora / corpus, *flags)
 
     def total(self) -> int:
         """Tokens that our last run counted."""
@@ -47,10 +33,7 @@ class Bench:
         return int(pq.read_table(path)["tokens"][0].as_py())
 
 
-Row = tuple[str, Measured, str]
-
-
-def tokens(bench: Bench) -> Iterator[Row]:
+def tokens(bench: TokenBench) -> Iterator[Row]:
     """A vocabulary of 100,000: datatrove's TokensCounter with 2 workers counts the same tokens."""
     corpus = "1gb"
     ours = measure(bench.ours(corpus, "tiktoken:cl100k_base"), bench.runs)
@@ -69,38 +52,35 @@ def tokens(bench: Bench) -> Iterator[Row]:
     )
 
 
-def words(bench: Bench) -> Iterator[Row]:
+def words(bench: TokenBench) -> Iterator[Row]:
     """Words by language, against the floor and what counts words otherwise."""
     corpus = "1gb"
     ours = measure(bench.ours(corpus, "words"), bench.runs)
     yield f"beam_etl, words, {corpus}", ours, f"{bench.total():,} words"
-    folder, columns = bench.corpora / corpus, "lang,text"
-    with tempfile.TemporaryDirectory(dir=bench.work) as output:
-        peers = {
-            "floor: read_row_group": bench.peer("floor.py", folder, columns),
-            "floor: read_row_group into ParquetWriter": bench.peer("floor.py", folder, columns, output),
-            "Polars": bench.peer("polars_words.py", folder),
-            "DuckDB": bench.peer("duckdb_words.py", folder),
-            "Beam, a row an element": bench.peer("row_pipeline.py", folder),
-        }
-        for name, command in peers.items():
-            runs = 1 if "row an" in name or name == "DuckDB" else bench.runs
-            measured = measure(command, runs)
-            yield f"{name}, {corpus}", measured, f"{measured.seconds / ours.seconds:.2f}x ours"
+
+    def peer(name: str, measured: Measured) -> Row:
+        return f"{name}, {corpus}", measured, f"{measured.seconds / ours.seconds:.2f}x ours"
+
+    folder, columns = bench.corpora / corpus, ("lang", "text")
+    yield peer("floor: read_row_group into ParquetWriter", bench.floor(folder, columns))
+    peers = {
+        "floor: read_row_group": bench.peer("floor.py", folder, ",".join(columns)),
+        "Polars": bench.peer("polars_words.py", folder),
+        "DuckDB": bench.peer("duckdb_words.py", folder),
+        "Beam, a row an element": bench.peer("row_pipeline.py", folder),
+    }
+    for name, command in peers.items():
+        runs = 1 if "row an" in name or name == "DuckDB" else bench.runs
+        yield peer(name, measure(command, runs))
 
 
-def growth(bench: Bench) -> Iterator[Row]:
+def growth(bench: TokenBench) -> Iterator[Row]:
     """Marginal cost, and memory that doesn't depend on the input."""
-    found = {}
-    for corpus in ("0.25gb", "1gb", "2gb"):
-        found[corpus] = measure(bench.ours(corpus, "words"), bench.runs)
-        yield f"beam_etl, words, {corpus}", found[corpus], ""
-    quarter, one, two = (found[corpus].seconds for corpus in ("0.25gb", "1gb", "2gb"))
-    ratio = (two - one) / ((one - quarter) / 0.75)
-    yield "marginal: T(2) - T(1) over (T(1) - T(0.25)) / 0.75", found["2gb"], f"{ratio:.2f}"
+    found = {corpus: measure(bench.ours(corpus, "words"), bench.runs) for corpus in SIZES}
+    yield from growth_rows("beam_etl, words", found)
 
 
-def tiny(bench: Bench) -> Iterator[Row]:
+def tiny(bench: TokenBench) -> Iterator[Row]:
     """100 documents, from the start of the process to its end."""
     folder = bench.work / "tiny"
     folder.mkdir(exist_ok=True)
@@ -108,15 +88,7 @@ def tiny(bench: Bench) -> Iterator[Row]:
     (folder / "tiny.jsonl").write_text("\n".join(lines))
     runs = max(bench.runs, 5)
     bare = measure([sys.executable, "-c", "import apache_beam"], runs)
-    ours = measure(
-        [
-            *bench.ours("0.25gb", "words")[:3],
-            f"--input={folder}",
-            f"--output={bench.work / 'tiny-out'}",
-            "--overwrite=true",
-        ],
-        runs,
-    )
+    ours = measure(bench.job("token_count", folder, output="tiny-out"), runs)
     yield "import apache_beam", bare, ""
     bound = 1.5 * bare.seconds + 1
     yield "beam_etl, 100 documents", ours, f"{ours.seconds / bound:.2f} of 1.5 x the import + 1 s"
@@ -125,29 +97,10 @@ def tiny(bench: Bench) -> Iterator[Row]:
 CASES = {case.__name__: case for case in (tiny, words, growth, tokens)}
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-    lines = ["| what | seconds | peak memory | |", "|---|---:|---:|---|"]
-    for name, measured, note in rows:
-        lines.append(f"| {name} | {measured.seconds:.2f} | {measured.peak_bytes / 1e9:.2f} GB | {note} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--corpora", type=Path, required=True)
-    parser.add_argument("--peers", type=Path, required=True)
-    parser.add_argument("--tokenizer", default="", help="cl100k_base as a tokenizer.json, for datatrove")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--cases", default=",".join(CASES))
-    given = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    with tempfile.TemporaryDirectory() as work:
-        bench = Bench(given.corpora, given.peers, given.tokenizer, given.runs, Path(work))
-        for name in given.cases.split(","):
-            print(f"### {name}: {CASES[name].__doc__}\n\n{table(list(CASES[name](bench)))}\n", flush=True)
+    flags = parser(__doc__, tuple(CASES))
+    flags.add_argument("--tokenizer", default="", help="cl100k_base as a tokenizer.json, for datatrove")
+    run(TokenBench, CASES, flags.parse_args())
 
 
 if __name__ == "__main__":
