@@ -113,3 +113,64 @@ DECISION = pa.schema(
     ]
 )
 """A member and the one of its cluster that is kept: itself, or the document that it is removed for."""
+
+REMOVAL = pa.schema(
+    [
+        pa.field(FILE, pa.string()),
+        pa.field("position", pa.int64()),
+        pa.field(ID, pa.string()),
+        pa.field(CLUSTER, pa.uint64(), nullable=False),
+        pa.field(CLUSTER_SIZE, pa.int64(), nullable=False),
+        pa.field("survivor_dataset", pa.string()),
+        pa.field("survivor_file", pa.string()),
+        pa.field("survivor_position", pa.int64()),
+        pa.field("survivor_id", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field(BAND, pa.uint16()),
+        pa.field("content_hash", pa.binary(16)),
+        pa.field(SIMILARITY, pa.float32()),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+"""A removed document and the one it was removed for.
+
+`cluster` is equal for the documents of one cluster and means nothing else. `survivor_dataset` is null where the
+survivor is of the same run. `reason` is exact or near; then `content_hash` or `band` tells what matched. `similarity` is the
+estimated Jaccard similarity to the survivor, null where nothing was verified. `bytes` are those of the removed text.
+"""
+
+CLUSTERS = pa.schema(
+    [
+        pa.field(CLUSTER, pa.uint64(), nullable=False),
+        pa.field(CLUSTER_SIZE, pa.int64(), nullable=False),
+        pa.field("removed", pa.int64(), nullable=False),
+        pa.field("exact", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("bands", pa.list_(pa.int32()), nullable=False),
+        pa.field("survivor_id", pa.string()),
+        pa.field("sample_ids", pa.list_(pa.string()), nullable=False),
+    ]
+)
+"""One of the largest clusters: documents removed, those of them removed as exact, bytes of their text, the bands that
+joined them, the document kept, and the smallest ids of those removed."""
+
+CLUSTER_SIZES = pa.schema(
+    [
+        pa.field(CLUSTER_SIZE, pa.int64(), nullable=False),
+        pa.field("clusters", pa.int64(), nullable=False),
+        pa.field("removed", pa.int64(), nullable=False),
+        pa.field("exact", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+"""How many clusters have this size, and what was removed of them."""
+
+DOMAINS = pa.schema(
+    [
+        pa.field(DOMAIN, pa.string()),
+        pa.field("removed", pa.int64(), nullable=False),
+        pa.field("exact", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+"""What was removed of each domain that lost anything."""

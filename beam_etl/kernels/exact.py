@@ -1,0 +1,119 @@
+"""Exact duplicates: documents whose key has the same 128-bit hash."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl import schema
+from beam_etl.kernels.candidates import RANK, numbers
+from beam_etl.kernels.choosing import first_of_groups
+from beam_etl.kernels.content import content_hashes, normalised
+from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.keeping import Keep, ranks
+from beam_etl.kernels.utf8 import is_byte_string
+
+CONTENT = "content_hash"
+
+EXACT_ROW = pa.schema(
+    [
+        pa.field(CONTENT, pa.binary(16), nullable=False),
+        pa.field(schema.NODE, pa.uint64(), nullable=False),
+        pa.field(RANK, pa.uint64(), nullable=False),
+    ]
+)
+"""What crosses for each document: 32 bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactRule:
+    """What makes two documents exact duplicates: equal values of the key columns.
+
+    A document with a null in the key, or whose key is one empty text, is nobody's duplicate.
+
+    Args:
+      key: columns.
+      normalised: `text` is compared by its words in lower case instead of its bytes.
+      within: a column; documents with other values in it are never duplicates. Null is a value.
+
+    Raises:
+      ValueError: no key, or one column twice.
+    """
+
+    key: tuple[str, ...] = (schema.TEXT,)
+    normalised: bool = False
+    within: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.key or len(set(self.key)) < len(self.key):
+            raise ValueError(f"key has at least one column, and each once, got {self.key!r}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it needs of a document."""
+        return tuple(dict.fromkeys((*self.key, *((self.within,) if self.within else ()))))
+
+
+def key_hashes(batch: pa.RecordBatch, rule: ExactRule) -> pa.FixedSizeBinaryArray:
+    """The 128-bit hash of each document's key (see `content`); null where it has none to compare."""
+    values = [_value(batch, name, rule) for name in rule.key]
+    hashes = content_hashes([*values, *_within(batch, rule)])
+    if len(values) == 1 and is_byte_string(values[0].type):
+        some = pc.greater(pc.binary_length(values[0]), 0)
+        return pc.if_else(some, hashes, pa.scalar(None, hashes.type))
+    return hashes
+
+
+def _value(batch: pa.RecordBatch, name: str, rule: ExactRule) -> pa.Array:
+    column = batch.column(name)
+    return normalised(column) if rule.normalised and name == schema.TEXT else column
+
+
+def _within(batch: pa.RecordBatch, rule: ExactRule) -> list[pa.Array]:
+    """The column's hash, which isn't null where the value is."""
+    return [pa.array(hash_values(batch.column(rule.within)))] if rule.within else []
+
+
+def exact_rows(batch: pa.RecordBatch, rule: ExactRule, keep: Keep) -> pa.RecordBatch:
+    """EXACT_ROW of the documents that can have duplicates."""
+    hashes = key_hashes(batch, rule)
+    rows = pa.RecordBatch.from_arrays(
+        [hashes, batch.column(schema.ADDRESS), pa.array(ranks(batch, keep))], names=EXACT_ROW.names
+    )
+    return rows.filter(hashes.is_valid()).cast(EXACT_ROW)
+
+
+def choose_exact(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Decisions over the equal documents of a partition: schema.DECISION, ascending by cluster and node.
+
+    Args:
+      batches: EXACT_ROW, all of each hash.
+    """
+    rows = pa.concat_batches([batch for batch in batches if batch.num_rows])
+    node, rank = numbers(rows, schema.NODE), numbers(rows, RANK)
+    high, low = np.ascontiguousarray(_halves(rows.column(CONTENT)).T)
+    order = np.lexsort((node, high, low))
+    first = first_of_groups(order, high, low)
+    size = np.bincount(first, minlength=len(first))[first]
+    kept = first_of_groups(np.lexsort((node, rank, high, low)), high, low)
+    wanted = order[size[order] > 1]
+    wanted = wanted[np.lexsort((node[wanted], node[first[wanted]]))]
+    yield pa.RecordBatch.from_arrays(
+        [
+            pa.array(node[wanted]),
+            pa.array(node[first[wanted]]),
+            pa.array(size[wanted]),
+            pa.array(np.full(len(wanted), schema.NO_BAND, np.uint16)),
+            pa.array(node[kept[wanted]]),
+            pa.nulls(len(wanted), pa.float32()),
+        ],
+        schema=schema.DECISION,
+    )
+
+
+def _halves(hashes: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """uint64[rows, 2]."""
+    data = np.frombuffer(hashes.buffers()[1], np.uint64)
+    return data[2 * hashes.offset : 2 * (hashes.offset + len(hashes))].reshape(-1, 2)

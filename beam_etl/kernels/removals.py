@@ -1,0 +1,159 @@
+"""The removal table: each removed document beside the one it was removed for."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl import schema
+from beam_etl.kernels.candidates import numbers
+from beam_etl.kernels.content import content_hashes
+from beam_etl.kernels.exact import CONTENT, ExactRule, key_hashes
+from beam_etl.kernels.hashing import hash_values
+
+CLUSTER_SLICE = 1 << 16
+"""Removed documents that meet their survivor under one key: a cluster of millions is spread over many."""
+
+SALT, DATASET, POSITION, BYTES = "salt", "dataset", "position", "bytes"
+COUNTS = "counts"
+"""True in one row of each cluster, so that clusters can be counted by their rows."""
+
+FOUND = pa.schema(
+    [
+        pa.field(schema.SURVIVOR, pa.uint64(), nullable=False),
+        pa.field(SALT, pa.uint32(), nullable=False),
+        *schema.MEMBER,
+        pa.field(schema.SIMILARITY, pa.float32()),
+        pa.field(DATASET, pa.string()),
+        pa.field(schema.FILE, pa.string()),
+        pa.field(POSITION, pa.int64()),
+        pa.field(schema.ID, pa.string()),
+        pa.field(schema.DOMAIN, pa.string()),
+        pa.field(CONTENT, pa.binary(16)),
+        pa.field(BYTES, pa.int64(), nullable=False),
+    ]
+)
+"""What a second look found of a document with a decision. Survivors have a row for each salt of their cluster."""
+
+REMOVED = pa.schema([*schema.REMOVAL, pa.field(schema.DOMAIN, pa.string()), pa.field(COUNTS, pa.bool_())])
+"""A row of the removal table and what the cluster report needs besides."""
+
+
+def describe(found: pa.RecordBatch, exact: ExactRule | None) -> pa.RecordBatch:
+    """What the removal table needs of documents with decisions.
+
+    Args:
+      found: schema.DECISION with text, where there are id and domain, and the path in the schema's metadata.
+      exact: the rule of the run, where it compared exactly.
+
+    Returns:
+      FOUND: a removed document once, a survivor for each salt of its cluster.
+    """
+    path = (found.schema.metadata or {}).get(schema.FILE_METADATA)
+    node = numbers(found, schema.NODE)
+    columns: dict[str, Any] = {name: found.column(name) for name in found.schema.names}
+    if path is not None:
+        columns[schema.FILE] = pa.repeat(pa.scalar(path.decode(), pa.string()), len(node))
+        columns[POSITION] = pa.array((node & np.uint64(schema.MAX_POSITION)).astype(np.int64))
+    text = found.column(schema.TEXT)
+    columns[CONTENT] = content_hashes([text]) if exact is None else key_hashes(found, exact)
+    columns[BYTES] = pc.fill_null(pc.binary_length(text).cast(pa.int64()), 0)
+    return with_salts(columns, numbers(found, schema.CLUSTER_SIZE), node, numbers(found, schema.SURVIVOR))
+
+
+def with_salts(
+    columns: dict[str, Any],
+    size: npt.NDArray[np.int64],
+    node: npt.NDArray[np.uint64],
+    survivor: npt.NDArray[np.uint64],
+) -> pa.RecordBatch:
+    """FOUND of these columns; those that are absent are null. Survivors are repeated for each salt of their cluster."""
+    salts = salts_of(size)
+    own = (hash_values(pa.array(node)) % salts.astype(np.uint64)).astype(np.uint32)
+    times = np.where(node == survivor, salts, 1)
+    rows = np.repeat(np.arange(len(node)), times)
+    salt = np.where(
+        node[rows] == survivor[rows],
+        np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times),
+        own[rows],
+    )
+    columns[SALT] = pa.array(salt.astype(np.uint32))
+    arrays = []
+    for column in FOUND:
+        values = columns.get(column.name)
+        if values is None:
+            arrays.append(pa.nulls(len(rows), column.type))
+        else:
+            arrays.append(
+                values.cast(column.type)
+                if column.name == SALT
+                else values.take(pa.array(rows)).cast(column.type)
+            )
+    return pa.RecordBatch.from_arrays(arrays, schema=FOUND)
+
+
+def salts_of(size: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Keys that a cluster of each size is spread over."""
+    return 1 + size // CLUSTER_SLICE
+
+
+def assemble(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Removed documents with their survivors: REMOVED.
+
+    Args:
+      batches: FOUND of a partition by survivor and salt, in any order, which can be iterated over twice.
+
+    Raises:
+      ValueError: a survivor is absent.
+    """
+    kept = [
+        batch.filter(pc.equal(batch.column(schema.NODE), batch.column(schema.SURVIVOR))) for batch in batches
+    ]
+    survivors = pa.concat_batches(kept).sort_by(schema.SURVIVOR)
+    known = numbers(survivors, schema.SURVIVOR)
+    counted = np.zeros(len(known), np.bool_)
+    for batch in batches:
+        removed = batch.filter(pc.not_equal(batch.column(schema.NODE), batch.column(schema.SURVIVOR)))
+        if not removed.num_rows:
+            continue
+        wanted = numbers(removed, schema.SURVIVOR)
+        place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+        if not len(known) or (known[place] != wanted).any():
+            raise ValueError(
+                "a document that is kept wasn't found again: did the input change while it was read?"
+            )
+        counts = np.zeros(len(place), np.bool_)
+        first, rows = np.unique(place, return_index=True)
+        counts[rows] = ~counted[first] & (numbers(removed, SALT)[rows] == 0)
+        counted[first] |= counts[rows]
+        yield _removed(removed, survivors.take(pa.array(place)), counts)
+
+
+def _removed(removed: pa.RecordBatch, kept: pa.RecordBatch, counts: npt.NDArray[np.bool_]) -> pa.RecordBatch:
+    band, content = removed.column(schema.BAND), removed.column(CONTENT)
+    alone = pc.equal(band, pa.scalar(schema.NO_BAND, pa.uint16()))
+    same = pc.fill_null(pc.equal(content, kept.column(CONTENT)), False)
+    exact = pc.or_(alone, same)
+    columns = [
+        *(
+            removed.column(name)
+            for name in (schema.FILE, POSITION, schema.ID, schema.CLUSTER, schema.CLUSTER_SIZE)
+        ),
+        *(kept.column(name) for name in (DATASET, schema.FILE, POSITION, schema.ID)),
+        pc.if_else(exact, "exact", "near"),
+        pc.if_else(alone, pa.scalar(None, pa.uint16()), band),
+        pc.if_else(exact, content, pa.scalar(None, content.type)),
+        removed.column(schema.SIMILARITY),
+        removed.column(BYTES),
+        removed.column(schema.DOMAIN),
+        pa.array(counts),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=REMOVED)
+
+
+def removal_table(removed: pa.RecordBatch) -> pa.RecordBatch:
+    """schema.REMOVAL of REMOVED."""
+    return removed.select(schema.REMOVAL.names).cast(schema.REMOVAL)
