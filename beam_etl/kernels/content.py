@@ -1,11 +1,10 @@
 """The hash of a document's content: equal hashes are taken for equal documents, and all but one are removed.
 
-BLAKE2b (RFC 7693) with a digest of 16 bytes. A page of a crawl is written by anybody. Were the hash a fast one
-without a proof of work, such as XXH64, somebody could write a page with the hash of another's, and have it removed as a
-copy. Here that is a second preimage: 2^128 hashes. With 2^64 hashes, which is more than anybody spends on a page, one
-gets two pages of one's own that share a hash, and loses one of them. By chance, 10^12 documents collide with
-probability 10^-15. SHA-256 would do too, at 16 bytes more and, without its instructions in the processor, a third of
-the speed.
+BLAKE2b (RFC 7693) with a digest of 16 bytes. Anybody may write a page that a crawl finds. For a fast hash that isn't
+cryptographic, such as XXH64, somebody can make a page with the hash of another's, so that the other one is removed as
+a copy. Here that is a second preimage: 2^128 hashes. With 2^64 hashes one gets two pages of one's own that share a
+hash, and loses one of them: nobody else is harmed, and deduplication of one's own pages is to be had for less. By
+chance, 10^12 different documents hold an equal pair with probability 10^-15.
 """
 
 import hashlib

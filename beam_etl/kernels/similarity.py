@@ -2,8 +2,8 @@
 
 Two minima that differ agree in their low b bits with probability 2^-b, so that of k permutations a share of
 C + (1 - C) J agrees, where C = 2^-8 and J is the Jaccard similarity (P. Li and A. C. König, b-Bit Minwise Hashing,
-2010, for sets that are small beside the 2^32 hashes). Solved for J, this is unbiased before it is cut to 0..1; its
-standard error is below that of a share of k full minima by less than a hundredth, 0.035 at J = 0.8 and k = 128.
+2010, for sets that are small beside the 2^32 hashes). Solved for J, and cut to 0..1. The standard error is 0.035 at
+J = 0.8 and k = 128, as it is with whole minima.
 """
 
 import numpy as np
