@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -77,3 +78,59 @@ def test_a_folder_that_can_not_be_made_ends_in_a_sentence(tmp_path: Path) -> Non
     assert made.stderr.startswith(f"Could not make the documents in {tmp_path}/file/documents: ")
     assert "--output=FOLDER" in made.stderr
     assert "Traceback" not in made.stderr
+
+
+LICENCE = "# Licence\n\nCopyright 2020 One\n\nPermission is granted\n"
+TEXTS = {
+    "a==1/LICENSE": LICENCE,
+    "a==1/vendored/LICENSE": LICENCE,
+    "b==2/LICENSE": LICENCE.replace("2020 One", "2024 Two"),
+    "b==2/COPYING": LICENCE.replace("\n\n", "\n"),
+    "c==3/page.py": "import one\nprint()\n",
+    "c==3/other.py": "import one\nprint()\n",
+}
+REMOVALS = (
+    ("a==1/vendored/LICENSE", "a==1/LICENSE", "exact", None, None),
+    ("b==2/COPYING", "a==1/LICENSE", "near", 3, None),
+    ("b==2/LICENSE", "a==1/LICENSE", "near", 0, 0.875),
+    ("c==3/other.py", "c==3/page.py", "exact", None, None),
+)
+
+
+def test_a_group_of_duplicates_shows_why_it_is_one(tmp_path: Path) -> None:
+    """Texts that differ come first, each with the first line that does; equal ones say that they are."""
+    columns = ("id", "survivor_id", "reason", "band", "similarity")
+    rows = [
+        {"file": "f", "position": n, "bytes": 1_000_000, **dict(zip(columns, row, strict=True))}
+        for n, row in enumerate(REMOVALS)
+    ]
+    texts = [{"id": name, "text": text} for name, text in TEXTS.items()]
+    for folder, table in (("documents", texts), ("dedup/removals", rows)):
+        (tmp_path / folder).mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(table), tmp_path / folder / "0.parquet")
+    said = subprocess.run(
+        [sys.executable, "examples/demo_clusters.py", tmp_path / "documents", tmp_path / "dedup"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    first, second = said.split("c==3/page.py")
+    assert "4 documents (4.0 MB) removed; 2 kept for them." in first
+    assert "4 documents; removed: 1 the same text, 2 a similar text" in first
+    assert lines_after("removed  b==2/COPYING", first, 2) == [
+        "equal in band 3; where they first differ:",
+        "only blanks and punctuation differ",
+    ]
+    assert lines_after("removed  b==2/LICENSE", first, 3) == [
+        "similarity 0.88; where they first differ:",
+        "kept:    Copyright 2020 One",
+        "removed: Copyright 2024 Two",
+    ]
+    assert lines_after("and 1 more", first, 1) == ["2 documents; removed: 1 the same text"]
+    assert lines_after("removed  c==3/other.py", second, 1) == ["the same text"]
+
+
+def lines_after(line: str, text: str, count: int) -> list[str]:
+    lines = list(map(str.strip, text.splitlines()))
+    return lines[lines.index(line) + 1 :][:count]
