@@ -111,7 +111,7 @@ def test_pairs_are_found_as_often_as_the_curve_says(known: Known, jaccard: Jacca
         mean, error = shares.mean(), shares.std(ddof=1) / np.sqrt(SEEDS)
         # Where hardly a pair is missed in any seed, the spread of the seeds says too little.
         least = np.sqrt((expected * (1 - expected)).mean() / (here.sum() * SEEDS))
-        label = f"{number * BIN:.2f} to {(number + 1) * BIN:.2f}"
+        label = f"{number * BIN:.2f} to {(number + 1) * BIN:.2f}" if number * BIN < 1 else "1"
         lines.append(f"| {label} | {here.sum():,} | {expected.mean():.4f} | {mean:.4f} | {error:.4f} |")
         if abs(mean - expected.mean()) > STANDARD_ERRORS * max(error, least) + ROUNDING:
             off.append(label)
