@@ -5,6 +5,7 @@ with giving up (`Turn`), so that an interrupted run of this process can't publis
 """
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -15,7 +16,8 @@ from collections.abc import Iterable, Iterator
 FOLDER = "_staging"
 SYSTEM_FOLDERS = ("_manifests", FOLDER)
 
-_FILE_NAME = re.compile(r"part-\d{5}-([0-9a-f]{12})-[0-9a-f]{16}\.\w+")
+_FILE_NAME = re.compile(r"part-\d{5,}(?:-\d{5,})?-([0-9a-f]{12})-[0-9a-f]{16}(?:\.\w+){1,2}")
+_VERDICT = "verdict.json"
 
 _lock = threading.RLock()
 _abandoned: set[str] = set()
@@ -53,6 +55,11 @@ def file_name(part: int, run: str, attempt: str, suffix: str) -> str:
     return f"part-{part:05d}-{run}-{attempt}{suffix}"
 
 
+def split_file_name(file: str, split: str, run: str, attempt: str, suffix: str) -> str:
+    """The unique name of a file that holds rows of one split; both numbers have 5 digits at least."""
+    return f"part-{file}-{split}-{run}-{attempt}{suffix}"
+
+
 def is_ours(path: str) -> bool:
     """Whether a folder in a dataset is one that a run makes: a system folder, or a table of our files."""
     if os.path.basename(path) in SYSTEM_FOLDERS:
@@ -69,6 +76,26 @@ def remove_staging(dataset: str, run: str) -> None:
     """Removes the staging folder of a run, with what attempts that did not count left in it."""
     shutil.rmtree(staging_folder(dataset, run), ignore_errors=True)
     _remove_empty([os.path.join(dataset, FOLDER)])
+
+
+def refuse(dataset: str, run: str, files: Iterable[str], reasons: list[str]) -> None:
+    """Ends a run that must not publish: its files are removed, and what speaks against it is left for `verdict`."""
+    written = [os.path.join(dataset, path) for path in files]
+    remove(written)
+    _remove_empty({os.path.dirname(path) for path in written})
+    shutil.rmtree(staging_folder(dataset, run), ignore_errors=True)
+    os.makedirs(staging_folder(dataset, run), exist_ok=True)
+    with open(os.path.join(staging_folder(dataset, run), _VERDICT), "w", encoding="utf-8") as file:
+        json.dump(reasons, file, ensure_ascii=False)
+
+
+def verdict(dataset: str, run: str) -> list[str]:
+    """What spoke against publishing a run, until it is abandoned; none where nothing did."""
+    try:
+        with open(os.path.join(staging_folder(dataset, run), _VERDICT), encoding="utf-8") as file:
+            return list(json.load(file))
+    except FileNotFoundError:
+        return []
 
 
 def abandon(dataset: str, run: str, published: bool) -> None:

@@ -1,21 +1,23 @@
 """WriteDataset: batches to files of tables, and the commit that makes them a dataset."""
 
-import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
+from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
+from beam_etl.io.data_files import Finished, OpenFile
 from beam_etl.io.formats import Format, format_named
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import StepMetrics
@@ -30,15 +32,21 @@ PUBLISHED = "published"
 CONFLICT = "conflict"
 """The verdict of a commit that found another writer's manifest in its place. Nothing of the other is touched."""
 
-Finished = tuple[manifest.DataFile, dict[str, str]]
-"""A finished file, its path still below the staging folder's layout, and its column types."""
+FAILED = "failed"
+"""The verdict of a commit that was told why not to publish: `staging.verdict` has the reasons."""
+
+FAILURES = "_failures"
+"""Instead of a table's name: a PCollection of reasons, as text, for which nothing may be published."""
+
+Table: TypeAlias = Batches | beam.PCollection[Finished] | beam.PCollection[str]
+"""Batches, or files of the same run that are written already, or what FAILURES names."""
 
 
 @dataclass(eq=False, kw_only=True)
 class WriteDataset(beam.PTransform):
     """Writes named tables as one dataset, published in one atomic step. No shuffle.
 
-    Input: a dict of table name to batches. Output: one element, the verdict: PUBLISHED or CONFLICT.
+    Input: a dict of table name to Table. Output: one element, the verdict: PUBLISHED, CONFLICT or FAILED.
     Files have unique names, `table/part-PPPPP-RUN-ATTEMPT.ext`, and are written under `_staging/RUN` first. Which
     attempt's files count is decided behind a grouping, so those of a bundle that was tried again never do; they are
     moved into place in parallel, and creating the next manifest is the commit. The column `address` is left out: it
@@ -50,6 +58,7 @@ class WriteDataset(beam.PTransform):
       format: parquet, avro, jsonl or text.
       file_bytes: close a file at this many bytes.
       about: what the manifest tells of the job; must be JSON.
+      partitioning: what it tells of tables that have one file a partition: `{"hash": column, "partitions": n}`.
 
     Raises:
       DatasetError: when the pipeline is made: a dataset is there and `overwrite` isn't set, the folder holds something
@@ -62,6 +71,7 @@ class WriteDataset(beam.PTransform):
     file_bytes: int = FILE_BYTES
     about: Mapping[str, Any] = field(default_factory=dict)
     run: str = field(default_factory=staging.new_run)
+    partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -70,23 +80,32 @@ class WriteDataset(beam.PTransform):
         self._format = format_named(self.format)
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
-    def expand(self, tables: Mapping[str, Batches]) -> beam.PCollection[str]:
+    def expand(self, tables: Mapping[str, Table]) -> beam.PCollection[str]:
         base = check_output(self.output, self.overwrite)
         number = base.number + 1 if base else 1
-        run = _Run(self.output, self.run, number, tuple(sorted(tables)), self.file_bytes, self.about)
-        written = [
-            _in_one_window(tables[name], name)
-            | f"Write {name}" >> beam.ParDo(_WriteFiles(run, name, self._format))
-            for name in run.tables
-        ]
+        names = tuple(sorted(name for name in tables if name != FAILURES))
+        run = _Run(self.output, self.run, number, names, self.file_bytes, self.about, self.partitioning)
+        written = [self._files(tables[name], name, run) for name in names]
+        reasons: Any = []
+        if FAILURES in tables:
+            reasons = beam.pvalue.AsSingleton(tables[FAILURES] | "Gather failures" >> Gather())
         return (
             written
             | "Files" >> beam.Flatten()
             | "Choose attempts" >> Distribute()
             | "Move" >> beam.Map(_move, run=run)
             | "Gather" >> Gather()
-            | "Commit" >> beam.Map(_commit, run=run)
+            | "Commit" >> beam.Map(_commit, run=run, reasons=reasons)
         )
+
+    def _files(self, table: Table, name: str, run: "_Run") -> beam.PCollection[Finished]:
+        if table.element_type == _WRITTEN:
+            return table
+        writing = beam.ParDo(_WriteFiles(run, name, self._format)).with_output_types(Finished)
+        return _in_one_window(table, name) | f"Write {name}" >> writing
+
+
+_WRITTEN = convert_to_beam_type(Finished)
 
 
 def _in_one_window(batches: Batches, name: str) -> Batches:
@@ -106,6 +125,7 @@ class _Run:
     tables: tuple[str, ...]
     file_bytes: int
     about: Mapping[str, Any]
+    partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def staging(self) -> str:
@@ -164,40 +184,6 @@ def _refuse_without_links(output: str) -> None:
         ) from error
 
 
-class _HashedFile:
-    """A file that is hashed while it is written."""
-
-    def __init__(self, path: str) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._file: BinaryIO = open(path, "xb")  # noqa: SIM115 - closed in close()
-        self._hash = hashlib.sha256()
-        self.size = 0
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        self._hash.update(data)
-        written = self._file.write(data)
-        self.size += written
-        return written
-
-    def flush(self) -> None:
-        """Nothing: close syncs."""
-
-    def tell(self) -> int:
-        return self.size
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> str:
-        """Syncs; the SHA-256 of all that was written."""
-        self.closed = True
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return self._hash.hexdigest()
-
-
 class _WriteFiles(beam.DoFn):
     """Writes a bundle's batches of one table into files of bounded size."""
 
@@ -210,39 +196,34 @@ class _WriteFiles(beam.DoFn):
     def start_bundle(self) -> None:
         self._attempt = staging.new_attempt()
         self._parts = 0
-        self._file: _HashedFile | None = None
+        self._file: OpenFile | None = None
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Finished]:
         batch = _stored(batch)
         self._metrics.took_in(batch)
         if self._file is None:
             self._open(batch.schema)
-        self._writer.write(batch)
+        assert self._file is not None
+        self._file.writer.write(batch)
         self._rows += batch.num_rows
-        if self._file is not None and self._file.size >= self._run.file_bytes:
-            yield self._close()
+        if self._file.size >= self._run.file_bytes:
+            yield self._close(self._file)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._file is not None:
-            yield WindowedValue(self._close(), MIN_TIMESTAMP, (GlobalWindow(),))
+            yield WindowedValue(self._close(self._file), MIN_TIMESTAMP, (GlobalWindow(),))
 
     def _open(self, columns: pa.Schema) -> None:
         name = staging.file_name(self._parts, self._run.run, self._attempt, self._format.suffix)
-        self._path = f"{self._table}/{name}"
-        with staging.turn(self._run.run):
-            self._file = _HashedFile(os.path.join(self._run.staging, self._path))
-        self._writer = self._format.writer(self._file, columns)
-        self._columns = {column.name: str(column.type) for column in columns}
         self._parts += 1
         self._rows = 0
+        writer = partial(self._format.writer, columns=columns)
+        self._file = OpenFile(self._run.output, self._run.run, f"{self._table}/{name}", columns, writer)
 
-    def _close(self) -> Finished:
-        assert self._file is not None
-        self._writer.close()
-        digest, size = self._file.close(), self._file.size
+    def _close(self, file: OpenFile) -> Finished:
         self._file = None
         self._metrics.add("files_out", 1)
-        return manifest.DataFile(self._table, self._path, self._rows, size, digest), self._columns
+        return file.close(self._rows)
 
 
 def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -276,13 +257,17 @@ def _is_overtaken(run: _Run) -> bool:
     return any(number >= run.number for number in manifest.numbers(run.output))
 
 
-def _commit(finished: list[Finished], run: _Run) -> str:
-    """Creates the manifest; the verdict. Never raises for a conflict: an engine would try that again."""
+def _commit(finished: list[Finished], run: _Run, reasons: Sequence[str] = ()) -> str:
+    """Creates the manifest; the verdict. Never raises for what went wrong: an engine would try that again."""
+    if reasons:
+        with staging.turn(run.run):
+            staging.refuse(run.output, run.run, (file.path for file, _ in finished), sorted(reasons))
+        return FAILED
     schemas: dict[str, dict[str, str]] = {table: {} for table in run.tables}
     for file, columns in sorted(finished, key=lambda pair: pair[0].path):
-        schemas[file.table] = columns
+        schemas[file.table].update(columns)
     files = tuple(sorted((file for file, _ in finished), key=lambda file: file.path))
-    result = manifest.Manifest(run.number, run.run, files, schemas, run.about)
+    result = manifest.Manifest(run.number, run.run, files, schemas, run.about, run.partitioning)
     with staging.turn(run.run):
         if not manifest.publish(run.output, result):
             staging.remove(os.path.join(run.output, file.path) for file in files)

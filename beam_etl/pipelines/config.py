@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from beam_etl import schema
+from beam_etl.io import staging
 from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
 from beam_etl.io.formats.base import SPLIT_BYTES
@@ -49,6 +50,9 @@ class JobConfig:
         "with --plan, add each shuffle's network time on nodes=100,nic=25Gbps,bisection=1.0", default=None
     )
 
+    run: str = field(init=False, default_factory=staging.new_run, compare=False)
+    """The name of this run, which all that it writes has in common. Not a flag."""
+
     def __post_init__(self) -> None:
         if not self.input:
             raise ValueError("--input names no file, folder or glob")
@@ -83,4 +87,4 @@ class JobConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The configuration for the manifest."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "run"}

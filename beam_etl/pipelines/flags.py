@@ -56,6 +56,8 @@ def parser(config: type, prog: str, description: str) -> argparse.ArgumentParser
     )
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
+        if not field.init:
+            continue
         required = field.default is dataclasses.MISSING
         made.add_argument(
             f"--{field.name}",

@@ -77,16 +77,17 @@ class Job(Generic[Config]):
             format=config.output_format,
             file_bytes=config.file_bytes,
             about=self._about(config, source),
+            run=config.run,
         )
         tables | "Write dataset" >> write
         if config.plan:
             drawn, cluster = plan(pipeline), config.described_cluster
             print(drawn.to_json(cluster) if config.plan == "json" else _planned(source, drawn, cluster))
             return DONE
-        return self._execute(pipeline, source, config, write.run)
+        return self._execute(pipeline, source, config)
 
-    def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config, run: str) -> int:
-        start = time.monotonic()
+    def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config) -> int:
+        start, run = time.monotonic(), config.run
         metrics.reset_live()
         with abandoning(config.output, run, runner_name(config.runner) == IN_PROCESS):
             try:
@@ -100,12 +101,9 @@ class Job(Generic[Config]):
                 return FAILED
         published = manifest.latest(config.output)
         if published is None or published.run != run:
+            for reason in _unpublished(config.output, run):
+                print(f"{self.name}: {reason}", file=sys.stderr)
             staging.abandon(config.output, run, published=False)
-            print(
-                f"{self.name}: another job published to {config.output} while this one ran; nothing of it was "
-                f"touched. Run again with --overwrite=true to replace it.",
-                file=sys.stderr,
-            )
             return FAILED
         summary = Summary(
             rows_read=_rows_read(result),
@@ -128,6 +126,15 @@ class Job(Generic[Config]):
             "config": config.to_json(),
             "input": {"files": len(source.files), "bytes": source.input_bytes},
         }
+
+
+def _unpublished(output: str, run: str) -> list[str]:
+    """Why a run that ended has published nothing."""
+    overtaken = (
+        f"another job published to {output} while this one ran; nothing of it was touched. "
+        f"Run again with --overwrite=true to replace it."
+    )
+    return staging.verdict(output, run) or [overtaken]
 
 
 def _pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:

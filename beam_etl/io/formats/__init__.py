@@ -3,13 +3,14 @@
 from beam_etl.io.access import compression
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats.avro import Avro
-from beam_etl.io.formats.base import FileEntry, Format, Rows, Split, SplitReader, Writer
+from beam_etl.io.formats.base import Copier, FileEntry, Format, Rows, Split, SplitReader, Writer
 from beam_etl.io.formats.jsonl import JsonLines
 from beam_etl.io.formats.parquet import Parquet
 from beam_etl.io.formats.text import TextFiles, TextLines
 
 __all__ = [
     "FORMATS",
+    "Copier",
     "FileEntry",
     "Format",
     "Rows",
