@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.kernels.candidates import RANK, numbers
-from beam_etl.kernels.choosing import first_of_groups
 from beam_etl.kernels.content import content_hashes, normalised
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
 from beam_etl.kernels.utf8 import is_byte_string
+from beam_etl.kernels.verification import first_of_groups
 
 CONTENT = "content_hash"
 

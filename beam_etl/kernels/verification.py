@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.kernels.candidates import LOW, RANK, distinct_links, link_rows, numbers
+from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.similarity import estimate_pairs
 
 PASSES = 3
@@ -21,39 +22,17 @@ FACT = pa.schema(
         *schema.LINK,
         pa.field(CANDIDATE, pa.bool_(), nullable=False),
         pa.field(RANK, pa.uint64(), nullable=False),
-        pa.field(LOW, pa.binary()),
+        pa.field(LOW, pa.binary(), nullable=False),
     ]
 )
-"""A document's facts, or, without `low`, a wish to have them: for a candidate link, or just to know them."""
-
-
-def facts(signatures: pa.RecordBatch) -> pa.RecordBatch:
-    """The facts of signatures that have low bytes: FACT."""
-    rank = signatures.column(RANK) if RANK in signatures.schema.names else None
-    return fact_rows(signatures.column(schema.NODE), rank=rank, low=signatures.column(LOW).cast(pa.binary()))
+"""A link with the facts of its node: a candidate, or one that only asked for the facts."""
 
 
 def wishes(links: pa.RecordBatch, candidate: bool) -> pa.RecordBatch:
-    """The wish for the facts of each link's node: FACT."""
-    wanted = pa.array(np.full(links.num_rows, candidate))
-    return fact_rows(links.column(schema.NODE), links.column(schema.ROOT), links.column(schema.BAND), wanted)
-
-
-def fact_rows(
-    node: pa.Array,
-    root: pa.Array | None = None,
-    band: pa.Array | None = None,
-    candidate: pa.Array | None = None,
-    rank: pa.Array | None = None,
-    low: pa.Array | None = None,
-) -> pa.RecordBatch:
-    """A batch of FACT; columns that aren't given are zero, and `low` null."""
-    columns = [node, root, band, candidate, rank, low]
-    for place, column in enumerate(FACT):
-        if columns[place] is None:
-            empty = pa.nulls(len(node), column.type)
-            columns[place] = empty if column.nullable else empty.fill_null(pa.scalar(0).cast(column.type))
-    return pa.RecordBatch.from_arrays(columns, schema=FACT)
+    """Links that ask for the facts of their nodes: schema.LINK and whether they are candidates."""
+    return links.append_column(
+        pa.field(CANDIDATE, pa.bool_(), nullable=False), pa.array(np.full(links.num_rows, candidate))
+    )
 
 
 def grant(
@@ -62,53 +41,54 @@ def grant(
     """Wishes with the facts of their documents.
 
     Args:
-      batches: FACT of a partition by node, in any order, which can be iterated over twice.
+      batches: a partition by node, in any order, which can be iterated over twice: wishes, and facts, which are
+        node, low and maybe rank.
       earlier: facts of documents that were decided before.
 
     Returns:
       Batches of FACT: a candidate row for each node and root that were wished for, with the smallest band, and for each
       node that was, one row that is no candidate.
     """
-    asked = [batch.filter(batch.column(LOW).is_null()) for batch in batches]
-    asked = [batch for batch in asked if batch.num_rows]
+    asked = [batch for batch in batches if CANDIDATE in batch.schema.names]
     if not asked:
         return
     wanted = _wanted(pa.concat_batches(asked))
     node = numbers(wanted, schema.NODE)
     for source in (batches, earlier):
-        for batch in source:
-            known = batch.filter(batch.column(LOW).is_valid())
+        for known in (batch for batch in source if LOW in batch.schema.names):
             own = numbers(known, schema.NODE)
             begin = np.searchsorted(node, own)
             count = np.searchsorted(node, own, "right") - begin
             rows = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
             whose = pa.array(np.repeat(np.arange(len(own)), count))
-            found = wanted.take(pa.array(rows))
-            yield fact_rows(
-                found.column(schema.NODE),
-                found.column(schema.ROOT),
-                found.column(schema.BAND),
-                found.column(CANDIDATE),
-                known.column(RANK).take(whose),
-                known.column(LOW).take(whose),
+            columns = [*wanted.take(pa.array(rows)).columns, ranks_of(known).take(whose)]
+            yield pa.RecordBatch.from_arrays(
+                [*columns, known.column(LOW).take(whose).cast(pa.binary())], schema=FACT
             )
+
+
+def ranks_of(known: pa.RecordBatch) -> pa.Array:
+    """The ranks of facts; 0 where the first document is kept, so that nobody asked for them."""
+    if RANK in known.schema.names:
+        return known.column(RANK)
+    return pa.array(np.zeros(known.num_rows, np.uint64))
 
 
 def _wanted(asked: pa.RecordBatch) -> pa.RecordBatch:
     """Each candidate link once, and each node once, ascending by node."""
     links = distinct_links(asked.filter(asked.column(CANDIDATE)))
     everyone = np.unique(numbers(asked, schema.NODE))
-    alone = link_rows(everyone, everyone, np.zeros(len(everyone), np.uint16))
+    alone = link_rows(everyone, everyone, np.full(len(everyone), schema.NO_BAND, np.uint16))
     both = pa.concat_batches([wishes(links, True), wishes(alone, False)])
     return both.take(pa.array(np.argsort(numbers(both, schema.NODE), kind="stable")))
 
 
 def verify(batches: Iterable[pa.RecordBatch], threshold: float) -> Iterator[pa.RecordBatch]:
-    """The candidate links that hold: schema.LINK, in one batch.
+    """The candidate links that hold: batches of schema.LINK.
 
-    Around each centre (the smallest node, which the others were candidates of) those that are similar enough are linked
-    to it. Those that aren't form a star among themselves, around the smallest of them, and so on, PASSES times; what
-    is left after that stays alone.
+    Around each centre (the smallest node, which the others were candidates of) equal signatures are linked first. Those
+    that are similar enough are linked to the centre. Those that aren't form a star among themselves, around the
+    smallest of them, and so on, PASSES times; what is left after that stays alone.
 
     Args:
       batches: candidates of a partition by root, with the facts of their nodes; a root has a row of its own.
@@ -117,18 +97,24 @@ def verify(batches: Iterable[pa.RecordBatch], threshold: float) -> Iterator[pa.R
     rows = pa.concat_batches([batch for batch in batches if batch.num_rows])
     node, root, bands = (numbers(rows, name) for name in (schema.NODE, schema.ROOT, schema.BAND))
     low, size = low_bytes_of(rows.column(LOW))
-    left = np.lexsort((node, root))
-    for _ in range(PASSES):
-        centre = left[_group_starts(root[left])]
-        member = centre != left
-        centre, others = centre[member], left[member]
-        if not len(others):
-            return
-        holds = estimate_pairs(low, size, centre, others) >= threshold
-        linked, to = others[holds], centre[holds]
+
+    def links(linked: npt.NDArray[np.int64], to: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
         yield link_rows(node[linked], node[to], bands[linked])
         yield link_rows(node[to], node[to], bands[linked])
-        left = others[~holds]
+
+    same = hash_values(rows.column(LOW))
+    equal = first_of_groups(np.lexsort((node, same, root)), root, same)
+    twins = np.flatnonzero(equal != np.arange(len(equal)))
+    yield from links(twins, equal[twins])
+    left = np.flatnonzero(equal == np.arange(len(equal)))
+    left = left[np.lexsort((node[left], root[left]))]
+    for _ in range(PASSES):
+        centre = left[first_of_groups(np.arange(len(left)), root[left])]
+        others = centre != left
+        centre, left = centre[others], left[others]
+        holds = estimate_pairs(low, size, centre, left) >= threshold
+        yield from links(left[holds], centre[holds])
+        left = left[~holds]
 
 
 def low_bytes_of(column: pa.Array) -> tuple[npt.NDArray[np.uint8], int]:
@@ -140,8 +126,18 @@ def low_bytes_of(column: pa.Array) -> tuple[npt.NDArray[np.uint8], int]:
     return np.frombuffer(data, np.uint8)[edges[0] : edges[-1]], size
 
 
-def _group_starts(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """For each place of ascending keys, the first place of its key."""
-    new = np.ones(len(keys), np.bool_)
-    new[1:] = keys[1:] != keys[:-1]
-    return np.flatnonzero(new)[np.cumsum(new) - 1]
+def first_of_groups(order: npt.NDArray[np.int64], *keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """For each row, the row of its group that comes first in `order`, which brings each group's rows together.
+
+    Args:
+      order: int64[rows], a permutation of the rows.
+      keys: columns; rows that are equal in all of them are a group.
+
+    Returns:
+      int64[rows].
+    """
+    new = np.ones(len(order), np.bool_)
+    new[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    first = np.empty(len(order), np.int64)
+    first[order] = order[np.flatnonzero(new)[np.cumsum(new) - 1]]
+    return first

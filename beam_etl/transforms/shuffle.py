@@ -47,7 +47,8 @@ class Shuffle(beam.PTransform):
 
     Input: batches. Output: (partition number, its batches), one element a partition that has rows. The batches are
     decoded while they are iterated. A bundle gathers rows up to GATHER_BYTES and sends one slice a partition, each at
-    most SLICE_BYTES encoded; windows stay, and a slice carries the smallest timestamp of its rows.
+    most SLICE_BYTES encoded; windows stay, and a slice carries the smallest timestamp of its rows. Rows of two kinds
+    meet when their PCollections are flattened before: batches of other columns travel apart, a partition has both.
 
     Args:
       by: key columns. None at all brings every row to one partition.
@@ -176,15 +177,24 @@ class _Cut(GatherBatches):
         self._number = number
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        for number, piece in self._metrics.timed(self._cut(merge_batches(batches))):
-            self._metrics.gave_out(piece)
-            self._metrics.add(ELEMENTS_OUT, 1)
-            yield number, piece
+        for alike in _by_columns(batches):
+            for number, piece in self._metrics.timed(self._cut(merge_batches(alike))):
+                self._metrics.gave_out(piece)
+                self._metrics.add(ELEMENTS_OUT, 1)
+                yield number, piece
 
     def _cut(self, rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         for number, part in split_by_number(rows, self._number(rows)):
             for piece in split_batch(part, rows=part.num_rows, size=SLICE_BYTES - _IPC_OVERHEAD):
                 yield _signed(number), piece
+
+
+def _by_columns(batches: list[pa.RecordBatch]) -> Iterable[list[pa.RecordBatch]]:
+    """Batches with columns of the same names, in the order in which these first occur."""
+    groups: dict[tuple[str, ...], list[pa.RecordBatch]] = {}
+    for batch in batches:
+        groups.setdefault(tuple(batch.schema.names), []).append(batch)
+    return groups.values()
 
 
 _IPC_OVERHEAD = 64 << 10
