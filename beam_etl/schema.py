@@ -174,3 +174,23 @@ DOMAINS = pa.schema(
     ]
 )
 """What was removed of each domain that lost anything."""
+
+
+NUMBER = "document"
+"""uint64: names a document inside one dataset of signatures."""
+
+SIGNATURE_BUCKET = pa.schema(
+    [pa.field("bucket", pa.uint64(), nullable=False), pa.field(NUMBER, pa.uint64(), nullable=False)]
+)
+"""A band of a document's signature, as it is kept for later runs."""
+
+SIGNATURE = pa.schema(
+    [
+        pa.field(NUMBER, pa.uint64(), nullable=False),
+        pa.field(ID, pa.string()),
+        pa.field(FILE, pa.string()),
+        pa.field("position", pa.int64()),
+    ]
+)
+"""What is told of a document when a later one is removed for it. Where candidates are verified, `low` follows: the
+low bytes of its signature, binary of a fixed size; null for a document that has no shingles."""
