@@ -135,8 +135,9 @@ REMOVAL = pa.schema(
 """A removed document and the one it was removed for.
 
 `cluster` is equal for the documents of one cluster and means nothing else. `survivor_dataset` is null where the
-survivor is of the same run. `reason` is exact or near; then `content_hash` or `band` tells what matched. `similarity` is the
-estimated Jaccard similarity to the survivor, null where nothing was verified. `bytes` are those of the removed text.
+survivor is of the same run. `reason` is exact or near; then `content_hash` or `band` tells what matched. `similarity`
+is the estimated Jaccard similarity to the survivor, null where nothing was verified. `bytes` are those of the removed
+text. Where the survivor couldn't be read a second time, which is a reject then, its file and id are null.
 """
 
 CLUSTERS = pa.schema(

@@ -51,15 +51,17 @@ class Columns:
 
     Args:
       needed: shared columns that the job uses.
+      optional: more of them, which are null where the input has nothing to read them from.
       carry: other stored columns to carry along; ALL for every one.
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
         column of that name, or one of schema.SYNONYMS.
 
     Raises:
-      ValueError: `needed` has a name that isn't shared, or twice the same.
+      ValueError: `needed` or `optional` has a name that isn't shared, or twice the same.
     """
 
     needed: tuple[str, ...] = (schema.TEXT,)
+    optional: tuple[str, ...] = ()
     carry: tuple[str, ...] | str = ()
     id: str | None = None
     url: str | None = None
@@ -70,10 +72,15 @@ class Columns:
     text: str | None = None
 
     def __post_init__(self) -> None:
-        if not set(self.needed) <= set(SHARED) or len(set(self.needed)) < len(self.needed):
-            raise ValueError(f"needed has distinct names out of {', '.join(SHARED)}; got {self.needed!r}")
+        if not set(self.shared) <= set(SHARED) or len(set(self.shared)) < len(self.shared):
+            raise ValueError(f"needed has distinct names out of {', '.join(SHARED)}; got {self.shared!r}")
         if isinstance(self.carry, str) and self.carry != ALL:
             raise ValueError(f"carry is a tuple of names, or {ALL!r}; got {self.carry!r}")
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The shared columns that a batch has."""
+        return (*self.needed, *self.optional)
 
     def as_stored(self) -> pa.Schema:
         """Stored columns that would do, all of text: for a file without a record that tells any."""
@@ -89,7 +96,7 @@ class Source(NamedTuple):
 
     column: str
     stored: str | None
-    """None: `id` is made of the path and the position."""
+    """None: `id` is made of the path and the position, an optional column is null."""
     derived: bool = False
     """The stored column is a URL, from which the domain is derived."""
     others: tuple[str, ...] = ()
@@ -148,8 +155,17 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
     twice = sorted({name for name in stored.names if stored.names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: several columns are called {twice[0]!r}")
-    sources = tuple(_source(columns, column, stored, path) for column in SHARED if column in columns.needed)
+    sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
     return Reading(sources, _carried(columns, sources, stored, path, common), columns.carry == ALL)
+
+
+def _read(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:
+    try:
+        return _source(columns, column, stored, path)
+    except InputError:
+        if column in columns.needed or getattr(columns, column) is not None:
+            raise
+        return Source(column, None)
 
 
 def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:

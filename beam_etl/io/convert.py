@@ -169,6 +169,8 @@ def _shared(
     if source.column == schema.ID:
         made = pc.binary_join_element_wise(f"{file.path}#", pa.array(positions).cast(pa.string()), "")
         return made if source.stored is None else pc.coalesce(stored[source.stored].cast(type_), made)
+    if source.stored is None:
+        return pa.nulls(len(positions), type_)
     values = stored[source.names[0]]
     if source.others:
         values = pc.coalesce(*(stored[name].cast(type_) for name in source.names))

@@ -83,8 +83,8 @@ class RewriteDocuments(beam.PTransform):
         super().__init__()
         read, wanted = self.source.read.columns, self.columns
         carried = wanted.carry != ALL and (read.carry == ALL or set(wanted.carry) <= set(read.carry))
-        shared = [getattr(wanted, name) == getattr(read, name) for name in wanted.needed]
-        if not carried or not all(shared) or not set(wanted.needed) <= set(read.needed):
+        shared = [getattr(wanted, name) == getattr(read, name) for name in wanted.shared]
+        if not carried or not all(shared) or not set(wanted.shared) <= set(read.shared):
             raise ValueError(f"the second read gives no more than the first, {read}; got {wanted}")
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake

@@ -17,13 +17,20 @@ from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
 from beam_etl.kernels.minhash import permutations, signatures
 from beam_etl.kernels.numbering import Numbering
+from beam_etl.kernels.provenance import POSITION, add_place
 from beam_etl.kernels.similarity import low_bytes
 
 BUCKET, BUCKETS, TWIN, RANK, LOW = "bucket", "buckets", "twin", "rank", "low"
 """Columns: one band's hash; all of a document's; the hash of the whole signature; see `keeping`; see `similarity`."""
 
+PLACE = (schema.ID, schema.FILE, POSITION)
+"""What a document is called outside its run."""
+
 PERMUTATIONS = 128
 """Of a signature, unless the bands need more: as many as the field uses, and 128 bytes to verify by."""
+
+FIRST_NEW = np.uint64(1 << 63)
+"""Where documents of earlier runs take part, their nodes are smaller than this, and those of this run are not."""
 
 BUCKET_ROW = pa.schema(
     [pa.field(BUCKET, pa.uint64(), nullable=False), pa.field(schema.NODE, pa.uint64(), nullable=False)]
@@ -69,7 +76,14 @@ class NearRule:
         return (schema.TEXT, self.within) if self.within else (schema.TEXT,)
 
 
-def sign(batch: pa.RecordBatch, rule: NearRule, keep: Keep, low: bool) -> pa.RecordBatch:
+def sign(
+    batch: pa.RecordBatch,
+    rule: NearRule,
+    keep: Keep,
+    low: bool,
+    after_others: bool = False,
+    names: bool = False,
+) -> pa.RecordBatch:
     """What stands for each document from here on.
 
     Args:
@@ -77,10 +91,12 @@ def sign(batch: pa.RecordBatch, rule: NearRule, keep: Keep, low: bool) -> pa.Rec
       rule: what is compared.
       keep: which document stays.
       low: the bytes to verify by are wanted.
+      after_others: documents of earlier runs take part, so nodes are addresses from FIRST_NEW on.
+      names: later runs shall know the documents: id, file and position are wanted.
 
     Returns:
       Rows of node, twin, buckets (fixed_size_list<uint64>[bands]; all alike for a document compared by its exact
-      text), and where wanted rank and low. Empty documents are left out.
+      text), and where wanted rank, low and names. Empty documents are left out.
     """
     batch = batch.filter(pc.greater(pc.binary_length(batch.column(schema.TEXT)), 0))
     text = batch.column(schema.TEXT)
@@ -94,8 +110,9 @@ def sign(batch: pa.RecordBatch, rule: NearRule, keep: Keep, low: bool) -> pa.Rec
         twin[short] = content_buckets(some, rule.banding, None if salts is None else salts[short])
         matrix[short] = twin[short, None]
     flat = pa.array(matrix.reshape(-1))
+    node = numbers(batch, schema.ADDRESS)
     columns = {
-        schema.NODE: batch.column(schema.ADDRESS),
+        schema.NODE: pa.array(node | FIRST_NEW if after_others else node),
         TWIN: pa.array(twin),
         BUCKETS: pa.FixedSizeListArray.from_arrays(flat, rule.banding.bands),
     }
@@ -103,6 +120,8 @@ def sign(batch: pa.RecordBatch, rule: NearRule, keep: Keep, low: bool) -> pa.Rec
         columns[RANK] = pa.array(ranks(batch, keep))
     if low:
         columns[LOW] = low_bytes(found.mins)
+    if names:
+        columns |= {name: add_place(batch).column(name) for name in PLACE}
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -191,7 +210,7 @@ def link_rows(
 
 
 def bucket_links(
-    batches: Iterable[pa.RecordBatch], banding: Banding, earlier: Iterable[pa.RecordBatch] = ()
+    batches: Iterable[pa.RecordBatch], banding: Banding, earlier: Iterable[pa.RecordBatch] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Each document of a bucket of several, linked to the bucket's smallest node: k documents, k - 1 edges.
 
@@ -199,8 +218,8 @@ def bucket_links(
       batches: BUCKET_ROW of a partition, in any order, which can be iterated over twice. Memory is that of its distinct
         buckets, however many documents one of them has.
       banding: of the buckets.
-      earlier: BUCKET_ROW of documents that were decided before. They have smaller nodes than those of `batches`, and
-        are linked to, never from.
+      earlier: BUCKET_ROW of documents that were decided before. Their nodes are below FIRST_NEW, those of `batches`
+        aren't. They are linked to, never from.
 
     Returns:
       Batches of schema.LINK, one for each that has any; the smallest node's own row is among them.
@@ -213,8 +232,11 @@ def bucket_links(
         centre = np.concatenate([centre, np.full(grown, np.iinfo(np.uint64).max)])
         size = np.concatenate([size, np.zeros(grown, np.int64)])
         _note(codes, numbers(batch, schema.NODE), centre, size)
-    for batch in earlier:
+    for batch in earlier or ():
         _note(numbering.find(numbers(batch, BUCKET)), numbers(batch, schema.NODE), centre, size)
+    old = np.flatnonzero((centre < FIRST_NEW) & (size > 1)) if earlier else np.empty(0, np.int64)
+    if old.size:
+        yield link_rows(centre[old], centre[old], band_of(numbering.values[old], banding))
     for batch in batches:
         bucket, node = numbers(batch, BUCKET), numbers(batch, schema.NODE)
         codes = numbering.find(bucket)

@@ -1,8 +1,12 @@
 """Where rows were read from."""
 
+import numpy as np
 import pyarrow as pa
 
-from beam_etl.schema import FILE, FILE_METADATA
+from beam_etl.schema import ADDRESS, FILE, FILE_METADATA, MAX_POSITION
+
+POSITION = "position"
+"""int64: where a document begins in its file; see docs/vocabulary.md."""
 
 
 def add_file(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -22,3 +26,11 @@ def add_file(batch: pa.RecordBatch) -> pa.RecordBatch:
     paths = pa.repeat(pa.scalar(path.decode(), pa.string()), batch.num_rows)
     index = batch.schema.get_field_index(FILE)
     return batch.append_column(FILE, paths) if index < 0 else batch.set_column(index, FILE, paths)
+
+
+def add_place(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the columns `file` and `position`. Args and errors as of add_file; it needs an address."""
+    position = (batch.column(ADDRESS).to_numpy() & np.uint64(MAX_POSITION)).astype(np.int64)
+    index = batch.schema.get_field_index(POSITION)
+    batch = batch if index < 0 else batch.remove_column(index)
+    return add_file(batch).append_column(POSITION, pa.array(position))

@@ -13,11 +13,12 @@ from beam_etl.kernels.candidates import numbers
 from beam_etl.kernels.content import content_hashes
 from beam_etl.kernels.exact import CONTENT, ExactRule, key_hashes
 from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.provenance import POSITION
 
 CLUSTER_SLICE = 1 << 16
 """Removed documents that meet their survivor under one key: a cluster of millions is spread over many."""
 
-SALT, DATASET, POSITION, BYTES = "salt", "dataset", "position", "bytes"
+SALT, DATASET, BYTES = "salt", "dataset", "bytes"
 COUNTS = "counts"
 """True in one row of each cluster, so that clusters can be counted by their rows."""
 
@@ -42,12 +43,13 @@ REMOVED = pa.schema([*schema.REMOVAL, pa.field(schema.DOMAIN, pa.string()), pa.f
 """A row of the removal table and what the cluster report needs besides."""
 
 
-def describe(found: pa.RecordBatch, exact: ExactRule | None) -> pa.RecordBatch:
+def describe(found: pa.RecordBatch, exact: ExactRule | None, id: str = schema.ID) -> pa.RecordBatch:
     """What the removal table needs of documents with decisions.
 
     Args:
       found: schema.DECISION with text, where there are id and domain, and the path in the schema's metadata.
       exact: the rule of the run, where it compared exactly.
+      id: the column that names documents.
 
     Returns:
       FOUND: a removed document once, a survivor for each salt of its cluster.
@@ -58,6 +60,8 @@ def describe(found: pa.RecordBatch, exact: ExactRule | None) -> pa.RecordBatch:
     if path is not None:
         columns[schema.FILE] = pa.repeat(pa.scalar(path.decode(), pa.string()), len(node))
         columns[POSITION] = pa.array((node & np.uint64(schema.MAX_POSITION)).astype(np.int64))
+    if id in columns:
+        columns[schema.ID] = columns[id].cast(pa.string())
     text = found.column(schema.TEXT)
     columns[CONTENT] = content_hashes([text]) if exact is None else key_hashes(found, exact)
     columns[BYTES] = pc.fill_null(pc.binary_length(text).cast(pa.int64()), 0)
@@ -106,30 +110,27 @@ def assemble(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     Args:
       batches: FOUND of a partition by survivor and salt, in any order, which can be iterated over twice.
 
-    Raises:
-      ValueError: a survivor is absent.
+    A survivor that couldn't be read a second time, which is a reject then, is told without its file and id.
     """
     kept = [
         batch.filter(pc.equal(batch.column(schema.NODE), batch.column(schema.SURVIVOR))) for batch in batches
     ]
     survivors = pa.concat_batches(kept).sort_by(schema.SURVIVOR)
     known = numbers(survivors, schema.SURVIVOR)
-    counted = np.zeros(len(known), np.bool_)
+    counted = np.zeros(len(known) + 1, np.bool_)
     for batch in batches:
         removed = batch.filter(pc.not_equal(batch.column(schema.NODE), batch.column(schema.SURVIVOR)))
         if not removed.num_rows:
             continue
         wanted = numbers(removed, schema.SURVIVOR)
-        place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-        if not len(known) or (known[place] != wanted).any():
-            raise ValueError(
-                "a document that is kept wasn't found again: did the input change while it was read?"
-            )
+        place = np.searchsorted(known, wanted)
+        absent = np.append(known, 0)[place] != wanted
+        place[absent] = len(known)
+        first, rows = np.unique(np.where(numbers(removed, SALT) == 0, place, len(known)), return_index=True)
         counts = np.zeros(len(place), np.bool_)
-        first, rows = np.unique(place, return_index=True)
-        counts[rows] = ~counted[first] & (numbers(removed, SALT)[rows] == 0)
-        counted[first] |= counts[rows]
-        yield _removed(removed, survivors.take(pa.array(place)), counts)
+        counts[rows] = ~counted[first] & (first < len(known))
+        counted[first] = True
+        yield _removed(removed, survivors.take(pa.array(place, mask=absent)), counts)
 
 
 def _removed(removed: pa.RecordBatch, kept: pa.RecordBatch, counts: npt.NDArray[np.bool_]) -> pa.RecordBatch:

@@ -71,13 +71,16 @@ class JobConfig:
         """The cluster of --cluster."""
         return parse_cluster(self.cluster) if self.cluster else None
 
-    def read_as(self, needed: Iterable[str], carry: tuple[str, ...] | str = ()) -> Columns:
+    def read_as(
+        self, needed: Iterable[str], carry: tuple[str, ...] | str = (), optional: tuple[str, ...] = ()
+    ) -> Columns:
         """What to read: these columns, from where the user said; those that aren't shared ones are carried along."""
         wanted = tuple(dict.fromkeys(needed))
         shared = tuple(name for name in wanted if name in _COLUMNS)
         others = tuple(name for name in wanted if name not in _COLUMNS)
         named = {name: getattr(self, f"{name}_column") for name in _COLUMNS}
-        return Columns(needed=shared, carry=carry or others, **named)
+        optional = tuple(name for name in optional if name not in wanted)
+        return Columns(needed=shared, optional=optional, carry=carry or others, **named)
 
     def bundles(self, input_bytes: int) -> int:
         """Bundles that the engine makes of the input, about: one a core in process, else one a split."""

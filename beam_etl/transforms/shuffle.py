@@ -33,8 +33,6 @@ Slice = tuple[int, pa.RecordBatch]
 Partition = tuple[int, Iterable[pa.RecordBatch]]
 """A partition's number and its batches, read as they are iterated, in no order."""
 
-PartitionKernel = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
-
 KEY_LIMIT = 32 << 20
 """Bytes of one key that every engine holds: Flink's limit, the smallest (docs/engines.md)."""
 
@@ -90,16 +88,20 @@ class Shuffle(beam.PTransform):
 class MapPartitions(beam.PTransform):
     """`kernel` over each partition of a Shuffle: its batches in, an iterator of batches out. No shuffle.
 
-    The kernel may iterate over the batches again: they are decoded anew, and counted once.
+    The kernel may iterate over the batches again: they are decoded anew, and counted once. A `numbered` one takes the
+    partition's number before them.
     """
 
-    kernel: PartitionKernel
+    kernel: Callable[..., Iterable[pa.RecordBatch]]
+    numbered: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, partitions: beam.PCollection[Partition]) -> Batches:
-        return partitions | "Map" >> beam.ParDo(_MapPartition(self.kernel)).with_output_types(pa.RecordBatch)
+        return partitions | "Map" >> beam.ParDo(_MapPartition(self.kernel, self.numbered)).with_output_types(
+            pa.RecordBatch
+        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -202,12 +204,15 @@ _IPC_OVERHEAD = 64 << 10
 
 
 class _MapPartition(beam.DoFn):
-    def __init__(self, kernel: PartitionKernel) -> None:
+    def __init__(self, kernel: Callable[..., Iterable[pa.RecordBatch]], numbered: bool) -> None:
         self._kernel = kernel
+        self._numbered = numbered
         self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[pa.RecordBatch]:
-        for out in self._metrics.timed(iter(self._kernel(_Counted(partition[1], self._metrics)))):
+        first = partition[:1] if self._numbered else ()
+        batches = _Counted(partition[1], self._metrics)
+        for out in self._metrics.timed(iter(self._kernel(*first, batches))):
             for bounded in split_batch(out):
                 self._metrics.gave_out(bounded)
                 yield bounded

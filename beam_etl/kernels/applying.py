@@ -1,0 +1,80 @@
+"""Decisions applied to documents that are at hand: which rows stay, and what is told of those with a decision."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.kernels.candidates import numbers
+from beam_etl.kernels.hashing import hash_values
+
+
+class Applied(NamedTuple):
+    """Some documents, with their decisions applied."""
+
+    kept: pa.RecordBatch
+    found: pa.RecordBatch
+    """The documents with a decision, and the decision's columns."""
+
+
+def with_address(batch: pa.RecordBatch, id: str) -> pa.RecordBatch:
+    """Documents named by a column instead of by their place in files: `address` is the stable hash of the id.
+
+    Raises:
+      ValueError: an id is null.
+    """
+    ids = batch.column(id)
+    if ids.null_count:
+        raise ValueError(
+            f"{ids.null_count} documents of a batch have no {id!r}: each needs one, and one of its own"
+        )
+    address = pa.array(hash_values(ids))
+    place = batch.schema.get_field_index(schema.ADDRESS)
+    column = schema.DOCUMENT.field(schema.ADDRESS)
+    return batch.append_column(column, address) if place < 0 else batch.set_column(place, column, address)
+
+
+def apply_decisions(documents: pa.RecordBatch, decisions: pa.RecordBatch) -> Applied:
+    """Documents without those that are removed.
+
+    Args:
+      documents: any that have an address.
+      decisions: schema.DECISION, ascending by node; those of other documents are passed over.
+    """
+    address, node = numbers(documents, schema.ADDRESS), numbers(decisions, schema.NODE)
+    place = np.searchsorted(node, address)
+    known = np.flatnonzero(place < len(node))
+    known = known[node[place[known]] == address[known]]
+    mine = decisions.take(pa.array(place[known]))
+    removed = numbers(mine, schema.NODE) != numbers(mine, schema.SURVIVOR)
+    stays = np.ones(documents.num_rows, np.bool_)
+    stays[known[removed]] = False
+    found = documents.take(pa.array(known))
+    for name in schema.DECISION.names:
+        if name in found.schema.names:
+            found = found.drop_columns([name])
+        found = found.append_column(schema.DECISION.field(name), mine.column(name))
+    return Applied(documents if stays.all() else documents.filter(pa.array(stays)), found)
+
+
+def apply_in_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[Applied]:
+    """The same where documents and decisions have met in one partition, which can be iterated over twice."""
+    decisions = sorted_decisions(batch for batch in batches if is_decision(batch))
+    for batch in batches:
+        if not is_decision(batch):
+            yield apply_decisions(batch, decisions)
+
+
+def sorted_decisions(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """Decisions in one batch, ascending by node."""
+    empty = pa.RecordBatch.from_pylist([], schema=schema.DECISION)
+    return pa.concat_batches([empty, *(batch.select(empty.schema.names) for batch in batches)]).sort_by(
+        schema.NODE
+    )
+
+
+def is_decision(batch: pa.RecordBatch) -> bool:
+    """Whether a batch holds decisions, and not documents."""
+    return batch.schema.names[: len(schema.DECISION)] == schema.DECISION.names

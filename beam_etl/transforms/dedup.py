@@ -1,0 +1,218 @@
+"""DeduplicateNear and DeduplicateExact: documents without their duplicates, in a pipeline of one's own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.typehints.decorators import no_annotations
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_etl import schema
+from beam_etl.kernels.applying import (
+    Applied,
+    apply_decisions,
+    apply_in_partition,
+    sorted_decisions,
+    with_address,
+)
+from beam_etl.kernels.candidates import NearRule
+from beam_etl.kernels.exact import ExactRule
+from beam_etl.kernels.keeping import Keep
+from beam_etl.transforms.batches import Batches, MapBatches, split_batch
+from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
+from beam_etl.transforms.metrics import StepMetrics
+from beam_etl.transforms.removals import DescribeRemovals
+from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
+
+BROADCAST_ROWS = 1 << 20
+"""Decisions that each worker is given a copy of: 46 bytes each. With more, documents and decisions are shuffled."""
+
+BY_BROADCAST, BY_SHUFFLE = "documents_joined_by_broadcast", "documents_joined_by_shuffle"
+"""Counters that say which way decisions met their documents."""
+
+FOUND, SHUFFLED = "found", "shuffled"
+
+
+class Deduplicated(NamedTuple):
+    """What deduplicating gives."""
+
+    documents: Batches
+    """Those that are kept, with all their columns."""
+    removals: Batches
+    """schema.REMOVAL: each document that was removed, and for which one."""
+    clusters: Batches
+    """schema.CLUSTERS: the largest ones."""
+    cluster_sizes: Batches
+    """schema.CLUSTER_SIZES."""
+    failures: beam.PCollection[str]
+    """Why the result must not be used, as text; none where it may."""
+
+
+@dataclass(eq=False, kw_only=True)
+class DeduplicateNear(beam.PTransform):
+    """Documents without their near-duplicates. Four shuffles, of which one is of text.
+
+    It carries no rows where at most BROADCAST_ROWS documents have duplicates: their decisions are broadcast then, and
+    a counter says so. The others are those of FindNearDuplicates and DescribeRemovals. A pipeline over files that can
+    be read again needs none of text: see `beam_etl.pipelines.dedup`.
+
+    Input: batches of documents that have text and the columns of both rules. Output: Deduplicated.
+
+    Args:
+      rule: what makes two documents near-duplicates.
+      keep: which one of a cluster stays. "The first" is the smallest address.
+      id: the column that names documents, each by one of its own; None where they have an address (ReadDocuments).
+      components: how clusters are made of links.
+      expected_documents: how many there are, estimated.
+    """
+
+    rule: NearRule = field(default_factory=NearRule)
+    keep: Keep = field(default_factory=Keep)
+    id: str | None = None
+    components: ConnectedComponents = field(default_factory=ConnectedComponents)
+    expected_documents: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> Deduplicated:
+        find = FindNearDuplicates(
+            rule=self.rule,
+            keep=self.keep,
+            components=self.components,
+            expected_documents=self.expected_documents,
+        )
+        return _deduplicated(documents, find, self.id, None)
+
+
+@dataclass(eq=False, kw_only=True)
+class DeduplicateExact(beam.PTransform):
+    """Documents without their exact duplicates. Four shuffles, of which one is of text; see DeduplicateNear.
+
+    Input: batches of documents that have text and the columns of both rules. Output: Deduplicated, without failures.
+
+    Args:
+      rule: what makes two documents exact duplicates.
+      keep, id, expected_documents: as for DeduplicateNear.
+    """
+
+    rule: ExactRule = field(default_factory=ExactRule)
+    keep: Keep = field(default_factory=Keep)
+    id: str | None = None
+    expected_documents: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> Deduplicated:
+        find = FindExactDuplicates(rule=self.rule, keep=self.keep, expected_documents=self.expected_documents)
+        return _deduplicated(documents, find, self.id, self.rule)
+
+
+def _deduplicated(
+    documents: Batches, find: beam.PTransform, id: str | None, exact: ExactRule | None
+) -> Deduplicated:
+    if id is not None:
+        documents = documents | "Name" >> MapBatches(partial(with_address, id=id))
+    decisions, failures = documents | "Find duplicates" >> find
+    kept, found = {"documents": documents, "decisions": decisions} | "Apply" >> ApplyDecisions()
+    told = found | "Describe removals" >> DescribeRemovals(exact=exact, id=id or schema.ID)
+    return Deduplicated(kept, told.removals, told.clusters, told.cluster_sizes, failures)
+
+
+class Joined(NamedTuple):
+    """Documents and what was decided of them."""
+
+    kept: Batches
+    found: Batches
+    """Documents with a decision, and its columns."""
+
+
+class ApplyDecisions(beam.PTransform):
+    """Removes documents. No row crosses where there are few decisions; with many, one shuffle of documents.
+
+    Input: documents that have an address, and decisions (schema.DECISION), as a dict. Output: Joined.
+    """
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, rows: dict[str, Batches]) -> Joined:
+        documents, decisions = rows["documents"], rows["decisions"]
+        counts = decisions | "Count" >> beam.ParDo(_Count()).with_output_types(int)
+        total = beam.pvalue.AsSingleton(counts | "Gather counts" >> Gather() | "Sum" >> beam.Map(sum))
+        few = decisions | "Few" >> beam.Filter(lambda _, total: total <= BROADCAST_ROWS, total=total)
+        table = few | "Gather decisions" >> Gather() | "Sort" >> beam.Map(sorted_decisions)
+        broadcast = documents | "Broadcast" >> beam.ParDo(
+            _Broadcast(), total, beam.pvalue.AsSingleton(table.with_output_types(pa.RecordBatch))
+        ).with_outputs(FOUND, SHUFFLED, main="kept")
+        many = decisions | "Many" >> beam.Filter(lambda _, total: total > BROADCAST_ROWS, total=total)
+        shuffled = (
+            (
+                broadcast[SHUFFLED],
+                many | "Decisions by address" >> MapBatches(_decision_address),
+            )
+            | "Both" >> beam.Flatten()
+            | "By address" >> Shuffle(by=(schema.ADDRESS,))
+            | "Join" >> beam.ParDo(_Join()).with_outputs(FOUND, main="kept")
+        )
+        return Joined(
+            (broadcast.kept, shuffled.kept) | "Kept" >> beam.Flatten(),
+            (broadcast[FOUND], shuffled[FOUND]) | "Found" >> beam.Flatten(),
+        )
+
+
+class _Count(beam.DoFn):
+    """Rows of a bundle."""
+
+    def start_bundle(self) -> None:
+        self._rows = 0
+
+    def process(self, batch: pa.RecordBatch) -> None:
+        self._rows += batch.num_rows
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield WindowedValue(self._rows, MIN_TIMESTAMP, (GlobalWindow(),))
+
+
+class _Broadcast(beam.DoFn):
+    """Applies decisions that every worker has; sends documents on where there are too many."""
+
+    def __init__(self) -> None:
+        self._metrics = StepMetrics()
+
+    def process(self, batch: pa.RecordBatch, total: int, decisions: pa.RecordBatch) -> Iterator[Any]:
+        if total > BROADCAST_ROWS:
+            yield beam.pvalue.TaggedOutput(SHUFFLED, batch)
+            return
+        self._metrics.add(BY_BROADCAST, batch.num_rows)
+        yield from _outputs(apply_decisions(batch, decisions))
+
+
+class _Join(beam.DoFn):
+    """Applies decisions that were shuffled with their documents."""
+
+    def __init__(self) -> None:
+        self._metrics = StepMetrics()
+
+    def process(self, partition: Partition) -> Iterator[Any]:
+        for applied in apply_in_partition(partition[1]):
+            self._metrics.add(BY_SHUFFLE, applied.kept.num_rows)
+            yield from _outputs(applied)
+
+
+def _outputs(applied: Applied) -> Iterator[Any]:
+    yield from split_batch(applied.kept)
+    for found in split_batch(applied.found):
+        yield beam.pvalue.TaggedOutput(FOUND, found)
+
+
+def _decision_address(decisions: pa.RecordBatch) -> pa.RecordBatch:
+    """Decisions under the name that their documents are shuffled by."""
+    return decisions.append_column(schema.DOCUMENT.field(schema.ADDRESS), decisions.column(schema.NODE))

@@ -1,0 +1,232 @@
+"""Finding duplicates: documents to decisions. Text never crosses a shuffle."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl import schema
+from beam_etl.kernels.candidates import (
+    BUCKET,
+    BUCKETS,
+    TWIN,
+    NearRule,
+    bucket_links,
+    contract_signatures,
+    distinct_links,
+    sign,
+)
+from beam_etl.kernels.choosing import choose, facts_only, join_facts, keep_first
+from beam_etl.kernels.components import contract
+from beam_etl.kernels.exact import CONTENT, ExactRule, choose_exact, exact_rows
+from beam_etl.kernels.keeping import Keep
+from beam_etl.kernels.partition import GATHER_BYTES
+from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
+from beam_etl.transforms.aggregate import combine_all
+from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch
+from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.metrics import NAMESPACE
+from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+
+EMPTY_DOCUMENTS = "empty_documents"
+"""Counter: documents without text, which are nobody's duplicates."""
+
+DUPLICATE_SHARE = 0.25
+"""Documents in clusters of several, where nobody knows: what web crawls have, and package documentation."""
+
+LINKS = "links"
+
+
+class Decisions(NamedTuple):
+    """What finding duplicates gives."""
+
+    decisions: Batches
+    """schema.DECISION: a row for each document of a cluster of several."""
+    failures: beam.PCollection[str]
+    """Why the decisions must not be used; none where they may."""
+
+
+@dataclass(eq=False, kw_only=True)
+class FindNearDuplicates(beam.PTransform):
+    """Decisions over near-duplicates. One shuffle, of 16 bytes a band and document, and those that are asked for.
+
+    A rule of what is kept other than the first adds two: of all documents' ranks, and of clusters. A threshold adds
+    these two as well, and two of candidates with 128 bytes of their signatures. See ConnectedComponents for graphs
+    that are too large for one process.
+
+    Input: batches of documents that have an address, text, and the columns of both rules. Output: Decisions.
+
+    Args:
+      rule: what makes two documents near-duplicates.
+      keep: which one stays.
+      components: how links become clusters.
+      expected_documents: how many there are, estimated, for partitions and the plan.
+    """
+
+    rule: NearRule = field(default_factory=NearRule)
+    keep: Keep = field(default_factory=Keep)
+    components: ConnectedComponents = field(default_factory=ConnectedComponents)
+    expected_documents: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> Decisions:
+        verified = self.rule.threshold is not None
+        signed = documents | "Sign" >> MapBatches(
+            partial(_sign, rule=self.rule, keep=self.keep, low=verified)
+        )
+        contracted = (
+            signed
+            | "Bands" >> MapBatches(_bands)
+            | "Contract" >> beam.ParDo(_Contract(self.rule)).with_outputs(LINKS, main=BUCKETS)
+        )
+        known = contracted[LINKS]
+        links = (
+            contracted[BUCKETS]
+            | "By bucket"
+            >> Shuffle(
+                by=(BUCKET,), expected_bytes=_times(self.expected_documents, 16 * self.rule.banding.bands)
+            )
+            | "Link" >> MapPartitions(kernel=partial(_link, rule=self.rule))
+        )
+        if self.rule.threshold is not None:
+            granted = self._grant(signed, links, known)
+            links, signed = self._verify(granted, self.rule.threshold), granted | "Facts" >> MapBatches(_no_candidates)
+        clusters = (known, links) | "All links" >> beam.Flatten() | "Clusters" >> self.components
+        if not verified and self.keep.column is None:
+            return Decisions(clusters.members | "Keep first" >> MapBatches(keep_first), clusters.failures)
+        return Decisions(self._choose(clusters.members, signed), clusters.failures)
+
+    def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Batches:
+        """The facts of all documents that are linked, once for each candidate link and once more."""
+        rows = (
+            signed | "Facts of all" >> MapBatches(facts_only),
+            candidates | "Wish candidates" >> MapBatches(partial(wishes, candidate=True)),
+            known | "Wish known" >> MapBatches(partial(wishes, candidate=False)),
+        )
+        size = 8 + 8 + self.rule.num_perm
+        return (
+            rows
+            | "Facts and wishes" >> beam.Flatten()
+            | "Facts by node"
+            >> Shuffle(by=(schema.NODE,), expected_bytes=_times(self.expected_documents, size))
+            | "Grant" >> MapPartitions(kernel=grant)
+        )
+
+    def _verify(self, granted: Batches, threshold: float) -> Batches:
+        size = DUPLICATE_SHARE * (30 + self.rule.num_perm)
+        return (
+            granted
+            | "Candidates" >> MapBatches(_candidates)
+            | "By centre" >> Shuffle(by=(schema.ROOT,), expected_bytes=_times(self.expected_documents, size))
+            | "Verify" >> MapPartitions(kernel=partial(verify, threshold=threshold))
+        )
+
+    def _choose(self, members: Batches, known: Batches) -> Batches:
+        low = self.rule.num_perm if self.rule.threshold is not None else 0
+        some = DUPLICATE_SHARE if low else 1
+        return (
+            (members, known | "Facts of members" >> MapBatches(facts_only))
+            | "Members and facts" >> beam.Flatten()
+            | "Members by node"
+            >> Shuffle(by=(schema.NODE,), expected_bytes=_times(self.expected_documents, some * (38 + low)))
+            | "Join facts" >> MapPartitions(kernel=join_facts)
+            | "By cluster"
+            >> Shuffle(
+                by=(schema.CLUSTER,),
+                expected_bytes=_times(self.expected_documents, DUPLICATE_SHARE * (38 + low)),
+            )
+            | "Choose" >> MapPartitions(kernel=choose)
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class FindExactDuplicates(beam.PTransform):
+    """Decisions over exact duplicates. One shuffle, of 32 bytes a document.
+
+    Input: batches of documents that have an address and the columns of both rules. Output: Decisions, without failures.
+
+    Args:
+      rule: what makes two documents exact duplicates.
+      keep: which one stays.
+      expected_documents: how many there are, estimated, for partitions and the plan.
+    """
+
+    rule: ExactRule = field(default_factory=ExactRule)
+    keep: Keep = field(default_factory=Keep)
+    expected_documents: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> Decisions:
+        decisions = (
+            documents
+            | "Hash" >> MapBatches(partial(_hash, rule=self.rule, keep=self.keep))
+            | "By content" >> Shuffle(by=(CONTENT,), expected_bytes=_times(self.expected_documents, 32))
+            | "Choose" >> MapPartitions(kernel=choose_exact)
+        )
+        none = documents.pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
+        return Decisions(decisions, none)
+
+
+def _times(documents: int | None, size: float) -> int | None:
+    return None if documents is None else round(documents * size)
+
+
+def _sign(batch: pa.RecordBatch, rule: NearRule, keep: Keep, low: bool) -> pa.RecordBatch:
+    signed = sign(batch, rule, keep, low)
+    Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - signed.num_rows)
+    return signed
+
+
+def _hash(batch: pa.RecordBatch, rule: ExactRule, keep: Keep) -> pa.RecordBatch:
+    rows = exact_rows(batch, rule, keep)
+    Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - rows.num_rows)
+    return rows
+
+
+def _bands(signed: pa.RecordBatch) -> pa.RecordBatch:
+    return signed.select([schema.NODE, TWIN, BUCKETS])
+
+
+def _candidates(granted: pa.RecordBatch) -> pa.RecordBatch:
+    return granted.filter(granted.column(CANDIDATE))
+
+
+def _no_candidates(granted: pa.RecordBatch) -> pa.RecordBatch:
+    return granted.filter(pc.invert(granted.column(CANDIDATE)))
+
+
+def _link(batches: Iterable[pa.RecordBatch], rule: NearRule) -> Iterator[pa.RecordBatch]:
+    """Fewer links of the same meaning: a forest, where links don't have to be verified one by one."""
+    merge = contract if rule.threshold is None else distinct_links
+    return combine_all(bucket_links(batches, rule.banding), merge)
+
+
+class _Contract(GatherBatches):
+    """Links what is alike in a bundle, and sends on the buckets that have to meet others."""
+
+    def __init__(self, rule: NearRule) -> None:
+        super().__init__(GATHER_BYTES)
+        self._rule = rule
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+        verified = self._rule.threshold is not None
+        rows = merge_batches(batches)
+        done = contract_signatures(rows, self._rule.banding, verified)
+        for links in split_batch(contract(done.links)):
+            yield beam.pvalue.TaggedOutput(LINKS, links)
+        for batch in split_batch(done.buckets):
+            self._metrics.gave_out(batch)
+            yield batch

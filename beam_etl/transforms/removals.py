@@ -1,0 +1,80 @@
+"""The removal table and the cluster report, from what a second look found of documents with decisions."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl import schema
+from beam_etl.kernels.cluster_report import (
+    CLUSTER_ROW,
+    DOMAIN_ROW,
+    SIZE_ROW,
+    merge_report,
+    report_rows,
+    report_table,
+)
+from beam_etl.kernels.exact import ExactRule
+from beam_etl.kernels.removals import SALT, assemble, describe, removal_table
+from beam_etl.transforms.aggregate import Aggregate
+from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+
+
+class RemovalTables(NamedTuple):
+    """What is told of removed documents."""
+
+    removals: Batches
+    """schema.REMOVAL: each of them."""
+    clusters: Batches
+    """schema.CLUSTERS: the largest ones."""
+    cluster_sizes: Batches
+    """schema.CLUSTER_SIZES."""
+    domains: Batches
+    """schema.DOMAINS; without rows where documents have no domain."""
+
+
+@dataclass(eq=False, kw_only=True)
+class DescribeRemovals(beam.PTransform):
+    """Removed documents beside their survivors, and the report. Two shuffles, without text.
+
+    The first is of a row for each removed document and its survivor, the second of a few rows a bundle.
+
+    Input: batches of documents with their decision: schema.DECISION, text, and where there are id and domain. Output:
+    RemovalTables.
+
+    Args:
+      exact: the rule of the run, where it compared exactly.
+      domains: documents have a domain.
+      id: the column that names documents.
+      expected_bytes: of the first shuffle.
+    """
+
+    exact: ExactRule | None = None
+    domains: bool = False
+    id: str = schema.ID
+    expected_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, found: Batches) -> RemovalTables:
+        removed = (
+            found
+            | "Describe" >> MapBatches(partial(describe, exact=self.exact, id=self.id))
+            | "To survivors" >> Shuffle(by=(schema.SURVIVOR, SALT), expected_bytes=self.expected_bytes)
+            | "Assemble" >> MapPartitions(kernel=assemble)
+        )
+        report = (
+            removed
+            | "Count" >> MapBatches(partial(report_rows, domains=self.domains))
+            | "Report" >> Aggregate(by=(schema.DOMAIN,), merge=merge_report, expected_bytes=1 << 20)
+        )
+        clusters, sizes, domains = (
+            report | f"Table {kind}" >> MapBatches(partial(report_table, kind=kind))
+            for kind in (CLUSTER_ROW, SIZE_ROW, DOMAIN_ROW)
+        )
+        return RemovalTables(removed | "Removals" >> MapBatches(removal_table), clusters, sizes, domains)
