@@ -21,6 +21,7 @@ NAMED = {
 """Rules by name: the column, and whether the largest of it stays."""
 
 _WORST = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_LAST = np.uint64(0xFFFF_FFFF_FFFF_FFFE)
 _SIGN = np.uint64(1 << 63)
 
 
@@ -65,10 +66,10 @@ def ranks(batch: pa.RecordBatch, keep: Keep) -> Ranks:
     if keep.column is None:
         return np.zeros(batch.num_rows, np.uint64)
     values = batch.column(keep.column)
-    if keep.column == schema.TEXT:
-        return _directed(_ordered_integers(pa.array(count_characters(values))), keep.largest)
     known = values.is_valid().to_numpy(zero_copy_only=False)
-    if pa.types.is_floating(values.type):
+    if keep.column == schema.TEXT:
+        found = _ordered_integers(pa.array(count_characters(values)))
+    elif pa.types.is_floating(values.type):
         floats = values.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
         known &= ~np.isnan(floats)
         found = _ordered_floats(floats)
@@ -86,7 +87,9 @@ def check_orderable(column: str, kind: pa.DataType) -> None:
 
 
 def _directed(found: Ranks, largest: bool) -> Ranks:
-    return np.minimum(~found if largest else found, _WORST - np.uint64(1))
+    """Below the rank of what isn't known, so that the two largest numbers of 64 bits are equal."""
+    below = np.minimum(found, _LAST)
+    return _LAST - below if largest else below
 
 
 def _ordered_integers(values: pa.Array) -> Ranks:

@@ -94,13 +94,19 @@ def verify(batches: Iterable[pa.RecordBatch], threshold: float) -> Iterator[pa.R
       batches: candidates of a partition by root, with the facts of their nodes; a root has a row of its own.
       threshold: estimated Jaccard similarity that a link needs.
     """
-    rows = pa.concat_batches([batch for batch in batches if batch.num_rows])
+    candidates = [batch for batch in batches if batch.num_rows]
+    if not candidates:
+        return
+    rows = pa.concat_batches(candidates)
     node, root, bands = (numbers(rows, name) for name in (schema.NODE, schema.ROOT, schema.BAND))
     low, size = low_bytes_of(rows.column(LOW))
 
     def links(linked: npt.NDArray[np.int64], to: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
         yield link_rows(node[linked], node[to], bands[linked])
-        yield link_rows(node[to], node[to], bands[linked])
+        own = np.where(
+            node[to] == root[to], bands[linked], bands[to]
+        )  # a later centre met the root in another
+        yield link_rows(node[to], node[to], own)
 
     same = hash_values(rows.column(LOW))
     equal = first_of_groups(np.lexsort((node, same, root)), root, same)
