@@ -1,0 +1,99 @@
+"""Links handed over as files: contracted where they are made, read again where it is known how many there are."""
+
+import contextlib
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from beam_etl.kernels.component_rounds import rank_links
+from beam_etl.kernels.components import Components
+from beam_etl.kernels.partition import GATHER_BYTES
+from beam_etl.transforms.batches import merge_batches, split_batch
+from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.metrics import StepMetrics
+
+READ = "read"
+"""Tagged output: the paths that were read."""
+
+
+class LinkFile(NamedTuple):
+    """A file of contracted links."""
+
+    path: str
+    nodes: int
+    """Distinct nodes in it."""
+
+
+class WriteLinks(GatherBatches):
+    """What a bundle gathers, contracted, as an Arrow IPC stream of a unique name in `folder`: a LinkFile."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(GATHER_BYTES)
+        self._folder = folder
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[LinkFile]:
+        components = Components()
+        for batch in batches:
+            components.add(batch)
+        stars = components.stars()
+        if stars.num_rows:
+            self._metrics.gave_out(stars)
+            path = FileSystems.join(self._folder, f"links-{secrets.token_hex(8)}.arrow")
+            with (
+                FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+                pa.ipc.new_stream(file, stars.schema) as writer,
+            ):
+                for part in split_batch(stars):
+                    writer.write_batch(part)
+            yield LinkFile(path, components.nodes)
+
+
+def read_links(path: str) -> Iterator[pa.RecordBatch]:
+    """The batches of one file."""
+    with (
+        FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        pa.ipc.open_stream(file) as reader,
+    ):
+        yield from reader
+
+
+class ReadRankedLinks(beam.DoFn):
+    """A path to the links in it, as contracted links of ranks."""
+
+    def __init__(self) -> None:
+        self._metrics = StepMetrics()
+
+    def process(self, path: str) -> Iterator[Any]:
+        for batch in split_batch(rank_links(merge_batches(read_links(path)))):
+            self._metrics.gave_out(batch)
+            yield batch
+        yield beam.pvalue.TaggedOutput(READ, path)
+
+
+class RankLinks(GatherBatches):
+    """What a bundle gathers, as contracted links of ranks."""
+
+    def __init__(self) -> None:
+        super().__init__(GATHER_BYTES)
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in split_batch(rank_links(merge_batches(batches))):
+            self._metrics.gave_out(batch)
+            yield batch
+
+
+class RemoveFolder(beam.DoFn):
+    """Removes a folder when all that was in it has been read. What can't be removed is left."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def process(self, paths: Iterable[str]) -> None:
+        if paths:
+            with contextlib.suppress(BeamIOError):
+                FileSystems.delete([self._folder])
