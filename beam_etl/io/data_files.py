@@ -38,12 +38,16 @@ class HashedFile:
     def seekable(self) -> bool:
         return False
 
+    def release(self) -> None:
+        """Closes without a sync."""
+        self.closed = True
+        self._file.close()
+
     def close(self) -> str:
         """Syncs; the SHA-256 of all that was written."""
-        self.closed = True
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
+        self.release()
         return self._hash.hexdigest()
 
 
@@ -74,6 +78,10 @@ class OpenFile:
     def size(self) -> int:
         """Bytes written so far."""
         return self._file.size
+
+    def discard(self) -> None:
+        """Leaves the file unfinished, where it isn't closed: with its run's other remains it is removed."""
+        self._file.release()
 
     def close(self, rows: int) -> Finished:
         """Ends the file, which has so many rows."""

@@ -133,7 +133,11 @@ def copy_split(
             raise
         pending.end()  # the first read rejected all of it
         return
-    yield from _Copy(split, copying, reader, reading, pending).run(metrics)
+    copy = _Copy(split, copying, reader, reading, pending)
+    try:
+        yield from copy.run(metrics)
+    finally:
+        copy.discard()
 
 
 class _Copy:
@@ -178,6 +182,11 @@ class _Copy:
             finished = self._file.close(self._kept)
             metrics.add(BYTES_OUT, finished[0].bytes)
             yield finished
+
+    def discard(self) -> None:
+        """Closes what a failure left open."""
+        if self._file is not None:
+            self._file.discard()
 
     def _copy(self, rows: Rows, places: np.ndarray | None) -> Iterator[pa.RecordBatch]:
         """Writes the rows that stay; what was found of those with a decision."""

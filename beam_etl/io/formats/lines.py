@@ -49,14 +49,16 @@ class Lines(NamedTuple):
         return self.data[self.begins[line] : self.ends[line]]
 
     def stored(self, which: np.ndarray | None) -> bytes:
-        """All bytes of some lines, ascending, or of all, each with its line end where it has one."""
+        """All bytes of some lines, ascending, or of all, each with its line end where it has one. At least one."""
         begins, stops = self.begins, self.ends + 1
         if which is not None:
             begins, stops = begins[which], stops[which]
         cuts = np.flatnonzero(begins[1:] != stops[:-1]) + 1
+        if not len(cuts):
+            return self.data[begins[0] : stops[-1]]  # no copy where these are all lines
         view = memoryview(self.data)
-        pieces = zip(begins[np.append(0, cuts)].tolist(), stops[np.append(cuts, 0) - 1].tolist(), strict=True)
-        return b"".join([view[begin:stop] for begin, stop in pieces])
+        runs = zip(begins[np.append(0, cuts)].tolist(), stops[np.append(cuts - 1, -1)].tolist(), strict=True)
+        return b"".join([view[begin:stop] for begin, stop in runs])
 
     def some(self, which: slice | np.ndarray) -> "Lines":
         """Some of the lines."""

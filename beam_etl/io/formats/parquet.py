@@ -70,7 +70,8 @@ class Parquet:
         return self.suffix
 
     def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
-        return BatchCopier(self.writer(sink, columns))
+        # Items of lists keep the name that they have in the file.
+        return BatchCopier(_ParquetWriter(sink, columns, use_compliant_nested_type=False))
 
 
 class _ParquetReader:
@@ -202,8 +203,10 @@ def _plan(file: FileEntry, metadata: Any, split_bytes: int) -> Iterator[Split]:
 
 
 class _ParquetWriter:
-    def __init__(self, sink: Any, columns: pa.Schema) -> None:
-        self._writer = pq.ParquetWriter(sink, columns, compression="zstd", write_page_checksum=True)
+    def __init__(self, sink: Any, columns: pa.Schema, **options: Any) -> None:
+        self._writer = pq.ParquetWriter(
+            sink, columns, compression="zstd", write_page_checksum=True, **options
+        )
         self._held: list[pa.RecordBatch] = []
         self._bytes = 0
 
