@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+from demo_clusters import show_groups
 
 DOCUMENTS = "demo/documents"
 ROWS_SHOWN = 8
@@ -15,12 +17,13 @@ COLUMNS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Job:
-    """One pipeline of the demo: its flags, and which table of its output to show, largest `largest` first."""
+    """One pipeline of the demo: its flags, which table to show, largest `largest` first, and what else to show."""
 
     name: str
     flags: tuple[str, ...]
     table: str
     largest: str
+    explain: Callable[[str, str], None] = lambda documents, dataset: None
 
     @property
     def output(self) -> str:
@@ -34,11 +37,22 @@ class Job:
         return ["-m", f"beam_etl.pipelines.{self.name}", *flags]
 
 
-JOBS = (Job(name="token_count", flags=("--by=language",), table="counts", largest="tokens"),)
+JOBS = (
+    Job(name="token_count", flags=("--by=language",), table="counts", largest="tokens"),
+    Job(
+        name="dedup",
+        flags=("--threshold=0.8",),
+        table="cluster_sizes",
+        largest="removed",
+        explain=show_groups,
+    ),
+)
 NEXT = """
 Next:
   .venv/bin/beam-etl token_count --input=demo/documents --output=demo/by_domain --by=domain,language
   .venv/bin/beam-etl token_count --input=demo/documents --output=demo/by_domain --by=domain --plan
+  .venv/bin/beam-etl dedup --input=demo/documents --output=demo/exact --method=exact
+  .venv/bin/beam-etl dedup --input=demo/documents --output=demo/dedup --threshold=0.8 --plan
   .venv/bin/beam-etl                                      (the pipelines; PIPELINE --help lists its flags)
 """
 
@@ -79,6 +93,7 @@ def main() -> None:
         table = ds.dataset(f"{job.output}/{job.table}", format="parquet").to_table()
         print(f"\n{job.output}/{job.table}: {table.num_rows:,} rows, these first by {job.largest}:")
         show(table.sort_by([(job.largest, "descending")])[:ROWS_SHOWN])
+        job.explain(DOCUMENTS, job.output)
     print(NEXT, end="")
 
 
