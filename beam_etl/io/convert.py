@@ -63,11 +63,13 @@ def document_places(rows: Rows, reading: Reading, file: FileEntry) -> np.ndarray
     """
     wanted = rows.batch.select(reading.names_in(rows.batch.schema))
     stored, unreadable = _checked(wanted, reading)
-    places = np.delete(np.arange(wanted.num_rows), list(unreadable))
+    places = np.delete(np.arange(len(rows.positions)), list(unreadable))
     if unreadable:
         stored = {name: values.take(pa.array(places)) for name, values in stored.items()}
     bad: Bad = {}
     for source in reading.sources:
+        if source.stored is None:
+            continue
         if source.column == schema.TEXT:
             _check_text(stored[source.names[0]], bad)
         elif source.column in (schema.DATE, schema.TIME):

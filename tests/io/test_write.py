@@ -17,7 +17,7 @@ from beam_etl import DatasetError, WriteDataset
 from beam_etl.io import manifest, staging
 from beam_etl.io import write as write_module
 from beam_etl.io.formats import format_named
-from beam_etl.io.write import CONFLICT, PUBLISHED
+from beam_etl.io.write import CONFLICT, FAILED, FAILURES, PUBLISHED
 from tests.beam import run
 
 ROWS = 1000
@@ -185,6 +185,26 @@ def test_a_step_that_is_tried_again_changes_nothing(tmp_path: Path) -> None:
         assert write_module._commit([counts], job) == PUBLISHED
     assert len(pq.read_table(tmp_path / "documents")) == ROWS
     assert not (tmp_path / "_staging").exists()
+
+
+@pytest.mark.parametrize(
+    "reasons", [[], ["a graph that isn't done", "a cluster too large"]], ids=["none", "two"]
+)
+def test_what_speaks_against_it_keeps_a_run_from_publishing(reasons: list[str], tmp_path: Path) -> None:
+    output, name = str(tmp_path / "out"), staging.new_run()
+    with run() as pipeline:
+        tables = {
+            "documents": pipeline | "Documents" >> beam.Create(PIECES),
+            FAILURES: pipeline | "Failures" >> beam.Create(reasons).with_output_types(str),
+        }
+        verdict = tables | WriteDataset(output=output, run=name)  # type: ignore[arg-type]
+        assert_that(verdict, equal_to([FAILED if reasons else PUBLISHED]))
+    assert staging.verdict(output, name) == sorted(reasons)
+    assert (manifest.latest(output) is None) == bool(reasons)
+    assert bool(glob.glob(f"{output}/**/part-*", recursive=True)) != bool(reasons)
+    if reasons:
+        staging.abandon(output, name, published=False)
+        assert not (tmp_path / "out").exists()
 
 
 def test_rows_in_windows_are_one_dataset(tmp_path: Path) -> None:
