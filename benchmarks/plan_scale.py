@@ -22,9 +22,9 @@ FOLDER_FILES = 1000
 LINKS = 50_000
 """Names of one file: ext4 permits 65,000."""
 
-DOCUMENTS = 4000
-WORDS = 250
-"""More text than a sample reads of a file, so that the sample ends before the hole."""
+DOCUMENTS = 1500
+WORDS = 750
+"""Documents of 5 KB. More text than a sample reads of a file, so that the sample ends before the hole."""
 
 
 def write_sparse(path: Path, seed: int) -> None:
@@ -38,7 +38,7 @@ def write_sparse(path: Path, seed: int) -> None:
     languages = pick.choices(["en", "de", "fr", "ja"], k=DOCUMENTS)
     table = pa.table({"id": names, "lang": languages, "text": pa.array(texts, pa.large_string())})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=500, compression="zstd")
+    pq.write_table(table, sink, row_group_size=200, compression="zstd")
     whole = sink.getvalue().to_pybytes()
     end = 8 + int.from_bytes(whole[-8:-4], "little")
     with path.open("xb") as file:

@@ -1,8 +1,11 @@
 """The plan: a pipeline's steps and its shuffles, with the bytes that each is expected to move, before anything runs."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform
@@ -18,6 +21,8 @@ _BEAM_GROUPINGS = (
     "ReshufflePerKey",
     "GroupIntoBatches",
 )
+
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -51,15 +56,17 @@ class Plan:
     def to_text(self, cluster: Cluster | None = None) -> str:
         """The plan for people."""
         noun = "shuffle" if len(self.shuffles) == 1 else "shuffles"
-        lines = [f"{len(self.shuffles)} {noun} in {len(self.steps)} steps"]
+        steps = "1 step" if len(self.steps) == 1 else f"{len(self.steps)} steps"
+        lines = [f"{len(self.shuffles)} {noun} in {steps}"]
         by_label = {step.label: step for step in self.shuffles}
         for label in self.steps:
             lines.append(f"  {label}")
-            lines += [
+            inside = [
                 f"    {_describe(step, cluster)}" for name, step in by_label.items() if _inside(name, label)
             ]
+            lines += _once(inside)
         if self.handed_out:
-            lines.append(f"handed out without rows: {', '.join(self.handed_out)}")
+            lines.append(f"handed out without rows: {', '.join(_numbered_once(self.handed_out))}")
         if cluster is not None:
             lines.append(cluster.assumption())
         return "\n".join(lines)
@@ -107,6 +114,35 @@ def _shuffle_step(part: AppliedPTransform) -> ShuffleStep:
 
 def _inside(name: str, label: str) -> bool:
     return name == label or name.startswith(f"{label}/")
+
+
+def _once(lines: Sequence[str]) -> Iterator[str]:
+    """The lines, where rounds of one to three that follow each other are shown once, and how often."""
+    at = 0
+    while at < len(lines):
+        period = max((1, 2, 3), key=partial(_times, lines[at:]))  # of equals, the first
+        times = _times(lines[at:], period)
+        yield from lines[at : at + period]
+        if times > 1:
+            yield f"      {times} times {'this one' if period == 1 else f'these {period}'}"
+        at += times * period
+
+
+def _times(lines: Sequence[str], period: int) -> int:
+    """How often the first `period` lines follow each other; 0 where there are fewer."""
+    times = 0
+    while list(lines[times * period : (times + 1) * period]) == list(lines[:period]) and period <= len(lines):
+        times += 1
+    return times
+
+
+def _numbered_once(labels: Sequence[str]) -> Iterator[str]:
+    """The labels, where those that differ in numbers alone are shown once, and how many more there are."""
+    alike = defaultdict(list)
+    for label in labels:
+        alike[_NUMBER.sub("#", label)].append(label)
+    for first, *others in alike.values():
+        yield f"{first} and {len(others)} more" if others else first
 
 
 def _network(step: ShuffleStep, cluster: Cluster | None) -> dict[str, float]:

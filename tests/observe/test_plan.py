@@ -6,6 +6,7 @@ import pytest
 
 from beam_etl import Aggregate, Rebalance, Shuffle, plan
 from beam_etl.observe.cluster import Cluster, parse_cluster
+from beam_etl.observe.plan import Plan, ShuffleStep
 from beam_etl.observe.text import format_bytes, format_seconds
 from beam_etl.transforms.shuffle import Distribute, Gather
 from tests.beam import run
@@ -46,6 +47,17 @@ def test_shuffles_are_found_and_what_carries_no_rows_is_listed_apart(
     found = plan(pipeline)
     assert [step.label for step in found.shuffles] == shuffles
     assert len(found.handed_out) == handed_out
+
+
+def test_rounds_are_shown_once_with_their_number() -> None:
+    keys = ["bucket", *["key", "node"] * 20, "root", "root"]
+    shuffles = tuple(ShuffleStep(f"Find/{i}", (key,), 4, 1, GBPS) for i, key in enumerate(keys))
+    drawn = Plan(("Find",), shuffles, ("Find/Round 1/All", "Find/Round 2/All", "Find/Round 3/All", "Gather"))
+    lines = [line.split(":")[0].strip() for line in drawn.to_text().splitlines()]
+    by = [f"SHUFFLE by {key}" for key in ("bucket", "key", "node", "root")]
+    assert lines[0] == "43 shuffles in 1 step"
+    assert lines[2:-1] == [*by[:3], "20 times these 2", by[3], "2 times this one"]
+    assert drawn.to_text().endswith("handed out without rows: Find/Round 1/All and 2 more, Gather")
 
 
 def test_a_plan_tells_key_bytes_partitions_hops_and_network_time() -> None:
