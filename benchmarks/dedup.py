@@ -27,8 +27,9 @@ DATATROVE_WORKERS = 2
 LOOP = "loop over pyarrow and rensa"
 COPIES_BOUND, COPIES_MEMORY_BOUND, FLOOR_BOUND = 3, 6e9, 3
 
-# The closing line of a run that tells what crossed between workers.
-CROSSED = re.compile(r"crossed shuffles: ([\d,]+) bytes")
+CROSSED = re.compile(r"crossed shuffles: ([\d.]+) (B|KB|MB|GB|TB)\b")
+"""The closing line of a run that tells what crossed between workers, in three digits."""
+UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,10 @@ def text_bytes(folder: Path) -> int:
 
 def planned_bytes(plan: str) -> int:
     """Of all shuffles and hops of a plan in JSON."""
-    return sum(step["expected_bytes"] * step["hops"] for step in json.loads(plan)["shuffles"])
+    return sum((step["expected_bytes"] or 0) * step["hops"] for step in json.loads(plan)["shuffles"])
 
 
-def crossed_bytes(printed: str) -> int:
+def crossed_bytes(printed: str) -> float:
     """What a run says of itself.
 
     Raises:
@@ -166,7 +167,7 @@ def crossed_bytes(printed: str) -> int:
     found = CROSSED.search(printed)
     if found is None:
         raise ValueError(f"no line like {CROSSED.pattern!r} in:\n{printed}")
-    return int(found[1].replace(",", ""))
+    return float(found[1]) * UNITS[found[2]]
 
 
 CASES = {case.__name__: case for case in (peers, scale, pairs, growth, copies, crossing)}

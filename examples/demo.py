@@ -50,9 +50,9 @@ JOBS = (
 NEXT = """
 Next:
   .venv/bin/beam-etl token_count --input=demo/documents --output=demo/by_domain --by=domain,language
-  .venv/bin/beam-etl token_count --input=demo/documents --output=demo/by_domain --by=domain --plan
+  .venv/bin/beam-etl token_count --input=demo/documents --output=demo/planned --by=domain --plan
   .venv/bin/beam-etl dedup --input=demo/documents --output=demo/exact --method=exact
-  .venv/bin/beam-etl dedup --input=demo/documents --output=demo/dedup --threshold=0.8 --plan
+  .venv/bin/beam-etl dedup --input=demo/documents --output=demo/planned --threshold=0.8 --plan
   .venv/bin/beam-etl                                      (the pipelines; PIPELINE --help lists its flags)
 """
 
