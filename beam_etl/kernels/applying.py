@@ -22,6 +22,8 @@ class Applied(NamedTuple):
 def with_address(batch: pa.RecordBatch, id: str) -> pa.RecordBatch:
     """Documents named by a column instead of by their place in files: `address` is the stable hash of the id.
 
+    The batch forgets the path of its file: an address doesn't tell a position in it any more.
+
     Raises:
       ValueError: an id is null.
     """
@@ -31,6 +33,10 @@ def with_address(batch: pa.RecordBatch, id: str) -> pa.RecordBatch:
             f"{ids.null_count} documents of a batch have no {id!r}: each needs one, and one of its own"
         )
     address = pa.array(hash_values(ids))
+    metadata = {
+        key: value for key, value in (batch.schema.metadata or {}).items() if key != schema.FILE_METADATA
+    }
+    batch = batch.replace_schema_metadata(metadata)
     place = batch.schema.get_field_index(schema.ADDRESS)
     column = schema.DOCUMENT.field(schema.ADDRESS)
     return batch.append_column(column, address) if place < 0 else batch.set_column(place, column, address)

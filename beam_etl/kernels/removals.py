@@ -13,6 +13,7 @@ from beam_etl.kernels.candidates import numbers
 from beam_etl.kernels.content import content_hashes
 from beam_etl.kernels.exact import CONTENT, ExactRule, key_hashes
 from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.numbering import Numbering
 from beam_etl.kernels.provenance import POSITION
 
 CLUSTER_SLICE = 1 << 16
@@ -56,12 +57,13 @@ def describe(found: pa.RecordBatch, exact: ExactRule | None, id: str = schema.ID
     """
     path = (found.schema.metadata or {}).get(schema.FILE_METADATA)
     node = numbers(found, schema.NODE)
-    columns: dict[str, Any] = {name: found.column(name) for name in found.schema.names}
+    told = (*schema.DECISION.names, schema.ID, schema.DOMAIN)
+    columns: dict[str, Any] = {name: found.column(name) for name in told if name in found.schema.names}
     if path is not None:
         columns[schema.FILE] = pa.repeat(pa.scalar(path.decode(), pa.string()), len(node))
         columns[POSITION] = pa.array((node & np.uint64(schema.MAX_POSITION)).astype(np.int64))
-    if id in columns:
-        columns[schema.ID] = columns[id].cast(pa.string())
+    if id in found.schema.names:
+        columns[schema.ID] = found.column(id).cast(pa.string())
     text = found.column(schema.TEXT)
     columns[CONTENT] = content_hashes([text]) if exact is None else key_hashes(found, exact)
     columns[BYTES] = pc.fill_null(pc.binary_length(text).cast(pa.int64()), 0)
@@ -117,19 +119,20 @@ def assemble(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     ]
     survivors = pa.concat_batches(kept).sort_by(schema.SURVIVOR)
     known = numbers(survivors, schema.SURVIVOR)
-    counted = np.zeros(len(known) + 1, np.bool_)
+    clusters = Numbering()
     for batch in batches:
         removed = batch.filter(pc.not_equal(batch.column(schema.NODE), batch.column(schema.SURVIVOR)))
         if not removed.num_rows:
             continue
         wanted = numbers(removed, schema.SURVIVOR)
         place = np.searchsorted(known, wanted)
-        absent = np.append(known, 0)[place] != wanted
-        place[absent] = len(known)
-        first, rows = np.unique(np.where(numbers(removed, SALT) == 0, place, len(known)), return_index=True)
+        absent = place == len(known)
+        absent[~absent] = known[place[~absent]] != wanted[~absent]
+        first = np.flatnonzero(numbers(removed, SALT) == 0)
+        before = len(clusters)
+        codes, rows = np.unique(clusters.add(wanted[first]), return_index=True)
         counts = np.zeros(len(place), np.bool_)
-        counts[rows] = ~counted[first] & (first < len(known))
-        counted[first] = True
+        counts[first[rows[codes >= before]]] = True
         yield _removed(removed, survivors.take(pa.array(place, mask=absent)), counts)
 
 
