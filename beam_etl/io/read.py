@@ -108,17 +108,11 @@ class ReadDocuments(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:
-        groups = [
-            pack_files(self.files[at : at + GROUP_FILES]) for at in range(0, len(self.files), GROUP_FILES)
-        ]
         read = beam.ParDo(_ReadSplit(self.known, self.columns, self.stored_schema)).with_output_types(
             pa.RecordBatch, rejects=pa.RecordBatch
         )
         splits = (
-            pipeline
-            | "Files" >> beam.Create(groups, reshuffle=False)
-            | "Unpack" >> beam.FlatMap(unpack_files).with_output_types(FileEntry)
-            | "Distribute files" >> Distribute()
+            hand_out_files(pipeline, self.files)
             | "Plan splits"
             >> beam.FlatMap(plan_splits, self.known, self.split_bytes).with_output_types(Split)
             | "Distribute splits" >> Distribute()
@@ -163,6 +157,17 @@ class _ReadSplit(beam.DoFn):
 def _tagged(rejects: list[Reject]) -> Iterator[beam.pvalue.TaggedOutput]:
     for batch in reject_batches(rejects):
         yield beam.pvalue.TaggedOutput(REJECTS, batch)
+
+
+def hand_out_files(pipeline: beam.Pipeline, files: Sequence[FileEntry]) -> beam.PCollection[FileEntry]:
+    """The files, one by one. They are a part of the job's description, in groups of GROUP_FILES."""
+    groups = [pack_files(files[at : at + GROUP_FILES]) for at in range(0, len(files), GROUP_FILES)]
+    return (
+        pipeline
+        | "Files" >> beam.Create(groups, reshuffle=False)
+        | "Unpack" >> beam.FlatMap(unpack_files).with_output_types(FileEntry)
+        | "Distribute files" >> Distribute()
+    )
 
 
 def pack_files(files: Sequence[FileEntry]) -> bytes:
@@ -216,7 +221,7 @@ class FileSource:
         format: str | None = None,
         label: str = "Read documents",
     ) -> None:
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._label = label
         self._read = ReadDocuments(patterns=patterns, columns=columns or Columns(), format=format)
         self._reads = 0
@@ -257,7 +262,7 @@ class FileSource:
         """Documents, rejects and splits; each call reads the files anew."""
         self._reads += 1
         label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
-        found: Documents = self._pipeline | label >> self._read
+        found: Documents = self.pipeline | label >> self._read
         self._splits = self._splits or found.splits
         return found
 

@@ -101,28 +101,33 @@ class RewriteDocuments(beam.PTransform):
             with_split, starts=beam.pvalue.AsSingleton(starts)
         ).with_output_types(pa.RecordBatch)
         elements = splits | "Key" >> beam.Map(_keyed).with_output_types(tuple[Any, Split])
-        most = max((file.bytes for file in read.files), default=0) // read.split_bytes + 2
-        copying = Copying(
-            known=read.known,
-            first=read.columns,
-            wanted=self.columns,
-            stored=read.stored_schema,
-            output=self.output,
-            run=self.run,
-            table=self.table,
-            file_digits=max(NUMBER_DIGITS, len(str(len(read.files)))),
-            split_digits=max(NUMBER_DIGITS, len(str(most))),
-        )
         keys = len(read.files) + self.source.input_bytes // read.split_bytes
         out = (
             Attachment(elements, located)
             | "Attach" >> Attach(by=(SPLIT,), keys=keys, expected_bytes=self.expected_bytes)
             | "Copy"
-            >> beam.ParDo(_Copy(copying))
+            >> beam.ParDo(_Copy(copying(self.source, self.columns, self.output, self.run, self.table)))
             .with_output_types(Finished, found=pa.RecordBatch, rejects=pa.RecordBatch)
             .with_outputs(FOUND, REJECTS, main="files")
         )
         return Rewritten(out.files, out.found, out.rejects)
+
+
+def copying(source: FileSource, columns: Columns, output: str, run: str, table: str) -> Copying:
+    """What copying splits of a source needs to know; see RewriteDocuments."""
+    read = source.read
+    most = max((file.bytes for file in read.files), default=0) // read.split_bytes + 2
+    return Copying(
+        known=read.known,
+        first=read.columns,
+        wanted=columns,
+        stored=read.stored_schema,
+        output=output,
+        run=run,
+        table=table,
+        file_digits=max(NUMBER_DIGITS, len(str(len(read.files)))),
+        split_digits=max(NUMBER_DIGITS, len(str(most))),
+    )
 
 
 def has_records(split: Split) -> bool:

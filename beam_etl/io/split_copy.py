@@ -14,6 +14,7 @@ from beam_etl.io.convert import document_places, to_documents
 from beam_etl.io.data_files import Finished, OpenFile
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import Copier, Format, Rows, Split, SplitReader
+from beam_etl.io.formats.base import take_rows
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.splits import SMALL_BYTES, open_split
 from beam_etl.transforms.batches import merge_batches, split_batch
@@ -214,8 +215,8 @@ class _Copy:
 
     def _found(self, rows: Rows, places: np.ndarray, decisions: pa.RecordBatch) -> pa.RecordBatch:
         """The decisions, each with what is wanted of its document."""
-        wanted = rows.batch.select(self._facts.names_in(rows.batch.schema)).take(pa.array(places))
-        some = Rows(wanted, rows.positions[places], rows.raw)
+        wanted = rows.batch.select(self._facts.names_in(rows.batch.schema))
+        some = Rows(take_rows(wanted, places), rows.positions[places], rows.raw)
         documents, _ = to_documents(some, self._facts, self._split.file)
         for column in documents.schema.names[1:]:  # the first is the address
             decisions = decisions.append_column(documents.schema.field(column), documents.column(column))

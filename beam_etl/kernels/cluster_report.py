@@ -17,6 +17,9 @@ SAMPLE = 5
 """Ids that are shown of each."""
 
 SIZE_ROW, CLUSTER_ROW, DOMAIN_ROW = 0, 1, 2
+REPORT_TABLES = {"cluster_sizes": SIZE_ROW, "clusters": CLUSTER_ROW, "domains": DOMAIN_ROW}
+"""Names of the tables, and the kind of their rows."""
+
 KIND, KEY, CLUSTERS, REMOVED, EXACT = "kind", "key", "clusters", "removed", "exact"
 BANDS, SAMPLES, SURVIVOR_ID = "bands", "sample_ids", "survivor_id"
 SUMS = (CLUSTERS, REMOVED, EXACT, BYTES)

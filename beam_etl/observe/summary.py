@@ -18,14 +18,21 @@ class Summary:
     output_bytes: int
     seconds: float
     output: str
+    crossed_bytes: int | None = None
+    """Bytes that crossed shuffles, in both hops where there are two; None where the engine tells no counters."""
+    slices: int = 0
+    """Elements that they were."""
 
     def to_text(self) -> str:
         """A few lines for people."""
         rate = format_bytes(self.input_bytes / max(self.seconds, 1e-9))
         read = "read" if self.rows_read is None else f"read {self.rows_read:,} documents,"
         tables = ", ".join(f"{name} {rows:,}" for name, rows in self.tables.items())
+        crossed = ""
+        if self.crossed_bytes is not None:
+            crossed = f"crossed shuffles: {format_bytes(self.crossed_bytes)} in {self.slices:,} slices\n"
         return (
             f"{read} {format_bytes(self.input_bytes)} in {format_seconds(self.seconds)} ({rate}/s)\n"
-            f"rows written: {tables} ({format_bytes(self.output_bytes)})\n"
+            f"{crossed}rows written: {tables} ({format_bytes(self.output_bytes)})\n"
             f"output: {self.output}"
         )

@@ -67,6 +67,11 @@ class JobConfig:
         raise NotImplementedError
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """The datasets that the job publishes, in this order."""
+        return (self.output,)
+
+    @property
     def described_cluster(self) -> Cluster | None:
         """The cluster of --cluster."""
         return parse_cluster(self.cluster) if self.cluster else None

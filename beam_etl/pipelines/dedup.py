@@ -1,9 +1,10 @@
 """`python -m beam_etl.pipelines.dedup`: documents without their near-duplicates or exact duplicates."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import apache_beam as beam
@@ -12,22 +13,38 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.columns import Columns
+from beam_etl.io.dedup_files import DeduplicateFiles
 from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.banding import Banding, choose_banding
 from beam_etl.kernels.candidates import PERMUTATIONS, NearRule
+from beam_etl.kernels.cluster_report import REPORT_TABLES, report_table
+from beam_etl.kernels.earlier import own_decisions
 from beam_etl.kernels.exact import ExactRule
+from beam_etl.kernels.in_place import exact_decisions, near_decisions
 from beam_etl.kernels.keeping import Keep, check_orderable
+from beam_etl.kernels.removals import describe, removal_table
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import UsageError, flag
-from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.incremental import open_earlier, write_signatures
+from beam_etl.pipelines.job import AFTER, Job
+from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.components import ConnectedComponents
-from beam_etl.transforms.duplicates import DUPLICATE_SHARE, FindExactDuplicates, FindNearDuplicates
+from beam_etl.transforms.duplicates import (
+    DUPLICATE_SHARE,
+    EMPTY_DOCUMENTS,
+    FindExactDuplicates,
+    FindNearDuplicates,
+)
+from beam_etl.transforms.earlier import DescribeEarlier, Earlier
 from beam_etl.transforms.removals import DescribeRemovals
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many documents there will be."""
+
+DECISION_BYTES = 54
+"""Of a document with a decision, on its way to its split."""
 
 REMOVAL_BYTES = 150
 """Of a removed document or a survivor, on its way to the removal table."""
@@ -53,6 +70,17 @@ class Config(JobConfig):
         "which document of a cluster stays: first, longest, shortest, newest, oldest, max:COLUMN or min:COLUMN",
         default="first",
     )
+    partitioned: bool = flag(
+        "with --within: each input file has all documents of its values of that column, so nothing is shuffled",
+        default=False,
+    )
+    against: tuple[str, ...] = flag(
+        "near: folders that --write_signatures wrote; what matches a document of theirs is removed as well",
+        default=(),
+    )
+    write_signatures: str | None = flag(
+        "near: folder to keep this run's signatures in, for --against of later runs", default=None
+    )
     components: str = flag(
         "near: how clusters are made: in one process, in rounds of shuffles, or as their size asks for",
         default="auto",
@@ -64,6 +92,12 @@ class Config(JobConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         Keep.parse(self.keep)
+        if self.method == "exact" and (self.against or self.write_signatures):
+            raise ValueError("--against and --write_signatures need --method=near")
+        if self.partitioned and not self.within:
+            raise ValueError("--partitioned needs --within=COLUMN: what the files are partitioned by")
+        if self.partitioned and (self.against or self.write_signatures):
+            raise ValueError("--partitioned can't be combined with --against or --write_signatures")
         self.near, self.exact  # noqa: B018 - each checks its flags
 
     @cached_property
@@ -93,6 +127,10 @@ class Config(JobConfig):
         needed = (*self.rule.columns, schema.TEXT, schema.ID, *([keep] if keep else []))
         return self.read_as(needed, optional=(schema.DOMAIN,))
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return (self.output, self.write_signatures) if self.write_signatures else (self.output,)
+
     def has_domain(self, stored: pa.Schema) -> bool:
         """Whether the input tells a domain, or a URL to derive it from."""
         names = {schema.DOMAIN, schema.URL, self.domain_column, self.url_column}
@@ -100,48 +138,101 @@ class Config(JobConfig):
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
-    """The kept documents, the removal table, the cluster report and the rejects. Four shuffles or more."""
+    """The kept documents, the removal table, the cluster report and the rejects."""
     keep = _check_keep(source, config)
+    tables = _by_file(source, config, keep) if config.partitioned else _by_shuffles(source, config, keep)
+    if not config.has_domain(source.stored_schema):
+        del tables["domains"]
+    return tables
+
+
+def _by_shuffles(source: FileSource, config: Config, keep: Keep) -> dict[str, Any]:
+    """Four shuffles or more, none of text."""
     sample = source.sample(SAMPLE_BYTES)
     expected = round(sum(batch.num_rows for batch in sample.batches) * sample.scale)
+    earlier = open_earlier(config.against, config.near, source)
     documents, rejects, *_ = source.documents()
-    find: FindNearDuplicates | FindExactDuplicates
-    if config.method == "near":
-        components = ConnectedComponents(
-            memory=config.components_memory,
-            rounds=config.component_rounds,
-            way=config.components,
-            expected_links=round(expected * DUPLICATE_SHARE * config.near.banding.bands),
-            folder=staging.staging_folder(config.output, config.run),
-        )
-        find = FindNearDuplicates(
-            rule=config.near, keep=keep, components=components, expected_documents=expected
-        )
-    else:
-        find = FindExactDuplicates(rule=config.exact, keep=keep, expected_documents=expected)
-    decisions, failures = documents | "Find duplicates" >> find
-    rewritten = decisions | "Second read" >> RewriteDocuments(
+    found = documents | "Find duplicates" >> _finder(config, keep, expected, earlier)
+    decisions = found.decisions
+    rewritten = _own(decisions, earlier) | "Second read" >> RewriteDocuments(
         source=source,
         columns=config.columns,
         output=config.output,
         run=config.run,
-        expected_bytes=round(expected * DUPLICATE_SHARE * 46),
+        expected_bytes=round(expected * DUPLICATE_SHARE * DECISION_BYTES),
     )
-    domains = config.has_domain(source.stored_schema)
     told = rewritten.found | "Describe removals" >> DescribeRemovals(
         exact=config.exact if config.method == "exact" else None,
-        domains=domains,
+        domains=True,
         expected_bytes=round(expected * DUPLICATE_SHARE * REMOVAL_BYTES),
+        survivors=decisions | "Earlier documents" >> DescribeEarlier(earlier=earlier) if earlier else None,
     )
-    tables = told._asdict()
-    if not domains:
-        del tables["domains"]
-    return {
-        **tables,
+    tables = {
+        **told._asdict(),
         "documents": rewritten.files,
         "rejects": (rejects, rewritten.rejects) | "Rejects" >> beam.Flatten(),
-        FAILURES: failures,
+        FAILURES: found.failures,
     }
+    if config.write_signatures:
+        tables[AFTER] = partial(
+            write_signatures,
+            signatures=found.signatures,
+            output=config.write_signatures,
+            overwrite=config.overwrite,
+            rule=config.near,
+            run=config.run,
+            expected_documents=expected,
+        )
+    return tables
+
+
+def _finder(
+    config: Config, keep: Keep, expected: int, earlier: Earlier | None
+) -> FindNearDuplicates | FindExactDuplicates:
+    if config.method == "exact":
+        return FindExactDuplicates(rule=config.exact, keep=keep, expected_documents=expected)
+    components = ConnectedComponents(
+        memory=config.components_memory,
+        rounds=config.component_rounds,
+        way=config.components,
+        expected_links=round(expected * DUPLICATE_SHARE * config.near.banding.bands),
+        folder=os.path.join(staging.staging_folder(config.output, config.run), "links"),
+    )
+    return FindNearDuplicates(
+        rule=config.near,
+        keep=keep,
+        components=components,
+        expected_documents=expected,
+        earlier=earlier,
+        remember=config.write_signatures is not None,
+    )
+
+
+def _own(decisions: Batches, earlier: Earlier | None) -> Batches:
+    return decisions if earlier is None else decisions | "Of this run" >> MapBatches(own_decisions)
+
+
+def _by_file(source: FileSource, config: Config, keep: Keep) -> dict[str, Any]:
+    """No shuffle: each file is deduplicated by itself, and reports for itself."""
+    exact = config.exact if config.method == "exact" else None
+    decide: Any = (
+        partial(near_decisions, rule=config.near, keep=keep)
+        if exact is None
+        else partial(exact_decisions, rule=exact, keep=keep)
+    )
+    done = source.pipeline | "Files" >> DeduplicateFiles(
+        source=source,
+        decide=decide,
+        describe=partial(describe, exact=exact),
+        output=config.output,
+        run=config.run,
+    )
+    tables = {
+        name: done.report | f"Table {name}" >> MapBatches(partial(report_table, kind=kind))
+        for name, kind in REPORT_TABLES.items()
+    }
+    removals = done.removed | "Removals" >> MapBatches(removal_table)
+    return {**tables, "removals": removals, "documents": done.files, "rejects": done.rejects}
 
 
 def _check_keep(source: FileSource, config: Config) -> Keep:
@@ -155,7 +246,20 @@ def _check_keep(source: FileSource, config: Config) -> Keep:
     return keep
 
 
-JOB = Job("dedup", "Documents without their near-duplicates or exact duplicates.", Config, build)
+def explain(config: Config) -> list[str]:
+    """What the bands find."""
+    return [] if config.method == "exact" else [config.near.banding.curve()]
+
+
+def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
+    """What wasn't compared."""
+    empty = counters.get(EMPTY_DOCUMENTS, 0)
+    return [f"{empty:,} empty documents: kept, and nobody's duplicates"] if empty else []
+
+
+JOB = Job(
+    "dedup", "Documents without their near-duplicates or exact duplicates.", Config, build, notes, explain
+)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

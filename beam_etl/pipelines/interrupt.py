@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def abandoning(output: str, run: str, in_process: bool) -> Iterator[None]:
+def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[None]:
     """While inside, a signal gives the run up and ends the process with 128 + its number.
 
     A commit that has begun is finished first, and stays. The process ends without waiting for worker threads: they may
@@ -25,11 +25,10 @@ def abandoning(output: str, run: str, in_process: bool) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         if in_process:
-            threading.Thread(target=_give_up, args=(output, run, 128 + number)).start()
+            threading.Thread(target=_stop, args=(folders, run, 128 + number)).start()
             return
-        _say(
-            f"interrupted; the job goes on on the cluster and may still publish to {output}: cancel it there"
-        )
+        where = " and ".join(folders)
+        _say(f"interrupted; the job goes on on the cluster and may still publish to {where}: cancel it there")
         os._exit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -43,15 +42,26 @@ def abandoning(output: str, run: str, in_process: bool) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _give_up(output: str, run: str, code: int) -> None:
+def give_up(folders: Sequence[str], run: str) -> list[str]:
+    """Removes what a run wrote to datasets that it didn't publish; those that it did."""
+    published = []
+    for folder in folders:
+        if manifest.is_published(folder, run):
+            published.append(folder)
+        else:
+            staging.abandon(folder, run, published=False)
+    return published
+
+
+def _stop(folders: Sequence[str], run: str, code: int) -> None:
     """In a thread of its own: the interrupted one may be at the commit, which this waits for."""
     with staging.turn(run):
-        published = manifest.is_published(output, run)
-        if published:
-            _say(f"interrupted after {output} was published; it stays")
-        else:
-            _say(f"interrupted; removing what was written to {output} so far")
-        staging.abandon(output, run, published)
+        for folder in folders:
+            if manifest.is_published(folder, run):
+                _say(f"interrupted after {folder} was published; it stays")
+            else:
+                _say(f"interrupted; removing what was written to {folder} so far")
+        give_up(folders, run)
         os._exit(code)
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
-from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
@@ -28,13 +27,15 @@ from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.interrupt import abandoning
+from beam_etl.pipelines.interrupt import abandoning, give_up
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
 from beam_etl.transforms import metrics
-from beam_etl.transforms.batches import Batches
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; failed; a command line or an input that can't be run as it is; Ctrl-C."""
+
+AFTER = "_after"
+"""Instead of a table's name: a function of the verdict of WriteDataset, which builds what waits for it."""
 
 Config = TypeVar("Config", bound=JobConfig)
 
@@ -46,9 +47,12 @@ class Job(Generic[Config]):
     name: str
     summary: str
     config: type[Config]
-    build: Callable[[FileSource, Config], Mapping[str, Batches]]
-    notes: Callable[[Config], Sequence[str]] = lambda _: ()
-    """What else the closing lines say."""
+    build: Callable[[FileSource, Config], Mapping[str, Any]]
+    """The tables, as WriteDataset takes them, and where the job has more to write then, AFTER."""
+    notes: Callable[[Config, Mapping[str, int]], Sequence[str]] = lambda config, counters: ()
+    """What else the closing lines say, from the totals of our counters."""
+    explain: Callable[[Config], Sequence[str]] = lambda config: ()
+    """What else the plan says."""
 
     def run(self, argv: Sequence[str] | None) -> int:
         """Parses, builds, runs and publishes; the exit code."""
@@ -69,8 +73,10 @@ class Job(Generic[Config]):
         options = make_options(config.runner, rest, own)
         pipeline = _pipeline(config.runner, options)
         source = FileSource(pipeline, config.input, config.columns, config.format)
-        _refuse_overlap(source, config.output)
-        tables = self.build(source, config)
+        for folder in config.folders:
+            _refuse_overlap(source, folder)
+        tables = dict(self.build(source, config))
+        after = tables.pop(AFTER, None)
         write = WriteDataset(
             output=config.output,
             overwrite=config.overwrite,
@@ -79,44 +85,57 @@ class Job(Generic[Config]):
             about=self._about(config, source),
             run=config.run,
         )
-        tables | "Write dataset" >> write
+        verdict = tables | "Write dataset" >> write
+        if after is not None:
+            after(verdict)
         if config.plan:
             drawn, cluster = plan(pipeline), config.described_cluster
-            print(drawn.to_json(cluster) if config.plan == "json" else _planned(source, drawn, cluster))
+            more = "".join(f"\n{line}" for line in self.explain(config))
+            shown = _planned(source, drawn, cluster) + more
+            print(drawn.to_json(cluster) if config.plan == "json" else shown)
             return DONE
         return self._execute(pipeline, source, config)
 
     def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config) -> int:
         start, run = time.monotonic(), config.run
         metrics.reset_live()
-        with abandoning(config.output, run, runner_name(config.runner) == IN_PROCESS):
+        with abandoning(config.folders, run, runner_name(config.runner) == IN_PROCESS):
             try:
                 with progress(source.input_bytes, len(source.files), _read_so_far):
                     result = pipeline.run()
                     result.wait_until_finish()
             except Exception as error:  # noqa: BLE001 - whatever an engine raises
-                staging.abandon(config.output, run, manifest.is_published(config.output, run))
+                published = give_up(config.folders, run)
                 traceback.print_exc()
-                print(f"\n{self.name} failed, nothing was published: {error}", file=sys.stderr)
+                what = f"published: {', '.join(published)}" if published else "nothing was published"
+                print(f"\n{self.name} failed, {what}: {error}", file=sys.stderr)
                 return FAILED
-        published = manifest.latest(config.output)
-        if published is None or published.run != run:
-            for reason in _unpublished(config.output, run):
+        missing = [folder for folder in config.folders if not manifest.is_published(folder, run)]
+        for folder in missing:
+            for reason in _unpublished(folder, run):
                 print(f"{self.name}: {reason}", file=sys.stderr)
-            staging.abandon(config.output, run, published=False)
+        if missing:
+            give_up(config.folders, run)
             return FAILED
+        self._close(config, source, result, time.monotonic() - start)
+        return DONE
+
+    def _close(self, config: Config, source: FileSource, result: PipelineResult, seconds: float) -> None:
+        published, counted = manifest.latest(config.output), metrics.totals(result)
+        assert published is not None
         summary = Summary(
-            rows_read=_rows_read(result),
+            rows_read=counted.get(metrics.ROWS_READ),
             input_bytes=source.input_bytes,
             tables={name: published.rows(name) for name in published.schemas},
             output_bytes=published.stored_bytes,
-            seconds=time.monotonic() - start,
+            seconds=seconds,
             output=config.output,
+            crossed_bytes=counted.get(metrics.BYTES_CROSSED),
+            slices=counted.get(metrics.ELEMENTS_OUT, 0),
         )
         print(summary.to_text())
-        for note in self.notes(config):
+        for note in self.notes(config, counted):
             print(note)
-        return DONE
 
     def _about(self, config: Config, source: FileSource) -> dict[str, Any]:
         return {
@@ -166,10 +185,3 @@ def _refuse_overlap(source: FileSource, output: str) -> None:
 
 def _read_so_far() -> tuple[int, int]:
     return metrics.live(metrics.BYTES_READ), metrics.live(metrics.FILES_READ)
-
-
-def _rows_read(result: PipelineResult) -> int | None:
-    """Documents that reading passed on; None where the engine doesn't tell."""
-    wanted = MetricsFilter().with_namespace(metrics.NAMESPACE).with_name(metrics.ROWS_READ)
-    counted = result.metrics().query(wanted)["counters"]
-    return sum(counter.result for counter in counted) if counted else None

@@ -1,7 +1,7 @@
 """`python -m beam_etl.pipelines.token_count`: how much text there is, by language, domain, date or source file."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -80,8 +80,9 @@ def _check_groups(source: FileSource, config: Config) -> None:
         raise UsageError(f"--by={','.join(config.by)}: {error}") from error
 
 
-def notes(config: Config) -> list[str]:
+def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
     """Which engine counted: the fast one, or the reference and why."""
+    del counters
     kernel = cast(
         DocumentCounter, once_per_process(document_counter, load_vocabulary(config.tokenizer)).get()
     )

@@ -1,9 +1,9 @@
 """Finding duplicates: documents to decisions. Text never crosses a shuffle."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -15,6 +15,7 @@ from beam_etl import schema
 from beam_etl.kernels.candidates import (
     BUCKET,
     BUCKETS,
+    RANK,
     TWIN,
     NearRule,
     bucket_links,
@@ -24,6 +25,7 @@ from beam_etl.kernels.candidates import (
 )
 from beam_etl.kernels.choosing import choose, facts_only, join_facts, keep_first
 from beam_etl.kernels.components import contract
+from beam_etl.kernels.earlier import by_address
 from beam_etl.kernels.exact import CONTENT, ExactRule, choose_exact, exact_rows
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.partition import GATHER_BYTES
@@ -31,6 +33,7 @@ from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch
 from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.earlier import Earlier
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
@@ -51,6 +54,8 @@ class Decisions(NamedTuple):
     """schema.DECISION: a row for each document of a cluster of several."""
     failures: beam.PCollection[str]
     """Why the decisions must not be used; none where they may."""
+    signatures: Batches | None = None
+    """What later runs need of this one's documents, where that is wanted."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -68,43 +73,65 @@ class FindNearDuplicates(beam.PTransform):
       keep: which one stays.
       components: how links become clusters.
       expected_documents: how many there are, estimated, for partitions and the plan.
+      earlier: documents of earlier runs. One of them in a cluster is the one that stays: all of this run's go. In the
+        decisions its number is from candidates.FIRST_NEW on, and addresses are below.
+      remember: signatures are wanted for later runs. Documents then need an id and the file they were read from.
     """
 
     rule: NearRule = field(default_factory=NearRule)
     keep: Keep = field(default_factory=Keep)
     components: ConnectedComponents = field(default_factory=ConnectedComponents)
     expected_documents: int | None = None
+    earlier: Earlier | None = None
+    remember: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Decisions:
-        verified = self.rule.threshold is not None
-        signed = documents | "Sign" >> MapBatches(
-            partial(_sign, rule=self.rule, keep=self.keep, low=verified)
-        )
+        signed = documents | "Sign" >> MapBatches(self._signing())
         contracted = (
             signed
             | "Bands" >> MapBatches(_bands)
             | "Contract" >> beam.ParDo(_Contract(self.rule)).with_outputs(LINKS, main=BUCKETS)
         )
         known = contracted[LINKS]
+        size = 16 * self.rule.banding.bands
         links = (
             contracted[BUCKETS]
-            | "By bucket"
-            >> Shuffle(
-                by=(BUCKET,), expected_bytes=_times(self.expected_documents, 16 * self.rule.banding.bands)
-            )
-            | "Link" >> MapPartitions(kernel=partial(_link, rule=self.rule))
+            | "By bucket" >> self._shuffle(BUCKET, size)
+            | "Link"
+            >> MapPartitions(kernel=partial(_link, rule=self.rule, earlier=self.earlier), numbered=True)
         )
+        facts = signed
         if self.rule.threshold is not None:
-            granted = self._grant(signed, links, known)
-            links, signed = self._verify(granted, self.rule.threshold), granted | "Facts" >> MapBatches(_no_candidates)
+            facts = self._grant(signed, links, known)
+            links = self._verify(facts, self.rule.threshold)
         clusters = (known, links) | "All links" >> beam.Flatten() | "Clusters" >> self.components
-        if not verified and self.keep.column is None:
-            return Decisions(clusters.members | "Keep first" >> MapBatches(keep_first), clusters.failures)
-        return Decisions(self._choose(clusters.members, signed), clusters.failures)
+        decisions = self._decide(clusters.members, facts)
+        if self.earlier is not None:
+            decisions = decisions | "By address" >> MapBatches(by_address)
+        return Decisions(decisions, clusters.failures, signed if self.remember else None)
+
+    def _signing(self) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+        return partial(
+            _sign,
+            rule=self.rule,
+            keep=self.keep,
+            low=self.remember or self.rule.threshold is not None,
+            after_others=self.earlier is not None,
+            names=self.remember,
+        )
+
+    def _shuffle(self, by: str, size: float) -> Shuffle:
+        """A shuffle of so many bytes a document; by what earlier runs kept as well, where there are any."""
+        with_earlier = self.earlier is not None and by in (BUCKET, schema.NODE)
+        return Shuffle(
+            by=(by,),
+            partitions=self.earlier.partitions if with_earlier and self.earlier else None,
+            expected_bytes=_times(self.expected_documents, size),
+        )
 
     def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Batches:
         """The facts of all documents that are linked, once for each candidate link and once more."""
@@ -113,38 +140,33 @@ class FindNearDuplicates(beam.PTransform):
             candidates | "Wish candidates" >> MapBatches(partial(wishes, candidate=True)),
             known | "Wish known" >> MapBatches(partial(wishes, candidate=False)),
         )
-        size = 8 + 8 + self.rule.num_perm
         return (
             rows
             | "Facts and wishes" >> beam.Flatten()
-            | "Facts by node"
-            >> Shuffle(by=(schema.NODE,), expected_bytes=_times(self.expected_documents, size))
-            | "Grant" >> MapPartitions(kernel=grant)
+            | "Facts by node" >> self._shuffle(schema.NODE, 16 + self.rule.num_perm)
+            | "Grant" >> MapPartitions(kernel=partial(_grant, earlier=self.earlier), numbered=True)
         )
 
     def _verify(self, granted: Batches, threshold: float) -> Batches:
-        size = DUPLICATE_SHARE * (30 + self.rule.num_perm)
         return (
             granted
             | "Candidates" >> MapBatches(_candidates)
-            | "By centre" >> Shuffle(by=(schema.ROOT,), expected_bytes=_times(self.expected_documents, size))
+            | "By centre" >> self._shuffle(schema.ROOT, DUPLICATE_SHARE * (30 + self.rule.num_perm))
             | "Verify" >> MapPartitions(kernel=partial(verify, threshold=threshold))
         )
 
-    def _choose(self, members: Batches, known: Batches) -> Batches:
-        low = self.rule.num_perm if self.rule.threshold is not None else 0
-        some = DUPLICATE_SHARE if low else 1
+    def _decide(self, members: Batches, facts: Batches) -> Batches:
+        verified = self.rule.threshold is not None
+        if self.keep.column is None and not verified:
+            return members | "Keep first" >> MapBatches(keep_first)
+        known = facts | "Facts of members" >> MapBatches(_known_facts if verified else _ranks)
+        size = 38 + (self.rule.num_perm if verified else 0)
         return (
-            (members, known | "Facts of members" >> MapBatches(facts_only))
+            (members, known)
             | "Members and facts" >> beam.Flatten()
-            | "Members by node"
-            >> Shuffle(by=(schema.NODE,), expected_bytes=_times(self.expected_documents, some * (38 + low)))
+            | "Members by node" >> self._shuffle(schema.NODE, size * (DUPLICATE_SHARE if verified else 1))
             | "Join facts" >> MapPartitions(kernel=join_facts)
-            | "By cluster"
-            >> Shuffle(
-                by=(schema.CLUSTER,),
-                expected_bytes=_times(self.expected_documents, DUPLICATE_SHARE * (38 + low)),
-            )
+            | "By cluster" >> self._shuffle(schema.CLUSTER, size * DUPLICATE_SHARE)
             | "Choose" >> MapPartitions(kernel=choose)
         )
 
@@ -184,8 +206,8 @@ def _times(documents: int | None, size: float) -> int | None:
     return None if documents is None else round(documents * size)
 
 
-def _sign(batch: pa.RecordBatch, rule: NearRule, keep: Keep, low: bool) -> pa.RecordBatch:
-    signed = sign(batch, rule, keep, low)
+def _sign(batch: pa.RecordBatch, **how: Any) -> pa.RecordBatch:
+    signed = sign(batch, **how)
     Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - signed.num_rows)
     return signed
 
@@ -204,14 +226,27 @@ def _candidates(granted: pa.RecordBatch) -> pa.RecordBatch:
     return granted.filter(granted.column(CANDIDATE))
 
 
-def _no_candidates(granted: pa.RecordBatch) -> pa.RecordBatch:
-    return granted.filter(pc.invert(granted.column(CANDIDATE)))
+def _known_facts(granted: pa.RecordBatch) -> pa.RecordBatch:
+    return facts_only(granted.filter(pc.invert(granted.column(CANDIDATE))))
 
 
-def _link(batches: Iterable[pa.RecordBatch], rule: NearRule) -> Iterator[pa.RecordBatch]:
+def _ranks(signed: pa.RecordBatch) -> pa.RecordBatch:
+    return signed.select([schema.NODE, RANK])
+
+
+def _link(
+    number: int, batches: Iterable[pa.RecordBatch], rule: NearRule, earlier: Earlier | None
+) -> Iterator[pa.RecordBatch]:
     """Fewer links of the same meaning: a forest, where links don't have to be verified one by one."""
     merge = contract if rule.threshold is None else distinct_links
-    return combine_all(bucket_links(batches, rule.banding), merge)
+    others = None if earlier is None else earlier.buckets(number)
+    return combine_all(bucket_links(batches, rule.banding, others), merge)
+
+
+def _grant(
+    number: int, batches: Iterable[pa.RecordBatch], earlier: Earlier | None
+) -> Iterator[pa.RecordBatch]:
+    return grant(batches, () if earlier is None else earlier.facts(number))
 
 
 class _Contract(GatherBatches):

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from apache_beam.metrics import Metrics
+from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.runners.runner import PipelineResult
 
 NAMESPACE = "beam_etl"
 ROWS_IN, ROWS_OUT, BYTES_IN, BYTES_OUT = "rows_in", "rows_out", "bytes_in", "bytes_out"
 BYTES_READ, FILES_READ = "bytes_read", "files_read"
 ROWS_READ, RECORDS_REJECTED = "rows_read", "records_rejected"
 """Of reading: stored bytes and files that are done, documents passed on, records rejected."""
-ELEMENTS_OUT = "elements_out"
-"""Slices that cross a shuffle."""
+ELEMENTS_OUT, BYTES_CROSSED = "elements_out", "bytes_crossed"
+"""Slices that cross a shuffle, and their bytes before they are encoded."""
 MICROSECONDS = "microseconds"
 """Time inside the step's own code. Beam's counters are integers, so seconds travel as microseconds."""
 
@@ -64,6 +65,14 @@ class StepMetrics:
                 yield item  # type: ignore[misc]
         finally:
             self.add(MICROSECONDS, spent // 1000)
+
+
+def totals(result: PipelineResult) -> dict[str, int]:
+    """Our counters over all steps of a run that ended; none where the engine doesn't tell."""
+    found: Counter[str] = Counter()
+    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+        found[counter.key.metric.name] += counter.result
+    return dict(found)
 
 
 def count_live(name: str, value: int) -> None:

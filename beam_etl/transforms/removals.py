@@ -50,21 +50,25 @@ class DescribeRemovals(beam.PTransform):
       domains: documents have a domain.
       id: the column that names documents.
       expected_bytes: of the first shuffle.
+      survivors: removals.FOUND of survivors that are not among the input's documents.
     """
 
     exact: ExactRule | None = None
     domains: bool = False
     id: str = schema.ID
     expected_bytes: int | None = None
+    survivors: Batches | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, found: Batches) -> RemovalTables:
+        described = found | "Describe" >> MapBatches(partial(describe, exact=self.exact, id=self.id))
+        if self.survivors is not None:
+            described = (described, self.survivors) | "All survivors" >> beam.Flatten()
         removed = (
-            found
-            | "Describe" >> MapBatches(partial(describe, exact=self.exact, id=self.id))
+            described
             | "To survivors" >> Shuffle(by=(schema.SURVIVOR, SALT), expected_bytes=self.expected_bytes)
             | "Assemble" >> MapPartitions(kernel=assemble)
         )

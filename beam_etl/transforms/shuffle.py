@@ -25,7 +25,7 @@ from beam_etl.kernels.partition import (
 )
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches, merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
-from beam_etl.transforms.metrics import ELEMENTS_OUT, StepMetrics
+from beam_etl.transforms.metrics import BYTES_CROSSED, ELEMENTS_OUT, StepMetrics
 
 Slice = tuple[int, pa.RecordBatch]
 """A partition's number and some of its rows: the element that crosses."""
@@ -183,6 +183,7 @@ class _Cut(GatherBatches):
             for number, piece in self._metrics.timed(self._cut(merge_batches(alike))):
                 self._metrics.gave_out(piece)
                 self._metrics.add(ELEMENTS_OUT, 1)
+                self._metrics.add(BYTES_CROSSED, piece.nbytes)
                 yield number, piece
 
     def _cut(self, rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.rejects import Reject
+from beam_etl.transforms.batches import merge_batches
 
 SPLIT_BYTES = 16 << 20
 """Stored bytes of a split: seconds of work, so that one file of 10 GB feeds 160 workers."""
@@ -114,7 +115,7 @@ class BatchCopier:
         self._writer = writer
 
     def write(self, rows: Rows, kept: np.ndarray | None) -> int:
-        batch = rows.batch if kept is None else rows.batch.take(pa.array(kept))
+        batch = rows.batch if kept is None else take_rows(rows.batch, kept)
         self._writer.write(batch)
         return batch.num_rows
 
@@ -190,3 +191,11 @@ def from_columns(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:
     if columns:
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+
+
+def take_rows(batch: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:
+    """The rows at these places. Arrow has no `take` of string views: they go through strings."""
+    try:
+        return batch.take(pa.array(places))
+    except pa.ArrowNotImplementedError:
+        return merge_batches([batch]).take(pa.array(places)).cast(batch.schema)

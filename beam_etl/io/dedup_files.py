@@ -1,0 +1,154 @@
+"""DeduplicateFiles: files that have nothing to do with each other, each deduplicated where it is read."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl import schema
+from beam_etl.io.data_files import Finished
+from beam_etl.io.formats import FileEntry, Split
+from beam_etl.io.read import DOCUMENTS_TABLE, FileSource, hand_out_files
+from beam_etl.io.rejects import STAGE as READ_STAGE
+from beam_etl.io.rejects import Reject, reject_batches
+from beam_etl.io.rewrite import STAGE, copying, has_records
+from beam_etl.io.split_copy import Copying, copy_split
+from beam_etl.io.splits import plan_splits, read_split
+from beam_etl.kernels.applying import sorted_decisions
+from beam_etl.kernels.cluster_report import merge_report, report_rows
+from beam_etl.kernels.removals import assemble
+from beam_etl.transforms.batches import Batches, split_batch
+from beam_etl.transforms.metrics import (
+    BYTES_READ,
+    FILES_READ,
+    RECORDS_REJECTED,
+    ROWS_READ,
+    StepMetrics,
+    count_live,
+)
+
+Decide = Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+"""From the documents of a file to decisions: schema.DECISION."""
+
+REMOVED, REPORT, REJECTS = "removed", "report", "rejects"
+"""Tags of outputs."""
+
+
+class DeduplicatedFiles(NamedTuple):
+    """What DeduplicateFiles gives."""
+
+    files: beam.PCollection[Finished]
+    removed: Batches
+    """kernels.removals.REMOVED."""
+    report: Batches
+    """kernels.cluster_report.REPORT, of each file for itself."""
+    rejects: Batches
+
+
+@dataclass(eq=False, kw_only=True)
+class DeduplicateFiles(beam.PTransform):
+    """Each file without its duplicates, found and removed where the file is read. No shuffle.
+
+    For input in which documents of different files are never duplicates, because each file has all documents of its
+    domains, say. A worker holds the signatures of one file, some 300 bytes a document.
+
+    Input: the pipeline. Output: DeduplicatedFiles.
+
+    Args:
+      source: the input; its documents() needn't be called.
+      decide: finds the duplicates among the documents of a file.
+      describe: as kernels.removals.describe, of documents with decisions.
+      output, run, table: as for RewriteDocuments.
+    """
+
+    source: FileSource
+    decide: Decide
+    describe: Callable[[pa.RecordBatch], pa.RecordBatch]
+    output: str
+    run: str
+    table: str = DOCUMENTS_TABLE
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
+    def expand(self, pipeline: beam.Pipeline) -> DeduplicatedFiles:
+        read = self.source.read
+        how = copying(self.source, read.columns, self.output, self.run, self.table)
+        work = _DeduplicateFile(how, read.split_bytes, self.decide, self.describe)
+        types = dict.fromkeys((REMOVED, REPORT, REJECTS), pa.RecordBatch)
+        out = hand_out_files(pipeline, read.files) | "Deduplicate" >> beam.ParDo(work).with_output_types(
+            Finished, **types
+        ).with_outputs(*types, main="files")
+        return DeduplicatedFiles(out.files, out[REMOVED], out[REPORT], out[REJECTS])
+
+
+class _DeduplicateFile(beam.DoFn):
+    """Reads a file twice: for decisions, and for what is kept."""
+
+    def __init__(
+        self,
+        how: Copying,
+        split_bytes: int,
+        decide: Decide,
+        describe: Callable[[pa.RecordBatch], pa.RecordBatch],
+    ) -> None:
+        self._how = how
+        self._split_bytes = split_bytes
+        self._decide = decide
+        self._describe = describe
+        self._metrics = StepMetrics()
+
+    def process(self, file: FileEntry) -> Iterator[Any]:
+        splits = list(plan_splits(file, self._how.known, self._split_bytes))
+        rejects: dict[str, list[Reject]] = {READ_STAGE: [], STAGE: []}
+        decisions = sorted_decisions(self._decide(self._documents(splits, rejects[READ_STAGE])))
+        found: list[pa.RecordBatch] = []
+        for split, mine in _by_split([split for split in splits if has_records(split)], decisions):
+            for out in copy_split(split, mine, self._how, self._metrics):
+                if isinstance(out, Reject):
+                    rejects[STAGE].append(out)
+                elif isinstance(out, pa.RecordBatch):
+                    found.append(self._describe(out))
+                else:
+                    yield out
+        yield from self._told(found)
+        for stage, some in rejects.items():
+            self._metrics.add(RECORDS_REJECTED, len(some))
+            for batch in reject_batches(some, stage):
+                yield beam.pvalue.TaggedOutput(REJECTS, batch)
+
+    def _documents(self, splits: list[Split], rejects: list[Reject]) -> Iterator[pa.RecordBatch]:
+        """The documents of the first read; what is rejected is added to `rejects`."""
+        for split in splits:
+            for found in read_split(split, self._how.known, self._how.first, self._how.stored):
+                if isinstance(found, Reject):
+                    rejects.append(found)
+                else:
+                    self._metrics.add(ROWS_READ, found.num_rows)
+                    yield found
+            self._metrics.add(BYTES_READ, split.stop - split.start)
+            count_live(BYTES_READ, split.stop - split.start)
+            count_live(FILES_READ, split.stop == split.file.bytes)
+
+    def _told(self, found: list[pa.RecordBatch]) -> Iterator[Any]:
+        reports = []
+        for removed in assemble(found) if found else ():
+            reports.append(report_rows(removed, domains=True))
+            for batch in split_batch(removed):
+                yield beam.pvalue.TaggedOutput(REMOVED, batch)
+        if reports:
+            yield beam.pvalue.TaggedOutput(REPORT, merge_report(pa.concat_batches(reports)))
+
+
+def _by_split(splits: list[Split], decisions: pa.RecordBatch) -> Iterator[tuple[Split, list[pa.RecordBatch]]]:
+    """Each split with the decisions about its documents, which are ascending by node."""
+    node = decisions.column(schema.NODE).to_numpy()
+    starts = np.array([split.address for split in splits], np.uint64)
+    edges = [*np.searchsorted(node, starts).tolist(), len(node)]
+    for split, begin, end in zip(splits, edges[:-1], edges[1:], strict=True):
+        yield split, [decisions.slice(begin, end - begin)]
