@@ -44,8 +44,8 @@ class Group:
 
 
 KINDS: tuple[tuple[str, Callable[[Group], bool], int], ...] = (
-    ("The largest groups", lambda group: True, 2),
-    ("The largest groups of texts that differ", lambda group: len(group.near) == len(group.removals), 3),
+    ("The largest groups", lambda group: True, 3),
+    ("The largest groups of texts that differ", lambda group: len(group.near) == len(group.removals), 2),
     ("The largest groups across packages", lambda group: len(group.packages) > 1, 2),
 )
 """What a person would look for: heading, which groups, how many of them."""
@@ -89,7 +89,11 @@ def difference(kept: str, removed: str) -> Iterator[str]:
 def likeness(row: Mapping[str, Any]) -> str:
     """How similar a removed document is, or what tells that it is where that wasn't verified."""
     similarity = row["similarity"]
-    alike = f"equal in band {row['band']}" if similarity is None else f"similarity {similarity:.2f}"
+    alike = (
+        f"equal in band {row['band']}"
+        if similarity is None
+        else f"similarity {similarity:.2f} to the one kept"
+    )
     return f"{alike}; where they first differ:"
 
 
@@ -117,7 +121,10 @@ def show_groups(documents: str, dataset: str) -> None:
     removals = ds.dataset(f"{dataset}/removals", format="parquet").to_table(columns=columns)
     found = groups(removals.sort_by([("file", "ascending"), ("position", "ascending")]).to_pylist())
     size = sum(removals["bytes"].to_pylist())
-    print(f"\n{removals.num_rows:,} documents ({size / 1e6:.1f} MB) removed; {len(found):,} kept for them.")
+    print(
+        f"\n{removals.num_rows:,} documents ({size / 1e6:.1f} MB) removed; {len(found):,} kept for them. Each is like"
+        " some other one of its group, not always like the one kept."
+    )
     shown = chosen(found)
     texts = read_texts(documents, [group for several in shown.values() for group in several])
     for heading, several in shown.items():

@@ -123,7 +123,7 @@ def test_a_group_of_duplicates_shows_why_it_is_one(tmp_path: Path) -> None:
         "only blanks and punctuation differ",
     ]
     assert lines_after("removed  b==2/LICENSE", first, 3) == [
-        "similarity 0.88; where they first differ:",
+        "similarity 0.88 to the one kept; where they first differ:",
         "kept:    Copyright 2020 One",
         "removed: Copyright 2024 Two",
     ]
