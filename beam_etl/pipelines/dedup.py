@@ -30,6 +30,7 @@ from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.incremental import open_earlier, write_signatures
 from beam_etl.pipelines.job import AFTER, Job
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.component_rounds import ROUNDS_NEEDED
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.duplicates import (
     DUPLICATE_SHARE,
@@ -38,6 +39,7 @@ from beam_etl.transforms.duplicates import (
     FindNearDuplicates,
 )
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
+from beam_etl.transforms.oversized import ACTIONS, KEEP, OVERSIZED_CLUSTERS, SPLIT, Guard
 from beam_etl.transforms.removals import DescribeRemovals
 
 SAMPLE_BYTES = 4 << 20
@@ -81,6 +83,14 @@ class Config(JobConfig):
     write_signatures: str | None = flag(
         "near: folder to keep this run's signatures in, for --against of later runs", default=None
     )
+    max_cluster_size: int = flag(
+        "near: clusters of more are counted, and dealt with by --oversized", default=10_000, unit="documents"
+    )
+    oversized: str = flag(
+        "near: keep such clusters as they are, split them by pairs of bands, or fail",
+        default=KEEP,
+        choices=ACTIONS,
+    )
     components: str = flag(
         "near: how clusters are made: in one process, in rounds of shuffles, or as their size asks for",
         default="auto",
@@ -94,11 +104,17 @@ class Config(JobConfig):
         Keep.parse(self.keep)
         if self.method == "exact" and (self.against or self.write_signatures):
             raise ValueError("--against and --write_signatures need --method=near")
+        if self.against and self.oversized == SPLIT:
+            raise ValueError("--oversized=split can't be combined with --against")
+        if self.write_signatures and self.write_signatures in (self.output, *self.against):
+            raise ValueError(f"--write_signatures={self.write_signatures} needs a folder of its own")
         if self.partitioned and not self.within:
             raise ValueError("--partitioned needs --within=COLUMN: what the files are partitioned by")
-        if self.partitioned and (self.against or self.write_signatures):
-            raise ValueError("--partitioned can't be combined with --against or --write_signatures")
-        self.near, self.exact  # noqa: B018 - each checks its flags
+        if self.partitioned and (self.against or self.write_signatures or self.oversized != KEEP):
+            raise ValueError(
+                "--partitioned can't be combined with --against, --write_signatures or --oversized"
+            )
+        self.near, self.exact, self.guard  # noqa: B018 - each checks its flags
 
     @cached_property
     def near(self) -> NearRule:
@@ -115,6 +131,11 @@ class Config(JobConfig):
     def exact(self) -> ExactRule:
         """The rule of --method=exact."""
         return ExactRule(key=self.key, normalised=self.normalised, within=self.within)
+
+    @property
+    def guard(self) -> Guard:
+        """What becomes of large clusters."""
+        return Guard(limit=self.max_cluster_size, action=self.oversized)
 
     @property
     def rule(self) -> NearRule | ExactRule:
@@ -203,6 +224,7 @@ def _finder(
         keep=keep,
         components=components,
         expected_documents=expected,
+        guard=config.guard,
         earlier=earlier,
         remember=config.write_signatures is not None,
     )
@@ -252,9 +274,18 @@ def explain(config: Config) -> list[str]:
 
 
 def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
-    """What wasn't compared."""
-    empty = counters.get(EMPTY_DOCUMENTS, 0)
-    return [f"{empty:,} empty documents: kept, and nobody's duplicates"] if empty else []
+    """What wasn't compared, and what to look at."""
+    lines = []
+    if empty := counters.get(EMPTY_DOCUMENTS, 0):
+        lines.append(f"{empty:,} empty documents: kept, and nobody's duplicates")
+    if large := counters.get(OVERSIZED_CLUSTERS, 0):
+        lines.append(
+            f"{large:,} clusters of more than {config.max_cluster_size:,} documents (--oversized={config.oversized}): "
+            f"see the table clusters"
+        )
+    if rounds := counters.get(ROUNDS_NEEDED, 0):
+        lines.append(f"clusters made in {rounds} rounds of shuffles")
+    return lines
 
 
 JOB = Job(

@@ -36,6 +36,7 @@ from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.earlier import Earlier
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import NAMESPACE
+from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 
 EMPTY_DOCUMENTS = "empty_documents"
@@ -68,6 +69,9 @@ class FindNearDuplicates(beam.PTransform):
 
     Input: batches of documents that have an address, text, and the columns of both rules. Output: Decisions.
 
+    Raises:
+      ValueError: a guard that splits, with documents of earlier runs or with one band.
+
     Args:
       rule: what makes two documents near-duplicates.
       keep: which one stays.
@@ -75,6 +79,7 @@ class FindNearDuplicates(beam.PTransform):
       expected_documents: how many there are, estimated, for partitions and the plan.
       earlier: documents of earlier runs. One of them in a cluster is the one that stays: all of this run's go. In the
         decisions its number is from candidates.FIRST_NEW on, and addresses are below.
+      guard: what becomes of very large clusters. With `split`, two more shuffles: of all documents' buckets by node.
       remember: signatures are wanted for later runs. Documents then need an id and the file they were read from.
     """
 
@@ -82,11 +87,14 @@ class FindNearDuplicates(beam.PTransform):
     keep: Keep = field(default_factory=Keep)
     components: ConnectedComponents = field(default_factory=ConnectedComponents)
     expected_documents: int | None = None
+    guard: Guard = field(default_factory=Guard)
     earlier: Earlier | None = None
     remember: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
+        if self.earlier is not None and self.guard.action == SPLIT:
+            raise ValueError("clusters that documents of earlier runs belong to can't be split")
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Decisions:
@@ -109,10 +117,18 @@ class FindNearDuplicates(beam.PTransform):
             facts = self._grant(signed, links, known)
             links = self._verify(facts, self.rule.threshold)
         clusters = (known, links) | "All links" >> beam.Flatten() | "Clusters" >> self.components
-        decisions = self._decide(clusters.members, facts)
+        bands = signed | "Node and buckets" >> MapBatches(_buckets)
+        guarded = {"members": clusters.members, "signed": bands} | "Guard" >> GuardClusters(
+            guard=self.guard,
+            banding=self.rule.banding,
+            components=self.components,
+            expected_bytes=_times(self.expected_documents, 8 + 8 * self.rule.banding.bands),
+        )
+        decisions = self._decide(guarded.members, facts)
         if self.earlier is not None:
             decisions = decisions | "By address" >> MapBatches(by_address)
-        return Decisions(decisions, clusters.failures, signed if self.remember else None)
+        failures = (clusters.failures, guarded.failures) | "All failures" >> beam.Flatten()
+        return Decisions(decisions, failures, signed if self.remember else None)
 
     def _signing(self) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
         return partial(
@@ -216,6 +232,10 @@ def _hash(batch: pa.RecordBatch, rule: ExactRule, keep: Keep) -> pa.RecordBatch:
     rows = exact_rows(batch, rule, keep)
     Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - rows.num_rows)
     return rows
+
+
+def _buckets(signed: pa.RecordBatch) -> pa.RecordBatch:
+    return signed.select([schema.NODE, BUCKETS])
 
 
 def _bands(signed: pa.RecordBatch) -> pa.RecordBatch:
