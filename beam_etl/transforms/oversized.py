@@ -123,7 +123,7 @@ def _judge(members: pa.RecordBatch, guard: Guard) -> Iterator[str]:
     for size in numbers(big, schema.CLUSTER_SIZE)[first].tolist():
         yield (
             f"a cluster of {size:,} documents, above --max_cluster_size={guard.limit}. See what joins them in the "
-            f"table `clusters` of a run with --oversized=keep, or use --oversized=split, more --band_rows or --threshold."
+            f"table `clusters` of a run with --oversized=keep; --oversized=split, more --band_rows or --threshold help."
         )
 
 
