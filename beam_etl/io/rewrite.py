@@ -17,7 +17,7 @@ from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.data_files import Finished
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import Split
-from beam_etl.io.read import DOCUMENTS_TABLE, FileSource
+from beam_etl.io.read import DOCUMENTS_TABLE, HELD_REJECTS, FileSource
 from beam_etl.io.rejects import Reject, reject_batches
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.transforms.batches import Batches
@@ -187,10 +187,16 @@ class _Copy(beam.DoFn):
         for out in self._metrics.timed(copy_split(split, bare, self._copying, self._metrics)):
             if isinstance(out, Reject):
                 rejects.append(out)
+                if len(rejects) == HELD_REJECTS:
+                    yield from self._tagged(rejects)
+                    rejects = []
             elif isinstance(out, pa.RecordBatch):
                 yield beam.pvalue.TaggedOutput(FOUND, out)
             else:
                 yield out
+        yield from self._tagged(rejects)
+
+    def _tagged(self, rejects: list[Reject]) -> Iterator[beam.pvalue.TaggedOutput]:
         self._metrics.add(RECORDS_REJECTED, len(rejects))
         for batch in reject_batches(rejects, STAGE):
             yield beam.pvalue.TaggedOutput(REJECTS, batch)
