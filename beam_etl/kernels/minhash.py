@@ -62,15 +62,20 @@ class Signatures:
 def permutations(num_perm: int, seed: int) -> Permutations:
     """The permutations of `datasketch.MinHash(num_perm, seed, scheme="affine32")`, read-only.
 
+    datasketch takes most of a second to import, so its draws are repeated here: first all factors, which are odd, then
+    all increments, from one Mersenne Twister. Tests hold them against datasketch itself.
+
     Raises:
       ValueError: num_perm below 1, or a seed that isn't from 0 up to 2^32 - 1.
     """
-    from datasketch import MinHash  # half a second, so not before somebody asks for signatures
-
-    a, b = MinHash(num_perm, seed, scheme="affine32").permutations
-    for values in (a, b):
+    if num_perm < 1:
+        raise ValueError(f"num_perm is at least 1, got {num_perm}")
+    draws = np.random.RandomState(seed)
+    odd = 2 * draws.randint(1 << 31, size=num_perm, dtype=np.uint32) + np.uint32(1)
+    increment = draws.randint(1 << 32, size=num_perm, dtype=np.uint32)
+    for values in (odd, increment):
         values.flags.writeable = False
-    return Permutations(a, b)
+    return Permutations(odd, increment)
 
 
 def signatures(

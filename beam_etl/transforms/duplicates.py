@@ -280,7 +280,8 @@ class _Contract(GatherBatches):
         verified = self._rule.threshold is not None
         rows = merge_batches(batches)
         done = contract_signatures(rows, self._rule.banding, verified)
-        for links in split_batch(contract(done.links)):
+        # Each linked document asks for its facts where these are compared, so no row may be contracted away.
+        for links in split_batch(done.links if verified else contract(done.links)):
             yield beam.pvalue.TaggedOutput(LINKS, links)
         for batch in split_batch(done.buckets):
             self._metrics.gave_out(batch)

@@ -52,6 +52,14 @@ def test_signatures_are_those_of_datasketch(num_perm: int, seed: int, ngram: int
     assert found.words.tolist() == [len(shingles(text, 1)) for text in TEXTS]
 
 
+@pytest.mark.parametrize("seed", [0, 1, 42, 2**32 - 1])
+@pytest.mark.parametrize("num_perm", [1, 2, 63, 126, 128, 256, 1000])
+def test_permutations_are_those_of_datasketch(num_perm: int, seed: int) -> None:
+    found, expected = permutations(num_perm, seed), MinHash(num_perm, seed, scheme="affine32").permutations
+    assert [found.a.tolist(), found.b.tolist()] == expected.tolist()
+    assert found.a.dtype == found.b.dtype == expected.dtype
+
+
 def test_the_first_permutations_alone_give_the_first_minima() -> None:
     chosen = permutations(128, 1)
     whole, part = signatures(pa.array(TEXTS), 5, chosen), signatures(pa.array(TEXTS), 5, chosen, count=126)
