@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam.coders import registry
 from apache_beam.typehints.decorators import no_annotations
@@ -23,6 +22,7 @@ from beam_etl.kernels.partition import (
     plan_partitions,
     split_by_number,
 )
+from beam_etl.transforms.attached import keys_of, pack_element, signed_key, unpack_element
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches, merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import BYTES_CROSSED, ELEMENTS_OUT, StepMetrics
@@ -189,7 +189,7 @@ class _Cut(GatherBatches):
     def _cut(self, rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         for number, part in split_by_number(rows, self._number(rows)):
             for piece in split_batch(part, rows=part.num_rows, size=SLICE_BYTES - _IPC_OVERHEAD):
-                yield _signed(number), piece
+                yield signed_key(number), piece
 
 
 def _by_columns(batches: list[pa.RecordBatch]) -> Iterable[list[pa.RecordBatch]]:
@@ -317,49 +317,14 @@ class Attach(beam.PTransform):
         elements, rows = inputs
         coder = registry.get_coder(elements.element_type)
         number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
-        packed = elements | "Pack" >> beam.Map(_packed, coder=coder).with_output_types(Slice)
+        packed = elements | "Pack" >> beam.Map(pack_element, coder=coder).with_output_types(Slice)
         cut = _first_hop(rows, number, self.plan) | "Cut" >> beam.ParDo(
-            _Cut(partial(_keys, name=self.by[0]))
+            _Cut(partial(keys_of, name=self.by[0]))
         ).with_output_types(Slice)
         return (
             (packed, cut)
             | "Both" >> beam.Flatten()
             | "To elements" >> beam.GroupByKey()
             | "Unpack"
-            >> beam.Map(_attached, coder=coder).with_output_types(tuple[Any, Iterable[pa.RecordBatch]])
+            >> beam.Map(unpack_element, coder=coder).with_output_types(tuple[Any, Iterable[pa.RecordBatch]])
         )
-
-
-_ELEMENT = "beam_etl.element"
-"""The only column of the batch that an element travels as, so that no value is pickled beside the rows."""
-
-
-class _Rows:
-    """The batches among the values of a key, without the one that is the element."""
-
-    def __init__(self, values: Iterable[pa.RecordBatch]) -> None:
-        self._values = values
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return (batch for batch in self._values if batch.schema.names != [_ELEMENT])
-
-
-def _keys(batch: pa.RecordBatch, name: str) -> Any:
-    return batch.column(name).to_numpy()
-
-
-def _signed(key: int) -> int:
-    """The int64 of a uint64's bits."""
-    return int(np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF).view(np.int64))
-
-
-def _packed(pair: tuple[int, Any], coder: Any) -> Slice:
-    return _signed(pair[0]), pa.record_batch({_ELEMENT: pa.array([coder.encode(pair)], pa.binary())})
-
-
-def _attached(found: Partition, coder: Any) -> tuple[Any, Iterable[pa.RecordBatch]]:
-    key, values = found
-    packed = next((batch for batch in values if batch.schema.names == [_ELEMENT]), None)
-    if packed is None:
-        raise ValueError(f"rows with the key {key & 0xFFFF_FFFF_FFFF_FFFF}, which no element has")
-    return coder.decode(packed.column(0)[0].as_py())[1], _Rows(values)
