@@ -64,6 +64,8 @@ class NearRule:
             raise ValueError(f"threshold is a similarity above 0 and at most 1, got {self.threshold}")
         if not 1 <= self.ngram <= 64:
             raise ValueError(f"ngram is 1 to 64 words, got {self.ngram}")
+        if not 0 <= self.seed < 1 << 32:
+            raise ValueError(f"seed is a number of 32 bits, got {self.seed}")
 
     @property
     def num_perm(self) -> int:
