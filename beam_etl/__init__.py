@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from beam_etl.io.read import ReadDocuments as ReadDocuments
     from beam_etl.io.vocabularies import load_vocabulary as load_vocabulary
     from beam_etl.io.write import WriteDataset as WriteDataset
+    from beam_etl.kernels.banding import Banding as Banding
+    from beam_etl.kernels.candidates import NearRule as NearRule
+    from beam_etl.kernels.exact import ExactRule as ExactRule
+    from beam_etl.kernels.keeping import Keep as Keep
     from beam_etl.observe.plan import plan as plan
     from beam_etl.transforms.aggregate import Aggregate as Aggregate
     from beam_etl.transforms.batches import Batches as Batches
     from beam_etl.transforms.batches import KernelError as KernelError
     from beam_etl.transforms.batches import MapBatches as MapBatches
     from beam_etl.transforms.batches import RecordBatchCoder as RecordBatchCoder
+    from beam_etl.transforms.components import ConnectedComponents as ConnectedComponents
+    from beam_etl.transforms.dedup import DeduplicateExact as DeduplicateExact
+    from beam_etl.transforms.dedup import DeduplicateNear as DeduplicateNear
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
     from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
@@ -27,15 +34,22 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Aggregate": "transforms.aggregate",
+    "Banding": "kernels.banding",
     "BatchRows": "transforms.rows",
     "Batches": "transforms.batches",
     "Columns": "io.columns",
+    "ConnectedComponents": "transforms.components",
     "CountTokens": "transforms.token_count",
     "DatasetError": "io.manifest",
+    "DeduplicateExact": "transforms.dedup",
+    "DeduplicateNear": "transforms.dedup",
+    "ExactRule": "kernels.exact",
     "InputError": "io.errors",
+    "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
     "MapPartitions": "transforms.shuffle",
+    "NearRule": "kernels.candidates",
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",

@@ -6,9 +6,10 @@ import sys
 import beam_etl
 
 PUBLIC = [
-    *("Aggregate", "BatchRows", "Batches", "Columns", "CountTokens", "DatasetError", "InputError"),
-    *("KernelError", "MapBatches", "MapPartitions", "ReadDocuments", "Rebalance", "RecordBatchCoder"),
-    *("Shuffle", "UnbatchRows", "WriteDataset", "__version__", "load_vocabulary", "plan"),
+    *("Aggregate", "Banding", "BatchRows", "Batches", "Columns", "ConnectedComponents", "CountTokens"),
+    *("DatasetError", "DeduplicateExact", "DeduplicateNear", "ExactRule", "InputError", "Keep"),
+    *("KernelError", "MapBatches", "MapPartitions", "NearRule", "ReadDocuments", "Rebalance"),
+    *("RecordBatchCoder", "Shuffle", "UnbatchRows", "WriteDataset", "__version__", "load_vocabulary", "plan"),
 ]
 
 
