@@ -105,35 +105,45 @@ class _DeduplicateFile(beam.DoFn):
 
     def process(self, file: FileEntry) -> Iterator[Any]:
         splits = list(plan_splits(file, self._how.known, self._split_bytes))
-        rejects: dict[str, list[Reject]] = {READ_STAGE: [], STAGE: []}
-        decisions = sorted_decisions(self._decide(self._documents(splits, rejects[READ_STAGE])))
+        self._rejected = 0
+        decisions = sorted_decisions(self._decide(self._documents(splits)))
         found: list[pa.RecordBatch] = []
         for split, mine in _by_split([split for split in splits if has_records(split)], decisions):
+            lost: list[Reject] = []
             for out in copy_split(split, mine, self._how, self._metrics):
                 if isinstance(out, Reject):
-                    rejects[STAGE].append(out)
+                    lost.append(out)
                 elif isinstance(out, pa.RecordBatch):
                     found.append(self._describe(out))
                 else:
                     yield out
+            yield from self._rejects(lost, STAGE)
         yield from self._told(found)
-        for stage, some in rejects.items():
-            self._metrics.add(RECORDS_REJECTED, len(some))
-            for batch in reject_batches(some, stage):
-                yield beam.pvalue.TaggedOutput(REJECTS, batch)
+        if self._rejected:  # read once more, since they may be many, and too large to be held
+            yield from self._rejects(self._read(splits, Reject), READ_STAGE)
 
-    def _documents(self, splits: list[Split], rejects: list[Reject]) -> Iterator[pa.RecordBatch]:
-        """The documents of the first read; what is rejected is added to `rejects`."""
+    def _read(self, splits: list[Split], kind: type[Any]) -> Iterator[Any]:
+        """The documents, or what is rejected."""
         for split in splits:
             for found in read_split(split, self._how.known, self._how.first, self._how.stored):
-                if isinstance(found, Reject):
-                    rejects.append(found)
-                else:
-                    self._metrics.add(ROWS_READ, found.num_rows)
+                if isinstance(found, kind):
                     yield found
+                else:
+                    self._rejected += isinstance(found, Reject)
+
+    def _documents(self, splits: list[Split]) -> Iterator[pa.RecordBatch]:
+        for split in splits:
+            for batch in self._read([split], pa.RecordBatch):
+                self._metrics.add(ROWS_READ, batch.num_rows)
+                yield batch
             self._metrics.add(BYTES_READ, split.stop - split.start)
             count_live(BYTES_READ, split.stop - split.start)
             count_live(FILES_READ, split.stop == split.file.bytes)
+
+    def _rejects(self, rejects: Iterable[Reject], stage: str) -> Iterator[Any]:
+        for batch in reject_batches(rejects, stage):
+            self._metrics.add(RECORDS_REJECTED, batch.num_rows)
+            yield beam.pvalue.TaggedOutput(REJECTS, batch)
 
     def _told(self, found: list[pa.RecordBatch]) -> Iterator[Any]:
         reports = []

@@ -283,6 +283,18 @@ class FileSource:
             stored += file.bytes if whole else min(read, file.bytes)
         return Sample(batches, self.input_bytes / max(stored, 1.0))
 
+    def expected_documents(self, max_bytes: int) -> int:
+        """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""
+        looked_at = evenly([file for file in self.files if file.bytes], LOOKED_AT)
+        splits = [
+            split for file in looked_at for split in plan_splits(file, self.read.known, self.read.split_bytes)
+        ]
+        told = [split.rows for split in splits if split.rows is not None]
+        if len(told) < len(splits) or not splits:
+            sample = self.sample(max_bytes)
+            return round(sum(batch.num_rows for batch in sample.batches) * sample.scale)
+        return round(sum(told) * self.input_bytes / sum(file.bytes for file in looked_at))
+
     def _expansion(self, file: FileEntry) -> int:
         plain = self._read.known.compressible and not compression(file.path)
         return 1 if plain else EXPANSION

@@ -27,11 +27,8 @@ def keep_first(members: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def facts_only(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The facts among the columns of signatures, or of links with facts: node, rank, and low where there is any."""
-    columns = {schema.NODE: rows.column(schema.NODE), RANK: ranks_of(rows)}
-    if LOW in rows.schema.names:
-        columns[LOW] = rows.column(LOW)
-    return pa.RecordBatch.from_pydict(columns)
+    """The facts among the columns of signatures, or of links with facts: node, and rank and low where they are."""
+    return rows.select([name for name in (schema.NODE, RANK, LOW) if name in rows.schema.names])
 
 
 def join_facts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -46,7 +43,7 @@ def join_facts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return
     joined = pa.concat_batches(members).sort_by(schema.NODE)
     node, waiting = numbers(joined, schema.NODE), np.ones(joined.num_rows, np.bool_)
-    for known in (batch for batch in batches if RANK in batch.schema.names):
+    for known in (batch for batch in batches if schema.CLUSTER not in batch.schema.names):
         own = numbers(known, schema.NODE)
         place = np.minimum(np.searchsorted(node, own), len(node) - 1)
         found = np.flatnonzero(node[place] == own)

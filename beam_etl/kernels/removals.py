@@ -23,17 +23,20 @@ SALT, DATASET, BYTES = "salt", "dataset", "bytes"
 COUNTS = "counts"
 """True in one row of each cluster, so that clusters can be counted by their rows."""
 
+REPEATED = pa.dictionary(pa.int32(), pa.string())
+"""Strings that many rows have in common: they travel once a slice."""
+
 FOUND = pa.schema(
     [
         pa.field(schema.SURVIVOR, pa.uint64(), nullable=False),
         pa.field(SALT, pa.uint32(), nullable=False),
         *schema.MEMBER,
         pa.field(schema.SIMILARITY, pa.float32()),
-        pa.field(DATASET, pa.string()),
-        pa.field(schema.FILE, pa.string()),
+        pa.field(DATASET, REPEATED),
+        pa.field(schema.FILE, REPEATED),
         pa.field(POSITION, pa.int64()),
         pa.field(schema.ID, pa.string()),
-        pa.field(schema.DOMAIN, pa.string()),
+        pa.field(schema.DOMAIN, REPEATED),
         pa.field(CONTENT, pa.binary(16)),
         pa.field(BYTES, pa.int64(), nullable=False),
     ]
@@ -141,11 +144,9 @@ def _removed(removed: pa.RecordBatch, kept: pa.RecordBatch, counts: npt.NDArray[
     alone = pc.equal(band, pa.scalar(schema.NO_BAND, pa.uint16()))
     same = pc.fill_null(pc.equal(content, kept.column(CONTENT)), False)
     exact = pc.or_(alone, same)
+    own = (schema.FILE, POSITION, schema.ID, schema.CLUSTER, schema.CLUSTER_SIZE)
     columns = [
-        *(
-            removed.column(name)
-            for name in (schema.FILE, POSITION, schema.ID, schema.CLUSTER, schema.CLUSTER_SIZE)
-        ),
+        *(removed.column(name) for name in own),
         *(kept.column(name) for name in (DATASET, schema.FILE, POSITION, schema.ID)),
         pc.if_else(exact, "exact", "near"),
         pc.if_else(alone, pa.scalar(None, pa.uint16()), band),
@@ -155,7 +156,11 @@ def _removed(removed: pa.RecordBatch, kept: pa.RecordBatch, counts: npt.NDArray[
         removed.column(schema.DOMAIN),
         pa.array(counts),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=REMOVED)
+    plain = [
+        column.cast(field.type) if column.type != field.type else column
+        for column, field in zip(columns, REMOVED, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(plain, schema=REMOVED)
 
 
 def removal_table(removed: pa.RecordBatch) -> pa.RecordBatch:

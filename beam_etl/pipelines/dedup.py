@@ -169,8 +169,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
 
 def _by_shuffles(source: FileSource, config: Config, keep: Keep) -> dict[str, Any]:
     """Four shuffles or more, none of text."""
-    sample = source.sample(SAMPLE_BYTES)
-    expected = round(sum(batch.num_rows for batch in sample.batches) * sample.scale)
+    expected = source.expected_documents(SAMPLE_BYTES)
     earlier = open_earlier(config.against, config.near, source)
     documents, rejects, *_ = source.documents()
     found = documents | "Find duplicates" >> _finder(config, keep, expected, earlier)

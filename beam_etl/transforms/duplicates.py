@@ -15,6 +15,7 @@ from beam_etl import schema
 from beam_etl.kernels.candidates import (
     BUCKET,
     BUCKETS,
+    LOW,
     RANK,
     TWIN,
     NearRule,
@@ -23,7 +24,7 @@ from beam_etl.kernels.candidates import (
     distinct_links,
     sign,
 )
-from beam_etl.kernels.choosing import choose, facts_only, join_facts, keep_first
+from beam_etl.kernels.choosing import choose, join_facts, keep_first
 from beam_etl.kernels.components import contract
 from beam_etl.kernels.earlier import by_address
 from beam_etl.kernels.exact import CONTENT, ExactRule, choose_exact, exact_rows
@@ -130,6 +131,12 @@ class FindNearDuplicates(beam.PTransform):
         failures = (clusters.failures, guarded.failures) | "All failures" >> beam.Flatten()
         return Decisions(decisions, failures, signed if self.remember else None)
 
+    @property
+    def _facts(self) -> list[str]:
+        """What is asked of a document besides its buckets."""
+        low = [] if self.rule.threshold is None else [LOW]
+        return [schema.NODE, *([RANK] if self.keep.column else []), *low]
+
     def _signing(self) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
         return partial(
             _sign,
@@ -152,7 +159,7 @@ class FindNearDuplicates(beam.PTransform):
     def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Batches:
         """The facts of all documents that are linked, once for each candidate link and once more."""
         rows = (
-            signed | "Facts of all" >> MapBatches(facts_only),
+            signed | "Facts of all" >> MapBatches(partial(_known_facts, which=self._facts)),
             candidates | "Wish candidates" >> MapBatches(partial(wishes, candidate=True)),
             known | "Wish known" >> MapBatches(partial(wishes, candidate=False)),
         )
@@ -175,7 +182,7 @@ class FindNearDuplicates(beam.PTransform):
         verified = self.rule.threshold is not None
         if self.keep.column is None and not verified:
             return members | "Keep first" >> MapBatches(keep_first)
-        known = facts | "Facts of members" >> MapBatches(_known_facts if verified else _ranks)
+        known = facts | "Facts of members" >> MapBatches(partial(_known_facts, which=self._facts))
         size = 38 + (self.rule.num_perm if verified else 0)
         return (
             (members, known)
@@ -243,15 +250,14 @@ def _bands(signed: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _candidates(granted: pa.RecordBatch) -> pa.RecordBatch:
-    return granted.filter(granted.column(CANDIDATE))
+    return granted.filter(granted.column(CANDIDATE)).select([*schema.LINK.names, LOW])
 
 
-def _known_facts(granted: pa.RecordBatch) -> pa.RecordBatch:
-    return facts_only(granted.filter(pc.invert(granted.column(CANDIDATE))))
-
-
-def _ranks(signed: pa.RecordBatch) -> pa.RecordBatch:
-    return signed.select([schema.NODE, RANK])
+def _known_facts(facts: pa.RecordBatch, which: list[str]) -> pa.RecordBatch:
+    """Facts of documents, each once: of signatures, or of links with facts."""
+    if CANDIDATE in facts.schema.names:
+        facts = facts.filter(pc.invert(facts.column(CANDIDATE)))
+    return facts.select(which)
 
 
 def _link(
