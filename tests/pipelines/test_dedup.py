@@ -222,11 +222,6 @@ MODES: dict[
     "shortest": (("--keep=shortest",), near, lambda row: len(row["text"])),
     "newest": (("--keep=newest",), near, lambda row: MISSING if row["time"] is None else -month(row)),
     "oldest": (("--keep=oldest",), near, lambda row: MISSING if row["time"] is None else month(row)),
-    "newest of a column": (
-        ("--keep=newest", "--time_column=seen"),
-        near,
-        lambda row: MISSING if row["time"] is None else -month(row),
-    ),
     "largest of a column": (("--keep=max:views",), near, lambda row: known(row, "views", -1)),
     "smallest of a column": (("--keep=min:score",), near, lambda row: known(row, "score", 1)),
     "exact": (("--method=exact",), lambda rows: equal(rows, "text"), lambda row: 0),
@@ -271,6 +266,14 @@ def test_real_documents(webtext: list[Document], tmp_path: Path) -> None:
     expected = expected_survivors(rows, near(rows))
     assert len(expected) > 20
     assert deduplicate(tmp_path, cut(rows, 3, "jsonl.gz")).survivors == expected
+
+
+@pytest.mark.parametrize("keep", ["newest", "oldest"])
+def test_times_may_have_another_name(keep: str, tmp_path: Path) -> None:
+    rows = [{name: value for name, value in row.items() if name != "time"} for row in ROWS]
+    expected = expected_survivors(ROWS, near(ROWS), MODES[keep][2])
+    done = deduplicate(tmp_path, cut(rows, 3, "jsonl"), f"--keep={keep}", "--time_column=seen")
+    assert done.survivors == expected
 
 
 EXPECTED = expected_survivors(ROWS, near(ROWS, banding=LOOSE, threshold=0.7), lambda row: -len(row["text"]))
