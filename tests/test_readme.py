@@ -1,4 +1,4 @@
-"""What README.md tells a newcomer to type works."""
+"""What README.md and docs/dedup.md tell people to type works."""
 
 import re
 import shlex
@@ -12,23 +12,43 @@ import pytest
 from beam_etl.__main__ import main
 
 REPOSITORY = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 README = (REPOSITORY / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [text for language, text in BLOCKS if not language]
+DEDUP = (REPOSITORY / "docs/dedup.md").read_text()
+PROGRAM = ".venv/bin/beam-etl "
 
 
-def command(program: str) -> list[str]:
-    """The arguments of the one command of this program."""
-    (found,) = [shlex.split(text) for text in COMMANDS if text.startswith(program)]
-    return found[1:]
+def blocks(page: str, language: str = "") -> list[str]:
+    """The page's blocks of a language; commands have none."""
+    return [text for name, text in BLOCK.findall(page) if name == language]
+
+
+def commands(page: str, program: str) -> list[list[str]]:
+    """The arguments of each command of this program."""
+    lines = [line for text in blocks(page) for line in text.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith(program)]
+
+
+def printed_by_example(page: str) -> str:
+    (code,) = blocks(page, "python")
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def make_documents(folder: Path) -> None:
+    script = REPOSITORY / "examples/demo_documents.py"
+    subprocess.run([sys.executable, script, "--output=demo/documents", "--limit=200"], cwd=folder, check=True)
 
 
 @pytest.mark.slow
 def test_the_example_of_a_pipeline_runs() -> None:
-    (code,) = [text for language, text in BLOCKS if language == "python"]
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "'language': 'de'" in ran.stdout
-    assert "'tokens': 2" in ran.stdout
+    printed = printed_by_example(README)
+    assert "'language': 'de'" in printed
+    assert "'tokens': 2" in printed
+
+
+@pytest.mark.slow
+def test_the_example_of_deduplication_keeps_the_longest_and_says_what_went() -> None:
+    assert sorted(printed_by_example(DEDUP).splitlines()) == ["a b", "kept b", "kept c"]
 
 
 @pytest.mark.slow
@@ -36,13 +56,26 @@ def test_the_commands_run_on_documents_as_the_demo_makes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    script = REPOSITORY / "examples/demo_documents.py"
-    subprocess.run([sys.executable, script, "--output=demo/documents", "--limit=200"], check=True)
-    assert main(command(".venv/bin/beam-etl")) == 0
-    query = command("duckdb")[1]
+    make_documents(tmp_path)
+    assert [main(command) for command in commands(README, PROGRAM)] == [0, 0]
+    ((_, query),) = commands(README, "duckdb ")
     rows = duckdb.sql(query).fetchall()
     assert rows
     assert rows == sorted(rows, key=lambda row: -row[2])
+
+
+@pytest.mark.slow
+def test_the_commands_and_queries_of_deduplication_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_documents(tmp_path)
+    assert [main(command) for command in commands(DEDUP, PROGRAM)] == [0, 0, 0]
+    answers = [duckdb.sql(query).fetchall() for query in blocks(DEDUP, "sql")]
+    assert len(answers) == 3
+    assert all(answers)
+    ((everything,),) = duckdb.sql("SELECT count(*) = 200 FROM 'demo/second/removals/*.parquet'").fetchall()
+    assert everything
 
 
 def test_make_has_the_targets_that_are_named() -> None:
