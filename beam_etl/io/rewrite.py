@@ -21,7 +21,7 @@ from beam_etl.io.read import DOCUMENTS_TABLE, HELD_REJECTS, FileSource
 from beam_etl.io.rejects import Reject, reject_batches
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.transforms.batches import Batches
-from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
+from beam_etl.transforms.metrics import BYTES_READ_AGAIN, RECORDS_REJECTED, StepMetrics, count_live
 from beam_etl.transforms.shuffle import Attach, Attachment, Gather
 
 SPLIT = "split"
@@ -195,6 +195,7 @@ class _Copy(beam.DoFn):
             else:
                 yield out
         yield from self._tagged(rejects)
+        count_live(BYTES_READ_AGAIN, split.stop - split.start)
 
     def _tagged(self, rejects: list[Reject]) -> Iterator[beam.pvalue.TaggedOutput]:
         self._metrics.add(RECORDS_REJECTED, len(rejects))

@@ -11,13 +11,13 @@ REFRESH_SECONDS = 0.2
 
 
 @contextmanager
-def progress(total: int, files: int, done: Callable[[], tuple[int, int]]) -> Iterator[None]:
+def progress(total: int, files: int, done: Callable[[], tuple[int, int, int]]) -> Iterator[None]:
     """Draws bytes and files read, the rate and the time left on stderr, where that is a terminal; else nothing.
 
     Args:
       total: bytes of all input files.
       files: how many they are.
-      done: bytes and files read so far in this process.
+      done: bytes and files read so far in this process, and bytes of a second read.
     """
     if not sys.stderr.isatty():
         yield
@@ -30,9 +30,10 @@ def progress(total: int, files: int, done: Callable[[], tuple[int, int]]) -> Ite
             show()
 
     def show() -> None:
-        read, finished = done()
+        read, finished, again = done()
         bar.n = min(read, total)
-        bar.set_postfix_str(f"{finished:,} of {files:,} files" if read < total else "writing", refresh=True)
+        behind = f"second read: {again / total:.0%}" if again else "writing"
+        bar.set_postfix_str(f"{finished:,} of {files:,} files" if read < total else behind, refresh=True)
 
     thread = threading.Thread(target=draw, daemon=True, name="progress")
     thread.start()

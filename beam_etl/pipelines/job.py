@@ -183,5 +183,6 @@ def _refuse_overlap(source: FileSource, output: str) -> None:
             )
 
 
-def _read_so_far() -> tuple[int, int]:
-    return metrics.live(metrics.BYTES_READ), metrics.live(metrics.FILES_READ)
+def _read_so_far() -> tuple[int, int, int]:
+    read = (metrics.BYTES_READ, metrics.FILES_READ, metrics.BYTES_READ_AGAIN)
+    return metrics.live(read[0]), metrics.live(read[1]), metrics.live(read[2])

@@ -13,6 +13,8 @@ from apache_beam.runners.runner import PipelineResult
 NAMESPACE = "beam_etl"
 ROWS_IN, ROWS_OUT, BYTES_IN, BYTES_OUT = "rows_in", "rows_out", "bytes_in", "bytes_out"
 BYTES_READ, FILES_READ = "bytes_read", "files_read"
+BYTES_READ_AGAIN = "bytes_read_again"
+"""Stored bytes of splits that a second read is done with."""
 ROWS_READ, RECORDS_REJECTED = "rows_read", "records_rejected"
 """Of reading: stored bytes and files that are done, documents passed on, records rejected."""
 ELEMENTS_OUT, BYTES_CROSSED = "elements_out", "bytes_crossed"
