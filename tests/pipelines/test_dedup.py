@@ -149,20 +149,26 @@ def check_report(output: Path, files: Files, removals: list[Document]) -> None:
     for some in clusters.values():
         assert {row["cluster_size"] for row in some} == {len(some) + 1}
         assert len({row["survivor_id"] for row in some}) == 1
-    sizes = {row["cluster_size"]: row for row in table(output, "cluster_sizes")}
-    assert {size: row["clusters"] for size, row in sizes.items()} == Counter(
-        len(some) + 1 for some in clusters.values()
-    )
+    sizes = Counter(len(some) + 1 for some in clusters.values())
+    assert summed(table(output, "cluster_sizes"), "cluster_size", "clusters") == sizes
     assert {row["cluster"]: row["removed"] for row in table(output, "clusters")} == {
         cluster: len(some) for cluster, some in clusters.items()
     }
     has_domains = any("domain" in row for row in rows.values())
     domains = Counter(rows[row["id"]].get("domain") for row in removals if has_domains)
-    assert {row["domain"]: row["removed"] for row in table(output, "domains")} == domains
+    assert summed(table(output, "domains"), "domain", "removed") == domains
     for name in ("cluster_sizes", "clusters", "domains")[: 2 + has_domains]:
         told = table(output, name)
         assert sum(row["bytes"] for row in told) == sum(row["bytes"] for row in removals)
         assert sum(row["exact"] for row in told) == sum(row["reason"] == "exact" for row in removals)
+
+
+def summed(rows: list[Document], key: str, value: str) -> Counter[Any]:
+    """A run without shuffles tells a size once a file."""
+    found: Counter[Any] = Counter()
+    for row in rows:
+        found[row[key]] += row[value]
+    return found
 
 
 def near(rows: Sequence[Document], **rule: Any) -> Clusters:
@@ -481,3 +487,57 @@ def test_a_document_alone_is_kept(tmp_path: Path) -> None:
     for number, flags in enumerate([("--threshold=0.8", "--keep=longest"), ("--method=exact",)]):
         done = deduplicate(tmp_path / str(number), {"a.parquet": ROWS[:1]}, *flags)
         assert done == Done(ROWS[:1], [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dataset",
+        "file",
+        "rank",
+        pytest.param(
+            "cluster", marks=pytest.mark.xfail(strict=True, reason="a decision has a column of that name")
+        ),
+    ],
+)
+def test_columns_of_the_user_may_have_our_names(name: str, tmp_path: Path) -> None:
+    """As a key, within and to keep by. The removal table has none of their values."""
+    rows = [{"id": f"d{place}", "text": f"text {place % 9}", name: place % 4} for place in range(40)]
+    for number, (flags, clusters, sign) in enumerate(
+        [
+            (("--method=exact", f"--key={name}", f"--keep=max:{name}"), equal(rows, name), -1),
+            (("--method=exact", f"--within={name}"), equal(rows, name, "text"), 0),
+            ((f"--within={name}", f"--keep=min:{name}"), near(rows, within=name), 1),
+        ]
+    ):
+        done = deduplicate(tmp_path / str(number), cut(rows, 2, "jsonl"), *flags)
+        assert done.survivors == expected_survivors(rows, clusters, lambda row: sign * row[name])  # noqa: B023
+        alike = defaultdict(set)
+        for row in done.removals:
+            alike[row["cluster"]].add((row["reason"], row["content_hash"], row["band"], row["similarity"]))
+        assert {len(told) for told in alike.values()} == {1}
+        assert {row["reason"] for row in done.removals} == {"exact"}
+
+
+@pytest.mark.parametrize("name", ["near", "threshold, loose, longest", "exact"])
+def test_files_that_are_partitioned_already_need_no_shuffle(name: str, tmp_path: Path) -> None:
+    parts = defaultdict(list)
+    for row in ROWS:
+        parts[str(row["domain"])].append(row)
+    rows = [row for some in parts.values() for row in some]
+    flags, _, worth = MODES[name]
+    files = {f"{number}.parquet": some for number, some in enumerate(parts.values())}
+    clusters = {
+        "near": partial(near, within="domain"),
+        "threshold, loose, longest": partial(near, within="domain", banding=LOOSE, threshold=0.7),
+        "exact": lambda rows: equal(
+            [{**row, "domain": str(row["domain"])} for row in rows], "domain", "text"
+        ),
+    }[name]
+    expected = {
+        node: nodes
+        for node, nodes in clusters(rows).items()
+        if rows[node]["text"]  # type: ignore[operator]
+    }
+    done = deduplicate(tmp_path, files, *flags, "--within=domain", "--partitioned=true")
+    assert done.survivors == expected_survivors(rows, expected, worth)
