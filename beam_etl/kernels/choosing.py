@@ -78,10 +78,14 @@ def choose(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _similarity(low: pa.Array, order: npt.NDArray[np.int64], kept: npt.NDArray[np.int64]) -> pa.Array:
-    """Of each row to the one that is kept, where all have low bytes. `kept` are places before the rows were ordered."""
-    if low.null_count:
+    """Of each row to the one that is kept, where both have low bytes. `kept` are places before rows were ordered."""
+    known = low.is_valid().to_numpy(zero_copy_only=False)
+    if not known.any():
         return pa.nulls(len(low), pa.float32())
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
+    to = place[kept]
+    if low.null_count:
+        low = low.fill_null(low.drop_null()[0])
     data, size = low_bytes_of(low)
-    return pa.array(estimate_pairs(data, size, np.arange(len(order)), place[kept]))
+    return pa.array(estimate_pairs(data, size, np.arange(len(order)), to), mask=~(known & known[to]))

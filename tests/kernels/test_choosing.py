@@ -79,6 +79,23 @@ def test_members_of_earlier_runs_have_no_facts_and_stay() -> None:
     assert {row["survivor"] for row in pa.concat_batches(choose(joined)).to_pylist()} == {4}
 
 
+def test_similarity_is_told_where_both_documents_have_their_bytes() -> None:
+    """A document of an earlier run without them changes nothing for other clusters that it meets."""
+    members, facts = made_up(20, low=True)
+    earlier = pa.RecordBatch.from_pylist(
+        [
+            {"node": node, "cluster": 4, "cluster_size": 2, "band": 1}
+            for node in (4, facts["node"][-1].as_py())
+        ],
+        schema.MEMBER,
+    )
+    alone = pa.concat_batches(choose(join_facts([members, facts])))
+    mixed = pa.concat_batches(choose(join_facts([pa.concat_batches([earlier, members]), facts])))
+    assert None not in alone["similarity"].to_pylist()
+    assert mixed.slice(2).to_pylist() == alone.to_pylist()
+    assert mixed["similarity"].to_pylist()[:2] == [None, None]
+
+
 def test_facts_without_members_join_nothing() -> None:
     _, facts = made_up(3, low=True)
     assert list(join_facts([facts])) == []
@@ -95,7 +112,4 @@ def test_the_first_is_kept_without_facts() -> None:
 def test_facts_have_the_columns_that_were_asked_for() -> None:
     _, facts = made_up(3, low=True)
     assert sorted_rows(facts_only(facts.append_column("more", facts["node"]))) == sorted_rows(facts)
-    assert facts_only(facts.select(["node"])).to_pydict() == {
-        "node": facts["node"].to_pylist(),
-        RANK: [0] * facts.num_rows,
-    }
+    assert facts_only(facts.select(["node"])).to_pydict() == {"node": facts["node"].to_pylist()}
