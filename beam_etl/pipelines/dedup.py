@@ -170,7 +170,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
 def _by_shuffles(source: FileSource, config: Config, keep: Keep) -> dict[str, Any]:
     """Four shuffles or more, none of text."""
     expected = source.expected_documents(SAMPLE_BYTES)
-    earlier = open_earlier(config.against, config.near, source)
+    earlier = open_earlier(config.against, config.near, source, expected)
     documents, rejects, *_ = source.documents()
     found = documents | "Find duplicates" >> _finder(config, keep, expected, earlier)
     decisions = found.decisions
@@ -215,7 +215,7 @@ def _finder(
         memory=config.components_memory,
         rounds=config.component_rounds,
         way=config.components,
-        expected_links=round(expected * DUPLICATE_SHARE * config.near.banding.bands),
+        expected_links=expected,
         folder=os.path.join(staging.staging_folder(config.output, config.run), "links"),
     )
     return FindNearDuplicates(
@@ -278,12 +278,11 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
     if empty := counters.get(EMPTY_DOCUMENTS, 0):
         lines.append(f"{empty:,} empty documents: kept, and nobody's duplicates")
     if large := counters.get(OVERSIZED_CLUSTERS, 0):
-        lines.append(
-            f"{large:,} clusters of more than {config.max_cluster_size:,} documents (--oversized={config.oversized}): "
-            f"see the table clusters"
-        )
+        noun = "cluster" if large == 1 else "clusters"
+        done = "split by pairs of bands" if config.oversized == SPLIT else "see the table clusters"
+        lines.append(f"{large:,} {noun} of more than {config.max_cluster_size:,} documents: {done}")
     if rounds := counters.get(ROUNDS_NEEDED, 0):
-        lines.append(f"clusters made in {rounds} rounds of shuffles")
+        lines.append(f"clusters made in rounds of shuffles: {rounds}")
     return lines
 
 

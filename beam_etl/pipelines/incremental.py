@@ -16,6 +16,7 @@ from beam_etl.io.signatures import (
     SignatureParameters,
     WriteSignatures,
     open_signatures,
+    signature_partitions,
 )
 from beam_etl.kernels.candidates import LOW, NearRule
 from beam_etl.kernels.earlier import earlier_buckets, earlier_facts, kept_buckets, kept_signatures
@@ -40,8 +41,10 @@ def parameters(rule: NearRule) -> SignatureParameters:
     )
 
 
-def open_earlier(folders: Sequence[str], rule: NearRule, source: FileSource) -> Earlier | None:
-    """The datasets of `--against`, for workers; None without any.
+def open_earlier(
+    folders: Sequence[str], rule: NearRule, source: FileSource, expected_documents: int
+) -> Earlier | None:
+    """The datasets of `--against`, for workers; None without any. As many partitions as the larger side needs.
 
     Raises:
       InputError: they can't be compared with this run, or it has too many files.
@@ -53,9 +56,11 @@ def open_earlier(folders: Sequence[str], rule: NearRule, source: FileSource) -> 
             f"{len(source.files):,} files match; a run with --against reads at most {MAX_FILES:,}. Compact them."
         )
     found = open_signatures(folders, parameters(rule))
-    read = partial(_read, found, max(one.partitions for one in found))
+    own = signature_partitions(expected_documents * BUCKET_BYTES * rule.banding.bands)
+    partitions = max(own, *(one.partitions for one in found))
+    read = partial(_read, found, partitions)
     return Earlier(
-        partitions=max(one.partitions for one in found),
+        partitions=partitions,
         buckets=partial(_buckets, read),
         facts=partial(_facts, read),
         places=partial(read, SIGNATURES),

@@ -114,6 +114,12 @@ class Job(Generic[Config]):
         for folder in missing:
             for reason in _unpublished(folder, run):
                 print(f"{self.name}: {reason}", file=sys.stderr)
+        if missing and config.output not in missing:
+            print(
+                f"{self.name}: {config.output} is published, {', '.join(missing)} is not. Run again with "
+                f"--overwrite=true to have both.",
+                file=sys.stderr,
+            )
         if missing:
             give_up(config.folders, run)
             return FAILED

@@ -122,10 +122,11 @@ def _deduplicated(
 ) -> Deduplicated:
     if id is not None:
         documents = documents | "Name" >> MapBatches(partial(with_address, id=id))
-    decisions, failures = documents | "Find duplicates" >> find
-    kept, found = {"documents": documents, "decisions": decisions} | "Apply" >> ApplyDecisions()
+    duplicates = documents | "Find duplicates" >> find
+    rows = {"documents": documents, "decisions": duplicates.decisions}
+    kept, found = rows | "Apply" >> ApplyDecisions()
     told = found | "Describe removals" >> DescribeRemovals(exact=exact, id=id or schema.ID)
-    return Deduplicated(kept, told.removals, told.clusters, told.cluster_sizes, failures)
+    return Deduplicated(kept, told.removals, told.clusters, told.cluster_sizes, duplicates.failures)
 
 
 class Joined(NamedTuple):
@@ -148,10 +149,11 @@ class ApplyDecisions(beam.PTransform):
         counts = decisions | "Count" >> beam.ParDo(_Count()).with_output_types(int)
         total = beam.pvalue.AsSingleton(counts | "Gather counts" >> Gather() | "Sum" >> beam.Map(sum))
         few = decisions | "Few" >> beam.Filter(lambda _, total: total <= BROADCAST_ROWS, total=total)
-        table = few | "Gather decisions" >> Gather() | "Sort" >> beam.Map(sorted_decisions)
-        broadcast = documents | "Broadcast" >> beam.ParDo(
-            _Broadcast(), total, beam.pvalue.AsSingleton(table.with_output_types(pa.RecordBatch))
-        ).with_outputs(FOUND, SHUFFLED, main="kept")
+        sort = beam.Map(sorted_decisions).with_output_types(pa.RecordBatch)
+        table = beam.pvalue.AsSingleton(few | "Gather decisions" >> Gather() | "Sort" >> sort)
+        broadcast = documents | "Broadcast" >> beam.ParDo(_Broadcast(), total, table).with_outputs(
+            FOUND, SHUFFLED, main="kept"
+        )
         many = decisions | "Many" >> beam.Filter(lambda _, total: total > BROADCAST_ROWS, total=total)
         shuffled = (
             (
