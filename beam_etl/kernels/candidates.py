@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.kernels.banding import Banding, band_of, buckets, content_buckets, twins
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.content import content_hashes
+from beam_etl.kernels.content import byte_lengths, content_hashes
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
 from beam_etl.kernels.minhash import permutations, signatures
@@ -100,7 +100,7 @@ def sign(
       Rows of node, twin, buckets (fixed_size_list<uint64>[bands]; all alike for a document compared by its exact
       text), and where wanted rank, low and names. Empty documents are left out.
     """
-    batch = batch.filter(pc.greater(pc.binary_length(batch.column(schema.TEXT)), 0))
+    batch = batch.filter(pc.greater(byte_lengths(batch.column(schema.TEXT)), 0))
     text = batch.column(schema.TEXT)
     salts = hash_values(batch.column(rule.within)) if rule.within else None
     count = None if low else rule.banding.needed

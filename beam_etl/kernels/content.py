@@ -53,6 +53,19 @@ def content_hashes(columns: Sequence[pa.Array]) -> pa.FixedSizeBinaryArray:
     return pc.if_else(valid, hashes, pa.scalar(None, HASH)) if rows.null_count else hashes
 
 
+def byte_lengths(column: pa.Array) -> pa.Int64Array:
+    """Bytes of each value, null where it is null.
+
+    Args:
+      column: strings or bytes, in any of Arrow's forms (utf8.is_byte_string), or a dictionary of them.
+    """
+    if pa.types.is_dictionary(column.type):
+        return byte_lengths(column.dictionary).take(column.indices)
+    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
+        column = column.cast(pa.large_binary())
+    return pc.binary_length(column).cast(pa.int64())
+
+
 def _one_after_another(values: list[pa.Array]) -> pa.Array:
     lengths = [pc.fill_null(pc.binary_length(value), 0).to_numpy().astype(np.uint64) for value in values]
     parts = [part for pair in zip(map(numbers_as_bytes, lengths), values, strict=True) for part in pair]

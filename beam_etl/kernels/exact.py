@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.kernels.candidates import RANK, numbers
-from beam_etl.kernels.content import content_hashes, normalised
+from beam_etl.kernels.content import byte_lengths, content_hashes, normalised
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
 from beam_etl.kernels.utf8 import is_byte_string
@@ -60,8 +60,9 @@ def key_hashes(batch: pa.RecordBatch, rule: ExactRule) -> pa.FixedSizeBinaryArra
     """The 128-bit hash of each document's key (see `content`); null where it has none to compare."""
     values = [_value(batch, name, rule) for name in rule.key]
     hashes = content_hashes([*values, *_within(batch, rule)])
-    if len(values) == 1 and is_byte_string(values[0].type):
-        some = pc.greater(pc.binary_length(values[0]), 0)
+    kind = values[0].type
+    if len(values) == 1 and is_byte_string(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        some = pc.greater(byte_lengths(values[0]), 0)
         return pc.if_else(some, hashes, pa.scalar(None, hashes.type))
     return hashes
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.kernels.candidates import numbers
-from beam_etl.kernels.content import content_hashes
+from beam_etl.kernels.content import byte_lengths, content_hashes
 from beam_etl.kernels.exact import CONTENT, ExactRule, key_hashes
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.numbering import Numbering
@@ -65,11 +65,13 @@ def describe(found: pa.RecordBatch, exact: ExactRule | None, id: str = schema.ID
     if path is not None:
         columns[schema.FILE] = pa.repeat(pa.scalar(path.decode(), pa.string()), len(node))
         columns[POSITION] = pa.array((node & np.uint64(schema.MAX_POSITION)).astype(np.int64))
+    if schema.DOMAIN in columns:
+        columns[schema.DOMAIN] = columns[schema.DOMAIN].cast(pa.string())
     if id in found.schema.names:
         columns[schema.ID] = found.column(id).cast(pa.string())
     text = found.column(schema.TEXT)
     columns[CONTENT] = content_hashes([text]) if exact is None else key_hashes(found, exact)
-    columns[BYTES] = pc.fill_null(pc.binary_length(text).cast(pa.int64()), 0)
+    columns[BYTES] = pc.fill_null(byte_lengths(text), 0)
     return with_salts(columns, numbers(found, schema.CLUSTER_SIZE), node, numbers(found, schema.SURVIVOR))
 
 

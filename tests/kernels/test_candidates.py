@@ -277,3 +277,14 @@ def test_a_shingle_has_bounds(ngram: int) -> None:
 def test_a_seed_has_bounds(seed: int) -> None:
     with pytest.raises(ValueError, match=f"seed is a number of 32 bits, got {seed}"):
         NearRule(seed=seed)
+
+
+def test_texts_of_a_dictionary_are_signed_as_they_are() -> None:
+    plain = batch_of(DOCUMENTS)
+    place = plain.schema.get_field_index("text")
+    encoded = plain.set_column(place, "text", plain.column(place).dictionary_encode())
+    for name in ("first", "longest"):
+        keep = Keep.parse(name)
+        assert sign(encoded, RULES["verified"], keep, low=True) == sign(
+            plain, RULES["verified"], keep, low=True
+        )

@@ -80,6 +80,18 @@ def test_equal_keys_are_duplicates(batch: pa.RecordBatch, rule: Any, expected: l
     assert clusters(batch, **rule) == expected
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.binary(), pa.string_view(), pa.dictionary(pa.int8(), pa.large_string())],
+    ids=str,
+)
+def test_empty_keys_are_nobodys_duplicates_in_any_form(kind: pa.DataType) -> None:
+    urls = pa.array(["", "u", "", None, "u"])
+    urls = urls.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else urls.cast(kind)
+    batch = documents(text=["a"] * 5).append_column("url", urls)
+    assert clusters(batch, key=("url",)) == [[1, 4]]
+
+
 @pytest.mark.parametrize("normalised", [False, True], ids=["bytes", "words"])
 def test_real_documents_are_grouped_as_by_a_dict(normalised: bool, webtext: list[dict[str, Any]]) -> None:
     texts = [row["text"] for row in webtext]

@@ -164,6 +164,16 @@ def test_ids_come_from_the_column_that_names_documents() -> None:
     assert set(rows["survivor_id"].to_pylist()) == {"101"}
 
 
+def test_dictionaries_and_domains_that_are_numbers_are_told() -> None:
+    plain = decided([["a text", "another", "a text"]])
+    text, domain = (plain.schema.get_field_index(name) for name in ("text", "domain"))
+    other = plain.set_column(text, "text", plain.column(text).dictionary_encode())
+    other = other.set_column(domain, "domain", pa.array([7, 7, None]))
+    want, found = (pa.concat_batches(assemble([describe(batch, None)])) for batch in (plain, other))
+    assert removal_table(found) == removal_table(want)
+    assert found["domain"].to_pylist() == ["7", None]
+
+
 def test_columns_of_the_user_are_not_told_for_ours() -> None:
     own = {
         name: pa.array(["own", "own", "own"])
