@@ -9,6 +9,7 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.kernels.candidates import numbers
 from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.provenance import without_carried
 
 
 class Applied(NamedTuple):
@@ -66,11 +67,15 @@ def apply_decisions(documents: pa.RecordBatch, decisions: pa.RecordBatch) -> App
 
 
 def apply_in_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[Applied]:
-    """The same where documents and decisions have met in one partition, which can be iterated over twice."""
+    """The same where documents and decisions have met in one partition, which can be iterated over twice.
+
+    What provenance.carry_file added to the documents is told of those that were found only.
+    """
     decisions = sorted_decisions(batch for batch in batches if is_decision(batch))
     for batch in batches:
         if not is_decision(batch):
-            yield apply_decisions(batch, decisions)
+            kept, found = apply_decisions(batch, decisions)
+            yield Applied(without_carried(kept), found)
 
 
 def sorted_decisions(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

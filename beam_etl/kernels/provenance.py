@@ -9,6 +9,35 @@ POSITION = "position"
 """int64: where a document begins in its file; see docs/vocabulary.md."""
 
 
+_CARRIED = FILE_METADATA.decode()
+"""The column that tells the path while a batch has no metadata."""
+
+
+def carry_file(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch ready for a shuffle, which loses metadata: where it says which path it was read from, a column does."""
+    path = (batch.schema.metadata or {}).get(FILE_METADATA)
+    if path is None:
+        return batch
+    return batch.append_column(_CARRIED, _repeat(path, batch.num_rows).dictionary_encode())
+
+
+def without_carried(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without what `carry_file` added."""
+    return batch.drop_columns([_CARRIED]) if _CARRIED in batch.schema.names else batch
+
+
+def files_of(batch: pa.RecordBatch) -> pa.Array | None:
+    """The path that each row was read from, of a batch as it was read or after `carry_file`; None if it isn't known."""
+    if _CARRIED in batch.schema.names:
+        return batch.column(_CARRIED)
+    path = (batch.schema.metadata or {}).get(FILE_METADATA)
+    return None if path is None else _repeat(path, batch.num_rows)
+
+
+def _repeat(path: bytes, rows: int) -> pa.StringArray:
+    return pa.repeat(pa.scalar(path.decode(), pa.string()), rows)
+
+
 def add_file(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with a column `file`: the path it was read from. A stored column of that name is replaced.
 
@@ -23,7 +52,7 @@ def add_file(batch: pa.RecordBatch) -> pa.RecordBatch:
         raise ValueError(
             f"a batch without its file (columns {', '.join(batch.schema.names)}): add it before a shuffle"
         )
-    paths = pa.repeat(pa.scalar(path.decode(), pa.string()), batch.num_rows)
+    paths = _repeat(path, batch.num_rows)
     index = batch.schema.get_field_index(FILE)
     return batch.append_column(FILE, paths) if index < 0 else batch.set_column(index, FILE, paths)
 

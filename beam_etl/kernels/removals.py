@@ -14,7 +14,7 @@ from beam_etl.kernels.content import byte_lengths, content_hashes
 from beam_etl.kernels.exact import CONTENT, ExactRule, key_hashes
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.numbering import Numbering
-from beam_etl.kernels.provenance import POSITION
+from beam_etl.kernels.provenance import POSITION, files_of
 
 CLUSTER_SLICE = 1 << 16
 """Removed documents that meet their survivor under one key: a cluster of millions is spread over many."""
@@ -51,19 +51,19 @@ def describe(found: pa.RecordBatch, exact: ExactRule | None, id: str = schema.ID
     """What the removal table needs of documents with decisions.
 
     Args:
-      found: schema.DECISION with text, where there are id and domain, and the path in the schema's metadata.
+      found: schema.DECISION with text, where there are id and domain, and the path as provenance.files_of finds it.
       exact: the rule of the run, where it compared exactly.
       id: the column that names documents.
 
     Returns:
       FOUND: a removed document once, a survivor for each salt of its cluster.
     """
-    path = (found.schema.metadata or {}).get(schema.FILE_METADATA)
+    files = files_of(found)
     node = numbers(found, schema.NODE)
     told = (*schema.DECISION.names, schema.ID, schema.DOMAIN)
     columns: dict[str, Any] = {name: found.column(name) for name in told if name in found.schema.names}
-    if path is not None:
-        columns[schema.FILE] = pa.repeat(pa.scalar(path.decode(), pa.string()), len(node))
+    if files is not None:
+        columns[schema.FILE] = files
         columns[POSITION] = pa.array((node & np.uint64(schema.MAX_POSITION)).astype(np.int64))
     if schema.DOMAIN in columns:
         columns[schema.DOMAIN] = columns[schema.DOMAIN].cast(pa.string())

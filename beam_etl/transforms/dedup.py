@@ -23,6 +23,7 @@ from beam_etl.kernels.applying import (
 from beam_etl.kernels.candidates import NearRule
 from beam_etl.kernels.exact import ExactRule
 from beam_etl.kernels.keeping import Keep
+from beam_etl.kernels.provenance import carry_file
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
@@ -191,7 +192,8 @@ class _Broadcast(beam.DoFn):
 
     def process(self, batch: pa.RecordBatch, total: int, decisions: pa.RecordBatch) -> Iterator[Any]:
         if total > BROADCAST_ROWS:
-            yield beam.pvalue.TaggedOutput(SHUFFLED, batch)
+            self._metrics.add(BY_SHUFFLE, batch.num_rows)
+            yield beam.pvalue.TaggedOutput(SHUFFLED, carry_file(batch))
             return
         self._metrics.add(BY_BROADCAST, batch.num_rows)
         yield from _outputs(apply_decisions(batch, decisions))
@@ -200,12 +202,8 @@ class _Broadcast(beam.DoFn):
 class _Join(beam.DoFn):
     """Applies decisions that were shuffled with their documents."""
 
-    def __init__(self) -> None:
-        self._metrics = StepMetrics()
-
     def process(self, partition: Partition) -> Iterator[Any]:
         for applied in apply_in_partition(partition[1]):
-            self._metrics.add(BY_SHUFFLE, applied.kept.num_rows)
             yield from _outputs(applied)
 
 
