@@ -63,7 +63,11 @@ class DeduplicateNear(beam.PTransform):
     a counter says so. The others are those of FindNearDuplicates and DescribeRemovals. A pipeline over files that can
     be read again needs none of text: see `beam_etl.pipelines.dedup`.
 
-    Input: batches of documents that have text and the columns of both rules. Output: Deduplicated.
+    Input: batches of documents that have text and the columns of both rules, in the global window. Output:
+    Deduplicated.
+
+    Raises:
+      ValueError: when the pipeline is made, documents are in other windows.
 
     Args:
       rule: what makes two documents near-duplicates.
@@ -97,7 +101,7 @@ class DeduplicateNear(beam.PTransform):
 class DeduplicateExact(beam.PTransform):
     """Documents without their exact duplicates. Four shuffles, of which one is of text; see DeduplicateNear.
 
-    Input: batches of documents that have text and the columns of both rules. Output: Deduplicated, without failures.
+    Input and errors as of DeduplicateNear. Output: Deduplicated, without failures.
 
     Args:
       rule: what makes two documents exact duplicates.

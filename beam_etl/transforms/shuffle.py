@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.coders import registry
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
@@ -152,11 +153,21 @@ class Distribute(beam.PTransform):
 
 
 class Gather(beam.PTransform):
-    """All elements as one list, at one worker, also when there is none. For names and verdicts, never for rows."""
+    """All elements as one list, at one worker, also when there is none. For names and verdicts, never for rows.
+
+    Raises:
+      ValueError: the elements are in windows; there is one list of all.
+    """
 
     carries_rows: ClassVar[bool] = False
 
     def expand(self, elements: beam.PCollection[Element]) -> beam.PCollection[list[Element]]:
+        windows = elements.windowing.windowfn
+        if windows != GlobalWindows():
+            raise ValueError(
+                f"what {elements.producer.full_label} gives is in {type(windows).__name__}, and is needed in one list: "
+                f"beam.WindowInto(beam.window.GlobalWindows()) has to come before"
+            )
         present = elements | "Present" >> beam.Map(lambda element: (0, [element])).with_output_types(
             tuple[int, Any]
         )

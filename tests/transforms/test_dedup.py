@@ -194,3 +194,11 @@ def test_a_document_without_an_id_is_told() -> None:
     documents = pipeline | beam.Create(batches, reshuffle=False).with_output_types(pa.RecordBatch)
     with pytest.raises(Exception, match="3 documents of a batch have no 'id'"):
         deduplicate(pipeline, documents, DeduplicateNear(id="id"))
+
+
+@pytest.mark.parametrize("transform", [DeduplicateNear, DeduplicateExact])
+def test_documents_in_windows_are_told_before_the_run(transform: Callable[..., beam.PTransform]) -> None:
+    documents = run() | beam.Create(batches_of(ROWS, 5)).with_output_types(pa.RecordBatch)
+    windows = documents | beam.WindowInto(beam.window.FixedWindows(60))
+    with pytest.raises(ValueError, match=f"{transform.__name__}/.* is in FixedWindows"):
+        windows | transform(id="id")
