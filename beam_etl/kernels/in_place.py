@@ -11,7 +11,7 @@ from beam_etl.kernels.choosing import choose, facts_only, join_facts, keep_first
 from beam_etl.kernels.components import Components
 from beam_etl.kernels.exact import ExactRule, choose_exact, exact_rows
 from beam_etl.kernels.keeping import Keep
-from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
+from beam_etl.kernels.verification import CANDIDATE, concat_facts, grant, verify, wishes
 
 
 def near_decisions(
@@ -33,7 +33,7 @@ def near_decisions(
     candidates, known = list(bucket_links([done.buckets], rule.banding)), signed
     if rule.threshold is not None:
         wanted = [wishes(done.links, False), *(wishes(links, True) for links in candidates)]
-        granted = pa.concat_batches(list(grant([facts_only(signed), *wanted])))
+        granted = concat_facts(grant([facts_only(signed), *wanted]))
         is_candidate = granted.column(CANDIDATE)
         candidates = list(verify([granted.filter(is_candidate)], rule.threshold))
         known = granted.filter(pc.invert(is_candidate))

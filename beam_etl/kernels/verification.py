@@ -91,13 +91,14 @@ def verify(batches: Iterable[pa.RecordBatch], threshold: float) -> Iterator[pa.R
     smallest of them, and so on, PASSES times; what is left after that stays alone.
 
     Args:
-      batches: candidates of a partition by root, with the facts of their nodes; a root has a row of its own.
+      batches: candidates of a partition by root, with the facts of their nodes; a root has a row of its own. All are
+        held: some 400 bytes each, of 128 permutations.
       threshold: estimated Jaccard similarity that a link needs.
     """
     candidates = [batch for batch in batches if batch.num_rows]
     if not candidates:
         return
-    rows = pa.concat_batches(candidates)
+    rows = concat_facts(candidates)
     node, root, bands = (numbers(rows, name) for name in (schema.NODE, schema.ROOT, schema.BAND))
     low, size = low_bytes_of(rows.column(LOW))
 
@@ -121,6 +122,15 @@ def verify(batches: Iterable[pa.RecordBatch], threshold: float) -> Iterator[pa.R
         holds = estimate_pairs(low, size, centre, left) >= threshold
         yield from links(left[holds], centre[holds])
         left = left[~holds]
+
+
+def concat_facts(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """Batches of equal columns in one. The low bytes become large_binary: a partition may have more than 2 GiB."""
+    wide = []
+    for batch in batches:
+        place = batch.schema.get_field_index(LOW)
+        wide.append(batch.set_column(place, LOW, batch.column(place).cast(pa.large_binary())))
+    return pa.concat_batches(wide)
 
 
 def low_bytes_of(column: pa.Array) -> tuple[npt.NDArray[np.uint8], int]:

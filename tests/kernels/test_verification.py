@@ -19,7 +19,16 @@ from beam_etl.kernels.candidates import (
 )
 from beam_etl.kernels.choosing import facts_only
 from beam_etl.kernels.keeping import Keep
-from beam_etl.kernels.verification import CANDIDATE, FACT, PASSES, first_of_groups, grant, verify, wishes
+from beam_etl.kernels.verification import (
+    CANDIDATE,
+    FACT,
+    PASSES,
+    concat_facts,
+    first_of_groups,
+    grant,
+    verify,
+    wishes,
+)
 from beam_etl.testing import sorted_rows
 from tests.duplicates import Document, batch_of, families, minima, similarity
 
@@ -176,3 +185,13 @@ def test_the_first_of_each_group() -> None:
         assert first == min(group, key=lambda at: value[at])
     assert first_of_groups(np.empty(0, np.int64), one[:0]).size == 0
     assert len(set(itertools.chain(found))) == len(set(zip(one.tolist(), two.tolist(), strict=True)))
+
+
+def test_facts_of_a_partition_may_take_more_than_offsets_of_32_bits_tell() -> None:
+    """Two GiB can't be made here; joined columns of 32-bit offsets would fail there."""
+    rows = link_rows(*(np.arange(3, dtype=kind) for kind in (np.uint64, np.uint64, np.uint16)))
+    kinds = (pa.binary(), pa.binary(2))
+    parts = [rows.append_column(LOW, pa.array([b"ab", None, b"cd"], kind)) for kind in kinds]
+    joined = concat_facts(parts)
+    assert joined.column(LOW).type == pa.large_binary()
+    assert joined.to_pylist() == 2 * parts[0].to_pylist()
