@@ -47,12 +47,14 @@ class Columns:
 
     A batch has `address`, then the needed columns in the order of schema.DOCUMENT and of its types, then the
     carried ones with their stored names and types. With ALL, a stored column that is read as a needed one
-    isn't carried a second time. A carried column whose name another column has is carried as `stored_NAME`.
+    isn't carried a second time. A carried column whose name is reserved, or another column's, is carried as
+    `stored_NAME`.
 
     Args:
       needed: shared columns that the job uses.
       optional: more of them, which are null where the input has nothing to read them from.
       carry: other stored columns to carry along; ALL for every one.
+      reserved: names that the job gives to columns of its own.
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
         column of that name, or one of schema.SYNONYMS.
 
@@ -63,6 +65,7 @@ class Columns:
     needed: tuple[str, ...] = (schema.TEXT,)
     optional: tuple[str, ...] = ()
     carry: tuple[str, ...] | str = ()
+    reserved: tuple[str, ...] = ()
     id: str | None = None
     url: str | None = None
     domain: str | None = None
@@ -276,7 +279,7 @@ def _carried(
     read = {source.stored for source in sources if not source.derived and columns.carry == ALL}
     read |= {source.column for source in sources if source.stored == source.column}
     everything = common if common is not None else stored
-    taken = {schema.ADDRESS, *(source.column for source in sources)}
+    taken = {schema.ADDRESS, *columns.reserved, *(source.column for source in sources)}
     carried = []
     for name in everything.names if columns.carry == ALL else columns.carry:
         if name in read:

@@ -1,0 +1,185 @@
+"""The flags of deduplication, and what they say together."""
+
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.columns import STORED_PREFIX, Columns
+from beam_etl.kernels.banding import Banding, choose_banding
+from beam_etl.kernels.candidates import PERMUTATIONS, NearRule
+from beam_etl.kernels.exact import ExactRule
+from beam_etl.kernels.keeping import Keep
+from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.flags import flag
+from beam_etl.transforms.oversized import ACTIONS, KEEP, SPLIT, Guard
+
+OWN_COLUMNS = (schema.ADDRESS, *schema.DECISION.names)
+"""Columns of the run: one of the input that has such a name is read as `stored_NAME`."""
+
+OF_METHOD = {
+    "near": (
+        "ngram",
+        "bands",
+        "band_rows",
+        "threshold",
+        "seed",
+        "against",
+        "write_signatures",
+        "max_cluster_size",
+        "oversized",
+        "components",
+        "components_memory",
+        "component_rounds",
+    ),
+    "exact": ("key", "normalised"),
+}
+"""Flags that only one method has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(JobConfig):
+    """What can be asked of the job."""
+
+    method: str = flag("what duplicates are", default="near", choices=("near", "exact"))
+    ngram: int = flag("near: words of a shingle", default=5, unit="words")
+    bands: int | None = flag("near: bands of a signature (default: 16, or by --threshold)", default=None)
+    band_rows: int | None = flag("near: rows of a band (default: 8, or by --threshold)", default=None)
+    threshold: float | None = flag(
+        "near: estimated Jaccard similarity that duplicates have, such as 0.8; chooses the bands, and verifies",
+        default=None,
+    )
+    seed: int = flag("near: of the permutations", default=1)
+    key: tuple[str, ...] = flag("exact: columns that are equal", default=(schema.TEXT,))
+    normalised: bool = flag("exact: compare the lower-cased words of the text, not its bytes", default=False)
+    within: str | None = flag("a column; documents that differ in it are never duplicates", default=None)
+    keep: str = flag(
+        "which document of a cluster stays: first, longest, shortest, newest, oldest, max:COLUMN or min:COLUMN",
+        default="first",
+    )
+    partitioned: bool = flag(
+        "with --within: each input file has all documents of its values of that column, so nothing is shuffled",
+        default=False,
+    )
+    against: tuple[str, ...] = flag(
+        "near: folders that --write_signatures wrote; what matches a document of theirs is removed as well",
+        default=(),
+    )
+    write_signatures: str | None = flag(
+        "near: folder to keep this run's signatures in, for --against of later runs", default=None
+    )
+    max_cluster_size: int = flag(
+        "near: clusters of more are counted, and dealt with by --oversized", default=10_000, unit="documents"
+    )
+    oversized: str = flag(
+        "near: keep such clusters as they are, split them by pairs of bands, or fail",
+        default=KEEP,
+        choices=ACTIONS,
+    )
+    components: str = flag(
+        "near: how clusters are made: in one process, in rounds of shuffles, or as their size asks for",
+        default="auto",
+        choices=("auto", "one", "rounds"),
+    )
+    components_memory: int = flag("near: memory of the one process", default=2 << 30, unit="bytes")
+    component_rounds: int = flag("near: rounds at most", default=20)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_method()
+        self._check_folders()
+        if min(self.components_memory, self.component_rounds) < 1:
+            raise ValueError(
+                f"--components_memory and --component_rounds must be at least 1, "
+                f"got {self.components_memory} and {self.component_rounds}"
+            )
+        if self.against and self.oversized == SPLIT:
+            raise ValueError("--oversized=split can't be combined with --against")
+        if self.partitioned and not self.within:
+            raise ValueError("--partitioned needs --within=COLUMN: what the files are partitioned by")
+        if self.partitioned and (self.against or self.write_signatures or self.oversized != KEEP):
+            raise ValueError(
+                "--partitioned can't be combined with --against, --write_signatures or --oversized"
+            )
+        self.near, self.exact, self.guard, self.keep_rule  # noqa: B018 - each checks its flags
+
+    def _check_method(self) -> None:
+        """A flag that the method doesn't have would say something that isn't done."""
+        for method, names in OF_METHOD.items():
+            told = [name for name in names if getattr(self, name) != self.__dataclass_fields__[name].default]
+            if told and method != self.method:
+                raise ValueError(f"--{told[0]} needs --method={method}")
+
+    def _check_folders(self) -> None:
+        """Replacing a dataset deletes its folders: none may be, or lie in, another that the run writes or reads."""
+        folders = [("output", self.output), ("write_signatures", self.write_signatures)]
+        folders += [("against", folder) for folder in self.against]
+        real = [(f"--{flag}={folder}", os.path.realpath(folder)) for flag, folder in folders if folder]
+        for (first, one), (second, other) in combinations(real, 2):
+            if one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/"):
+                raise ValueError(f"{first} and {second}: each needs a folder of its own, not in the other")
+
+    @cached_property
+    def near(self) -> NearRule:
+        """The rule of --method=near."""
+        if self.threshold is not None and self.bands is None and self.band_rows is None:
+            banding = choose_banding(self.threshold, PERMUTATIONS)
+        else:
+            banding = Banding(
+                bands=16 if self.bands is None else self.bands,
+                rows=8 if self.band_rows is None else self.band_rows,
+            )
+        within = _read_as(self.within) if self.within else None
+        return NearRule(
+            ngram=self.ngram, banding=banding, threshold=self.threshold, seed=self.seed, within=within
+        )
+
+    @property
+    def exact(self) -> ExactRule:
+        """The rule of --method=exact."""
+        within = _read_as(self.within) if self.within else None
+        return ExactRule(key=tuple(map(_read_as, self.key)), normalised=self.normalised, within=within)
+
+    @property
+    def keep_rule(self) -> Keep:
+        """Which document stays."""
+        keep = Keep.parse(self.keep)
+        return replace(keep, column=_read_as(keep.column)) if keep.column else keep
+
+    @property
+    def guard(self) -> Guard:
+        """What becomes of large clusters."""
+        return Guard(limit=self.max_cluster_size, action=self.oversized)
+
+    @property
+    def rule(self) -> NearRule | ExactRule:
+        """The rule of the method."""
+        return self.near if self.method == "near" else self.exact
+
+    @property
+    def compared(self) -> dict[str, str]:
+        """The input's columns whose values make duplicates, besides the text, and by which flag."""
+        keys = {name: f"--key={name}" for name in self.key if name != schema.TEXT}
+        return {**keys, **({self.within: f"--within={self.within}"} if self.within else {})}
+
+    @property
+    def columns(self) -> Columns:
+        keep = Keep.parse(self.keep).column
+        needed = (*self.compared, schema.TEXT, schema.ID, *([keep] if keep else []))
+        return replace(self.read_as(needed, optional=(schema.DOMAIN,)), reserved=OWN_COLUMNS)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return (self.output, self.write_signatures) if self.write_signatures else (self.output,)
+
+    def has_domain(self, stored: pa.Schema) -> bool:
+        """Whether the input tells a domain, or a URL to derive it from."""
+        names = {schema.DOMAIN, schema.URL, self.domain_column, self.url_column}
+        return bool(names & set(stored.names))
+
+
+def _read_as(column: str) -> str:
+    return STORED_PREFIX + column if column in OWN_COLUMNS else column
