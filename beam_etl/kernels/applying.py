@@ -9,6 +9,7 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.kernels.candidates import numbers
 from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.numbering import find_sorted
 from beam_etl.kernels.provenance import without_carried
 
 
@@ -50,11 +51,8 @@ def apply_decisions(documents: pa.RecordBatch, decisions: pa.RecordBatch) -> App
       documents: any that have an address.
       decisions: schema.DECISION, ascending by node; those of other documents are passed over.
     """
-    address, node = numbers(documents, schema.ADDRESS), numbers(decisions, schema.NODE)
-    place = np.searchsorted(node, address)
-    known = np.flatnonzero(place < len(node))
-    known = known[node[place[known]] == address[known]]
-    mine = decisions.take(pa.array(place[known]))
+    known, places = find_sorted(numbers(decisions, schema.NODE), numbers(documents, schema.ADDRESS))
+    mine = decisions.take(pa.array(places))
     removed = numbers(mine, schema.NODE) != numbers(mine, schema.SURVIVOR)
     stays = np.ones(documents.num_rows, np.bool_)
     stays[known[removed]] = False

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.kernels.banding import Banding, band_of, buckets, content_buckets, twins
 from beam_etl.kernels.compiled import ReadOnly, compiled
+from beam_etl.kernels.components import link_arrays, link_batch
 from beam_etl.kernels.content import byte_lengths, content_hashes
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
@@ -201,14 +202,7 @@ def _links(
 ) -> pa.RecordBatch:
     """A link from each row whose key occurs more than once to the first row of that key."""
     several = np.bincount(first, minlength=len(first))[first] > 1
-    return link_rows(node[several], node[first[several]], bands[several])
-
-
-def link_rows(
-    node: npt.NDArray[np.uint64], root: npt.NDArray[np.uint64], bands: npt.NDArray[np.uint16]
-) -> pa.RecordBatch:
-    """A batch of schema.LINK."""
-    return pa.RecordBatch.from_arrays([pa.array(node), pa.array(root), pa.array(bands)], schema=schema.LINK)
+    return link_batch(node[several], node[first[several]], bands[several])
 
 
 def bucket_links(
@@ -238,14 +232,14 @@ def bucket_links(
         _note(numbering.find(numbers(batch, BUCKET)), numbers(batch, schema.NODE), centre, size)
     old = np.flatnonzero((centre < FIRST_NEW) & (size > 1)) if earlier else np.empty(0, np.int64)
     if old.size:
-        yield link_rows(centre[old], centre[old], band_of(numbering.values[old], banding))
+        yield link_batch(centre[old], centre[old], band_of(numbering.values[old], banding))
     for batch in batches:
         bucket, node = numbers(batch, BUCKET), numbers(batch, schema.NODE)
         codes = numbering.find(bucket)
         several = size[codes] > 1
         if several.any():
             bands = band_of(bucket[several], banding)
-            yield link_rows(node[several], centre[codes[several]], bands)
+            yield link_batch(node[several], centre[codes[several]], bands)
 
 
 @compiled
@@ -264,12 +258,12 @@ def _note(
 
 def distinct_links(links: pa.RecordBatch) -> pa.RecordBatch:
     """Each pair of node and root once, in its smallest band: a merge kernel."""
-    columns = [numbers(links, name) for name in (schema.NODE, schema.ROOT, schema.BAND)]
-    order = np.lexsort(columns[::-1])
-    node, root, bands = (column[order] for column in columns)
+    node, root, bands = link_arrays(links)
+    order = np.lexsort((bands, root, node))
+    node, root, bands = node[order], root[order], bands[order]
     new = np.ones(len(node), np.bool_)
     new[1:] = (node[1:] != node[:-1]) | (root[1:] != root[:-1])
-    return link_rows(node[new], root[new], bands[new])
+    return link_batch(node[new], root[new], bands[new])
 
 
 def numbers(batch: pa.RecordBatch, name: str) -> npt.NDArray[Any]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.kernels.candidates import LOW, RANK, numbers
+from beam_etl.kernels.numbering import find_sorted
 from beam_etl.kernels.similarity import estimate_pairs
 from beam_etl.kernels.verification import concat_facts, first_of_groups, low_bytes_of, ranks_of
 
@@ -44,11 +45,9 @@ def join_facts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     joined = pa.concat_batches(members).sort_by(schema.NODE)
     node, waiting = numbers(joined, schema.NODE), np.ones(joined.num_rows, np.bool_)
     for known in (batch for batch in batches if schema.CLUSTER not in batch.schema.names):
-        own = numbers(known, schema.NODE)
-        place = np.minimum(np.searchsorted(node, own), len(node) - 1)
-        found = np.flatnonzero(node[place] == own)
-        waiting[place[found]] = False
-        yield _with_facts(joined.take(pa.array(place[found])), known.take(pa.array(found)))
+        rows, places = find_sorted(node, numbers(known, schema.NODE))
+        waiting[places] = False
+        yield _with_facts(joined.take(pa.array(places)), known.take(pa.array(rows)))
     rest = joined.filter(pa.array(waiting))
     yield _with_facts(rest, rest)
 

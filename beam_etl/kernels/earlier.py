@@ -18,6 +18,7 @@ from beam_etl.kernels.candidates import (
     signature_buckets,
 )
 from beam_etl.kernels.hashing import hash_rows
+from beam_etl.kernels.numbering import find_sorted
 from beam_etl.kernels.removals import BYTES, DATASET, with_salts
 
 REQUEST = pa.schema(
@@ -101,11 +102,8 @@ def answers(
     number, first = np.unique(numbers(wanted, schema.NUMBER), return_index=True)
     size = numbers(wanted, schema.CLUSTER_SIZE)[first]
     for dataset, batch in kept:
-        own = numbers(batch, schema.NUMBER)
-        place = np.minimum(np.searchsorted(number, own), len(number) - 1)
-        found = np.flatnonzero(number[place] == own)
-        node = own[found] | FIRST_NEW
-        sizes = size[place[found]]
+        found, places = find_sorted(number, numbers(batch, schema.NUMBER))
+        node, sizes = number[places] | FIRST_NEW, size[places]
         columns = {name: batch.column(name).take(pa.array(found)) for name in PLACE}
         columns |= {name: pa.array(node) for name in (schema.NODE, schema.CLUSTER, schema.SURVIVOR)}
         columns[schema.CLUSTER_SIZE] = pa.array(sizes)

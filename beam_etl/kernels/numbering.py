@@ -90,6 +90,19 @@ class Numbering:
             _fill(self._slots, self._values, self._count)
 
 
+def find_sorted(table: Keys, keys: Keys) -> tuple[Codes, Codes]:
+    """Keys that are in a table: their rows, int64[m], and their places in the table, int64[m].
+
+    Args:
+      table: uint64[n], ascending. Of a key that is there more than once, the first place is told.
+      keys: uint64[k].
+    """
+    place = np.searchsorted(table, keys)
+    rows = np.flatnonzero(place < len(table))
+    rows = rows[table[place[rows]] == keys[rows]]
+    return rows, place[rows]
+
+
 @compiled
 def _first_slot(key: np.uint64, shift: np.uint64) -> int:
     """Mixed: addresses differ in few bits, and hashes whose low bits are a band's number have those in common."""

@@ -10,6 +10,7 @@ from beam_etl import schema
 from beam_etl.kernels.banding import Banding, band_bits, band_of
 from beam_etl.kernels.candidates import BUCKETS, bucket_matrix, bucket_rows, numbers
 from beam_etl.kernels.hashing import hash_rows
+from beam_etl.kernels.numbering import find_sorted
 
 
 def within_limit(members: pa.RecordBatch, limit: int) -> pa.RecordBatch:
@@ -37,12 +38,11 @@ def strict_buckets(batches: Iterable[pa.RecordBatch], banding: Banding) -> Itera
     if not members:
         return
     joined = pa.concat_batches(members).sort_by(schema.NODE)
-    node = numbers(joined, schema.NODE)
+    node, clusters = numbers(joined, schema.NODE), numbers(joined, schema.CLUSTER)
     for batch in (batch for batch in batches if BUCKETS in batch.schema.names):
         own = numbers(batch, schema.NODE)
-        place = np.minimum(np.searchsorted(node, own), len(node) - 1)
-        found = np.flatnonzero(node[place] == own)
-        cluster = numbers(joined, schema.CLUSTER)[place[found]]
+        found, places = find_sorted(node, own)
+        cluster = clusters[places]
         matrix = bucket_matrix(batch, banding)[found]
         short = band_of(matrix[:, 0].copy(), banding) == schema.NO_BAND
         for band in range(0, banding.bands - 1, 2):

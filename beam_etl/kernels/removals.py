@@ -13,7 +13,7 @@ from beam_etl.kernels.candidates import numbers
 from beam_etl.kernels.content import byte_lengths, content_hashes
 from beam_etl.kernels.exact import CONTENT, ExactRule, key_hashes
 from beam_etl.kernels.hashing import hash_values
-from beam_etl.kernels.numbering import Numbering
+from beam_etl.kernels.numbering import Numbering, find_sorted
 from beam_etl.kernels.provenance import POSITION, files_of
 
 CLUSTER_SLICE = 1 << 16
@@ -130,14 +130,14 @@ def assemble(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         if not removed.num_rows:
             continue
         wanted = numbers(removed, schema.SURVIVOR)
-        place = np.searchsorted(known, wanted)
-        absent = place == len(known)
-        absent[~absent] = known[place[~absent]] != wanted[~absent]
+        rows, places = find_sorted(known, wanted)
+        place, absent = np.zeros(len(wanted), np.int64), np.ones(len(wanted), np.bool_)
+        place[rows], absent[rows] = places, False
         first = np.flatnonzero(numbers(removed, SALT) == 0)
         before = len(clusters)
-        codes, rows = np.unique(clusters.add(wanted[first]), return_index=True)
-        counts = np.zeros(len(place), np.bool_)
-        counts[first[rows[codes >= before]]] = True
+        codes, firsts = np.unique(clusters.add(wanted[first]), return_index=True)
+        counts = np.zeros(len(wanted), np.bool_)
+        counts[first[firsts[codes >= before]]] = True
         yield _removed(removed, survivors.take(pa.array(place, mask=absent)), counts)
 
 

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels.candidates import LOW, RANK, distinct_links, link_rows, numbers
+from beam_etl.kernels.candidates import LOW, RANK, distinct_links, numbers
+from beam_etl.kernels.components import link_arrays, link_batch
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.similarity import estimate_pairs
 
@@ -78,7 +79,7 @@ def _wanted(asked: pa.RecordBatch) -> pa.RecordBatch:
     """Each candidate link once, and each node once, ascending by node."""
     links = distinct_links(asked.filter(asked.column(CANDIDATE)))
     everyone = np.unique(numbers(asked, schema.NODE))
-    alone = link_rows(everyone, everyone, np.full(len(everyone), schema.NO_BAND, np.uint16))
+    alone = link_batch(everyone, everyone, np.full(len(everyone), schema.NO_BAND, np.uint16))
     both = pa.concat_batches([wishes(links, True), wishes(alone, False)])
     return both.take(pa.array(np.argsort(numbers(both, schema.NODE), kind="stable")))
 
@@ -99,15 +100,15 @@ def verify(batches: Iterable[pa.RecordBatch], threshold: float) -> Iterator[pa.R
     if not candidates:
         return
     rows = concat_facts(candidates)
-    node, root, bands = (numbers(rows, name) for name in (schema.NODE, schema.ROOT, schema.BAND))
+    node, root, bands = link_arrays(rows)
     low, size = low_bytes_of(rows.column(LOW))
 
     def links(linked: npt.NDArray[np.int64], to: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
-        yield link_rows(node[linked], node[to], bands[linked])
+        yield link_batch(node[linked], node[to], bands[linked])
         own = np.where(
             node[to] == root[to], bands[linked], bands[to]
         )  # a later centre met the root in another
-        yield link_rows(node[to], node[to], own)
+        yield link_batch(node[to], node[to], own)
 
     same = hash_values(rows.column(LOW))
     equal = first_of_groups(np.lexsort((node, same, root)), root, same)

@@ -22,12 +22,11 @@ from beam_etl.kernels.candidates import (
     bucket_rows,
     contract_signatures,
     distinct_links,
-    link_rows,
     sign,
     signature_buckets,
 )
 from beam_etl.kernels.choosing import facts_only
-from beam_etl.kernels.components import Components, contract
+from beam_etl.kernels.components import Components, contract, link_batch
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
 from beam_etl.testing import check_kernel, check_merge, sorted_rows
@@ -233,9 +232,9 @@ def test_memory_does_not_grow_with_a_bucket() -> None:
     assert peak + most < 100 * Boilerplate.size, "far less than the 16 MB that the rows take"
 
 
-def link_batch(rows: list[tuple[int, int, int]]) -> pa.RecordBatch:
+def links_told(rows: list[tuple[int, int, int]]) -> pa.RecordBatch:
     node, root, band = zip(*rows, strict=True)
-    return link_rows(np.array(node, np.uint64), np.array(root, np.uint64), np.array(band, np.uint16))
+    return link_batch(np.array(node, np.uint64), np.array(root, np.uint64), np.array(band, np.uint16))
 
 
 def test_distinct_links_keep_the_smallest_band() -> None:
@@ -247,7 +246,7 @@ def test_distinct_links_keep_the_smallest_band() -> None:
     smallest: dict[tuple[int, int], int] = {}
     for node, root, band in rows:
         smallest[node, root] = min(band, smallest.get((node, root), band))
-    parts = [link_batch(rows[at : at + 90]) for at in range(0, 400, 90)]
+    parts = [links_told(rows[at : at + 90]) for at in range(0, 400, 90)]
     found = distinct_links(pa.concat_batches(parts))
     assert sorted_rows(found) == sorted(((*key, band) for key, band in smallest.items()), key=repr)
     check_merge(distinct_links, parts)

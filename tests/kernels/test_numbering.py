@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_etl.kernels import numbering as module
-from beam_etl.kernels.numbering import Numbering
+from beam_etl.kernels.numbering import Numbering, find_sorted
 
 RANDOM = np.random.default_rng(7)
 UINT64 = st.integers(0, 2**64 - 1)
@@ -83,3 +83,12 @@ def test_a_full_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     numbering.add(np.arange(1_000, dtype=np.uint64))
     with pytest.raises(ValueError, match="at most 1,000 keys"):
         numbering.add(np.array([5_000], np.uint64))
+
+
+@pytest.mark.parametrize("table", [[], [0], [2**64 - 1], [3, 5, 2**63, 2**64 - 1]], ids=len)
+def test_keys_are_found_in_a_sorted_table(table: list[int]) -> None:
+    keys = [0, 5, 2**63 + 1, 2**63, 2**64 - 1, 3, 5, 4]
+    rows, places = find_sorted(np.array(table, np.uint64), np.array(keys, np.uint64))
+    assert list(zip(rows.tolist(), places.tolist(), strict=True)) == [
+        (row, table.index(key)) for row, key in enumerate(keys) if key in table
+    ]

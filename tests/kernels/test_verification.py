@@ -14,10 +14,10 @@ from beam_etl.kernels.candidates import (
     NearRule,
     bucket_links,
     contract_signatures,
-    link_rows,
     sign,
 )
 from beam_etl.kernels.choosing import facts_only
+from beam_etl.kernels.components import link_batch
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.verification import (
     CANDIDATE,
@@ -43,7 +43,7 @@ def low_of(agreeing: int, other: int = 1) -> bytes:
 def facts(rows: list[tuple[int, int, int, bytes]]) -> pa.RecordBatch:
     """Candidates: node, root, band and low bytes."""
     node, root, band, low = zip(*rows, strict=True)
-    links = link_rows(np.array(node, np.uint64), np.array(root, np.uint64), np.array(band, np.uint16))
+    links = link_batch(np.array(node, np.uint64), np.array(root, np.uint64), np.array(band, np.uint16))
     told = wishes(links, True)
     columns = [*told.columns, pa.array([0] * len(rows), pa.uint64()), pa.array(low, pa.binary())]
     return pa.RecordBatch.from_arrays(columns, schema=FACT)
@@ -189,7 +189,7 @@ def test_the_first_of_each_group() -> None:
 
 def test_facts_of_a_partition_may_take_more_than_offsets_of_32_bits_tell() -> None:
     """Two GiB can't be made here; joined columns of 32-bit offsets would fail there."""
-    rows = link_rows(*(np.arange(3, dtype=kind) for kind in (np.uint64, np.uint64, np.uint16)))
+    rows = link_batch(*(np.arange(3, dtype=kind) for kind in (np.uint64, np.uint64, np.uint16)))
     kinds = (pa.binary(), pa.binary(2))
     parts = [rows.append_column(LOW, pa.array([b"ab", None, b"cd"], kind)) for kind in kinds]
     joined = concat_facts(parts)
