@@ -69,7 +69,8 @@ class RewriteDocuments(beam.PTransform):
 
     Raises:
       ValueError: `columns` has something that `source` doesn't read.
-      InputError: while running: a document isn't there any more. The message names file and position.
+      InputError: while running: a document isn't there any more, or a file has another size. The message names the
+        file and what changed.
     """
 
     source: FileSource

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io import staging
+from beam_etl.io.access import open_file
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import document_places, to_documents
 from beam_etl.io.data_files import Finished, OpenFile
@@ -102,10 +103,7 @@ class Decisions:
 
     def _missing(self, node: int) -> InputError:
         position = node & schema.MAX_POSITION
-        return InputError(
-            f"{self._split.file.path}: the document at position {position} is not there any more: the file changed "
-            f"while the job ran. Run again."
-        )
+        return _changed(self._split, f"the document at position {position} is not there any more")
 
 
 def copy_split(
@@ -124,9 +122,12 @@ def copy_split(
       can't be copied.
 
     Raises:
-      InputError: a decision's document isn't there.
+      InputError: a decision's document isn't there, or the file has another size than when the job began.
     """
     pending = Decisions(decisions, split)
+    with open_file(split.file.path) as file:
+        if file.size() != split.file.bytes:
+            raise _changed(split, f"it has {file.size()} bytes, and had {split.file.bytes}")
     try:
         reader, reading = open_split(split, copying.known, copying.first, copying.stored)
     except Exception as error:
@@ -139,6 +140,10 @@ def copy_split(
         yield from copy.run(metrics)
     finally:
         copy.discard()
+
+
+def _changed(split: Split, how: str) -> InputError:
+    return InputError(f"{split.file.path}: {how}: the file changed while the job ran. Run again.")
 
 
 class _Copy:

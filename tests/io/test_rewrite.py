@@ -342,6 +342,24 @@ def test_a_document_that_is_gone_is_an_error(wrong: Wrong, tmp_path: Path) -> No
         pipeline.run().wait_until_finish()
 
 
+def test_a_file_that_was_cut_since_it_was_listed_is_an_error(tmp_path: Path) -> None:
+    """Not a word of its documents would tell: none has a decision."""
+    file = tmp_path / "in/a.jsonl"
+    write(tmp_path, "in/a.jsonl", json_lines(ROWS))
+    pipeline = run()
+    source = FileSource(pipeline, str(tmp_path / "in"), WANTED)
+    source.documents()
+    file.write_bytes(json_lines(ROWS[:10]))
+    decisions = pipeline | beam.Create([pa.record_batch({"node": pa.array([], pa.uint64())})])
+    _ = decisions | RewriteDocuments(
+        source=source, columns=WANTED, output=str(tmp_path / "out"), run="0" * 12
+    )
+    with pytest.raises(
+        Exception, match=rf"a\.jsonl: it has {file.stat().st_size} bytes, and had \d+: the file"
+    ):
+        pipeline.run().wait_until_finish()
+
+
 def test_a_document_whose_other_columns_are_damaged_is_rejected_and_told(tmp_path: Path) -> None:
     rows = pa.table(
         {"text": [f"text {n}" for n in range(300)], "other": [f"value {n}" * 9 for n in range(300)]}
