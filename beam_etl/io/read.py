@@ -184,16 +184,18 @@ def dataset_documents(folder: str) -> list[tuple[str, int]] | None:
     """The files of a dataset's documents, as its manifest says; None for a folder that is no dataset.
 
     Raises:
-      InputError: a dataset without documents.
+      InputError: a dataset without documents, or without the table.
     """
     current = manifest.latest(folder) if is_local(folder) else None
     if current is None:
         return None
     files = current.table(DOCUMENTS_TABLE)
-    if not files:
+    if DOCUMENTS_TABLE not in current.schemas:
         raise InputError(
             f"{folder}: a dataset without {DOCUMENTS_TABLE}; it has the tables {', '.join(current.schemas)}"
         )
+    if not files:
+        raise InputError(f"{folder}: a dataset whose table {DOCUMENTS_TABLE} has no rows: nothing to read")
     return [(f"{folder.rstrip('/')}/{file.path}", file.bytes) for file in files]
 
 

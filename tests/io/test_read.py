@@ -154,6 +154,9 @@ def test_a_dataset_is_read_by_its_manifest(tmp_path: Path) -> None:
     assert publish(str(tmp_path), Manifest(2, "run", (), {"counts": {}}))
     with pytest.raises(InputError, match="a dataset without documents; it has the tables counts"):
         ReadDocuments(patterns=str(tmp_path))
+    assert publish(str(tmp_path), Manifest(3, "run", (), {"documents": {}}))
+    with pytest.raises(InputError, match="whose table documents has no rows"):
+        ReadDocuments(patterns=str(tmp_path))
 
 
 def test_a_source_reads_again_and_tells_what_there_is(tmp_path: Path) -> None:
