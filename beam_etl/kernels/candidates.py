@@ -17,7 +17,7 @@ from beam_etl.kernels.content import byte_lengths, content_hashes
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
 from beam_etl.kernels.minhash import permutations, signatures
-from beam_etl.kernels.numbering import Numbering
+from beam_etl.kernels.numbering import Numbering, with_room
 from beam_etl.kernels.provenance import POSITION, add_place
 from beam_etl.kernels.similarity import low_bytes
 
@@ -224,9 +224,8 @@ def bucket_links(
     centre, size = np.empty(0, np.uint64), np.empty(0, np.int64)
     for batch in batches:
         codes = numbering.add(numbers(batch, BUCKET))
-        grown = len(numbering) - len(centre)
-        centre = np.concatenate([centre, np.full(grown, np.iinfo(np.uint64).max)])
-        size = np.concatenate([size, np.zeros(grown, np.int64)])
+        centre = with_room(centre, len(numbering), np.iinfo(np.uint64).max)
+        size = with_room(size, len(numbering), 0)
         _note(codes, numbers(batch, schema.NODE), centre, size)
     for batch in earlier or ():
         _note(numbering.find(numbers(batch, BUCKET)), numbers(batch, schema.NODE), centre, size)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.components import Components, Words, contract, link_arrays, link_batch
-from beam_etl.kernels.numbering import Numbering
+from beam_etl.kernels.numbering import Numbering, with_room
 
 KEY = "key"
 LINK_END = schema.LINK.append(pa.field(KEY, pa.uint64(), nullable=False))
@@ -96,18 +96,18 @@ def star_members(links: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     sizes, smallest, bands = np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint16)
     for batch in links:
         ranks, centres, told = link_arrays(batch)
-        codes = roots.add(centres)
-        more = len(roots) - len(sizes)
-        sizes = np.append(sizes, np.ones(more, np.int64))
-        smallest = np.append(smallest, _unrank(roots.values[len(smallest) :]))
-        bands = np.append(bands, np.full(more, schema.NO_BAND, np.uint16))
+        before, codes = len(roots), roots.add(centres)
+        sizes = with_room(sizes, len(roots), 1)
+        smallest = with_room(smallest, len(roots), _NONE)
+        smallest[before : len(roots)] = _unrank(roots.values[before:])
+        bands = with_room(bands, len(roots), schema.NO_BAND)
         _gather_stars(codes, ranks == centres, _unrank(ranks), told, sizes, smallest, bands)
     for batch in links:
         ranks, centres, told = link_arrays(batch)
         apart = ranks != centres
         codes = roots.find(centres[apart])
         yield _members(_unrank(ranks[apart]), smallest[codes], sizes[codes], told[apart])
-    stars = sizes > 1
+    stars = np.flatnonzero(sizes > 1)
     yield _members(_unrank(roots.values[stars]), smallest[stars], sizes[stars], bands[stars])
 
 
@@ -149,10 +149,8 @@ class _Neighbours(Components):
 
     def _reserve(self, nodes: int) -> None:
         super()._reserve(nodes)
-        more = len(self._parents) - len(self._flags)
-        if more:
-            self._flags = np.append(self._flags, np.zeros(more, np.uint8))
-            self._nearest = np.append(self._nearest, np.full(more, _NONE, np.uint64))
+        self._flags = with_room(self._flags, len(self._parents), 0)
+        self._nearest = with_room(self._nearest, len(self._parents), _NONE)
 
 
 @compiled

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.numbering import Numbering
+from beam_etl.kernels.numbering import Numbering, with_room
 
 NODE_BYTES = 40
 """Memory of a node at its worst, links take none. 21 to 30 are held (8 the node, 7 to 15 finding it, 6 its parent and
@@ -82,9 +82,7 @@ class Components:
             parents = np.arange(room, dtype=np.uint32)
             parents[:have] = self._parents
             self._parents = parents
-            bands = np.full(room, schema.NO_BAND, np.uint16)
-            bands[:have] = self._bands
-            self._bands = bands
+            self._bands = with_room(self._bands, room, schema.NO_BAND)
 
     def _finish(self) -> None:
         """Every node gets its root as parent. What finds nodes is let go: it takes as much as what comes next."""

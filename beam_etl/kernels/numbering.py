@@ -1,5 +1,7 @@
 """Dense numbers for sparse keys: what arrays are indexed by where documents are named by 64-bit values."""
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,6 +9,7 @@ from beam_etl.kernels.compiled import ReadOnly, compiled
 
 Keys = npt.NDArray[np.uint64]
 Codes = npt.NDArray[np.int64]
+Value = TypeVar("Value", bound=np.generic)
 
 MAX_ENTRIES = 0xFFFF_FFFE
 """Slots hold 32 bits. So many entries take some 80 GB: more than a process should hold."""
@@ -88,6 +91,15 @@ class Numbering:
             del self._slots  # before the new ones: the keys are enough to fill those
             self._slots = np.zeros(size, np.uint32)
             _fill(self._slots, self._values, self._count)
+
+
+def with_room(values: npt.NDArray[Value], size: int, fill: int) -> npt.NDArray[Value]:
+    """An array with room for at least `size` values, `fill` in those that are new. It grows by a quarter: seldom."""
+    if size <= len(values):
+        return values
+    grown = np.full(max(size, int(len(values) * _GROWTH)), fill, values.dtype)
+    grown[: len(values)] = values
+    return grown
 
 
 def find_sorted(table: Keys, keys: Keys) -> tuple[Codes, Codes]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_etl.kernels import numbering as module
-from beam_etl.kernels.numbering import Numbering, find_sorted
+from beam_etl.kernels.numbering import Numbering, find_sorted, with_room
 
 RANDOM = np.random.default_rng(7)
 UINT64 = st.integers(0, 2**64 - 1)
@@ -92,3 +92,15 @@ def test_keys_are_found_in_a_sorted_table(table: list[int]) -> None:
     assert list(zip(rows.tolist(), places.tolist(), strict=True)) == [
         (row, table.index(key)) for row, key in enumerate(keys) if key in table
     ]
+
+
+def test_an_array_that_grows_value_by_value_is_copied_seldom() -> None:
+    values, arrays = np.zeros(0, np.uint64), set()
+    for size in range(1, 5000):
+        values = with_room(values, size, 7)
+        assert values[size - 1] == 7
+        values[size - 1] = size
+        arrays.add(len(values))
+    assert values[:4999].tolist() == list(range(1, 5000))
+    assert set(values[4999:].tolist()) <= {7}
+    assert len(arrays) < 50
