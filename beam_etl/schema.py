@@ -194,4 +194,4 @@ SIGNATURE = pa.schema(
     ]
 )
 """What is told of a document when a later one is removed for it. Where candidates are verified, `low` follows: the
-low bytes of its signature, binary of a fixed size; null for a document that has no shingles."""
+low bytes of its signature, binary of a fixed size; all ones for a document that has no shingles."""

@@ -41,7 +41,7 @@ from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 
 EMPTY_DOCUMENTS = "empty_documents"
-"""Counter: documents without text, which are nobody's duplicates."""
+"""Counter: documents that are nobody's duplicates, because they have no text, or not all of an exact key."""
 
 DUPLICATE_SHARE = 0.25
 """Documents in clusters of several, where nobody knows: what web crawls have, and package documentation."""
@@ -196,7 +196,7 @@ class FindNearDuplicates(beam.PTransform):
 
 @dataclass(eq=False, kw_only=True)
 class FindExactDuplicates(beam.PTransform):
-    """Decisions over exact duplicates. One shuffle, of 32 bytes a document.
+    """Decisions over exact duplicates. One shuffle, of 32 bytes a document; equal ones meet under one key, however many.
 
     Input: batches of documents that have an address and the columns of both rules. Output: Decisions, without failures.
 
