@@ -12,7 +12,7 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl import schema
 from beam_etl.io.data_files import Finished
 from beam_etl.io.formats import FileEntry, Split
-from beam_etl.io.read import DOCUMENTS_TABLE, FileSource, hand_out_files
+from beam_etl.io.read import REJECTS, FileSource, hand_out_files
 from beam_etl.io.rejects import STAGE as READ_STAGE
 from beam_etl.io.rejects import Reject, reject_batches
 from beam_etl.io.rewrite import STAGE, copying, has_records
@@ -34,7 +34,7 @@ from beam_etl.transforms.metrics import (
 Decide = Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 """From the documents of a file to decisions: schema.DECISION."""
 
-REMOVED, REPORT, REJECTS = "removed", "report", "rejects"
+REMOVED, REPORT = "removed", "report"
 """Tags of outputs."""
 
 
@@ -62,7 +62,7 @@ class DeduplicateFiles(beam.PTransform):
       source: the input; its documents() needn't be called.
       decide: finds the duplicates among the documents of a file.
       describe: as kernels.removals.describe, of documents with decisions.
-      output, run, table: as for RewriteDocuments.
+      output, run: as for RewriteDocuments.
     """
 
     source: FileSource
@@ -70,7 +70,6 @@ class DeduplicateFiles(beam.PTransform):
     describe: Callable[[pa.RecordBatch], pa.RecordBatch]
     output: str
     run: str
-    table: str = DOCUMENTS_TABLE
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -78,7 +77,7 @@ class DeduplicateFiles(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> DeduplicatedFiles:
         read = self.source.read
-        how = copying(self.source, read.columns, self.output, self.run, self.table)
+        how = copying(self.source, read.columns, self.output, self.run)
         work = _DeduplicateFile(how, read.split_bytes, self.decide, self.describe)
         types = dict.fromkeys((REMOVED, REPORT, REJECTS), pa.RecordBatch)
         out = hand_out_files(pipeline, read.files) | "Deduplicate" >> beam.ParDo(work).with_output_types(

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from beam_etl.io.errors import InputError, one_line
 from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, Split
 from beam_etl.io.formats.base import SPLIT_BYTES
-from beam_etl.io.rejects import Reject, reject_batches
+from beam_etl.io.rejects import STAGE, Reject, reject_batches
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import (
@@ -136,26 +136,34 @@ class _ReadSplit(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, split: Split) -> Iterator[Any]:
-        rejects: list[Reject] = []
-        for found in self._metrics.timed(read_split(split, self._known, self._columns, self._stored)):
+        read = self._metrics.timed(read_split(split, self._known, self._columns, self._stored))
+        for found in tag_rejects(read, self._metrics):
             if isinstance(found, pa.RecordBatch):
                 self._metrics.gave_out(found)
                 self._metrics.add(ROWS_READ, found.num_rows)
-                yield found
-                continue
-            self._metrics.add(RECORDS_REJECTED, 1)
-            rejects.append(found)
-            if len(rejects) == HELD_REJECTS:
-                yield from _tagged(rejects)
-                rejects = []
-        yield from _tagged(rejects)
+            yield found
         self._metrics.add(BYTES_READ, split.stop - split.start)
         count_live(BYTES_READ, split.stop - split.start)
         count_live(FILES_READ, split.stop == split.file.bytes)
 
 
-def _tagged(rejects: list[Reject]) -> Iterator[beam.pvalue.TaggedOutput]:
-    for batch in reject_batches(rejects):
+def tag_rejects(found: Iterable[Any], metrics: StepMetrics, stage: str = STAGE) -> Iterator[Any]:
+    """What was found as it comes, its rejects counted and in batches for the output REJECTS."""
+    held: list[Reject] = []
+    for item in found:
+        if not isinstance(item, Reject):
+            yield item
+            continue
+        metrics.add(RECORDS_REJECTED, 1)
+        held.append(item)
+        if len(held) == HELD_REJECTS:
+            yield from _tagged(held, stage)
+            held = []
+    yield from _tagged(held, stage)
+
+
+def _tagged(rejects: list[Reject], stage: str) -> Iterator[beam.pvalue.TaggedOutput]:
+    for batch in reject_batches(rejects, stage):
         yield beam.pvalue.TaggedOutput(REJECTS, batch)
 
 

@@ -17,18 +17,17 @@ from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.data_files import Finished
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import Split
-from beam_etl.io.read import DOCUMENTS_TABLE, HELD_REJECTS, FileSource
-from beam_etl.io.rejects import Reject, reject_batches
+from beam_etl.io.read import REJECTS, FileSource, tag_rejects
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.transforms.batches import Batches
-from beam_etl.transforms.metrics import BYTES_READ_AGAIN, RECORDS_REJECTED, StepMetrics, count_live
+from beam_etl.transforms.metrics import BYTES_READ_AGAIN, StepMetrics, count_live
 from beam_etl.transforms.shuffle import Attach, Attachment, Gather
 
 SPLIT = "split"
 """uint64: the address that a row's split begins with. Only while rows travel to their split."""
 
-FOUND, REJECTS = "found", "rejects"
-"""Tags of outputs."""
+FOUND = "found"
+"""Tag of an output."""
 
 STAGE = "rewrite"
 """What rejects of the second read have in the column `stage`."""
@@ -64,7 +63,6 @@ class RewriteDocuments(beam.PTransform):
       source: the input, whose documents() was called.
       columns: what is wanted of documents with a decision; no more than `source` reads.
       output, run: folder of the dataset and the run's name, those of the WriteDataset that takes the files.
-      table: where the files belong.
       expected_bytes: of the decisions.
 
     Raises:
@@ -77,7 +75,6 @@ class RewriteDocuments(beam.PTransform):
     columns: Columns
     output: str
     run: str
-    table: str = DOCUMENTS_TABLE
     expected_bytes: int | None = None
 
     def __post_init__(self) -> None:
@@ -107,14 +104,14 @@ class RewriteDocuments(beam.PTransform):
             Attachment(elements, located)
             | "Attach" >> Attach(by=(SPLIT,), keys=keys, expected_bytes=self.expected_bytes)
             | "Copy"
-            >> beam.ParDo(_Copy(copying(self.source, self.columns, self.output, self.run, self.table)))
+            >> beam.ParDo(_Copy(copying(self.source, self.columns, self.output, self.run)))
             .with_output_types(Finished, found=pa.RecordBatch, rejects=pa.RecordBatch)
             .with_outputs(FOUND, REJECTS, main="files")
         )
         return Rewritten(out.files, out.found, out.rejects)
 
 
-def copying(source: FileSource, columns: Columns, output: str, run: str, table: str) -> Copying:
+def copying(source: FileSource, columns: Columns, output: str, run: str) -> Copying:
     """What copying splits of a source needs to know; see RewriteDocuments."""
     read = source.read
     most = max((file.bytes for file in read.files), default=0) // read.split_bytes + 2
@@ -125,7 +122,6 @@ def copying(source: FileSource, columns: Columns, output: str, run: str, table: 
         stored=read.stored_schema,
         output=output,
         run=run,
-        table=table,
         file_digits=max(NUMBER_DIGITS, len(str(len(read.files)))),
         split_digits=max(NUMBER_DIGITS, len(str(most))),
     )
@@ -184,21 +180,7 @@ class _Copy(beam.DoFn):
     def process(self, element: tuple[Split, Any]) -> Iterator[Any]:
         split, decisions = element
         bare = (batch.drop_columns([SPLIT]) for batch in decisions)
-        rejects: list[Reject] = []
-        for out in self._metrics.timed(copy_split(split, bare, self._copying, self._metrics)):
-            if isinstance(out, Reject):
-                rejects.append(out)
-                if len(rejects) == HELD_REJECTS:
-                    yield from self._tagged(rejects)
-                    rejects = []
-            elif isinstance(out, pa.RecordBatch):
-                yield beam.pvalue.TaggedOutput(FOUND, out)
-            else:
-                yield out
-        yield from self._tagged(rejects)
+        copied = self._metrics.timed(copy_split(split, bare, self._copying, self._metrics))
+        for out in tag_rejects(copied, self._metrics, STAGE):
+            yield beam.pvalue.TaggedOutput(FOUND, out) if isinstance(out, pa.RecordBatch) else out
         count_live(BYTES_READ_AGAIN, split.stop - split.start)
-
-    def _tagged(self, rejects: list[Reject]) -> Iterator[beam.pvalue.TaggedOutput]:
-        self._metrics.add(RECORDS_REJECTED, len(rejects))
-        for batch in reject_batches(rejects, STAGE):
-            yield beam.pvalue.TaggedOutput(REJECTS, batch)

@@ -16,9 +16,10 @@ from beam_etl.io.data_files import Finished, OpenFile
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import Copier, Format, Rows, Split, SplitReader
 from beam_etl.io.formats.base import take_rows
+from beam_etl.io.read import DOCUMENTS_TABLE
 from beam_etl.io.rejects import Reject, reject_record
-from beam_etl.io.splits import SMALL_BYTES, open_split
-from beam_etl.transforms.batches import merge_batches, split_batch
+from beam_etl.io.splits import SMALL_BYTES, bounded, open_split
+from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.metrics import BYTES_IN, BYTES_OUT, ROWS_IN, ROWS_OUT, StepMetrics
 
 
@@ -34,7 +35,6 @@ class Copying:
     stored: pa.Schema
     output: str
     run: str
-    table: str
     file_digits: int
     split_digits: int
 
@@ -47,7 +47,7 @@ class Copying:
             staging.new_attempt(),
             self.known.copy_suffix(split.file.path),
         )
-        return f"{self.table}/{name}"
+        return f"{DOCUMENTS_TABLE}/{name}"
 
 
 class Decisions:
@@ -175,9 +175,9 @@ class _Copy:
                 lost.append(rows)
                 self._pending.skip(_stop(rows, self._base))
             if sum(batch.nbytes for batch in found) >= SMALL_BYTES:
-                yield from _bounded(found)
+                yield from bounded(found)
                 found = []
-        yield from _bounded(found)
+        yield from bounded(found)
         self._pending.end()
         if lost:
             yield from self._rejects(lost)
@@ -256,9 +256,3 @@ def _removed(decisions: pa.RecordBatch) -> np.ndarray:
 def _stop(part: Reject, base: np.uint64) -> int:
     """The node behind a part of a file."""
     return int(base) + (part.position or 0) + (part.rows or 0)
-
-
-def _bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    if batches:
-        merged = merge_batches(batches)
-        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))

@@ -77,12 +77,12 @@ def read_split(
             sum(small.nbytes for small in held) >= SMALL_BYTES
             or sum(small.num_rows for small in held) >= MAX_ROWS
         ):
-            yield from _bounded(held)
+            yield from bounded(held)
             held = []
-    yield from _bounded(held)
+    yield from bounded(held)
 
 
-def _bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Small batches of one split merged; large ones cut."""
     if batches:
         merged = merge_batches(batches)
