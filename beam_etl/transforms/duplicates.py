@@ -196,7 +196,7 @@ class FindNearDuplicates(beam.PTransform):
 
 @dataclass(eq=False, kw_only=True)
 class FindExactDuplicates(beam.PTransform):
-    """Decisions over exact duplicates. One shuffle, of 32 bytes a document; equal ones meet under one key, however many.
+    """Decisions over exact duplicates. One shuffle, of 32 bytes a document: all equal ones under one key.
 
     Input: batches of documents that have an address and the columns of both rules. Output: Decisions, without failures.
 
