@@ -17,7 +17,8 @@ from beam_etl.pipelines.runners import IN_PROCESS, cores, runner_name
 
 _COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
 _FORMATS = tuple(known.name for known in FORMATS)
-_TABLE_FORMATS = ("parquet", "avro", "jsonl")
+TABLE_FORMATS = ("parquet", "avro", "jsonl")
+"""Formats that hold any table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class JobConfig:
     format: str | None = flag(
         "format of the input, where its names don't tell", default=None, choices=_FORMATS
     )
-    output_format: str = flag("format of the tables written", default="parquet", choices=_TABLE_FORMATS)
+    output_format: str = flag("format of the tables written", default="parquet", choices=TABLE_FORMATS)
     file_bytes: int = flag("size at which an output file is closed", default=FILE_BYTES, unit="bytes")
     id_column: str | None = flag("the input's column that is read as id", default=None)
     url_column: str | None = flag("the input's column that is read as url", default=None)

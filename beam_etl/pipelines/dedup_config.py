@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import STORED_PREFIX, Columns
+from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.banding import Banding, choose_banding
 from beam_etl.kernels.candidates import PERMUTATIONS, NearRule
 from beam_etl.kernels.exact import ExactRule
 from beam_etl.kernels.keeping import Keep
-from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.config import TABLE_FORMATS, JobConfig
 from beam_etl.pipelines.flags import flag
 from beam_etl.transforms.oversized import ACTIONS, KEEP, SPLIT, Guard
 
@@ -44,6 +45,14 @@ OF_METHOD = {
 class Config(JobConfig):
     """What can be asked of the job."""
 
+    output_format: str = flag(
+        "format of the tables besides documents, which keep theirs", default="parquet", choices=TABLE_FORMATS
+    )
+    file_bytes: int = flag(
+        "size at which a file of these tables is closed; documents are written a split a file",
+        default=FILE_BYTES,
+        unit="bytes",
+    )
     method: str = flag("what duplicates are", default="near", choices=("near", "exact"))
     ngram: int = flag("near: words of a shingle", default=5, unit="words")
     bands: int | None = flag("near: bands of a signature (default: 16, or by --threshold)", default=None)
