@@ -90,7 +90,7 @@ def choose_banding(threshold: float, num_perm: int = 128) -> Banding:
         best = MinHashLSH(threshold, num_perm, weights=weights)
     except ValueError as error:
         raise ValueError(
-            f"no banding of {num_perm} permutations for threshold {threshold}: {error}"
+            f"no banding of {num_perm} permutations is found for threshold {threshold}: give bands and rows as well"
         ) from error
     return Banding(bands=best.b, rows=best.r)
 

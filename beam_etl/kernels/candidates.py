@@ -206,7 +206,10 @@ def _links(
 
 
 def bucket_links(
-    batches: Iterable[pa.RecordBatch], banding: Banding, earlier: Iterable[pa.RecordBatch] | None = None
+    batches: Iterable[pa.RecordBatch],
+    banding: Banding,
+    earlier: Iterable[pa.RecordBatch] = (),
+    verified: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Each document of a bucket of several, linked to the bucket's smallest node: k documents, k - 1 edges.
 
@@ -214,8 +217,10 @@ def bucket_links(
       batches: BUCKET_ROW of a partition, in any order, which can be iterated over twice. Memory is that of its distinct
         buckets, however many documents one of them has.
       banding: of the buckets.
-      earlier: BUCKET_ROW of documents that were decided before. Their nodes are below FIRST_NEW, those of `batches`
-        aren't. They are linked to, never from.
+      earlier: BUCKET_ROW of documents that were decided before, to be iterated over twice as well. Their nodes are
+        below FIRST_NEW, those of `batches` aren't. Of a bucket without new documents nothing is told.
+      verified: links are verified, so each earlier document of a bucket is a candidate: a new one may be like another
+        than the smallest. Otherwise the smallest stands for them all.
 
     Returns:
       Batches of schema.LINK, one for each that has any; the smallest node's own row is among them.
@@ -227,18 +232,18 @@ def bucket_links(
         centre = with_room(centre, len(numbering), np.iinfo(np.uint64).max)
         size = with_room(size, len(numbering), 0)
         _note(codes, numbers(batch, schema.NODE), centre, size)
-    for batch in earlier or ():
+    for batch in earlier:
         _note(numbering.find(numbers(batch, BUCKET)), numbers(batch, schema.NODE), centre, size)
-    old = np.flatnonzero((centre < FIRST_NEW) & (size > 1)) if earlier else np.empty(0, np.int64)
-    if old.size:
-        yield link_batch(centre[old], centre[old], band_of(numbering.values[old], banding))
-    for batch in batches:
-        bucket, node = numbers(batch, BUCKET), numbers(batch, schema.NODE)
-        codes = numbering.find(bucket)
-        several = size[codes] > 1
-        if several.any():
-            bands = band_of(bucket[several], banding)
-            yield link_batch(node[several], centre[codes[several]], bands)
+    for source in (batches, earlier):
+        for batch in source:
+            bucket, node = numbers(batch, BUCKET), numbers(batch, schema.NODE)
+            codes = numbering.find(bucket)
+            wanted = (codes >= 0) & (size[codes] > 1)
+            if source is earlier and not verified:
+                wanted &= centre[codes] == node
+            if wanted.any():
+                bands = band_of(bucket[wanted], banding)
+                yield link_batch(node[wanted], centre[codes[wanted]], bands)
 
 
 @compiled

@@ -36,7 +36,7 @@ from beam_etl.transforms.duplicates import (
 )
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
 from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT
-from beam_etl.transforms.removals import DescribeRemovals
+from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many documents there will be."""
@@ -180,6 +180,11 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
         noun = "cluster" if large == 1 else "clusters"
         done = "split by pairs of bands" if config.oversized == SPLIT else "see the table clusters"
         lines.append(f"{large:,} {noun} of more than {config.max_cluster_size:,} documents: {done}")
+    if lost := counters.get(SURVIVORS_LOST, 0):
+        lines.append(
+            f"{lost:,} documents were removed for one that couldn't be copied: see the table rejects, and those "
+            f"removals whose survivor_file is null"
+        )
     if rounds := counters.get(ROUNDS_NEEDED, 0):
         lines.append(f"clusters made in rounds of shuffles: {rounds}")
     return lines

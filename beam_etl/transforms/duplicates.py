@@ -264,9 +264,21 @@ def _link(
     number: int, batches: Iterable[pa.RecordBatch], rule: NearRule, earlier: Earlier | None
 ) -> Iterator[pa.RecordBatch]:
     """Fewer links of the same meaning: a forest, where links don't have to be verified one by one."""
-    merge = contract if rule.threshold is None else distinct_links
-    others = None if earlier is None else earlier.buckets(number)
-    return combine_all(bucket_links(batches, rule.banding, others), merge)
+    verified = rule.threshold is not None
+    others = () if earlier is None else _Earlier(earlier, number)
+    links = bucket_links(batches, rule.banding, others, verified)
+    return combine_all(links, distinct_links if verified else contract)
+
+
+class _Earlier:
+    """The buckets of a partition that earlier runs kept, read anew each time."""
+
+    def __init__(self, earlier: Earlier, number: int) -> None:
+        self._earlier = earlier
+        self._number = number
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return iter(self._earlier.buckets(self._number))
 
 
 def _grant(

@@ -5,6 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
@@ -20,7 +23,11 @@ from beam_etl.kernels.exact import ExactRule
 from beam_etl.kernels.removals import SALT, assemble, describe, removal_table
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+
+SURVIVORS_LOST = "removed_for_unreadable"
+"""Counter: documents removed for one that couldn't be read a second time, so that their text is nowhere."""
 
 
 class RemovalTables(NamedTuple):
@@ -81,4 +88,13 @@ class DescribeRemovals(beam.PTransform):
             report | f"Table {kind}" >> MapBatches(partial(report_table, kind=kind))
             for kind in (CLUSTER_ROW, SIZE_ROW, DOMAIN_ROW)
         )
-        return RemovalTables(removed | "Removals" >> MapBatches(removal_table), clusters, sizes, domains)
+        return RemovalTables(removed | "Removals" >> MapBatches(_table), clusters, sizes, domains)
+
+
+def _table(removed: pa.RecordBatch) -> pa.RecordBatch:
+    told = removal_table(removed)
+    nowhere = told.filter(
+        pc.and_(told.column("survivor_file").is_null(), told.column(schema.FILE).is_valid())
+    )
+    Metrics.counter(NAMESPACE, SURVIVORS_LOST).inc(nowhere.num_rows)
+    return told

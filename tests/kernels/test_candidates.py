@@ -204,6 +204,14 @@ def test_earlier_documents_are_linked_to_and_never_from() -> None:
     assert links == {2**63 + 5: 40, 2**63 + 6: 2**63 + 6, 2**63 + 7: 2**63 + 6}
 
 
+def test_each_earlier_document_is_a_candidate_where_links_are_verified() -> None:
+    new = [(1 << BITS, 2**63 + 5), (2 << BITS, 2**63 + 6)]
+    earlier = [(1 << BITS, 50), (1 << BITS, 40), (9 << BITS, 60), (9 << BITS, 61)]
+    links = bucket_links([in_buckets(new)], BANDS, [in_buckets(earlier)], verified=True)
+    found = pa.concat_batches(links).to_pylist()
+    assert {(row["node"], row["root"]) for row in found} == {(2**63 + 5, 40), (50, 40), (40, 40)}
+
+
 class Boilerplate:
     """A million documents in one bucket, made anew each time they are read."""
 

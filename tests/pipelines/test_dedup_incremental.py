@@ -118,6 +118,17 @@ def test_a_later_run_removes_what_belongs_to_an_earlier_one(
 
 
 @pytest.mark.slow
+def test_each_copy_of_an_earlier_document_is_found_however_full_its_buckets_are(
+    documents: list[Document], tmp_path: Path
+) -> None:
+    given = write(tmp_path / "in.jsonl", documents[:300])
+    flags = (f"--input={given}", "--threshold=0.9", "--bands=3", "--band_rows=1")
+    assert run([*flags, f"--output={tmp_path}/out", f"--write_signatures={tmp_path}/signatures"]) == 0
+    assert run([*flags, f"--output={tmp_path}/again", f"--against={tmp_path}/signatures"]) == 0
+    assert len(removals(tmp_path / "again")) == 300
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("partitions")
 def test_a_second_run_over_the_same_documents_keeps_none(documents: list[Document], tmp_path: Path) -> None:
     given = write(tmp_path / "in.jsonl", documents[:300])
