@@ -19,8 +19,7 @@ from beam_etl.io.rewrite import STAGE, copying, has_records
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.kernels.applying import sorted_decisions
-from beam_etl.kernels.cluster_report import merge_report, report_rows
-from beam_etl.kernels.removals import assemble
+from beam_etl.kernels.cluster_report import told_in_place
 from beam_etl.transforms.batches import Batches, split_batch
 from beam_etl.transforms.metrics import (
     BYTES_READ,
@@ -117,7 +116,10 @@ class _DeduplicateFile(beam.DoFn):
                 else:
                     yield out
             yield from self._rejects(lost, STAGE)
-        yield from self._told(found)
+        removed, report = told_in_place(found)
+        for tag, batches in ((REMOVED, removed), (REPORT, report)):
+            for batch in batches:
+                yield from (beam.pvalue.TaggedOutput(tag, some) for some in split_batch(batch))
         if self._rejected:  # read once more, since they may be many, and too large to be held
             yield from self._rejects(self._read(splits, Reject), READ_STAGE)
 
@@ -143,15 +145,6 @@ class _DeduplicateFile(beam.DoFn):
         for batch in reject_batches(rejects, stage):
             self._metrics.add(RECORDS_REJECTED, batch.num_rows)
             yield beam.pvalue.TaggedOutput(REJECTS, batch)
-
-    def _told(self, found: list[pa.RecordBatch]) -> Iterator[Any]:
-        reports = []
-        for removed in assemble(found) if found else ():
-            reports.append(report_rows(removed, domains=True))
-            for batch in split_batch(removed):
-                yield beam.pvalue.TaggedOutput(REMOVED, batch)
-        if reports:
-            yield beam.pvalue.TaggedOutput(REPORT, merge_report(pa.concat_batches(reports)))
 
 
 def _by_split(splits: list[Split], decisions: pa.RecordBatch) -> Iterator[tuple[Split, list[pa.RecordBatch]]]:

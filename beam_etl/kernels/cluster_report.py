@@ -1,5 +1,6 @@
 """What a deduplication comes to: clusters by size, the largest ones, and what each domain lost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.kernels.candidates import numbers
-from beam_etl.kernels.removals import BYTES, COUNTS
+from beam_etl.kernels.removals import BYTES, COUNTS, assemble
 
 LARGEST = 100
 """Clusters that are shown one by one."""
@@ -133,6 +134,17 @@ def merge_report(report: pa.RecordBatch) -> pa.RecordBatch:
             merged[name] += row[name]
     largest = sorted(rows.values(), key=lambda row: (-row[schema.CLUSTER_SIZE], row[KEY]))[:LARGEST]
     return pa.concat_batches([*parts, _listed(largest)])
+
+
+def told_in_place(found: Sequence[pa.RecordBatch]) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+    """The removed documents of one place, and its whole report: removals.REMOVED, and REPORT in at most one batch.
+
+    Args:
+      found: removals.FOUND of all documents with a decision there.
+    """
+    removed = list(assemble(found)) if found else []
+    reports = [report_rows(batch, domains=True) for batch in removed]
+    return removed, [merge_report(pa.concat_batches(reports))] if reports else []
 
 
 def report_table(report: pa.RecordBatch, kind: int) -> pa.RecordBatch:

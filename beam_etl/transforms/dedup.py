@@ -1,6 +1,6 @@
 """DeduplicateNear and DeduplicateExact: documents without their duplicates, in a pipeline of one's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,9 +21,12 @@ from beam_etl.kernels.applying import (
     with_address,
 )
 from beam_etl.kernels.candidates import NearRule
+from beam_etl.kernels.cluster_report import CLUSTER_ROW, SIZE_ROW, report_table, told_in_place
 from beam_etl.kernels.exact import ExactRule
+from beam_etl.kernels.in_place import exact_decisions, near_decisions
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.provenance import carry_file
+from beam_etl.kernels.removals import describe, removal_table
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
@@ -37,7 +40,11 @@ BROADCAST_ROWS = 1 << 20
 BY_BROADCAST, BY_SHUFFLE = "documents_joined_by_broadcast", "documents_joined_by_shuffle"
 """Counters that say which way decisions met their documents."""
 
-FOUND, SHUFFLED = "found", "shuffled"
+FOUND, SHUFFLED, REMOVED, REPORT = "found", "shuffled", "removed", "report"
+"""Tags of outputs."""
+
+Decide = Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
+"""From all documents of one place to decisions."""
 
 
 class Deduplicated(NamedTuple):
@@ -63,11 +70,12 @@ class DeduplicateNear(beam.PTransform):
     a counter says so. The others are those of FindNearDuplicates and DescribeRemovals. A pipeline over files that can
     be read again needs none of text: see `beam_etl.pipelines.dedup`.
 
-    Input: batches of documents that have text and the columns of both rules, in the global window. Output:
-    Deduplicated.
+    Input: batches of documents that have text and the columns of both rules, in the global window; where they are
+    partitioned, what Shuffle gives. Output: Deduplicated.
 
     Raises:
-      ValueError: when the pipeline is made, documents are in other windows.
+      ValueError: partitioned, and no column that the rule is within; when the pipeline is made, documents are in other
+        windows.
 
     Args:
       rule: what makes two documents near-duplicates.
@@ -75,6 +83,8 @@ class DeduplicateNear(beam.PTransform):
       id: the column that names documents, each by one of its own; None where they have an address (ReadDocuments).
       components: how clusters are made of links.
       expected_documents: how many there are, estimated.
+      partitioned: each partition of the input has all documents of its values of `rule.within`. Then there is no
+        shuffle at all; each partition reports for itself, and its signatures are held, some 300 bytes a document.
     """
 
     rule: NearRule = field(default_factory=NearRule)
@@ -82,12 +92,17 @@ class DeduplicateNear(beam.PTransform):
     id: str | None = None
     components: ConnectedComponents = field(default_factory=ConnectedComponents)
     expected_documents: int | None = None
+    partitioned: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
+        _check_partitioned(self.partitioned, self.rule.within)
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
-    def expand(self, documents: Batches) -> Deduplicated:
+    def expand(self, documents: Batches | beam.PCollection[Partition]) -> Deduplicated:
+        if self.partitioned:
+            decide = partial(near_decisions, rule=self.rule, keep=self.keep)
+            return _in_place(documents, decide, self.id, None)
         find = FindNearDuplicates(
             rule=self.rule,
             keep=self.keep,
@@ -105,19 +120,24 @@ class DeduplicateExact(beam.PTransform):
 
     Args:
       rule: what makes two documents exact duplicates.
-      keep, id, expected_documents: as for DeduplicateNear.
+      keep, id, expected_documents, partitioned: as for DeduplicateNear.
     """
 
     rule: ExactRule = field(default_factory=ExactRule)
     keep: Keep = field(default_factory=Keep)
     id: str | None = None
     expected_documents: int | None = None
+    partitioned: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
+        _check_partitioned(self.partitioned, self.rule.within)
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
-    def expand(self, documents: Batches) -> Deduplicated:
+    def expand(self, documents: Batches | beam.PCollection[Partition]) -> Deduplicated:
+        if self.partitioned:
+            decide = partial(exact_decisions, rule=self.rule, keep=self.keep)
+            return _in_place(documents, decide, self.id, self.rule)
         find = FindExactDuplicates(rule=self.rule, keep=self.keep, expected_documents=self.expected_documents)
         return _deduplicated(documents, find, self.id, self.rule)
 
@@ -132,6 +152,27 @@ def _deduplicated(
     kept, found = rows | "Apply" >> ApplyDecisions()
     told = found | "Describe removals" >> DescribeRemovals(exact=exact, id=id or schema.ID)
     return Deduplicated(kept, told.removals, told.clusters, told.cluster_sizes, duplicates.failures)
+
+
+def _check_partitioned(partitioned: bool, within: str | None) -> None:
+    if partitioned and within is None:
+        raise ValueError("a partitioned input needs rule.within: the column that it is partitioned by")
+
+
+def _in_place(
+    partitions: beam.PCollection[Partition], decide: Decide, id: str | None, exact: ExactRule | None
+) -> Deduplicated:
+    outputs = (REMOVED, REPORT)
+    done = partitions | "Deduplicate" >> beam.ParDo(
+        _DeduplicatePartition(decide, id, partial(describe, exact=exact, id=id or schema.ID))
+    ).with_outputs(*outputs, main="kept")
+    clusters, sizes = (
+        done[REPORT] | f"Table {kind}" >> MapBatches(partial(report_table, kind=kind))
+        for kind in (CLUSTER_ROW, SIZE_ROW)
+    )
+    none = partitions.pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
+    removals = done[REMOVED] | "Removals" >> MapBatches(removal_table)
+    return Deduplicated(done.kept, removals, clusters, sizes, none)
 
 
 class Joined(NamedTuple):
@@ -209,6 +250,33 @@ class _Join(beam.DoFn):
     def process(self, partition: Partition) -> Iterator[Any]:
         for applied in apply_in_partition(partition[1]):
             yield from _outputs(applied)
+
+
+class _DeduplicatePartition(beam.DoFn):
+    """Finds and removes the duplicates of a partition, which is read twice."""
+
+    def __init__(
+        self, decide: Decide, id: str | None, describe: Callable[[pa.RecordBatch], pa.RecordBatch]
+    ) -> None:
+        self._decide = decide
+        self._id = id
+        self._describe = describe
+
+    def process(self, partition: Partition) -> Iterator[Any]:
+        decisions = sorted_decisions(self._decide(self._documents(partition)))
+        found = []
+        for batch in self._documents(partition):
+            applied = apply_decisions(batch, decisions)
+            yield from split_batch(applied.kept)
+            found.append(self._describe(applied.found))
+        removed, report = told_in_place(found)
+        for tag, batches in ((REMOVED, removed), (REPORT, report)):
+            for batch in batches:
+                yield from (beam.pvalue.TaggedOutput(tag, some) for some in split_batch(batch))
+
+    def _documents(self, partition: Partition) -> Iterator[pa.RecordBatch]:
+        for batch in partition[1]:
+            yield batch if self._id is None else with_address(batch, self._id)
 
 
 def _outputs(applied: Applied) -> Iterator[Any]:

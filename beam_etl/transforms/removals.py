@@ -26,6 +26,9 @@ from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 
+REPORT_BYTES = 128 << 10
+"""Of the partial reports of some bundles: it depends on clusters and domains, and is small beside all else."""
+
 SURVIVORS_LOST = "removed_for_unreadable"
 """Counter: documents removed for one that couldn't be read a second time, so that their text is nowhere."""
 
@@ -82,7 +85,7 @@ class DescribeRemovals(beam.PTransform):
         report = (
             removed
             | "Count" >> MapBatches(partial(report_rows, domains=self.domains))
-            | "Report" >> Aggregate(by=(schema.DOMAIN,), merge=merge_report, expected_bytes=1 << 20)
+            | "Report" >> Aggregate(by=(schema.DOMAIN,), merge=merge_report, expected_bytes=REPORT_BYTES)
         )
         clusters, sizes, domains = (
             report | f"Table {kind}" >> MapBatches(partial(report_table, kind=kind))

@@ -145,6 +145,27 @@ def test_a_second_run_over_the_same_documents_keeps_none(documents: list[Documen
     assert {row["survivor_dataset"] for row in removals(tmp_path / "third")} <= {str(one), str(two)}
 
 
+def test_runs_one_after_another_take_these_shuffles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shuffles(*flags: str) -> list[list[str]]:
+        capsys.readouterr()
+        given = write(tmp_path / "in.jsonl", [{"id": "a", "text": "some words"}])
+        assert run([f"--input={given}", f"--output={tmp_path}/other", *flags, "--plan=json"]) == 0
+        return [shuffle["by"] for shuffle in json.loads(capsys.readouterr().out)["shuffles"]]
+
+    signatures = tmp_path / "signatures"
+    one = write(tmp_path / "one.jsonl", [{"id": "b", "text": "other words"}])
+    assert run([f"--input={one}", f"--output={tmp_path}/out", f"--write_signatures={signatures}"]) == 0
+    usual = [["bucket"], ["split"], ["survivor", "salt"], ["domain"]]
+    after = [["bucket"], ["split"], ["document"], ["survivor", "salt"], ["domain"]]
+    assert sorted(shuffles()) == sorted(usual)
+    assert sorted(shuffles(f"--against={signatures}")) == sorted(after)
+    assert sorted(shuffles(f"--write_signatures={tmp_path}/new")) == sorted(
+        [*usual, ["bucket"], ["document"]]
+    )
+
+
 @pytest.mark.slow
 def test_partitioned_files_are_deduplicated_without_a_shuffle(
     documents: list[Document], shared_buckets: Pairs, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl import Columns, ReadDocuments, schema
+from beam_etl import Columns, ReadDocuments, Shuffle, plan, schema
 from beam_etl.kernels.banding import Banding
 from beam_etl.kernels.candidates import NearRule
 from beam_etl.kernels.exact import ExactRule
@@ -126,6 +126,43 @@ def test_documents_are_named_by_their_ids(
     assert {row["file"] for row in removals} | {row["position"] for row in removals} == {None}
     assert told.get(counter, 0) == len(ROWS)
     assert not {BY_BROADCAST, BY_SHUFFLE} - {counter} & set(told)
+
+
+@pytest.mark.parametrize("name", ["verified, longest", "exact, longest"])
+def test_what_is_partitioned_by_a_column_is_deduplicated_without_a_shuffle(name: str) -> None:
+    if name == "exact, longest":
+        rule = ExactRule(within="domain")
+        transform: Any = partial(DeduplicateExact, rule=rule, keep=Keep.parse("longest"))
+        by_domain = {
+            row["domain"]: [other for other in ROWS if other["domain"] == row["domain"]] for row in ROWS
+        }
+        expected = {
+            key: kept
+            for rows in by_domain.values()
+            for key, kept in oracle(rows, exact_clusters, length).items()
+        }
+    else:
+        transform, clusters, worth = MODES[name]
+        expected = oracle(ROWS, clusters, worth)
+    pipeline = run()
+    documents = pipeline | beam.Create(batches_of(ROWS, 13), reshuffle=False).with_output_types(
+        pa.RecordBatch
+    )
+    partitions = documents | "Partition" >> Shuffle(by=("domain",), partitions=3)
+    tables, _ = deduplicate(pipeline, partitions, transform(partitioned=True))
+    assert [shuffle.label for shuffle in plan(pipeline).shuffles] == ["Partition"]
+    names = [name for name in ROWS[0] if name != "address"]
+    order = [*documents_order(tables), *names]
+    check(tables, [{name: row[name] for name in dict.fromkeys(order)} for row in ROWS], expected)
+
+
+def documents_order(tables: dict[str, list[pa.RecordBatch]]) -> list[str]:
+    return tables["documents"][0].schema.names
+
+
+def test_a_partitioned_input_needs_its_column() -> None:
+    with pytest.raises(ValueError, match=r"needs rule\.within"):
+        DeduplicateNear(partitioned=True)
 
 
 @pytest.mark.parametrize(
