@@ -14,6 +14,9 @@ import pyarrow as pa
 import pytest
 
 from beam_etl.kernels.banding import Banding, buckets, choose_banding
+from beam_etl.kernels.candidates import NearRule
+from beam_etl.kernels.in_place import near_decisions
+from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.minhash import Permutations, permutations, signatures
 from beam_etl.kernels.similarity import estimate_pairs, low_bytes
 from beam_etl.kernels.text import words
@@ -153,3 +156,27 @@ def test_a_threshold_finds_what_is_similar_and_little_else(known: Known, jaccard
     )
     assert recall >= 0.97
     assert right >= 0.97
+
+
+EXACT_CLUSTERS = {0.7: (1953, 4593), 0.8: (1955, 4242)}
+"""What the set says of itself: clusters by pairs of at least this similarity, and documents to remove from them."""
+
+
+@pytest.mark.parametrize(
+    ("at", "rule"),
+    [(0.7, NearRule()), (0.8, NearRule(banding=choose_banding(0.8), threshold=0.8))],
+    ids=["default bands", "threshold"],
+)
+def test_clusters_are_about_as_many_as_the_exact_ones(known: Known, at: float, rule: NearRule) -> None:
+    address = pa.array(np.arange(len(known.text), dtype=np.uint64))
+    documents = pa.RecordBatch.from_pydict({"address": address, "text": known.text})
+    decisions = pa.concat_batches(near_decisions([documents], rule, Keep()))
+    clusters = len(decisions["cluster"].unique())
+    removed = decisions.num_rows - clusters
+    exact_clusters, exact_removed = EXACT_CLUSTERS[at]
+    show(
+        f"{rule.banding}, threshold {rule.threshold}: {clusters:,} clusters, {removed:,} removed; "
+        f"exactly, at {at}: {exact_clusters:,} and {exact_removed:,}"
+    )
+    assert clusters == pytest.approx(exact_clusters, rel=0.05)
+    assert removed == pytest.approx(exact_removed, rel=0.05)
