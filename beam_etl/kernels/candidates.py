@@ -226,7 +226,8 @@ def bucket_links(
       Batches of schema.LINK, one for each that has any; the smallest node's own row is among them.
     """
     numbering = Numbering()
-    centre, size = np.empty(0, np.uint64), np.empty(0, np.int64)
+    centre: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+    size: npt.NDArray[np.int64] = np.empty(0, np.int64)
     for batch in batches:
         codes = numbering.add(numbers(batch, BUCKET))
         centre = with_room(centre, len(numbering), np.iinfo(np.uint64).max)

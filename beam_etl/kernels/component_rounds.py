@@ -93,7 +93,9 @@ def star_members(links: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
       schema.MEMBER of nodes, in no order; one batch of links gives one of members, and the roots come last.
     """
     roots = Numbering()
-    sizes, smallest, bands = np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint16)
+    sizes: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+    smallest: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+    bands: npt.NDArray[np.uint16] = np.zeros(0, np.uint16)
     for batch in links:
         ranks, centres, told = link_arrays(batch)
         before, codes = len(roots), roots.add(centres)

@@ -161,7 +161,7 @@ def _root(parents: npt.NDArray[np.uint32], code: int) -> int:
             return code
         above = np.int64(parents[parent])
         parents[code] = above
-        code = above
+        code = above  # type: ignore[assignment, unused-ignore]  # as NumPy types it
 
 
 @compiled

@@ -120,7 +120,7 @@ def _first_slot(key: np.uint64, shift: np.uint64) -> int:
     """Mixed: addresses differ in few bits, and hashes whose low bits are a band's number have those in common."""
     mixed = (key ^ (key >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    return np.int64(mixed >> shift)
+    return np.int64(mixed >> shift)  # type: ignore[return-value, unused-ignore]  # as NumPy types it
 
 
 @compiled
