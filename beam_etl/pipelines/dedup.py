@@ -2,12 +2,14 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
 
 from beam_etl import schema
 from beam_etl.io import staging
@@ -16,6 +18,7 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.cluster_report import REPORT_TABLES, report_table
+from beam_etl.kernels.content import byte_lengths
 from beam_etl.kernels.earlier import own_decisions
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.in_place import exact_decisions, near_decisions
@@ -35,7 +38,8 @@ from beam_etl.transforms.duplicates import (
     FindNearDuplicates,
 )
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
-from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT
+from beam_etl.transforms.metrics import NAMESPACE
+from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT, count_oversized
 from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals
 
 SAMPLE_BYTES = 4 << 20
@@ -133,7 +137,7 @@ def _by_file(source: FileSource, config: Config) -> dict[str, Any]:
     )
     done = source.pipeline | "Files" >> DeduplicateFiles(
         source=source,
-        decide=decide,
+        decide=partial(_counted, decide=decide, limit=config.max_cluster_size if exact is None else None),
         describe=partial(describe, exact=exact),
         output=config.output,
         run=config.run,
@@ -144,6 +148,19 @@ def _by_file(source: FileSource, config: Config) -> dict[str, Any]:
     }
     removals = done.removed | "Removals" >> MapBatches(removal_table)
     return {**tables, "removals": removals, "documents": done.files, "rejects": done.rejects}
+
+
+def _counted(documents: Iterator[pa.RecordBatch], decide: Any, limit: int | None) -> Iterator[pa.RecordBatch]:
+    """The decisions; empty documents and clusters above the limit are counted as where rows are shuffled."""
+
+    def without_empty() -> Iterator[pa.RecordBatch]:
+        for batch in documents:
+            empty = pc.sum(pc.equal(byte_lengths(batch.column(schema.TEXT)), 0)).as_py()
+            Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(empty or 0)
+            yield batch
+
+    for decisions in decide(documents=without_empty()):
+        yield decisions if limit is None else count_oversized(decisions, limit)
 
 
 def _check_columns(source: FileSource, config: Config) -> None:

@@ -86,7 +86,9 @@ class GuardClusters(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, rows: dict[str, Batches]) -> Guarded:
-        members = rows["members"] | "Oversized" >> MapBatches(partial(_count, limit=self.guard.limit))
+        members = rows["members"] | "Oversized" >> MapBatches(
+            partial(count_oversized, limit=self.guard.limit)
+        )
         if self.guard.action != SPLIT:
             failures = members | "Judge" >> beam.FlatMap(_judge, guard=self.guard).with_output_types(str)
             return Guarded(members, failures)
@@ -108,7 +110,8 @@ class GuardClusters(beam.PTransform):
         return replace(self.components, folder=f"{folder}-parts" if folder else None)
 
 
-def _count(members: pa.RecordBatch, limit: int) -> pa.RecordBatch:
+def count_oversized(members: pa.RecordBatch, limit: int) -> pa.RecordBatch:
+    """The same members; those clusters are counted that are larger than `limit` and whose first member is here."""
     first = numbers(members, schema.NODE) == numbers(members, schema.CLUSTER)
     large = numbers(members, schema.CLUSTER_SIZE) > limit
     Metrics.counter(NAMESPACE, OVERSIZED_CLUSTERS).inc(int(np.count_nonzero(first & large)))

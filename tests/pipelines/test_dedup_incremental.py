@@ -193,3 +193,18 @@ def test_partitioned_files_are_deduplicated_without_a_shuffle(
     )
     assert here == there
     assert len(here) < len(removals(tmp_path / "across"))
+
+
+@pytest.mark.parametrize("flags", [(), ("--partitioned=true",)], ids=["shuffled", "partitioned"])
+def test_empty_documents_and_large_clusters_are_told(
+    flags: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["", "one and the same text of some words", "another text"]
+    rows = [{"id": str(number), "domain": "a", "text": texts[number % 3]} for number in range(12)]
+    given = write(tmp_path / "in.jsonl", rows)
+    asked = ("--within=domain", "--max_cluster_size=3", *flags)
+    assert run([f"--input={given}", f"--output={tmp_path}/out", *asked]) == 0
+    told = capsys.readouterr().out
+    assert "4 empty documents: kept, and nobody's duplicates" in told
+    assert "2 clusters of more than 3 documents" in told
+    assert len(kept(tmp_path / "out")) == 6
