@@ -12,23 +12,15 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl import schema
 from beam_etl.io.data_files import Finished
 from beam_etl.io.formats import FileEntry, Split
-from beam_etl.io.read import REJECTS, FileSource, hand_out_files
-from beam_etl.io.rejects import STAGE as READ_STAGE
-from beam_etl.io.rejects import Reject, reject_batches
+from beam_etl.io.read import REJECTS, FileSource, count_split, hand_out_files, tag_rejects
+from beam_etl.io.rejects import Reject
 from beam_etl.io.rewrite import STAGE, copying, has_records
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.kernels.applying import sorted_decisions
 from beam_etl.kernels.cluster_report import told_in_place
-from beam_etl.transforms.batches import Batches, split_batch
-from beam_etl.transforms.metrics import (
-    BYTES_READ,
-    FILES_READ,
-    RECORDS_REJECTED,
-    ROWS_READ,
-    StepMetrics,
-    count_live,
-)
+from beam_etl.transforms.batches import Batches, tagged
+from beam_etl.transforms.metrics import ROWS_READ, StepMetrics
 
 Decide = Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 """From the documents of a file to decisions: schema.DECISION."""
@@ -107,21 +99,17 @@ class _DeduplicateFile(beam.DoFn):
         decisions = sorted_decisions(self._decide(self._documents(splits)))
         found: list[pa.RecordBatch] = []
         for split, mine in _by_split([split for split in splits if has_records(split)], decisions):
-            lost: list[Reject] = []
-            for out in copy_split(split, mine, self._how, self._metrics):
-                if isinstance(out, Reject):
-                    lost.append(out)
-                elif isinstance(out, pa.RecordBatch):
+            copied = copy_split(split, mine, self._how, self._metrics)
+            for out in tag_rejects(copied, self._metrics, STAGE):
+                if isinstance(out, pa.RecordBatch):
                     found.append(self._describe(out))
                 else:
                     yield out
-            yield from self._rejects(lost, STAGE)
         removed, report = told_in_place(found)
-        for tag, batches in ((REMOVED, removed), (REPORT, report)):
-            for batch in batches:
-                yield from (beam.pvalue.TaggedOutput(tag, some) for some in split_batch(batch))
+        yield from tagged(REMOVED, removed)
+        yield from tagged(REPORT, report)
         if self._rejected:  # read once more, since they may be many, and too large to be held
-            yield from self._rejects(self._read(splits, Reject), READ_STAGE)
+            yield from tag_rejects(self._read(splits, Reject), self._metrics)
 
     def _read(self, splits: list[Split], kind: type[Any]) -> Iterator[Any]:
         """The documents, or what is rejected."""
@@ -137,14 +125,7 @@ class _DeduplicateFile(beam.DoFn):
             for batch in self._read([split], pa.RecordBatch):
                 self._metrics.add(ROWS_READ, batch.num_rows)
                 yield batch
-            self._metrics.add(BYTES_READ, split.stop - split.start)
-            count_live(BYTES_READ, split.stop - split.start)
-            count_live(FILES_READ, split.stop == split.file.bytes)
-
-    def _rejects(self, rejects: Iterable[Reject], stage: str) -> Iterator[Any]:
-        for batch in reject_batches(rejects, stage):
-            self._metrics.add(RECORDS_REJECTED, batch.num_rows)
-            yield beam.pvalue.TaggedOutput(REJECTS, batch)
+            count_split(split, self._metrics)
 
 
 def _by_split(splits: list[Split], decisions: pa.RecordBatch) -> Iterator[tuple[Split, list[pa.RecordBatch]]]:

@@ -142,9 +142,14 @@ class _ReadSplit(beam.DoFn):
                 self._metrics.gave_out(found)
                 self._metrics.add(ROWS_READ, found.num_rows)
             yield found
-        self._metrics.add(BYTES_READ, split.stop - split.start)
-        count_live(BYTES_READ, split.stop - split.start)
-        count_live(FILES_READ, split.stop == split.file.bytes)
+        count_split(split, self._metrics)
+
+
+def count_split(split: Split, metrics: StepMetrics) -> None:
+    """Counts a split that has been read, for the run and for who watches it."""
+    metrics.add(BYTES_READ, split.stop - split.start)
+    count_live(BYTES_READ, split.stop - split.start)
+    count_live(FILES_READ, split.stop == split.file.bytes)
 
 
 def tag_rejects(found: Iterable[Any], metrics: StepMetrics, stage: str = STAGE) -> Iterator[Any]:

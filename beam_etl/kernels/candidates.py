@@ -124,7 +124,8 @@ def sign(
     if low:
         columns[LOW] = low_bytes(found.mins)
     if names:
-        columns |= {name: add_place(batch).column(name) for name in PLACE}
+        placed = add_place(batch)
+        columns |= {name: placed.column(name) for name in PLACE}
     return pa.RecordBatch.from_pydict(columns)
 
 

@@ -18,9 +18,6 @@ SAMPLE = 5
 """Ids that are shown of each."""
 
 SIZE_ROW, CLUSTER_ROW, DOMAIN_ROW = 0, 1, 2
-REPORT_TABLES = {"cluster_sizes": SIZE_ROW, "clusters": CLUSTER_ROW, "domains": DOMAIN_ROW}
-"""Names of the tables, and the kind of their rows."""
-
 KIND, KEY, CLUSTERS, REMOVED, EXACT = "kind", "key", "clusters", "removed", "exact"
 BANDS, SAMPLES, SURVIVOR_ID = "bands", "sample_ids", "survivor_id"
 SUMS = (CLUSTERS, REMOVED, EXACT, BYTES)
@@ -126,14 +123,13 @@ def merge_report(report: pa.RecordBatch) -> pa.RecordBatch:
     grouped = grouped.rename_columns(
         [name.removesuffix("_sum").removesuffix("_max") for name in grouped.column_names]
     )
-    parts = [_rows(grouped.drop_columns([KIND]).append_column(KIND, grouped[KIND]), 0)]
     rows: dict[int, dict[str, Any]] = {}
     for row in report.filter(is_cluster).to_pylist():
         merged = rows.setdefault(row[KEY], _new_cluster(row[KEY], row[schema.CLUSTER_SIZE], row[SURVIVOR_ID]))
         for name in (*SUMS, BANDS, SAMPLES):
             merged[name] += row[name]
     largest = sorted(rows.values(), key=lambda row: (-row[schema.CLUSTER_SIZE], row[KEY]))[:LARGEST]
-    return pa.concat_batches([*parts, _listed(largest)])
+    return pa.concat_batches([_rows(grouped, 0), _listed(largest)])
 
 
 def told_in_place(found: Sequence[pa.RecordBatch]) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:

@@ -91,18 +91,14 @@ def with_salts(
         np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times),
         own[rows],
     )
-    columns[SALT] = pa.array(salt.astype(np.uint32))
-    arrays = []
-    for column in FOUND:
-        values = columns.get(column.name)
-        if values is None:
-            arrays.append(pa.nulls(len(rows), column.type))
-        else:
-            arrays.append(
-                values.cast(column.type)
-                if column.name == SALT
-                else values.take(pa.array(rows)).cast(column.type)
-            )
+    repeated = {name: values.take(pa.array(rows)) for name, values in columns.items()}
+    repeated[SALT] = pa.array(salt)
+    arrays = [
+        repeated[column.name].cast(column.type)
+        if column.name in repeated
+        else pa.nulls(len(rows), column.type)
+        for column in FOUND
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=FOUND)
 
 

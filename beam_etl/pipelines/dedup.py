@@ -17,13 +17,12 @@ from beam_etl.io.dedup_files import DeduplicateFiles
 from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
 from beam_etl.io.write import FAILURES
-from beam_etl.kernels.cluster_report import REPORT_TABLES, report_table
 from beam_etl.kernels.content import byte_lengths
 from beam_etl.kernels.earlier import own_decisions
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.in_place import exact_decisions, near_decisions
 from beam_etl.kernels.keeping import Keep, check_orderable
-from beam_etl.kernels.removals import describe, removal_table
+from beam_etl.kernels.removals import describe
 from beam_etl.pipelines.dedup_config import Config
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.incremental import open_earlier, write_signatures
@@ -40,7 +39,7 @@ from beam_etl.transforms.duplicates import (
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT, count_oversized
-from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals
+from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, removal_tables
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many documents there will be."""
@@ -142,12 +141,8 @@ def _by_file(source: FileSource, config: Config) -> dict[str, Any]:
         output=config.output,
         run=config.run,
     )
-    tables = {
-        name: done.report | f"Table {name}" >> MapBatches(partial(report_table, kind=kind))
-        for name, kind in REPORT_TABLES.items()
-    }
-    removals = done.removed | "Removals" >> MapBatches(removal_table)
-    return {**tables, "removals": removals, "documents": done.files, "rejects": done.rejects}
+    told = removal_tables(done.removed, done.report)
+    return {**told._asdict(), "documents": done.files, "rejects": done.rejects}
 
 
 def _counted(documents: Iterator[pa.RecordBatch], decide: Any, limit: int | None) -> Iterator[pa.RecordBatch]:

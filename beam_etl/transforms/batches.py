@@ -157,6 +157,13 @@ def split_batch(
     yield from _halves(batch, size)
 
 
+def tagged(tag: str, batches: Iterable[pa.RecordBatch]) -> Iterator[beam.pvalue.TaggedOutput]:
+    """Batches for a DoFn's output `tag`, in the slices of `split_batch`."""
+    for batch in batches:
+        for part in split_batch(batch):
+            yield beam.pvalue.TaggedOutput(tag, part)
+
+
 def _halves(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
     """The batch, cut in the middle until each part has at most `size` bytes or one row."""
     if batch.nbytes > size:

@@ -21,17 +21,17 @@ from beam_etl.kernels.applying import (
     with_address,
 )
 from beam_etl.kernels.candidates import NearRule
-from beam_etl.kernels.cluster_report import CLUSTER_ROW, SIZE_ROW, report_table, told_in_place
+from beam_etl.kernels.cluster_report import told_in_place
 from beam_etl.kernels.exact import ExactRule
 from beam_etl.kernels.in_place import exact_decisions, near_decisions
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.provenance import carry_file
-from beam_etl.kernels.removals import describe, removal_table
-from beam_etl.transforms.batches import Batches, MapBatches, split_batch
+from beam_etl.kernels.removals import describe
+from beam_etl.transforms.batches import Batches, MapBatches, split_batch, tagged
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.removals import DescribeRemovals
+from beam_etl.transforms.removals import DescribeRemovals, removal_tables
 from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
 
 BROADCAST_ROWS = 1 << 20
@@ -162,17 +162,12 @@ def _check_partitioned(partitioned: bool, within: str | None) -> None:
 def _in_place(
     partitions: beam.PCollection[Partition], decide: Decide, id: str | None, exact: ExactRule | None
 ) -> Deduplicated:
-    outputs = (REMOVED, REPORT)
     done = partitions | "Deduplicate" >> beam.ParDo(
         _DeduplicatePartition(decide, id, partial(describe, exact=exact, id=id or schema.ID))
-    ).with_outputs(*outputs, main="kept")
-    clusters, sizes = (
-        done[REPORT] | f"Table {kind}" >> MapBatches(partial(report_table, kind=kind))
-        for kind in (CLUSTER_ROW, SIZE_ROW)
-    )
+    ).with_outputs(REMOVED, REPORT, main="kept")
+    told = removal_tables(done[REMOVED], done[REPORT])
     none = partitions.pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
-    removals = done[REMOVED] | "Removals" >> MapBatches(removal_table)
-    return Deduplicated(done.kept, removals, clusters, sizes, none)
+    return Deduplicated(done.kept, told.removals, told.clusters, told.cluster_sizes, none)
 
 
 class Joined(NamedTuple):
@@ -270,9 +265,8 @@ class _DeduplicatePartition(beam.DoFn):
             yield from split_batch(applied.kept)
             found.append(self._describe(applied.found))
         removed, report = told_in_place(found)
-        for tag, batches in ((REMOVED, removed), (REPORT, report)):
-            for batch in batches:
-                yield from (beam.pvalue.TaggedOutput(tag, some) for some in split_batch(batch))
+        yield from tagged(REMOVED, removed)
+        yield from tagged(REPORT, report)
 
     def _documents(self, partition: Partition) -> Iterator[pa.RecordBatch]:
         for batch in partition[1]:
@@ -281,8 +275,7 @@ class _DeduplicatePartition(beam.DoFn):
 
 def _outputs(applied: Applied) -> Iterator[Any]:
     yield from split_batch(applied.kept)
-    for found in split_batch(applied.found):
-        yield beam.pvalue.TaggedOutput(FOUND, found)
+    yield from tagged(FOUND, [applied.found])
 
 
 def _decision_address(decisions: pa.RecordBatch) -> pa.RecordBatch:

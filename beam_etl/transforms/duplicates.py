@@ -32,7 +32,7 @@ from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.partition import GATHER_BYTES
 from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
 from beam_etl.transforms.aggregate import combine_all
-from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch
+from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch, tagged
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.earlier import Earlier
 from beam_etl.transforms.gathering import GatherBatches
@@ -299,8 +299,7 @@ class _Contract(GatherBatches):
         rows = merge_batches(batches)
         done = contract_signatures(rows, self._rule.banding, verified)
         # Each linked document asks for its facts where these are compared, so no row may be contracted away.
-        for links in split_batch(done.links if verified else contract(done.links)):
-            yield beam.pvalue.TaggedOutput(LINKS, links)
+        yield from tagged(LINKS, [done.links if verified else contract(done.links)])
         for batch in split_batch(done.buckets):
             self._metrics.gave_out(batch)
             yield batch

@@ -87,11 +87,16 @@ class DescribeRemovals(beam.PTransform):
             | "Count" >> MapBatches(partial(report_rows, domains=self.domains))
             | "Report" >> Aggregate(by=(schema.DOMAIN,), merge=merge_report, expected_bytes=REPORT_BYTES)
         )
-        clusters, sizes, domains = (
-            report | f"Table {kind}" >> MapBatches(partial(report_table, kind=kind))
-            for kind in (CLUSTER_ROW, SIZE_ROW, DOMAIN_ROW)
-        )
-        return RemovalTables(removed | "Removals" >> MapBatches(_table), clusters, sizes, domains)
+        return removal_tables(removed, report)
+
+
+def removal_tables(removed: Batches, report: Batches) -> RemovalTables:
+    """The tables of removals.REMOVED and cluster_report.REPORT."""
+    clusters, sizes, domains = (
+        report | f"Table {kind}" >> MapBatches(partial(report_table, kind=kind))
+        for kind in (CLUSTER_ROW, SIZE_ROW, DOMAIN_ROW)
+    )
+    return RemovalTables(removed | "Removals" >> MapBatches(_table), clusters, sizes, domains)
 
 
 def _table(removed: pa.RecordBatch) -> pa.RecordBatch:
