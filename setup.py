@@ -42,7 +42,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["beam_etl", "beam_etl.*"]),
-    package_data={"beam_etl": ["py.typed"], "beam_etl.kernels": ["data/*"]},
+    package_data={"beam_etl": ["py.typed"], "beam_etl.engines.flink": ["java/*"], "beam_etl.kernels": ["data/*"]},
     install_requires=RUNTIME,
     extras_require={
         "tokens": TOKENS,
@@ -50,7 +50,9 @@ setup(
         "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
         "dev": DEV + TOKENS,
     },
-    entry_points={"console_scripts": ["beam-etl=beam_etl.__main__:main"]},
+    entry_points={
+        "console_scripts": ["beam-etl=beam_etl.__main__:main", "beam-etl-boot=beam_etl.engines.boot:main"]
+    },
     classifiers=[
         "Intended Audience :: Developers",
         "Operating System :: MacOS",

@@ -1,0 +1,1 @@
+"""Flink: a cluster on this machine, and the jobs on it. `python -m beam_etl.engines.flink` is the command."""

@@ -1,0 +1,224 @@
+"""A Flink cluster on this machine, for jobs too large for one process: `python -m beam_etl.engines.flink COMMAND`."""
+
+import argparse
+import difflib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from beam_etl.engines.flink import cluster, settings
+from beam_etl.engines.flink.cluster import COMMAND
+from beam_etl.engines.flink.jars import SetupError
+from beam_etl.engines.flink.record import ClusterError
+from beam_etl.engines.flink.status import describe
+
+DONE, FAILED, USAGE = 0, 1, 2
+INTERRUPTED = 130
+
+_PIPELINES = Path(__file__).parents[2] / "pipelines"
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except ValueError as error:
+        _say(str(error))
+        return USAGE
+    except (SetupError, ClusterError) as error:
+        _say(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    _show(_started(arguments))
+    return DONE
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    lines, whole = describe(arguments.folder)
+    print("\n".join(lines))
+    return DONE if whole else FAILED
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    _say("stopped" if cluster.stop(arguments.folder, say=_say) else "no cluster runs there")
+    return DONE
+
+
+def _restart(arguments: argparse.Namespace) -> int:
+    cluster.restart(arguments.folder, arguments.name, say=_say)
+    return DONE
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    name, jobs = arguments.job, job_names()
+    if name not in jobs:
+        close = difflib.get_close_matches(name, jobs, 1)
+        hint = f"Did you mean {close[0]}?" if close else f"There is: {', '.join(jobs)}."
+        raise ValueError(f"no job {name!r}. {hint}")
+    there = cluster.running(arguments.folder)
+    ours = None if there else _started(arguments)
+    found = there or ours
+    assert found is not None
+    try:
+        line = [
+            sys.executable,
+            "-m",
+            f"beam_etl.pipelines.{name}",
+            *arguments.flags,
+            "--runner=flink",
+            *found.flags(),
+        ]
+        return _watched(line)
+    finally:
+        if ours:
+            _say("stopping the cluster")
+            cluster.stop(arguments.folder, say=_say)
+
+
+def _watched(line: Sequence[str]) -> int:
+    """Runs a job. Ctrl-C reaches it by the terminal, SIGTERM from here; it decides what becomes of the work."""
+    with subprocess.Popen(line) as job:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, _: job.send_signal(number))
+        code = job.wait()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return code if code >= 0 else 128 - code
+
+
+def _started(arguments: argparse.Namespace) -> cluster.Running:
+    return cluster.start(
+        arguments.folder,
+        arguments.task_managers,
+        arguments.slots,
+        arguments.memory,
+        arguments.high_availability,
+        say=_say,
+    )
+
+
+def _show(found: cluster.Running) -> None:
+    if found.rest:
+        print(f"Flink: http://{found.rest}")
+    print(f"job server: {found.job_endpoint}, SDK workers: {found.pool}, logs: {found.folder}/log")
+    where = cluster.folder_flag(found.folder)
+    print(f"next: {COMMAND} run{where} JOB --flag=value ...; at the end: {COMMAND} stop{where}")
+
+
+def job_names() -> list[str]:
+    """The pipelines there are, by their modules: nothing below them imports them."""
+    has_run = re.compile(r"^def run\(argv", re.MULTILINE)
+    return sorted(
+        path.stem for path in _PIPELINES.glob("*.py") if has_run.search(path.read_text(encoding="utf-8"))
+    )
+
+
+def memory_bytes(text: str) -> int:
+    """Bytes of `1GiB`, `768MiB` or a plain number."""
+    found = re.fullmatch(r"(\d+)\s*([KMG]iB|B|)", text, re.IGNORECASE)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't an amount such as 1GiB or 768MiB")
+    return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def _count(least: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} isn't a number from {least} on")
+        return int(text)
+
+    return count
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    start = _command(commands, "start", _start, "start a cluster, and return when it takes jobs")
+    _cluster_flags(start)
+    _command(
+        commands, "status", _status, "processes, memory, ports, slots and jobs; exit code 0 when all is up"
+    )
+    _command(
+        commands,
+        "stop",
+        _stop,
+        "end all processes, also those of a cluster that crashed, and remove its files",
+    )
+    restart = _command(commands, "restart", _restart, "start one process of a cluster again")
+    restart.add_argument("name", metavar="NAME", help="as `status` shows it: jobmanager, taskmanager-1, ...")
+    run = _command(commands, "run", _run, "run a job on the cluster, or on one that lives as long as the job")
+    _cluster_flags(run)
+    run.add_argument("job", metavar="JOB", help=", ".join(job_names()))
+    run.add_argument("flags", nargs=argparse.REMAINDER, metavar="--flag=value ...", help="of the job")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary, allow_abbrev=False
+    )
+    parser.set_defaults(command=command)
+    parser.add_argument("--folder", metavar="PATH", help="of the cluster; by default in the user's cache")
+    return parser
+
+
+def _cluster_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--task_managers",
+        type=_count(0),
+        default=2,
+        metavar="N",
+        help="2; with 0 Flink runs in the job server",
+    )
+    add("--slots", type=_count(1), default=2, metavar="N", help="tasks at a time of each task manager: 2")
+    add(
+        "--memory",
+        type=memory_bytes,
+        default=settings.DEFAULT_MEMORY,
+        metavar="SIZE",
+        help="of each one's JVM: 1GiB",
+    )
+    add(
+        "--high_availability",
+        type=_boolean,
+        default=False,
+        metavar="true|false",
+        help="jobs survive the job manager: false",
+    )
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""What a cluster on this machine is started with: memory, ports, Flink's settings and the command of each process."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from beam_etl.engines.flink import processes
+from beam_etl.engines.flink.jars import Jars
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+DEFAULT_MEMORY = GIB
+LEAST_HEAP = 384 * MIB
+"""Half of the least memory. All rows of a key are one record on the heap, of 32 MiB at most, which takes 8 times as
+much; Flink's own 128 MiB come on top."""
+
+FRAMEWORK_HEAP = 128 * MIB
+FRAMEWORK_OFF_HEAP = 128 * MIB
+METASPACE = 256 * MIB
+OVERHEAD = 192 * MIB
+SERIAL_HEAP = 2 * GIB
+"""Up to here the collector with the least overhead; its pauses on a larger heap would look like a lost process."""
+
+HEARTBEAT_MILLIS = 1000
+LOST_MILLIS = 8000
+"""A process that is silent for so long counts as lost."""
+RESTART_SECONDS = 3
+RESTARTS = 10
+
+HOST = "127.0.0.1"
+
+_OPENED = (
+    *("lang", "lang.reflect", "io", "net", "nio", "text", "time", "util"),
+    *("util.concurrent", "util.concurrent.atomic", "util.concurrent.locks"),
+)
+"""Packages java.* whose private fields Flink's serializers read."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a task manager: what its JVM gets, divided. Its code, classes and threads, some 200 MB, come on top."""
+
+    heap: int
+    off_heap: int
+    network: int
+    managed: int
+
+    @staticmethod
+    def of(total: int) -> "Memory":
+        """Half is heap, 3/16 off-heap (what goes to and from SDK workers), 1/8 network buffers, 3/16 managed (sorting).
+
+        Raises:
+          ValueError: too little for a key of 32 MiB.
+        """
+        if total // 2 < LEAST_HEAP:
+            raise ValueError(
+                f"--memory={total // MIB}MiB would leave {total // 2 // MIB} MiB of heap; a key of 32 MiB needs "
+                f"{(LEAST_HEAP - FRAMEWORK_HEAP) // MIB} and Flink {FRAMEWORK_HEAP // MIB} more: at least "
+                f"{2 * LEAST_HEAP // MIB}MiB"
+            )
+        off_heap, network = total * 3 // 16, total // 8
+        return Memory(total // 2, off_heap, network, total - total // 2 - off_heap - network)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cluster consists of, and where it listens: always on the loopback address."""
+
+    folder: str
+    task_managers: int
+    """0: Flink runs inside the job server."""
+    slots: int
+    memory_bytes: int
+    high_availability: bool
+    ports: Mapping[str, int]
+
+    @property
+    def embedded(self) -> bool:
+        return self.task_managers == 0
+
+    @property
+    def names(self) -> list[str]:
+        """The processes, in the order in which they are started."""
+        if self.embedded:
+            return ["jobserver", "pool"]
+        workers = [f"taskmanager-{number}" for number in range(1, self.task_managers + 1)]
+        return [
+            *(["zookeeper"] if self.high_availability else []),
+            "jobmanager",
+            *workers,
+            "jobserver",
+            "pool",
+        ]
+
+    def path(self, *names: str) -> Path:
+        return Path(self.folder, *names)
+
+    def address(self, port: str) -> str:
+        return f"{HOST}:{self.ports[port]}"
+
+
+PORTS = ("rest", "rpc", "job", "artifact", "pool", "zookeeper")
+
+
+def choose_ports() -> dict[str, int]:
+    """Free ports by what they are for."""
+    return dict(zip(PORTS, processes.free_ports(len(PORTS)), strict=True))
+
+
+def write_files(plan: Plan) -> None:
+    """Makes the folders of a cluster and writes its settings into conf/."""
+    for name in ("conf", "log", "tmp", "artifacts", "state/zookeeper"):
+        plan.path(name).mkdir(parents=True, exist_ok=True)
+    # What JSON writes is YAML too, whatever a path holds.
+    lines = [f"{name}: {json.dumps(value)}\n" for name, value in flink_settings(plan).items()]
+    plan.path("conf", "config.yaml").write_text("".join(lines), encoding="utf-8")
+    plan.path("conf", "zoo.cfg").write_text(
+        f"dataDir={plan.path('state/zookeeper')}\nclientPortAddress={HOST}\nclientPort={plan.ports['zookeeper']}\n"
+        f"server.1={HOST}:0:0\nadmin.enableServer=false\ntickTime=1000\n",
+        encoding="utf-8",
+    )
+
+
+def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
+    """The settings of Flink that all its processes read."""
+    memory = Memory.of(plan.memory_bytes)
+    framework_off_heap = min(FRAMEWORK_OFF_HEAP, memory.off_heap)
+    settings: dict[str, str | int | bool] = {
+        "jobmanager.rpc.address": HOST,
+        "jobmanager.rpc.port": plan.ports["rpc"],
+        "jobmanager.bind-host": HOST,
+        "rest.address": HOST,
+        "rest.bind-address": HOST,
+        "rest.port": plan.ports["rest"],
+        "taskmanager.host": HOST,
+        "taskmanager.bind-host": HOST,
+        "web.submit.enable": False,
+        "io.tmp.dirs": str(plan.path("tmp")),
+        "state.checkpoints.dir": f"file://{plan.path('state/checkpoints')}",
+        "taskmanager.cpu.cores": plan.slots,
+        "taskmanager.memory.framework.heap.size": f"{FRAMEWORK_HEAP}b",
+        "taskmanager.memory.task.heap.size": f"{memory.heap - FRAMEWORK_HEAP}b",
+        "taskmanager.memory.framework.off-heap.size": f"{framework_off_heap}b",
+        "taskmanager.memory.task.off-heap.size": f"{memory.off_heap - framework_off_heap}b",
+        "taskmanager.memory.network.min": f"{memory.network}b",
+        "taskmanager.memory.network.max": f"{memory.network}b",
+        "taskmanager.memory.managed.size": f"{memory.managed}b",
+        "taskmanager.memory.jvm-metaspace.size": f"{METASPACE}b",
+        "taskmanager.memory.jvm-overhead.min": f"{OVERHEAD}b",
+        "taskmanager.memory.jvm-overhead.max": f"{OVERHEAD}b",
+        # The usual 512 a partition would not leave a plan of 50 stages enough at 4 tasks a stage.
+        "taskmanager.network.sort-shuffle.min-buffers": 32,
+        "cluster.evenly-spread-out-slots": True,
+        # A task manager that is up before the job manager would sleep for 10 s.
+        "cluster.registration.error-delay": 200,
+        "heartbeat.interval": HEARTBEAT_MILLIS,
+        "heartbeat.timeout": LOST_MILLIS,
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": RESTARTS,
+        "restart-strategy.fixed-delay.delay": f"{RESTART_SECONDS} s",
+        "pekko.ask.timeout": "30 s",
+        # Task managers have all classes, and a job brings none.
+        "classloader.resolve-order": "parent-first",
+    }
+    if not plan.embedded:  # which makes as many slots as a job asks for
+        settings["taskmanager.numberOfTaskSlots"] = plan.slots
+    if plan.high_availability:
+        settings |= {
+            "high-availability.type": "zookeeper",
+            "high-availability.zookeeper.quorum": plan.address("zookeeper"),
+            "high-availability.zookeeper.client.session-timeout": LOST_MILLIS,
+            "high-availability.storageDir": f"file://{plan.path('state/ha')}",
+        }
+    return settings
+
+
+def command(plan: Plan, name: str, jars: Jars) -> list[str]:
+    """The command line of a process."""
+    memory = Memory.of(plan.memory_bytes)
+    configured = ["--configDir", str(plan.path("conf"))]
+    kind = name.partition("-")[0]
+    if kind == "zookeeper":
+        peer = "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer"
+        return [*_java(plan, name, jars, 128 * MIB, 64 * MIB), peer, str(plan.path("conf/zoo.cfg")), "1"]
+    if kind == "jobmanager":
+        main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+        return [*_java(plan, name, jars, 512 * MIB, 256 * MIB), main, *configured]
+    if kind == "taskmanager":
+        main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+        # A name that it had before would be taken for the one that was lost.
+        identity = f"-Dtaskmanager.resource-id={name}-{time.time_ns() // 1_000_000}"
+        return [
+            *_java(plan, name, jars, memory.heap, memory.network + memory.off_heap),
+            main,
+            *configured,
+            identity,
+        ]
+    if kind == "jobserver":
+        return [*_job_server_java(plan, jars, memory), "beametl.JobServer", *_job_server_flags(plan)]
+    return [sys.executable, "-m", "beam_etl.engines.pool", f"--host={HOST}", f"--port={plan.ports['pool']}"]
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """The environment of the processes: temporary files stay in the cluster's folder."""
+    return {**os.environ, processes.MARK: plan.folder, "TMPDIR": str(plan.path("tmp"))}
+
+
+def _job_server_java(plan: Plan, jars: Jars, memory: Memory) -> list[str]:
+    """Embedded, it is job manager and task manager as well."""
+    heap, direct = 512 * MIB, 256 * MIB
+    if plan.embedded:
+        heap, direct = heap + memory.heap, direct + memory.network + memory.off_heap
+    return _java(plan, "jobserver", jars, heap, direct)
+
+
+def _job_server_flags(plan: Plan) -> Iterator[str]:
+    yield f"--flink-master={'[local]' if plan.embedded else plan.address('rest')}"
+    yield f"--flink-conf-dir={plan.path('conf')}"
+    yield f"--job-host={HOST}"
+    yield f"--job-port={plan.ports['job']}"
+    yield f"--artifact-port={plan.ports['artifact']}"
+    yield "--expansion-port=-1"  # none: no pipeline here has transforms in Java
+    yield f"--artifacts-dir={plan.path('artifacts')}"
+
+
+def _java(plan: Plan, name: str, jars: Jars, heap: int, direct: int) -> list[str]:
+    collector = ["-XX:+UseSerialGC"] if heap <= SERIAL_HEAP else []
+    # Only task managers run long enough for the better of the two compilers to pay.
+    quick = [] if name.startswith("taskmanager") or plan.embedded else ["-XX:TieredStopAtLevel=1"]
+    return [
+        jars.java,
+        f"-Xmx{heap}",
+        f"-XX:MaxDirectMemorySize={direct}",
+        f"-XX:MaxMetaspaceSize={METASPACE}",
+        *collector,
+        *quick,
+        "-Xshare:auto",
+        "-XX:-UsePerfData",  # a file in /tmp that a killed process leaves behind
+        f"-Djava.io.tmpdir={plan.path('tmp')}",
+        "-Djava.net.preferIPv4Stack=true",
+        f"-Dlog.file={plan.path('log', name + '.log')}",
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+        *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED),
+        "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+        "-cp",
+        jars.class_path,
+    ]
