@@ -1,0 +1,40 @@
+"""Clusters that tests share. They need a JDK and Maven: without, these tests skip, or fail where they must run."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from beam_etl.engines.flink import cluster, jars
+from beam_etl.engines.flink.jars import Jars
+
+
+@pytest.fixture(scope="session")
+def flink_jars() -> Jars:
+    """What a cluster runs on. Without Java the test skips; where BEAM_ETL_REQUIRE_JAVA=1, as in CI, it fails."""
+    try:
+        return jars.install(print)
+    except jars.SetupError as error:
+        if os.environ.get("BEAM_ETL_REQUIRE_JAVA") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def flink_cluster(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Running]:
+    """Two task managers of two slots. Leave it as it was: who kills something starts a cluster of their own."""
+    yield from running(tmp_path_factory, task_managers=2)
+
+
+@pytest.fixture(scope="session")
+def embedded_flink(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Running]:
+    """Flink inside Beam's job server: the quickest one, of one process and the pool."""
+    yield from running(tmp_path_factory, task_managers=0)
+
+
+def running(folders: pytest.TempPathFactory, task_managers: int) -> Iterator[cluster.Running]:
+    folder = str(folders.mktemp("flink"))
+    try:
+        yield cluster.start(folder, task_managers=task_managers, say=print)
+    finally:
+        cluster.stop(folder)
