@@ -39,7 +39,7 @@ LAYERS = {
         ("apache_beam", "fastavro", "numpy", "pyarrow"),
     ),
     "observe": Layer(("schema", "observe"), ("apache_beam", "pyarrow", "tqdm")),
-    "engines": Layer(("engines",), ("apache_beam",)),
+    "engines": Layer(("engines",), ("apache_beam", "google.protobuf", "grpc")),  # which Beam stands on
     "testing": Layer(("schema", "kernels", "transforms"), ("apache_beam", "numpy", "pyarrow")),
     "pipelines": Layer(
         ("schema", "kernels", "transforms", "io", "observe", "engines", "pipelines", "__version__"),

@@ -44,6 +44,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 ReadOnly = Annotated[npt.NDArray[Scalar], "read-only"]
 
 _SEAL = "seal.json"
+_kernels: "list[Kernel[..., Any]]" = []
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +55,7 @@ class Kernel(Generic[Parameters, Result]):
         functools.update_wrapper(self, function)
         self._function = function
         self._native: Callable[Parameters, Result] | None = None
+        _kernels.append(self)
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         return (self._native or self.native())(*args, **kwargs)
@@ -70,6 +72,18 @@ class Kernel(Generic[Parameters, Result]):
 def compiled(function: Callable[Parameters, Result]) -> Kernel[Parameters, Result]:
     """Decorator: a function of arrays and scalars, to be compiled by its annotations."""
     return Kernel(function)
+
+
+def load_kept() -> Iterator[str]:
+    """Loads the kernels of all imported modules that an earlier process has compiled and kept.
+
+    Yields the name of each when it can be called. The others are left to their first call.
+    """
+    for kernel in _kernels:
+        folder = _cache_folder(kernel._function)
+        if folder is not None and _is_sound(folder):
+            kernel.native()
+            yield kernel._function.__qualname__
 
 
 @functools.cache
