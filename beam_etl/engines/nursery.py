@@ -34,7 +34,7 @@ SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "backgro
 
 _WORKER = "beam_etl.engines.worker"
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("beam_etl.engines.nursery")  # it runs as __main__
 
 
 class Forked:
@@ -56,12 +56,33 @@ class Forked:
             os.kill(self.pid, signal.SIGKILL)
 
 
+class Sources:
+    """The files that this process has loaded modules from, as they were then."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._changed: dict[str, int] = {}
+
+    def note(self) -> None:
+        """Takes in what has been loaded since."""
+        added = sys.modules.keys() - self._known
+        self._known |= added
+        for name in added:
+            if file := getattr(sys.modules[name], "__file__", None):
+                self._changed[file] = _changed(file)
+
+    def stale(self) -> list[str]:
+        """Those that have changed: a copy of this process would run what its users have replaced."""
+        return [file for file, changed in self._changed.items() if _changed(file) != changed]
+
+
 class Nursery:
     """What the process does, step by step."""
 
     def __init__(self, preload: Iterator[str]) -> None:
         self._preload = preload
         self._loading = True
+        self._sources = Sources()
         self._supervisor = Supervisor(self._start)
         self._unread = b""
 
@@ -76,6 +97,7 @@ class Nursery:
                 going = self._take()
             elif self._loading:
                 self._loading = next(self._preload, None) is not None
+                self._sources.note()
             _say({})
         self._supervisor.close()
 
@@ -100,9 +122,13 @@ class Nursery:
         if sys.platform != "linux":
             return spawn(order)
         serve = importlib.import_module(_WORKER).serve
+        self._sources.note()
         if others := _other_threads():
+            _log.warning("slow start: what was loaded has threads: %s", ", ".join(others))
+            return spawn(order)
+        if stale := self._sources.stale():
             _log.warning(
-                "started as a process of its own: what was loaded has threads: %s", ", ".join(others)
+                "slow start: what was loaded has changed: %s. Start the pool again.", ", ".join(stale[:3])
             )
             return spawn(order)
         return _fork(order, serve, self._supervisor.lines())
@@ -153,6 +179,14 @@ def _forget() -> None:
         for handler in list(log.handlers):
             log.removeHandler(handler)
         log.propagate = True
+
+
+def _changed(file: str) -> int:
+    """When a file was last changed, in nanoseconds; 0 if it isn't there (or inside an archive)."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _other_threads() -> list[str]:

@@ -2,7 +2,7 @@
 
     python -m beam_etl.engines.pool --port=50000
 
-It listens on 127.0.0.1 only, says `pool on 127.0.0.1:PORT` on standard output once it does, and what it does on
+It listens on this machine only, says `pool on 127.0.0.1:PORT` on standard output once it does, and what it does on
 standard error. Any number of task managers may use it. It ends by SIGTERM or Ctrl-C, and its workers with it, however
 it ends.
 
@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from ipaddress import ip_address
 from typing import Any, NoReturn
 
 import grpc
@@ -45,7 +46,7 @@ _REQUESTS = 100
 _RESTART_SECONDS = 1.0
 _END_SECONDS = 5.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("beam_etl.engines.pool")  # it runs as __main__
 
 
 class Nursery:
@@ -168,6 +169,7 @@ class Servicer(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a pool until it is told to end."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--host", type=_loopback, default="127.0.0.1", help="a loopback address")
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--preload", default=PRELOAD, help="MODULE:FUNCTION that loads what workers use")
     given = parser.parse_args(arguments)
@@ -175,16 +177,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     nursery = Nursery(given.preload)
     server = grpc.server(ThreadPoolExecutor(_REQUESTS), options=[("grpc.so_reuseport", 0)])
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(Servicer(nursery), server)
-    port = server.add_insecure_port(f"127.0.0.1:{given.port}")
+    port = server.add_insecure_port(f"{given.host}:{given.port}")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     server.start()
-    sys.stdout.write(f"pool on 127.0.0.1:{port}\n")
+    sys.stdout.write(f"pool on {given.host}:{port}\n")
     sys.stdout.flush()
     try:
         nursery.run()
     finally:
         server.stop(None)
+
+
+def _loopback(host: str) -> str:
+    if not ip_address(host).is_loopback:
+        raise argparse.ArgumentTypeError(
+            f"{host} could be reached by others, and who reaches a pool runs code here"
+        )
+    return host
 
 
 def _leave(number: int, _: Any) -> NoReturn:
