@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from beam_etl.engines.flink import cluster, settings
+from beam_etl.engines.flink import cluster
 from beam_etl.engines.flink.cluster import COMMAND
 from beam_etl.engines.flink.jars import SetupError
 from beam_etl.engines.flink.record import ClusterError
@@ -198,9 +198,8 @@ def _cluster_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--memory",
         type=memory_bytes,
-        default=settings.DEFAULT_MEMORY,
         metavar="SIZE",
-        help="of each one's JVM: 1GiB",
+        help="of each one's JVM: 512MiB a slot, at least 1GiB",
     )
     add(
         "--high_availability",

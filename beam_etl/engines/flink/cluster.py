@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def start(
     folder: str | None = None,
     task_managers: int = 2,
     slots: int = 2,
-    memory_bytes: int = settings.DEFAULT_MEMORY,
+    memory_bytes: int | None = None,
     high_availability: bool = False,
     say: Say = _silent,
 ) -> Running:
@@ -85,7 +85,7 @@ def start(
       folder: of its settings, logs and temporary files; None for the one in the user's cache.
       task_managers: how many; 0 for a Flink inside the job server, which knows no REST and keeps nothing.
       slots: tasks at a time of each task manager.
-      memory_bytes: of each task manager's JVM, see `settings.Memory`.
+      memory_bytes: of each task manager's JVM, see `settings.Memory`; by default half a GiB a slot, at least one.
       high_availability: whether jobs survive the job manager. Adds a ZooKeeper.
       say: told of progress.
 
@@ -94,24 +94,21 @@ def start(
       ClusterError: it didn't start, or the folder has another cluster or what is left of one.
       ValueError: too little memory.
     """
-    Memory.of(memory_bytes)
+    memory = memory_bytes or settings.default_memory(slots)
+    Memory.of(memory, slots)
     where = record.place(folder)
     with record.locked(where, say):
-        asked = Plan(where, task_managers, slots, memory_bytes, high_availability, settings.choose_ports())
+        asked = Plan(where, task_managers, slots, memory, high_availability, settings.choose_ports())
         if there := _already(where, asked, say):
             return there
         installed = jars.install(say)
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_ATTEMPTS - 1):
             try:
                 return _start(asked, installed, say)
             except _PortTakenError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
                 say("a port was taken meanwhile: trying others")
-                asked = Plan(
-                    where, task_managers, slots, memory_bytes, high_availability, settings.choose_ports()
-                )
-        raise AssertionError("every attempt returns or raises")
+                asked = replace(asked, ports=settings.choose_ports())
+        return _start(asked, installed, say)
 
 
 def stop(folder: str | None = None, say: Say = _silent) -> bool:

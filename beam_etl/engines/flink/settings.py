@@ -1,6 +1,7 @@
 """What a cluster on this machine is started with: memory, ports, Flink's settings and the command of each process."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -14,12 +15,14 @@ from beam_etl.engines.flink.jars import Jars
 MIB = 1 << 20
 GIB = 1 << 30
 
-DEFAULT_MEMORY = GIB
-LEAST_HEAP = 384 * MIB
-"""Half of the least memory. All rows of a key are one record on the heap, of 32 MiB at most, which takes 8 times as
-much; Flink's own 128 MiB come on top."""
+LEAST_HEAP = 256 * MIB
+"""All rows of a key are one record on the heap, of 32 MiB at most, which takes 8 times as much."""
+LEAST_MANAGED = 128 * MIB
+"""Of each slot. Flink gives each shuffle of a job two equal parts of it, in which a slice of 4 MiB must fit: this is
+enough for 15 shuffles. With less the job fails in every attempt: "record exceeds the maximum size of a sort buffer"."""
 
-FRAMEWORK_HEAP = 128 * MIB
+OFF_HEAP = 256 * MIB
+"""Of each slot, at most. A JVM that reaches this loses its connection to a worker, and the job may hang."""
 FRAMEWORK_OFF_HEAP = 128 * MIB
 METASPACE = 256 * MIB
 OVERHEAD = 192 * MIB
@@ -43,28 +46,38 @@ _OPENED = (
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a task manager: what its JVM gets, divided. Its code, classes and threads, some 200 MB, come on top."""
+    """Bytes of a task manager: what it is given, divided.
+
+    On top come classes, code and threads, some 200 MB, and the buffers of what goes to and from SDK workers: mostly
+    below 100 MB, `OFF_HEAP` at most.
+    """
 
     heap: int
-    off_heap: int
     network: int
     managed: int
 
     @staticmethod
-    def of(total: int) -> "Memory":
-        """Half is heap, 3/16 off-heap (what goes to and from SDK workers), 1/8 network buffers, 3/16 managed (sorting).
+    def of(total: int, slots: int) -> "Memory":
+        """3/8 are heap, 1/8 network buffers, and 1/2 is managed: what shuffles sort in.
 
         Raises:
-          ValueError: too little for a key of 32 MiB.
+          ValueError: too little for a key of 32 MiB, or for the slices of a shuffle.
         """
-        if total // 2 < LEAST_HEAP:
+        heap, network = total * 3 // 8, total // 8
+        managed = total - heap - network
+        if heap < LEAST_HEAP or managed < LEAST_MANAGED * slots:
+            least = max(LEAST_HEAP * 8 / 3, LEAST_MANAGED * slots * 2)
             raise ValueError(
-                f"--memory={total // MIB}MiB would leave {total // 2 // MIB} MiB of heap; a key of 32 MiB needs "
-                f"{(LEAST_HEAP - FRAMEWORK_HEAP) // MIB} and Flink {FRAMEWORK_HEAP // MIB} more: at least "
-                f"{2 * LEAST_HEAP // MIB}MiB"
+                f"--memory={total // MIB}MiB would leave {heap // MIB} MiB of heap, where a key of 32 MiB needs "
+                f"{LEAST_HEAP // MIB}, and {managed // MIB} MiB to sort in, where {slots} slots need "
+                f"{LEAST_MANAGED * slots // MIB}: give at least {math.ceil(least / MIB)}MiB"
             )
-        off_heap, network = total * 3 // 16, total // 8
-        return Memory(total // 2, off_heap, network, total - total // 2 - off_heap - network)
+        return Memory(heap, network, managed)
+
+
+def default_memory(slots: int) -> int:
+    """Bytes of a task manager, unless asked for others."""
+    return max(GIB, slots * GIB // 2)
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,10 @@ class Plan:
     @property
     def embedded(self) -> bool:
         return self.task_managers == 0
+
+    @property
+    def memory(self) -> Memory:
+        return Memory.of(self.memory_bytes, self.slots)
 
     @property
     def names(self) -> list[str]:
@@ -128,8 +145,7 @@ def write_files(plan: Plan) -> None:
 
 def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
     """The settings of Flink that all its processes read."""
-    memory = Memory.of(plan.memory_bytes)
-    framework_off_heap = min(FRAMEWORK_OFF_HEAP, memory.off_heap)
+    memory = plan.memory
     settings: dict[str, str | int | bool] = {
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": plan.ports["rpc"],
@@ -143,10 +159,10 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "io.tmp.dirs": str(plan.path("tmp")),
         "state.checkpoints.dir": f"file://{plan.path('state/checkpoints')}",
         "taskmanager.cpu.cores": plan.slots,
-        "taskmanager.memory.framework.heap.size": f"{FRAMEWORK_HEAP}b",
-        "taskmanager.memory.task.heap.size": f"{memory.heap - FRAMEWORK_HEAP}b",
-        "taskmanager.memory.framework.off-heap.size": f"{framework_off_heap}b",
-        "taskmanager.memory.task.off-heap.size": f"{memory.off_heap - framework_off_heap}b",
+        "taskmanager.memory.framework.heap.size": "0b",  # the division is only on paper
+        "taskmanager.memory.task.heap.size": f"{memory.heap}b",
+        "taskmanager.memory.framework.off-heap.size": f"{FRAMEWORK_OFF_HEAP}b",
+        "taskmanager.memory.task.off-heap.size": f"{OFF_HEAP * plan.slots - FRAMEWORK_OFF_HEAP}b",
         "taskmanager.memory.network.min": f"{memory.network}b",
         "taskmanager.memory.network.max": f"{memory.network}b",
         "taskmanager.memory.managed.size": f"{memory.managed}b",
@@ -181,7 +197,7 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
 
 def command(plan: Plan, name: str, jars: Jars) -> list[str]:
     """The command line of a process."""
-    memory = Memory.of(plan.memory_bytes)
+    memory = plan.memory
     configured = ["--configDir", str(plan.path("conf"))]
     kind = name.partition("-")[0]
     if kind == "zookeeper":
@@ -195,14 +211,14 @@ def command(plan: Plan, name: str, jars: Jars) -> list[str]:
         # A name that it had before would be taken for the one that was lost.
         identity = f"-Dtaskmanager.resource-id={name}-{time.time_ns() // 1_000_000}"
         return [
-            *_java(plan, name, jars, memory.heap, memory.network + memory.off_heap),
+            *_java(plan, name, jars, memory.heap, memory.network + OFF_HEAP * plan.slots),
             main,
             *configured,
             identity,
         ]
     if kind == "jobserver":
         return [*_job_server_java(plan, jars, memory), "beametl.JobServer", *_job_server_flags(plan)]
-    return [sys.executable, "-m", "beam_etl.engines.pool", f"--host={HOST}", f"--port={plan.ports['pool']}"]
+    return [sys.executable, "-m", "beam_etl.engines.pool", f"--port={plan.ports['pool']}"]
 
 
 def environment(plan: Plan) -> dict[str, str]:
@@ -214,7 +230,7 @@ def _job_server_java(plan: Plan, jars: Jars, memory: Memory) -> list[str]:
     """Embedded, it is job manager and task manager as well."""
     heap, direct = 512 * MIB, 256 * MIB
     if plan.embedded:
-        heap, direct = heap + memory.heap, direct + memory.network + memory.off_heap
+        heap, direct = heap + memory.heap, direct + memory.network + OFF_HEAP * plan.slots
     return _java(plan, "jobserver", jars, heap, direct)
 
 
