@@ -35,6 +35,15 @@ class ShuffleStep:
     hops: int
     expected_bytes: int | None
     """Bytes that cross in one hop; None where nobody estimated them."""
+    key_limit: int | None = None
+    """Bytes that the engine holds for one key; None where nothing sees to it that a key stays below."""
+
+    @property
+    def key_bytes(self) -> int | None:
+        """Bytes of one key, expected: of a partition, since that is the key."""
+        if self.expected_bytes is None or not self.partitions:
+            return None
+        return -(-self.expected_bytes // self.partitions)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,9 @@ class Plan:
 
     def to_json(self, cluster: Cluster | None = None) -> str:
         """The plan for programs. Bytes as integers, network seconds where a cluster is given."""
-        shuffles = [{**asdict(step), **_network(step, cluster)} for step in self.shuffles]
+        shuffles = [
+            {**asdict(step), "key_bytes": step.key_bytes, **_network(step, cluster)} for step in self.shuffles
+        ]
         return json.dumps(
             {"steps": self.steps, "shuffles": shuffles, "handed_out": self.handed_out}, indent=1
         )
@@ -67,6 +78,8 @@ class Plan:
             lines += _once(inside)
         if self.handed_out:
             lines.append(f"handed out without rows: {', '.join(_numbered_once(self.handed_out))}")
+        if limits := {step.key_limit for step in self.shuffles if step.key_limit is not None}:
+            lines.append(f"a partition is one key of the engine, which may have {format_bytes(min(limits))}")
         if cluster is not None:
             lines.append(cluster.assumption())
         return "\n".join(lines)
@@ -106,8 +119,9 @@ def _shuffle_step(part: AppliedPTransform) -> ShuffleStep:
     transform = part.transform
     if hasattr(transform, "carries_rows"):
         layout = transform.plan
+        limit = getattr(transform, "key_limit", None)
         return ShuffleStep(
-            part.full_label, transform.by, layout.partitions, layout.hops, transform.expected_bytes
+            part.full_label, transform.by, layout.partitions, layout.hops, transform.expected_bytes, limit
         )
     return ShuffleStep(part.full_label, (), None, 1, None)
 
@@ -157,6 +171,7 @@ def _describe(step: ShuffleStep, cluster: Cluster | None) -> str:
     keys = ", ".join(step.by) or "one key"
     hops = "one hop" if step.hops == 1 else "two hops: group of partitions, then partition"
     partitions = "1 partition" if step.partitions == 1 else f"{step.partitions:,} partitions"
-    text = f"SHUFFLE by {keys}: about {format_bytes(step.expected_bytes)} to {partitions}, {hops}"
+    share = "" if step.key_bytes is None else f" of about {format_bytes(step.key_bytes)}"
+    text = f"SHUFFLE by {keys}: about {format_bytes(step.expected_bytes)} to {partitions}{share}, {hops}"
     network = _network(step, cluster)
     return f"{text}, {format_seconds(network['network_seconds'])} of network" if network else text

@@ -1,4 +1,4 @@
-"""Progress on a terminal while an in-process job runs."""
+"""Progress while a job runs, in this process or elsewhere."""
 
 import sys
 import threading
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 REFRESH_SECONDS = 0.2
+LOG_SECONDS = 10
+"""Between two lines where nobody watches a terminal."""
 
 
 @contextmanager
@@ -44,3 +46,31 @@ def progress(total: int, files: int, done: Callable[[], tuple[int, int, int]]) -
         stop.set()
         thread.join()
         bar.close()
+
+
+@contextmanager
+def status_line(text: Callable[[], str]) -> Iterator[None]:
+    """Shows a text that changes on stderr: in place on a terminal, else as a line every LOG_SECONDS, if it changed."""
+    stop = threading.Event()
+    terminal = sys.stderr.isatty()
+
+    def show() -> None:
+        shown = ""
+        while not stop.wait(REFRESH_SECONDS if terminal else LOG_SECONDS):
+            now = text()
+            if now == shown:
+                continue
+            shown = now
+            sys.stderr.write(f"\r\x1b[K{now}" if terminal else f"{now}\n")
+            sys.stderr.flush()
+
+    thread = threading.Thread(target=show, daemon=True, name="status line")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        if terminal:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

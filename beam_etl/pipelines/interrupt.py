@@ -13,13 +13,24 @@ from beam_etl.io import manifest, staging
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Interrupted(BaseException):
+    """A signal came while a cluster runs the job."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+        """The exit code that tells of it."""
+
+
 @contextmanager
 def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[None]:
-    """While inside, a signal gives the run up and ends the process with 128 + its number.
+    """While inside, a signal ends the run.
 
-    A commit that has begun is finished first, and stays. The process ends without waiting for worker threads: they may
-    be in native code for a second, and the in-process runner would finish the stage. A job on a cluster goes on, so
-    its files are left alone.
+    In process: the run is given up and the process ends with 128 + the signal's number, without waiting for worker
+    threads: they may be in native code for a second, and the in-process runner would finish the stage. A commit that
+    has begun is finished first, and stays.
+
+    On a cluster: Interrupted is raised, once. A second signal ends this process at once, whatever the job does.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -27,9 +38,9 @@ def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[N
         if in_process:
             threading.Thread(target=_stop, args=(folders, run, 128 + number)).start()
             return
-        where = " and ".join(folders)
-        _say(f"interrupted; the job goes on on the cluster and may still publish to {where}: cancel it there")
-        os._exit(128 + number)
+        for each in SIGNALS:
+            signal.signal(each, _leave)
+        raise Interrupted(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -56,14 +67,26 @@ def give_up(folders: Sequence[str], run: str) -> list[str]:
 def _stop(folders: Sequence[str], run: str, code: int) -> None:
     """In a thread of its own: the interrupted one may be at the commit, which this waits for."""
     with staging.turn(run):
-        for folder in folders:
-            if manifest.is_published(folder, run):
-                _say(f"interrupted after {folder} was published; it stays")
-            else:
-                _say(f"interrupted; removing what was written to {folder} so far")
-        give_up(folders, run)
+        tell_and_give_up(folders, run)
         os._exit(code)
 
 
-def _say(text: str) -> None:
+def tell_and_give_up(folders: Sequence[str], run: str) -> None:
+    """Says which datasets of an interrupted run stay, and removes what was written to the others."""
+    for folder in folders:
+        if manifest.is_published(folder, run):
+            say(f"interrupted after {folder} was published; it stays")
+        else:
+            say(f"interrupted; removing what was written to {folder} so far")
+    give_up(folders, run)
+
+
+def say(text: str) -> None:
+    """A line on stderr, below a progress display."""
     print(f"\n{text}", file=sys.stderr, flush=True)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    del frame
+    say("interrupted again; not waiting until the cluster has ended the job")
+    os._exit(128 + number)

@@ -5,8 +5,8 @@ import functools
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from beam_etl import __version__
+from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.io import manifest, staging
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
@@ -27,12 +28,13 @@ from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.interrupt import abandoning, give_up
+from beam_etl.pipelines.execution import FAILED, Execution
+from beam_etl.pipelines.interrupt import give_up
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
 from beam_etl.transforms import metrics
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: done; failed; a command line or an input that can't be run as it is; Ctrl-C."""
+DONE, USAGE, INTERRUPTED = 0, 2, 130
+"""Exit codes, beside FAILED: done; a command line or an input that can't be run as it is; Ctrl-C."""
 
 AFTER = "_after"
 """Instead of a table's name: a function of the verdict of WriteDataset, which builds what waits for it."""
@@ -70,7 +72,8 @@ class Job(Generic[Config]):
 
     def _launch(self, config: Config, rest: Sequence[str]) -> int:
         own = [f"--{name}" for name in config.to_json()]
-        options = make_options(config.runner, rest, own)
+        name = None if config.plan else f"{self.name}-{config.run}"
+        options = make_options(config.runner, rest, own, name)
         pipeline = _pipeline(config.runner, options)
         source = FileSource(pipeline, config.input, config.columns, config.format)
         for folder in config.folders:
@@ -97,22 +100,30 @@ class Job(Generic[Config]):
         return self._execute(pipeline, source, config)
 
     def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config) -> int:
-        start, run = time.monotonic(), config.run
+        start, in_process = time.monotonic(), runner_name(config.runner) == IN_PROCESS
         metrics.reset_live()
-        with abandoning(config.folders, run, runner_name(config.runner) == IN_PROCESS):
-            try:
-                with progress(source.input_bytes, len(source.files), _read_so_far):
-                    result = pipeline.run()
-                    result.wait_until_finish()
-            except Exception as error:  # noqa: BLE001 - whatever an engine raises
-                published = give_up(config.folders, run)
-                traceback.print_exc()
-                what = f"published: {', '.join(published)}" if published else "nothing was published"
-                print(f"\n{self.name} failed, {what}: {error}", file=sys.stderr)
-                return FAILED
-        missing = [folder for folder in config.folders if not manifest.is_published(folder, run)]
+        execution = Execution(
+            job=self.name,
+            folders=config.folders,
+            run=config.run,
+            in_process=in_process,
+            progress=progress(source.input_bytes, len(source.files), _read_so_far)
+            if in_process
+            else nullcontext(),
+        )
+        result = execution(pipeline)
+        if isinstance(result, int):
+            return result
+        if not self._is_published(config):
+            return FAILED
+        self._close(config, source, result, time.monotonic() - start)
+        return DONE
+
+    def _is_published(self, config: Config) -> bool:
+        """Whether all datasets are published; says why where they aren't, and removes what was written."""
+        missing = [folder for folder in config.folders if not manifest.is_published(folder, config.run)]
         for folder in missing:
-            for reason in _unpublished(folder, run):
+            for reason in _unpublished(folder, config.run):
                 print(f"{self.name}: {reason}", file=sys.stderr)
         if missing and config.output not in missing:
             print(
@@ -121,10 +132,8 @@ class Job(Generic[Config]):
                 file=sys.stderr,
             )
         if missing:
-            give_up(config.folders, run)
-            return FAILED
-        self._close(config, source, result, time.monotonic() - start)
-        return DONE
+            give_up(config.folders, config.run)
+        return not missing
 
     def _close(self, config: Config, source: FileSource, result: PipelineResult, seconds: float) -> None:
         published, counted = manifest.latest(config.output), metrics.totals(result)
@@ -140,7 +149,8 @@ class Job(Generic[Config]):
             slices=counted.get(metrics.ELEMENTS_OUT, 0),
         )
         print(summary.to_text())
-        for note in self.notes(config, counted):
+        repeated = result.retries() if isinstance(result, FlinkResult) else None
+        for note in [*([repeated] if repeated else []), *self.notes(config, counted)]:
             print(note)
 
     def _about(self, config: Config, source: FileSource) -> dict[str, Any]:

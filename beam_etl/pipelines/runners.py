@@ -5,17 +5,24 @@ import logging
 import os
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    _BeamArgumentParser,
+)
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from beam_etl.pipelines.flags import UsageError
 
 IN_PROCESS = "FnApiRunner"
+FLINK = "FlinkRunner"
 
 _SHORT = {
     "direct": IN_PROCESS,
     "directrunner": IN_PROCESS,
-    "flink": "FlinkRunner",
+    "flink": FLINK,
+    "flinkrunner": FLINK,
     "dataflow": "DataflowRunner",
     "spark": "SparkRunner",
 }
@@ -35,26 +42,37 @@ def make_runner(name: str) -> PipelineRunner:
     Raises:
       UsageError: Beam doesn't know it.
     """
+    if runner_name(name) == FLINK:
+        from beam_etl.engines.flink.runner import FlinkRunner
+
+        return FlinkRunner()
     try:
         return create_runner(runner_name(name))
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"--runner={name}: {error}. Use direct, flink, dataflow or spark.") from error
 
 
-def make_options(name: str, arguments: Sequence[str], own: Sequence[str] = ()) -> PipelineOptions:
+def make_options(
+    name: str, arguments: Sequence[str], own: Sequence[str] = (), job: str | None = None
+) -> PipelineOptions:
     """Beam's options from what was left of the command line.
 
     Args:
       name: of the runner, as the user gave it.
       arguments: flags that the job doesn't know.
       own: the job's flags, to suggest one where a name is misspelt.
+      job: the name of the run on a cluster; None where nothing will be run.
 
-    In process, all cores that this process may use work, as threads: kernels release the GIL.
+    In process, all cores that this process may use work, as threads: kernels release the GIL. On Flink, what the
+    cluster needs is filled in.
 
     Raises:
-      UsageError: a flag that neither the job nor Beam knows.
+      UsageError: a flag that neither the job nor Beam knows, or that the cluster can't take.
     """
-    _refuse_unknown(arguments, own)
+    if runner_name(name) == FLINK and job is not None:
+        arguments = _on_flink(arguments, own, job)
+    else:
+        _refuse_unknown(arguments, own)
     options = PipelineOptions(list(arguments), runner=runner_name(name))
     direct = options.view_as(DirectOptions)
     if runner_name(name) == IN_PROCESS and not any(
@@ -73,14 +91,29 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _on_flink(arguments: Sequence[str], own: Sequence[str], job: str) -> list[str]:
+    from beam_etl.engines.flink import options as flink
+    from beam_etl.engines.flink.rest import FlinkError
+
+    try:
+        named = flink.with_cluster(arguments)
+        endpoint = PipelineOptions(named).view_as(PortableOptions).job_endpoint
+        known = flink.job_server_flags(endpoint) if endpoint else ()
+        _refuse_unknown(named, [*own, *known])
+        return flink.fill(named, job)
+    except (flink.RefusedError, FlinkError) as error:
+        raise UsageError(f"--runner=flink: {error}") from error
+
+
 def _refuse_unknown(arguments: Sequence[str], own: Sequence[str]) -> None:
     parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
     for options in _subclasses(PipelineOptions):
         if "_add_argparse_args" in vars(options):
             options._add_argparse_args(parser)
     _, unknown = parser.parse_known_args(list(arguments))
-    if unknown:
-        flag = unknown[0].split("=", 1)[0]
+    unknown = [flag.split("=", 1)[0] for flag in unknown]
+    if strange := [flag for flag in unknown if flag not in own]:
+        flag = strange[0]
         known = [*own, *(name for action in parser._actions for name in action.option_strings)]
         close = difflib.get_close_matches(flag, known, 1)
         hint = f" Did you mean {close[0]}?" if close else ""

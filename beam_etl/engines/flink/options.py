@@ -1,0 +1,213 @@
+"""Beam's options for a Flink cluster: what must be set is filled in, what is known to hang or lose data is refused."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import grpc
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+from beam_etl.engines.flink import cluster
+from beam_etl.engines.flink.rest import FlinkError, FlinkRest
+from beam_etl.engines.flink.runner import EMBEDDED
+
+CACHE_MILLIS = 1000
+"""An SDK worker is kept so long after its last stage. Not at all would start one for every stage."""
+
+ELEMENT_MINUTES = 60
+"""A worker that is busy with one element for so long is ended, and what it did is tried again."""
+
+HEAP_BYTES = 256 << 20
+"""Of a task manager: a key's rows are one record there, and need 8 times their 32 MiB."""
+
+_ASK_SECONDS = 10
+_MILLIS = {"ms": 1, "s": 1000, "sec": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000}
+_DURATION = re.compile(r"(\d+)\s*(ms|s|sec|min|m|h)\w*")
+
+
+class RefusedError(ValueError):
+    """Options, or a cluster, with which a job is known to hang, to fail or to lose data. The message says why."""
+
+
+def with_cluster(arguments: Sequence[str]) -> list[str]:
+    """The flags, with those of the cluster of this machine where they name none.
+
+    Raises:
+      RefusedError: they name none, and none runs here.
+    """
+    options = PipelineOptions(list(arguments))
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if not endpoint and not _given(arguments, "flink_master"):
+        here = cluster.running()
+        if here is None:
+            raise RefusedError(
+                "no Flink cluster: start one with `python -m beam_etl.engines.flink start`, or name yours with "
+                "--flink_master=HOST:PORT (its REST address) and --job_endpoint=HOST:PORT (of Beam's job server)"
+            )
+        return _with(_with_command(arguments), here.flags())
+    if not _given(arguments, "flink_master"):
+        raise RefusedError(
+            f"--job_endpoint={endpoint} needs --flink_master=HOST:PORT, the REST address of the cluster behind it: "
+            f"by it the job is watched and cancelled. Write --flink_master={EMBEDDED} where there is none."
+        )
+    return list(arguments)
+
+
+def fill(arguments: Sequence[str], job_name: str) -> list[str]:
+    """The flags of a job on the cluster that they name, complete.
+
+    Filled in: the name of the job, the time that workers are kept, the time that one element may take, as many tasks
+    at a time as the cluster has slots; in a stream, that bundles end before a checkpoint.
+
+    Raises:
+      RefusedError: see `refuse` and `refuse_cluster`.
+      FlinkError: the cluster doesn't answer.
+    """
+    refuse(arguments)
+    options = PipelineOptions(list(arguments))
+    needed = [
+        f"--job_name={job_name}",
+        f"--environment_cache_millis={CACHE_MILLIS}",
+        f"--element_processing_timeout_minutes={ELEMENT_MINUTES}",
+    ]
+    if options.view_as(StandardOptions).streaming:
+        needed.append("--finish_bundle_before_checkpointing")
+    address = options.view_as(FlinkRunnerOptions).flink_master
+    if address == EMBEDDED:
+        return _with(arguments, needed)
+    rest = FlinkRest(address)
+    complete = _with(arguments, [*needed, f"--parallelism={rest.overview().slots or 1}"])
+    refuse_cluster(complete, rest)
+    return complete
+
+
+def refuse(arguments: Sequence[str]) -> None:
+    """Refuses flags that are known to do harm on any cluster.
+
+    Raises:
+      RefusedError: with the reason and what to write instead.
+    """
+    portable = PipelineOptions(list(arguments)).view_as(PortableOptions)
+    kind, address = portable.environment_type, portable.view_as(FlinkRunnerOptions).flink_master
+    if not kind:
+        raise RefusedError(
+            "say how task managers get Python workers that have beam_etl: --environment_type=EXTERNAL with "
+            "--environment_config=HOST:PORT of `python -m beam_etl.engines.pool`, PROCESS with "
+            '--environment_config={"command":"PATH of beam-etl-boot"}, or DOCKER with the name of an image'
+        )
+    if kind == "LOOPBACK" and address != EMBEDDED:
+        raise RefusedError(
+            "--environment_type=LOOPBACK makes this process the only worker: the job hangs when it is lost. "
+            "Use EXTERNAL, PROCESS or DOCKER."
+        )
+    if kind == "DOCKER" and not portable.environment_config:
+        raise RefusedError(
+            "--environment_type=DOCKER takes Beam's own image, which has no beam_etl: every worker would fail. "
+            "Name one that has it in --environment_config."
+        )
+    if _given(arguments, "number_of_execution_retries"):
+        raise RefusedError(
+            "--number_of_execution_retries does nothing in a batch job: set restart-strategy.type in the cluster's "
+            "configuration"
+        )
+    streaming = portable.view_as(StandardOptions).streaming
+    if streaming and _given(arguments, "checkpointing_interval") and not _given(arguments, "state_backend"):
+        raise RefusedError(
+            "checkpoints without --state_backend go to memory, and one above 5 MB fails again and again: add "
+            "--state_backend=rocksdb --state_backend_storage_path=URL"
+        )
+
+
+def refuse_cluster(arguments: Sequence[str], rest: FlinkRest) -> None:
+    """Refuses a cluster on which the job is known to hang or to fail.
+
+    Raises:
+      RefusedError: with the reason and what to set.
+      FlinkError: it doesn't answer.
+    """
+    settings, options = rest.settings(), PipelineOptions(list(arguments))
+    cache = int(options.view_as(PortableOptions).environment_cache_millis)
+    delay = _restart_delay(settings)
+    if delay is not None and delay <= cache:
+        raise RefusedError(
+            f"the cluster restarts a job after {delay} ms, and workers are kept for {cache} ms: a killed one would "
+            f"be met by every restart. Set the delay of its restart strategy above that, or "
+            f"--environment_cache_millis below."
+        )
+    heap = rest.heap_bytes()
+    if heap is not None and heap < HEAP_BYTES:
+        raise RefusedError(
+            f"a task manager has {heap >> 20} MiB of task heap; a key of 32 MiB needs {HEAP_BYTES >> 20} MiB. "
+            f"Set taskmanager.memory.task.heap.size."
+        )
+    wanted, there = options.view_as(FlinkRunnerOptions).parallelism, rest.overview().slots
+    if wanted > there and not _is_elastic(settings):
+        raise RefusedError(
+            f"--parallelism={wanted} needs as many slots, and the cluster has {there}: the job would wait for them "
+            f"and fail. Use a lower one, or more task managers."
+        )
+
+
+def job_server_flags(endpoint: str) -> set[str]:
+    """Names of the flags that a job server knows, `--finish_bundle_before_checkpointing` among them.
+
+    Raises:
+      FlinkError: it doesn't answer.
+    """
+    with grpc.insecure_channel(endpoint) as channel:
+        try:
+            answer = beam_job_api_pb2_grpc.JobServiceStub(channel).DescribePipelineOptions(
+                beam_job_api_pb2.DescribePipelineOptionsRequest(), timeout=_ASK_SECONDS, wait_for_ready=True
+            )
+        except grpc.RpcError as error:
+            raise FlinkError(f"no job server answers at --job_endpoint={endpoint}: {error}") from error
+    return {f"--{option.name}" for option in answer.options}
+
+
+def _restart_delay(settings: dict[str, str]) -> int | None:
+    """Milliseconds before the first restart; None where the cluster restarts nothing, or doesn't say how."""
+    kind = settings.get("restart-strategy.type") or settings.get("restart-strategy")
+    keys = {
+        "fixed-delay": ("restart-strategy.fixed-delay.delay", "1 s"),
+        "failure-rate": ("restart-strategy.failure-rate.delay", "1 s"),
+        "exponential-delay": ("restart-strategy.exponential-delay.initial-backoff", "1 s"),
+    }
+    if kind not in keys:
+        return None
+    key, default = keys[kind]
+    found = _DURATION.fullmatch(settings.get(key, default).strip().lower())
+    return int(found[1]) * _MILLIS[found[2]] if found else None
+
+
+def _is_elastic(settings: dict[str, str]) -> bool:
+    """Whether the cluster starts task managers as they are needed."""
+    return any(name.startswith(("kubernetes.", "yarn.")) for name in settings)
+
+
+def _with_command(arguments: Sequence[str]) -> list[str]:
+    """On this machine, a worker process of its own is started by the command that is installed beside this Python."""
+    config = [
+        "--environment_config=" + json.dumps({"command": os.path.join(sys.prefix, "bin", "beam-etl-boot")})
+    ]
+    return _with(arguments, config if "--environment_type=PROCESS" in arguments else [])
+
+
+def _with(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
+    """The flags, and of the others those that they don't give."""
+    return [*arguments, *(flag for flag in more if not _given(arguments, _name(flag)))]
+
+
+def _given(arguments: Sequence[str], name: str) -> bool:
+    return any(_name(flag) == name for flag in arguments)
+
+
+def _name(flag: str) -> str:
+    return flag.removeprefix("--").partition("=")[0]

@@ -1,0 +1,163 @@
+"""Beam's Flink runner, with a result that is the Flink job itself: waited for and cancelled by Flink's REST."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from apache_beam.metrics.execution import MetricKey, MetricResult
+from apache_beam.metrics.metric import MetricResults, MetricsFilter
+from apache_beam.metrics.metricbase import MetricName
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
+from apache_beam.runners.portability import flink_runner
+from apache_beam.runners.runner import PipelineResult, PipelineState
+
+from beam_etl.engines.flink import jobs
+from beam_etl.engines.flink.rest import FlinkError, FlinkRest, JobStatus
+
+EMBEDDED = "[local]"
+"""The address of a Flink that runs inside Beam's job server: it has no REST."""
+
+_METRICS_SECONDS = 10
+_SUBMITTED_SECONDS = 5
+_APPEARING_SECONDS = 300
+
+_log = logging.getLogger(__name__)
+
+
+class JobFailedError(RuntimeError):
+    """Flink gave the job up. The message is the cause."""
+
+
+class FlinkRunner(flink_runner.FlinkRunner):
+    """Runs a pipeline on a Flink cluster whose REST address `--flink_master` names.
+
+    Options: `--job_name`, which must be the name of no other job on the cluster, and those of Beam's FlinkRunner.
+    Against the embedded Flink ("[local]") it is Beam's runner: nothing but the job server knows the job.
+    """
+
+    def run_portable_pipeline(self, pipeline: Any, options: PipelineOptions) -> PipelineResult:
+        address = options.view_as(FlinkRunnerOptions).flink_master
+        name = options.view_as(GoogleCloudOptions).job_name
+        if address in flink_runner.MAGIC_HOST_NAMES:
+            return super().run_portable_pipeline(pipeline, options)
+        if not name:
+            raise ValueError("a job on Flink needs --job_name, by which it is found again")
+        rest = FlinkRest(address)
+        try:
+            submitted = super().run_portable_pipeline(pipeline, options)
+            return FlinkResult(submitted, rest, _appeared(submitted, rest, name))
+        except BaseException:
+            _cancel_submitted(rest, name)
+            raise
+
+
+class FlinkResult(PipelineResult):
+    """A job on a Flink cluster. It goes on whatever becomes of the job server that submitted it."""
+
+    def __init__(self, submitted: PipelineResult, rest: FlinkRest, job_id: str) -> None:
+        super().__init__(PipelineState.RUNNING)
+        self._submitted = submitted
+        self.rest = rest
+        self.job_id = job_id
+        self.latest: JobStatus | None = None
+        """What Flink last said, while `wait_until_finish` runs."""
+
+    @property
+    def state(self) -> str:
+        """Beam's name of the state that the Flink job is in now."""
+        return _beam_state(self.rest.job(self.job_id).state)
+
+    def wait_until_finish(self, duration: int | None = None) -> str:
+        """Waits until the job ends; its state.
+
+        Args:
+          duration: milliseconds to wait at most; None waits as long as it takes.
+
+        Raises:
+          JobFailedError: the job failed.
+          FlinkError: Flink doesn't answer any more, or has lost the job. It may still run.
+        """
+        deadline = None if not duration else time.monotonic() + duration / 1000
+        ended = jobs.wait(self.rest, self.job_id, self._saw, deadline=deadline)
+        if ended.state == "FAILED":
+            raise JobFailedError(self.rest.failure(self.job_id) or "Flink tells no cause")
+        return _beam_state(ended.state)
+
+    def cancel(self) -> None:
+        """Cancels the Flink job, and returns when it has ended."""
+        jobs.cancel(self.rest, self.job_id)
+
+    def metrics(self) -> MetricResults:
+        """What the attempts that count have counted. Without the job server Flink tells counters alone."""
+        deadline = time.monotonic() + _METRICS_SECONDS
+        try:
+            while not PipelineState.is_terminal(self._submitted.state) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            return self._submitted.metrics()
+        except grpc.RpcError as error:
+            _log.warning("the job server is gone: %s", error)
+            return _Counters(self.rest.counters(self.job_id))
+
+    def retries(self) -> str | None:
+        """What Flink did again, in a line; None where no attempt failed."""
+        if self.latest is None or not self.latest.restarts:
+            return None
+        times = "once" if self.latest.restarts == 1 else f"{self.latest.restarts} times"
+        return f"started again {times} after a failure: {self.rest.attempts(self.job_id):,} tasks ran again"
+
+    def _saw(self, status: JobStatus) -> None:
+        self.latest = status
+
+
+class _Counters(MetricResults):
+    """Counters as Flink tells them. It keeps those of the attempts that count: they are committed."""
+
+    def __init__(self, counters: Mapping[tuple[str, str, str], int]) -> None:
+        self._counters = [
+            MetricResult(MetricKey(step, MetricName(namespace, name)), value, None)
+            for (step, namespace, name), value in counters.items()
+        ]
+
+    def query(self, filter: MetricsFilter | None = None) -> dict[str, list[MetricResult]]:
+        matching = [counter for counter in self._counters if self.matches(filter, counter.key)]
+        return {self.COUNTERS: matching, self.DISTRIBUTIONS: [], self.GAUGES: []}
+
+
+def _beam_state(state: str) -> str:
+    ended = {
+        "FINISHED": PipelineState.DONE,
+        "FAILED": PipelineState.FAILED,
+        "CANCELED": PipelineState.CANCELLED,
+        "CANCELLING": PipelineState.CANCELLING,
+    }
+    return ended.get(state, PipelineState.RUNNING)
+
+
+def _appeared(submitted: PipelineResult, rest: FlinkRest, name: str) -> str:
+    """The id of a job that was just submitted. What the job server couldn't hand to Flink is its error."""
+    deadline = time.monotonic() + _APPEARING_SECONDS
+    while True:
+        ended = PipelineState.is_terminal(submitted.state)
+        if found := rest.find(name):
+            return found.id
+        if ended:
+            submitted.wait_until_finish()
+        if ended or time.monotonic() > deadline:
+            raise FlinkError(f"the job {name} was submitted, and {rest.address} knows no such job")
+        time.sleep(0.1)
+
+
+def _cancel_submitted(rest: FlinkRest, name: str) -> None:
+    """Cancels what an interrupted submission may have left: the job server goes on with what it was given."""
+    deadline = time.monotonic() + _SUBMITTED_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if found := rest.find(name):
+                jobs.cancel(rest, found.id)
+                return
+        except FlinkError as error:
+            _log.warning("a job %s may have been submitted, and can't be cancelled: %s", name, error)
+            return
+        time.sleep(0.25)
