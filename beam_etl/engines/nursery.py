@@ -154,7 +154,8 @@ def _fork(
         for file in (line, *others):
             os.close(file)
         _take_own_files()
-        _forget()
+        if numpy := sys.modules.get("numpy"):
+            numpy.random.seed()  # Python's own random numbers, uuid, secrets and tempfile see to that themselves
         serve(order, worker_line, parent)
     finally:
         os._exit(1)
@@ -166,19 +167,6 @@ def _take_own_files() -> None:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-
-
-def _forget() -> None:
-    """Makes a copy differ where processes must: random numbers, and who logs where.
-
-    (Python's own random numbers, uuid, secrets and tempfile see to that themselves.)
-    """
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()
-    for log in (logging.getLogger(), logging.getLogger("beam_etl.engines")):
-        for handler in list(log.handlers):
-            log.removeHandler(handler)
-        log.propagate = True
 
 
 def _changed(file: str) -> int:

@@ -3,6 +3,7 @@
 Started by a supervisor only: `python -m beam_etl.engines.worker ORDER PARENT`, whose standard output is its lifeline.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -10,12 +11,14 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 import grpc
 from apache_beam.options.pipeline_options import WorkerOptions
-from apache_beam.runners.worker import sdk_worker_main
+from apache_beam.runners.worker import data_plane, sdk_worker_main
 
 from beam_etl.engines.lifeline import BEAT_SECONDS, Lifeline, Order, end_with
 from beam_etl.engines.provision import harness_environment
@@ -27,6 +30,56 @@ LEAVE_SECONDS = 5.0
 """After its task manager has closed the control stream a worker may use so long to tear down what it has open."""
 
 _FLUSH_SECONDS = 5.0
+_WAITING = data_plane.GrpcClientDataChannel.input_elements.__code__
+
+
+class Stopwatch:
+    """Tells, when it is asked again and again, whether a harness has been busy with one element for too long.
+
+    A bundle that waits for input isn't busy. (Beam's own watch needs a status service, which Flink doesn't have, and
+    doesn't tell waiting from work.)
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: dict[tuple[str, int], float] = {}
+
+    def stuck(self, harness: Any) -> str:
+        """The step that an element never leaves, and where it is; or ''."""
+        before, self._since = self._since, {}
+        for key, name, thread in _activities(harness):
+            frames = _frames(thread)
+            if any(frame.f_code is _WAITING for frame in frames):
+                continue
+            now = time.monotonic()
+            self._since[key] = before.get(key, now)
+            if now - self._since[key] > self._seconds:
+                where = "".join(traceback.format_stack(frames[0])) if frames else "an unknown place"
+                return f"{name} takes longer than {self._seconds:g} s, now at\n{where}"
+        return ""
+
+
+def _activities(harness: Any) -> Iterator[tuple[tuple[str, int], str, threading.Thread | None]]:
+    """What a harness does: a key that changes with every step of an element, a name, and the thread."""
+    cache = harness._bundle_processor_cache
+    for instruction, (_, processor) in list(cache.active_bundle_processors.items()):
+        sampler = processor.state_sampler
+        if sampler.started and not sampler.finished:  # a finished one may wait to be finalized
+            info = sampler.get_info()
+            name = f"one element in {info.state_name.step_name}"
+            yield (instruction, info.transition_count), name, info.tracked_thread
+    for instruction, (_, thread, _) in list(cache.processors_being_created.items()):
+        yield (instruction, -1), "the setup of a DoFn", thread
+
+
+def _frames(thread: threading.Thread | None) -> list[FrameType]:
+    """What a thread is in, the innermost first."""
+    frame = sys._current_frames().get(thread.ident or 0) if thread else None
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames
 
 
 class Keeper(threading.Thread):
@@ -37,18 +90,18 @@ class Keeper(threading.Thread):
         self._lifeline = lifeline
         self._harness: Any = None
         self._log_handler: Any = None
-        self._element_seconds = 0.0
+        self._stopwatch: Stopwatch | None = None
 
-    def watch(self, harness: Any, log_handler: Any, element_seconds: float) -> None:
+    def watch(self, harness: Any, log_handler: Any, stopwatch: Stopwatch | None) -> None:
         """Looks after a harness from now on.
 
         Args:
           harness: Beam's SdkHarness.
           log_handler: what sends the log to the task manager, or None.
-          element_seconds: limit for one element; 0 sets none.
+          stopwatch: where the time for one element is limited.
         """
         self._log_handler = log_handler
-        self._element_seconds = element_seconds
+        self._stopwatch = stopwatch
         self._harness = harness
 
     def run(self) -> None:
@@ -60,40 +113,17 @@ class Keeper(threading.Thread):
             if not self._harness._alive:
                 time.sleep(LEAVE_SECONDS)
                 os._exit(0)
-            if self._element_seconds and (found := stuck(self._harness, self._element_seconds)):
-                self._end(found)
+            if self._stopwatch and (found := self._stopwatch.stuck(self._harness)):
+                self._lifeline.failed(found)
+                self.flush()
+                os._exit(1)
 
-    def _end(self, reason: str) -> None:
-        self._lifeline.failed(reason)
+    def flush(self) -> None:
+        """Sends what has been logged to the task manager, if it takes it soon."""
         if self._log_handler is not None:
             flush = threading.Thread(target=self._log_handler.close, daemon=True)
             flush.start()
             flush.join(_FLUSH_SECONDS)
-        os._exit(1)
-
-
-def stuck(harness: Any, seconds: float) -> str:
-    """Where a harness has been busy with one element, or with making a DoFn, for longer than some seconds; or ''.
-
-    (Beam's own watch needs a status service, which Flink doesn't have, and takes waiting for input for work.)
-    """
-    cache = harness._bundle_processor_cache
-    for _, processor in list(cache.active_bundle_processors.values()):
-        info = processor.state_sampler.get_info()
-        step = info.state_name.step_name
-        if step and info.time_since_transition > seconds * 1e9:
-            return (
-                f"{step}: one element takes longer than {seconds:g} s, now at\n{_stack(info.tracked_thread)}"
-            )
-    for _, thread, since in list(cache.processors_being_created.values()):
-        if time.time() - since > seconds:
-            return f"making a DoFn takes longer than {seconds:g} s, now at\n{_stack(thread)}"
-    return ""
-
-
-def _stack(thread: threading.Thread | None) -> str:
-    frame = sys._current_frames().get(thread.ident or 0) if thread else None
-    return "".join(traceback.format_stack(frame)) if frame else "an unknown place"
 
 
 def serve(order: Order, line: int, parent: int) -> NoReturn:
@@ -106,6 +136,10 @@ def serve(order: Order, line: int, parent: int) -> NoReturn:
     """
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+    threading.excepthook = _tell_of_thread
+    root = logging.getLogger()
+    for handler in list(root.handlers):  # the log goes to the task manager
+        root.removeHandler(handler)
     lifeline = Lifeline(line)
     keeper = Keeper(lifeline)
     keeper.start()
@@ -117,8 +151,15 @@ def serve(order: Order, line: int, parent: int) -> NoReturn:
         traceback.print_exc()
         lifeline.failed(f"{type(error).__name__}: {error}")
     finally:
+        keeper.flush()
         sys.stderr.flush()
         os._exit(code)  # threads of a task that has ended may still run
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Prints what ended a thread; but that streams break when a task manager leaves is no news."""
+    if not isinstance(ended.exc_value, grpc.RpcError):
+        threading.__excepthook__(ended)
 
 
 def _work(order: Order, lifeline: Lifeline, keeper: Keeper) -> None:
@@ -126,15 +167,11 @@ def _work(order: Order, lifeline: Lifeline, keeper: Keeper) -> None:
         os.environ.update(harness_environment(order, folder))
         log_handler, harness, options = sdk_worker_main.create_harness(os.environ)
     minutes = options.view_as(WorkerOptions).element_processing_timeout_minutes
-    keeper.watch(harness, log_handler, 60 * (ELEMENT_MINUTES if minutes is None else minutes))
+    seconds = 60 * (ELEMENT_MINUTES if minutes is None else minutes)
+    keeper.watch(harness, log_handler, Stopwatch(seconds) if seconds > 0 else None)
     lifeline.connected()
-    try:
+    with suppress(grpc.RpcError):  # when the task manager leaves, streams break; it matters no more
         harness.run()
-    except grpc.RpcError:  # the task manager has left; what that did to the streams doesn't matter
-        pass
-    finally:
-        if log_handler is not None:
-            log_handler.close()
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
