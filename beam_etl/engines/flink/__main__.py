@@ -1,4 +1,4 @@
-"""A Flink cluster on this machine, for jobs too large for one process: `python -m beam_etl.engines.flink COMMAND`."""
+"""A Flink cluster on this machine, for jobs too large for one process, and control of the jobs on it or on another."""
 
 import argparse
 import difflib
@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from beam_etl.engines.flink import cluster
+from beam_etl.engines.flink import cluster, jobs
 from beam_etl.engines.flink.cluster import COMMAND
 from beam_etl.engines.flink.jars import SetupError
 from beam_etl.engines.flink.record import ClusterError
+from beam_etl.engines.flink.rest import FlinkError, FlinkRest
 from beam_etl.engines.flink.status import describe
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         _say(str(error))
         return USAGE
-    except (SetupError, ClusterError) as error:
+    except (SetupError, ClusterError, FlinkError) as error:
         _say(str(error))
         return FAILED
     except KeyboardInterrupt:
@@ -63,10 +64,10 @@ def _restart(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    name, jobs = arguments.job, job_names()
-    if name not in jobs:
-        close = difflib.get_close_matches(name, jobs, 1)
-        hint = f"Did you mean {close[0]}?" if close else f"There is: {', '.join(jobs)}."
+    name, known = arguments.job, job_names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean {close[0]}?" if close else f"There is: {', '.join(known)}."
         raise ValueError(f"no job {name!r}. {hint}")
     there = cluster.running(arguments.folder)
     ours = None if there else _started(arguments)
@@ -86,6 +87,31 @@ def _run(arguments: argparse.Namespace) -> int:
         if ours:
             _say("stopping the cluster")
             cluster.stop(arguments.folder, say=_say)
+
+
+def _jobs(arguments: argparse.Namespace) -> int:
+    print(jobs.describe_jobs(_rest(arguments)))
+    return DONE
+
+
+def _attach(arguments: argparse.Namespace) -> int:
+    return jobs.attach(_rest(arguments), arguments.name)
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    return jobs.cancel_by_name(_rest(arguments), arguments.name)
+
+
+def _rest(arguments: argparse.Namespace) -> FlinkRest:
+    """Of the cluster that is named, else of the one of this machine."""
+    if arguments.flink_master:
+        return FlinkRest(arguments.flink_master)
+    found = cluster.running(arguments.folder)
+    if found is None:
+        raise ClusterError("no cluster runs here: name one with --flink_master=HOST:PORT, its REST address")
+    if not found.rest:
+        raise ClusterError("the embedded Flink has no REST: its jobs are known to their own command only")
+    return FlinkRest(found.rest)
 
 
 def _watched(line: Sequence[str]) -> int:
@@ -168,6 +194,17 @@ def _parser() -> argparse.ArgumentParser:
     _cluster_flags(run)
     run.add_argument("job", metavar="JOB", help=", ".join(job_names()))
     run.add_argument("flags", nargs=argparse.REMAINDER, metavar="--flag=value ...", help="of the job")
+    for name, command, summary in (
+        ("jobs", _jobs, "the jobs that a cluster remembers, and how far they are"),
+        ("attach", _attach, "show the progress of a job until it ends; Ctrl-C leaves it to itself"),
+        ("cancel", _cancel, "cancel a job, and wait until it has ended"),
+    ):
+        control = _command(commands, name, command, summary)
+        control.add_argument(
+            "--flink_master", metavar="HOST:PORT", help="REST address of a cluster elsewhere"
+        )
+        if name != "jobs":
+            control.add_argument("name", metavar="JOB_NAME", help="or the beginning of that of one that runs")
     return parser
 
 

@@ -1,10 +1,9 @@
 """A Flink cluster on this machine: started, described, repaired and stopped."""
 
+import http.client
 import json
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ COMMAND = "python -m beam_etl.engines.flink"
 
 _START_SECONDS = 90
 _POLL_SECONDS = 0.1
+_ASK_SECONDS = 5
 _ATTEMPTS = 3
 _TAIL_LINES = 12
 _TAKEN = re.compile(r"BindException|Address already in use|Failed to bind")
@@ -242,7 +242,7 @@ def _wait(plan: Plan, awaited: Sequence[Process], alive: Sequence[Process], say:
 
 def _is_ready(plan: Plan, process: Process) -> bool:
     if process.name.startswith("taskmanager"):
-        listed = get_json(plan.address("rest"), "/taskmanagers") or {}
+        listed = _get_json(plan.address("rest"), "/taskmanagers") or {}
         return any(
             f":{port}-" in f":{manager['dataPort']}-"
             for manager in listed.get("taskmanagers", ())
@@ -273,10 +273,14 @@ def _trouble(plan: Plan, process: Process) -> str:
     return "\n".join(f"  {line[:300]}" for line in telling[-_TAIL_LINES:])
 
 
-def get_json(address: str, path: str) -> Any:
-    """What Flink's REST answers; None when it doesn't."""
+def _get_json(address: str, path: str) -> Any:
+    """What Flink's REST answers; None when it doesn't, or not yet."""
+    connection = http.client.HTTPConnection(address, timeout=_ASK_SECONDS)
     try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-            return json.load(answer)
-    except (urllib.error.URLError, OSError, ValueError):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return json.load(answer) if answer.status == http.client.OK else None
+    except (OSError, http.client.HTTPException, ValueError):
         return None
+    finally:
+        connection.close()

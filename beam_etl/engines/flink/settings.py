@@ -156,6 +156,7 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "taskmanager.host": HOST,
         "taskmanager.bind-host": HOST,
         "web.submit.enable": False,
+        "web.refresh-interval": 500,  # milliseconds, where stages would be 3 s old
         "io.tmp.dirs": str(plan.path("tmp")),
         "state.checkpoints.dir": f"file://{plan.path('state/checkpoints')}",
         "taskmanager.cpu.cores": plan.slots,

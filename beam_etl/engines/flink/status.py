@@ -2,8 +2,9 @@
 
 import time
 
-from beam_etl.engines.flink import cluster, processes, record
+from beam_etl.engines.flink import processes, record
 from beam_etl.engines.flink.processes import Process
+from beam_etl.engines.flink.rest import TERMINAL, FlinkError, FlinkRest
 from beam_etl.engines.flink.settings import Plan
 
 
@@ -40,18 +41,16 @@ def _flink_lines(plan: Plan) -> tuple[list[str], bool]:
     """What Flink says of itself, and whether it says that all task managers are there."""
     if plan.embedded:
         return ["Flink runs inside the job server"], True
-    overview = cluster.get_json(plan.address("rest"), "/overview")
-    jobs = cluster.get_json(plan.address("rest"), "/jobs/overview")
-    if overview is None or jobs is None:
-        return [f"Flink doesn't answer at {plan.address('rest')}"], False
-    there, free, slots = (overview[name] for name in ("taskmanagers", "slots-available", "slots-total"))
-    lines = [f"{there} of {plan.task_managers} task managers, {slots - free} of {slots} slots in use"]
-    lines += [
-        f"job {job['name']}: {job['state']}, {_duration(job['duration'] / 1000)}"
-        for job in jobs["jobs"]
-        if job["state"] not in ("FINISHED", "FAILED", "CANCELED")
-    ]
-    return lines, there == plan.task_managers
+    rest = FlinkRest(plan.address("rest"))
+    try:
+        overview = rest.overview()
+        running = [job for job in rest.jobs() if job.state not in TERMINAL]
+    except FlinkError:
+        return [f"Flink doesn't answer at {rest.address}"], False
+    used = f"{overview.slots - overview.free_slots} of {overview.slots} slots in use"
+    lines = [f"{overview.task_managers} of {plan.task_managers} task managers, {used}"]
+    lines += [f"job {job.name}: {job.state}, {_duration(job.duration_ms / 1000)}" for job in running]
+    return lines, overview.task_managers == plan.task_managers
 
 
 def _duration(seconds: float) -> str:
