@@ -2,11 +2,19 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from beam_etl.engines.flink import cluster, jars
 from beam_etl.engines.flink.jars import Jars
+from tests.engines.bench import Bench
+from tests.engines.report import (  # noqa: F401 - pytest looks for them here
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_terminal_summary,
+    report,
+)
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +26,12 @@ def flink_jars() -> Jars:
         if os.environ.get("BEAM_ETL_REQUIRE_JAVA") == "1":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def bench(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """What engines are compared on."""
+    return Bench(shared / "data/webtext/debdocs_sample_1pct.jsonl.gz", tmp_path_factory.mktemp("bench"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,104 @@
+"""The two tables that the tests of engines make: digests, and kills. Printed at the end, and kept as Markdown.
+
+pytest tests/engines --flink=long --flink_report=FILE.md
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.engines.digests import Contents
+
+DIGESTS = ("job", "input", "engine", "tasks, workers", "rows", "digest", "in process", "s")
+KILLS = (
+    "killed",
+    "when",
+    "workers",
+    "job",
+    "s",
+    "s undisturbed",
+    "rows lost",
+    "rows doubled",
+    "read again",
+    "restarts",
+)
+
+
+@dataclass
+class Report:
+    """What was found, a row a run."""
+
+    digests: list[tuple[str, ...]] = field(default_factory=list)
+    kills: list[tuple[str, ...]] = field(default_factory=list)
+
+    def digest(
+        self,
+        what: tuple[str, str, str, str],
+        there: Sequence[Contents],
+        here: Sequence[Contents],
+        seconds: float,
+    ) -> None:
+        """A run on an engine beside the one in process; `what` are the first of DIGESTS."""
+        rows = sum(sum(some.told.values()) for some in there)
+        mine, theirs = (" ".join(some.digest for some in found) for found in (there, here))
+        same = "equal" if mine == theirs else theirs
+        self.digests.append((*what, f"{rows:,}", mine, same, f"{seconds:.0f}"))
+
+    def kill(self, *row: object) -> None:
+        """A disturbed run: values in the order of KILLS."""
+        assert len(row) == len(KILLS)
+        self.kills.append(tuple(f"{value:.0f}" if isinstance(value, float) else str(value) for value in row))
+
+    def tables(self) -> Iterator[str]:
+        for columns, rows in ((DIGESTS, self.digests), (KILLS, self.kills)):
+            if rows:
+                yield _table(columns, rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    every = [columns, *rows]
+    widths = [max(len(row[at]) for row in every) for at in range(len(columns))]
+    padded = [[value.ljust(width) for value, width in zip(row, widths, strict=True)] for row in every]
+    padded.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(row)} |" for row in padded)
+
+
+_REPORT = pytest.StashKey[Report]()
+
+
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config) -> Report:
+    """Where tests write what they found."""
+    return pytestconfig.stash.setdefault(_REPORT, Report())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--flink",
+        default="short",
+        choices=("short", "long"),
+        help="long: every engine, fault and size; an hour",
+    )
+    parser.addoption(
+        "--flink_report", metavar="FILE", help="write the tables of engines and kills as Markdown"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--flink", "short") == "long":
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    tables = list(config.stash.get(_REPORT, Report()).tables())
+    if config.getoption("--flink", "short") == "long":
+        for table in tables:
+            terminalreporter.write_line(f"\n{table}")
+    if path := config.getoption("--flink_report", None):
+        Path(path).write_text("\n\n".join(tables) + "\n", encoding="utf-8")
