@@ -161,10 +161,14 @@ def _already(where: str, asked: Plan, say: Say) -> Running | None:
         record.remove(where)
         return None
     if found is None or not found.ready or found.dead():
-        dead = ", ".join(found.dead()) if found and found.ready else "a start that was broken off"
+        flag = folder_flag(where)
+        what = "of a start that was broken off"
+        hint = ""
+        if found and found.ready:
+            what = f"of a cluster whose {' and '.join(found.dead())} ended"
+            hint = f", `{COMMAND} restart{flag} NAME` starts one process again"
         raise ClusterError(
-            f"{where} has what is left of a cluster: {alive} of its processes still run, but not {dead}. "
-            f"`{COMMAND} stop{folder_flag(where)}` cleans up."
+            f"{where} holds what is left {what}: {alive} processes. `{COMMAND} stop{flag}` cleans up{hint}."
         )
     if _settings_of(found.plan) != _settings_of(asked):
         raise ClusterError(
@@ -248,7 +252,9 @@ def _is_ready(plan: Plan, process: Process) -> bool:
             for manager in listed.get("taskmanagers", ())
             for _, port in processes.listening(process.pid)
         )
-    return plan.ports[_READY_PORTS[process.name]] in [port for _, port in processes.listening(process.pid)]
+    listens = plan.ports[_READY_PORTS[process.name]] in [port for _, port in processes.listening(process.pid)]
+    # A job manager answers when it leads, which under high availability may be seconds later.
+    return listens and (process.name != "jobmanager" or bool(_get_json(plan.address("rest"), "/overview")))
 
 
 def _check_loopback(process: Process) -> None:

@@ -138,7 +138,7 @@ def write_files(plan: Plan) -> None:
     plan.path("conf", "config.yaml").write_text("".join(lines), encoding="utf-8")
     plan.path("conf", "zoo.cfg").write_text(
         f"dataDir={plan.path('state/zookeeper')}\nclientPortAddress={HOST}\nclientPort={plan.ports['zookeeper']}\n"
-        f"server.1={HOST}:0:0\nadmin.enableServer=false\ntickTime=1000\n",
+        "admin.enableServer=false\ntickTime=1000\n",
         encoding="utf-8",
     )
 
@@ -202,8 +202,8 @@ def command(plan: Plan, name: str, jars: Jars) -> list[str]:
     configured = ["--configDir", str(plan.path("conf"))]
     kind = name.partition("-")[0]
     if kind == "zookeeper":
-        peer = "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer"
-        return [*_java(plan, name, jars, 128 * MIB, 64 * MIB), peer, str(plan.path("conf/zoo.cfg")), "1"]
+        main = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain"
+        return [*_java(plan, name, jars, 128 * MIB, 64 * MIB), main, str(plan.path("conf/zoo.cfg"))]
     if kind == "jobmanager":
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
         return [*_java(plan, name, jars, 512 * MIB, 256 * MIB), main, *configured]
