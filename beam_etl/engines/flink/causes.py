@@ -48,6 +48,7 @@ def _java_cause(stack: str) -> str:
     ]
     told = [text for text in told if _GAVE_UP not in text] or told
     # The message of a wrapper repeats the one it wraps.
-    alone = [text for at, text in enumerate(told) if not any(later in text for later in told[at + 1 :])]
+    messages = [_CLASS.sub("", text) or text for text in told]
+    alone = [text for at, text in enumerate(told) if not any(later in text for later in messages[at + 1 :])]
     lines = "\n  caused by ".join(_CLASS.sub(r"\1: ", text).rstrip(": ") for text in alone)[:_MOST]
     return f"{_WORKER_HINT}\n{lines}" if _WORKER_ENDED.search(lines) else lines

@@ -21,8 +21,8 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 LOG_SECONDS = 5
 """Between two lines of progress where nobody watches a terminal."""
 
-_TAKEN_UP_SECONDS = 60
-"""A job manager that comes back answers first, and takes up its jobs after: those it has forgotten are told by this."""
+_TAKEN_UP_SECONDS = 10
+"""A job manager that comes back says that it isn't ready until it has taken up its jobs. This is for slow ones."""
 _DETAILS_SECONDS = 5
 """What Flink tells of stages is up to 3 s old."""
 
@@ -47,31 +47,44 @@ def wait(
 
     Raises:
       UnreachableError: nobody answers any more. The job may go on.
-      FlinkError: the job manager came back without the job.
+      UnknownJobError: the job manager came back without the job.
     """
-    answered, missed, ended = time.monotonic(), None, None
+    patience, ended = _Patience(lost_seconds), None
     while True:
-        now = time.monotonic()
-        late = deadline is not None and now > deadline
+        late = deadline is not None and time.monotonic() > deadline
         try:
             status = rest.job(job_id)
-        except UnreachableError:
-            if late or now - answered > lost_seconds:
+        except (UnreachableError, UnknownJobError) as error:
+            if late or not patience.bears(error):
                 raise
-        except UnknownJobError as error:
-            answered, missed = now, missed or now
-            if late or now - missed > _TAKEN_UP_SECONDS:
-                raise FlinkError(_forgotten(rest, job_id)) from error
         else:
-            answered, missed = now, None
+            patience.rest()
             seen(status)
             if status.state in TERMINAL:
-                ended = ended or now
-                if _settled(status) or now - ended > _DETAILS_SECONDS:
-                    return status
+                ended = ended or time.monotonic()
+                late = late or _settled(status) or time.monotonic() - ended > _DETAILS_SECONDS
             if late:
                 return status
         time.sleep(poll_seconds)
+
+
+class _Patience:
+    """How long a job manager may not answer, or not know a job."""
+
+    def __init__(self, lost_seconds: float) -> None:
+        self._limits = {UnreachableError: lost_seconds, UnknownJobError: _TAKEN_UP_SECONDS}
+        self.rest()
+
+    def rest(self) -> None:
+        """All is well again."""
+        self._kind: type[FlinkError] | None = None
+        self._since = 0.0
+
+    def bears(self, error: UnreachableError | UnknownJobError) -> bool:
+        """Whether this may go on."""
+        if self._kind is not type(error):
+            self._kind, self._since = type(error), time.monotonic()
+        return time.monotonic() - self._since <= self._limits[type(error)]
 
 
 def appear(rest: FlinkRest, name: str, seconds: float = 60) -> JobLine:
@@ -218,13 +231,6 @@ def _of_one(rest: FlinkRest, name: str, act: Callable[[FlinkRest, JobLine], int]
 def _settled(status: JobStatus) -> bool:
     """Whether what is told of the stages is as new as the state."""
     return all(stage.state in TERMINAL for stage in status.stages)
-
-
-def _forgotten(rest: FlinkRest, job_id: str) -> str:
-    return (
-        f"Flink at {rest.address} no longer knows the job {job_id}: its job manager was started again without high "
-        f"availability, and the job is lost with it. Run it again."
-    )
 
 
 def _times(count: int) -> str:

@@ -28,7 +28,7 @@ _LABELS = [
     for pattern, form in (
         (r"\[\d+\]([^{}]+?)/?\{(.*)\}", "{}: {}"),  # steps that Beam fused
         (r"\[\d+\]\{(.*)\}", "{}"),
-        (r"\[\d+\](.*?)\)?$", "{}"),
+        (r"(?<!ExtractOutput)\[\d+\](.*?)\)?$", "{}"),
         (r"^GroupReduce \(GroupReduce at (.*)\)$", "receive {}"),
         (r"GroupCombine at GroupCombine: (.*)\)$", "send {}"),
         (r"ExtractOutput\[(\d+)\]", "output {}"),
@@ -94,7 +94,8 @@ class JobStatus(JobLine):
 
     stages: tuple[Stage, ...]
     restarts: int
-    """How often a failure made Flink start tasks again; 16 is the most that it remembers."""
+    """How often a failure made Flink start tasks again. It remembers 16 of them, and none from before the job manager
+    was lost: that counts as one, and with those before it, where the same FlinkRest has seen them."""
 
 
 class FlinkRest:
@@ -117,6 +118,7 @@ class FlinkRest:
         self._timeout = timeout_seconds
         self._opener = _opener(self._url)
         self._restarts: dict[str, tuple[int, int]] = {}
+        self._managers: dict[str, tuple[int, int]] = {}
 
     def overview(self) -> Overview:
         """Task managers, slots and version."""
@@ -138,7 +140,7 @@ class FlinkRest:
         """A job now. Its stages may be older by the cluster's `web.refresh-interval`, 3 s unless it is set."""
         found = self._ask(f"/jobs/{job_id}")
         state = self._ask(f"/jobs/{job_id}/status")["status"]
-        restarts = self._count_restarts(found)
+        restarts = self._forgotten_restarts(found) + self._count_restarts(found)
         tried: Mapping[str, list[int]] = {}
         if restarts and state in TERMINAL:
             tried = self._attempts(found)
@@ -173,7 +175,7 @@ class FlinkRest:
         return cause(stack) if stack else None
 
     def attempts(self, job_id: str) -> int:
-        """How many runs of tasks came after a first one, over all tasks: 0 where nothing was repeated."""
+        """How many runs of tasks came after a first one, over all tasks, since the job manager took the job up."""
         return sum(map(sum, self._attempts(self._ask(f"/jobs/{job_id}")).values()))
 
     def counters(self, job_id: str) -> dict[tuple[str, str, str], int]:
@@ -190,6 +192,15 @@ class FlinkRest:
                         key = labels["PTRANSFORM"], labels["NAMESPACE"], labels["NAME"]
                         totals[key] += _integer(base64.b64decode(info["payload"]))
         return dict(totals)
+
+    def _forgotten_restarts(self, found: Mapping[str, Any]) -> int:
+        """A job manager that takes a job over starts it, and its history, anew: only the time of start tells."""
+        job_id, start = found["jid"], found["start-time"]
+        known, before = self._managers.get(job_id, (start, 0))
+        if known != start:
+            before += 1 + self._restarts.pop(job_id, (0, 0))[1]
+        self._managers[job_id] = start, before
+        return before
 
     def _count_restarts(self, found: Mapping[str, Any]) -> int:
         """Asked anew only when the job was started again since: the answer holds up to 16 stacks.
