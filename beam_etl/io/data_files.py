@@ -1,8 +1,12 @@
 """One file of a table: opened in a run's staging folder, hashed while it is written, and told when it is closed."""
 
+import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple
 from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
@@ -13,12 +17,33 @@ Finished: TypeAlias = tuple[manifest.DataFile, dict[str, str]]
 """A finished file, its path still below the staging folder's layout, and its column types."""
 
 
-class HashedFile:
-    """A file that is hashed while it is written."""
+_PACK_LEVEL = 1
+"""Of zlib: a file takes some 65 bytes, of which hashes are 40."""
 
-    def __init__(self, path: str) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._file: BinaryIO = open(path, "xb")  # noqa: SIM115 - closed in close()
+
+def pack_finished(finished: Sequence[Finished]) -> bytes:
+    """Finished files as few bytes; columns that many have in common stand there once."""
+    kinds = {json.dumps(columns): columns for _, columns in finished}
+    numbers = {kind: number for number, kind in enumerate(kinds)}
+    files = [[*astuple(file), numbers[json.dumps(columns)]] for file, columns in finished]
+    body = json.dumps({"columns": list(kinds.values()), "files": files}, ensure_ascii=False)
+    return zlib.compress(body.encode(), _PACK_LEVEL)
+
+
+def unpack_finished(packed: Iterable[bytes]) -> Iterator[Finished]:
+    """The files of several packs."""
+    for pack in packed:
+        body = json.loads(zlib.decompress(pack))
+        for *file, kind in body["files"]:
+            yield manifest.DataFile(*file), body["columns"][kind]
+
+
+class HashedFile:
+    """A file that is hashed while it is written; without a path, only hashed."""
+
+    def __init__(self, path: str | None) -> None:
+        self._synced = path is not None
+        self._file = _create(path) if path else _open_nowhere()
         self._hash = hashlib.sha256()
         self.size = 0
         self.closed = False
@@ -46,13 +71,27 @@ class HashedFile:
     def close(self) -> str:
         """Syncs; the SHA-256 of all that was written."""
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._synced:
+            os.fsync(self._file.fileno())
         self.release()
         return self._hash.hexdigest()
 
 
+def _create(path: str) -> BinaryIO:
+    """A new file, and its folder, which another attempt's end may remove in between, once."""
+    with contextlib.suppress(FileNotFoundError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "xb")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return open(path, "xb")
+
+
+def _open_nowhere() -> BinaryIO:
+    return open(os.devnull, "wb")
+
+
 class OpenFile:
-    """A file of a table that a run is writing.
+    """A file of a table that a run is writing. Where the run is published already, it goes nowhere: it wouldn't count.
 
     Args:
       output: folder of the dataset.
@@ -69,8 +108,10 @@ class OpenFile:
         self, output: str, run: str, path: str, columns: pa.Schema, writer: Callable[[HashedFile], Any]
     ) -> None:
         self._path = path
+        folder = staging.staging_folder(output, run)
         with staging.turn(run):
-            self._file = HashedFile(os.path.join(staging.staging_folder(output, run), path))
+            is_late = not os.path.isdir(folder) and manifest.is_published(output, run)
+            self._file = HashedFile(None if is_late else os.path.join(folder, path))
         self.writer = writer(self._file)
         self._columns = {column.name: str(column.type) for column in columns}
 

@@ -10,8 +10,9 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ LISTED_FILES = 10_000
 """With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
 
 _NAME = re.compile(r"(\d{6,})\.json")
-_LIST_NAME = re.compile(r"(\d{6,})-\w+\.files\.parquet")
+_LIST_NAME = re.compile(r"(\d{6,})-(\w+?)(?:_[0-9a-f]{16})?\.files\.parquet")
 _LIST = pa.schema(
     [
         pa.field("table", pa.dictionary(pa.int32(), pa.string()), nullable=False),
@@ -83,13 +84,16 @@ class Manifest:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
-    @property
+    @cached_property
     def list_name(self) -> str | None:
         """The file beside the manifest that lists the files; None where the manifest does.
 
-        It has the run in its name, so that of two writers each has its own.
+        Its name has the run and a hash of the paths, so that of two writers, or attempts of one, each has its own.
         """
-        return f"{self.number:06d}-{self.run}.files.parquet" if len(self.files) > LISTED_FILES else None
+        if len(self.files) <= LISTED_FILES:
+            return None
+        paths = hashlib.blake2b("\n".join(file.path for file in self.files).encode(), digest_size=8)
+        return f"{self.number:06d}-{self.run}_{paths.hexdigest()}.files.parquet"
 
     def to_json(self, list_sha256: str | None = None) -> bytes:
         """The bytes of the manifest file. Its `digest` is the SHA-256 of the rest in canonical JSON.
@@ -120,8 +124,8 @@ class Manifest:
         return json.dumps({**body, "digest": _digest(body)}, indent=1, ensure_ascii=False).encode()
 
     @classmethod
-    def read(cls, path: str) -> "Manifest":
-        """Reads a manifest file, and the list of files beside it.
+    def read(cls, path: str, lists: str | None = None) -> "Manifest":
+        """Reads a manifest file, and the list of files beside it, or in the folder `lists`.
 
         Raises:
           DatasetError: not a manifest, of a later format version, or changed since it was written.
@@ -141,7 +145,8 @@ class Manifest:
                     f"{path}: the digest does not match: the manifest was changed after it was written"
                 )
             tables = body["tables"]
-            files = _read_list(path, body["files"]) if "files" in body else _listed_inside(tables)
+            folder = lists or os.path.dirname(path)
+            files = _read_list(folder, body["files"]) if "files" in body else _listed_inside(tables)
             schemas = {name: table["schema"] for name, table in tables.items()}
             partitioning = {
                 name: table["partitioning"] for name, table in tables.items() if table["partitioning"]
@@ -167,8 +172,8 @@ def _encode_list(files: Sequence[DataFile]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _read_list(manifest: str, entry: Mapping[str, str]) -> tuple[DataFile, ...]:
-    path = os.path.join(os.path.dirname(manifest), entry["path"])
+def _read_list(folder: str, entry: Mapping[str, str]) -> tuple[DataFile, ...]:
+    path = os.path.join(folder, entry["path"])
     with open(path, "rb") as file:
         encoded = file.read()
     if hashlib.sha256(encoded).hexdigest() != entry["sha256"]:
@@ -215,8 +220,10 @@ def create_if_absent(path: str, content: bytes) -> bool:
     """Creates a file with all of its content, or not at all; False when it exists already.
 
     The content is written and synced under another name, and linked: a link fails when its name is taken.
+
+    Raises:
+      FileNotFoundError: there is no such folder.
     """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{secrets.token_hex(6)}.tmp"
     try:
         with open(temporary, "xb") as file:
@@ -230,7 +237,7 @@ def create_if_absent(path: str, content: bytes) -> bool:
         sync_folder(os.path.dirname(path))
         return True
     finally:
-        os.unlink(temporary)
+        staging.remove([temporary])
 
 
 def sync_folder(path: str) -> None:
@@ -242,54 +249,75 @@ def sync_folder(path: str) -> None:
         os.close(handle)
 
 
-def publish(dataset: str, manifest: Manifest) -> bool:
-    """Makes `manifest` the dataset, unless another writer did; True when it is ours, now or already.
+def prepare(dataset: str, manifest: Manifest) -> bytes:
+    """The bytes of a manifest, for `publish`; the list of its files is written, where it stands beside it."""
+    if not manifest.list_name:
+        return manifest.to_json()
+    listed = _encode_list(manifest.files)
+    os.makedirs(os.path.join(dataset, FOLDER), exist_ok=True)
+    create_if_absent(os.path.join(dataset, FOLDER, manifest.list_name), listed)
+    return manifest.to_json(hashlib.sha256(listed).hexdigest())
 
-    A second attempt of the same step (an engine tried it again) finds its own manifest, and succeeds.
+
+def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
+    """Makes a prepared manifest the dataset, unless another writer did; True when it is the run's, now or already.
+
+    Args:
+      dataset: folder.
+      number: of the manifest.
+      run: whose it is.
+      prepared: path of a file with its bytes, on the same filesystem. It gets a second name, and so stays unchanged.
+
+    Raises:
+      FileNotFoundError: the file is gone. Nothing was published.
     """
-    path = manifest_path(dataset, manifest.number)
-    listing = os.path.join(os.path.dirname(path), manifest.list_name) if manifest.list_name else None
-    listed = _encode_list(manifest.files) if listing else b""
-    content = manifest.to_json(hashlib.sha256(listed).hexdigest() if listing else None)
-    if listing:
-        create_if_absent(listing, listed)
-    if create_if_absent(path, content):
-        if numbers(dataset)[-1] == manifest.number:
-            return True
-        os.unlink(path)  # the number was free because later writers had replaced and removed it
-    elif _content(path) == content:
+    path = manifest_path(dataset, number)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        os.link(prepared, path)
+    except FileExistsError:
+        return run_of(dataset, number) == run
+    sync_folder(os.path.dirname(path))
+    if numbers(dataset)[-1] == number:
         return True
-    if listing:
-        staging.remove([listing])
+    staging.remove([path])  # the number was free because later writers had replaced and removed it
     return False
 
 
-def _content(path: str) -> bytes | None:
+def run_of(dataset: str, number: int) -> str | None:
+    """The run that published a number; None where nobody did, or it was removed since."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:  # a later writer removed it meanwhile
+        with open(manifest_path(dataset, number), "rb") as file:
+            return str(json.load(file)["run"])
+    except (FileNotFoundError, KeyError, ValueError):
         return None
 
 
 def is_published(dataset: str, run: str) -> bool:
     """Whether the dataset is what this run made."""
-    current = latest(dataset)
-    return current is not None and current.run == run
+    while present := numbers(dataset):
+        found = run_of(dataset, present[-1])
+        if found is not None or numbers(dataset)[-1:] == present[-1:]:
+            return found == run
+    return False
 
 
 def remove_replaced(dataset: str, manifest: Manifest) -> None:
     """Deletes what `manifest` replaced: older manifests, and files of earlier runs that it doesn't list."""
-    staging.remove_leftovers(
-        dataset,
-        (file.path for file in manifest.files),
-        before=os.stat(manifest_path(dataset, manifest.number)).st_mtime,
-    )
+    try:
+        published = os.stat(manifest_path(dataset, manifest.number)).st_mtime
+    except FileNotFoundError:  # it was replaced itself
+        return
+    staging.remove_leftovers(dataset, (file.path for file in manifest.files), before=published)
     staging.remove(manifest_path(dataset, number) for number in numbers(dataset) if number < manifest.number)
+    remove_lists(dataset, lambda number, _, name: number <= manifest.number and name != manifest.list_name)
+
+
+def remove_lists(dataset: str, is_left: Callable[[int, str, str], bool]) -> None:
+    """Deletes lists of files of which `is_left` is true, given number, run and name."""
     folder = os.path.join(dataset, FOLDER)
-    lists = (match for match in map(_LIST_NAME.fullmatch, os.listdir(folder)) if match)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    lists = (match for match in map(_LIST_NAME.fullmatch, names) if match)
     staging.remove(
-        os.path.join(folder, match[0])
-        for match in lists
-        if int(match[1]) <= manifest.number and match[0] != manifest.list_name
+        os.path.join(folder, match[0]) for match in lists if is_left(int(match[1]), match[2], match[0])
     )

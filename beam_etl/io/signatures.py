@@ -15,10 +15,11 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
+from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.data_files import Finished, OpenFile
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import format_named
-from beam_etl.io.write import FAILURES, PUBLISHED, WriteDataset
+from beam_etl.io.write import FAILURES, WriteDataset
 from beam_etl.kernels.partition import hash_partition, plan_partitions
 from beam_etl.kernels.unicode_table import UNICODE_VERSION
 from beam_etl.transforms.batches import MAX_ROWS, Batches, MapBatches

@@ -1,7 +1,7 @@
 """Files of a run before they are published, and what becomes of them when they aren't.
 
-A run writes below `_staging/RUN`, moves its files into place, and publishes. Opening, moving and publishing take turns
-with giving up (`Turn`), so that an interrupted run of this process can't publish what was just removed.
+A run writes below `_staging/RUN`, moves its files into place, and publishes (see `commit`). Opening and committing take
+turns with giving up (`turn`), so that an interrupted run of this process can't publish what was just removed.
 """
 
 import contextlib
@@ -17,10 +17,16 @@ FOLDER = "_staging"
 SYSTEM_FOLDERS = ("_manifests", FOLDER)
 
 _FILE_NAME = re.compile(r"part-\d{5,}(?:-\d{5,})?-([0-9a-f]{12})-[0-9a-f]{16}(?:\.\w+){1,2}")
-_VERDICT = "verdict.json"
+_OUTCOME = "outcome.json"
+_REASONS = "reasons"
+_LOST = "lost.json"
 
 _lock = threading.RLock()
 _abandoned: set[str] = set()
+
+
+GONE = (FileNotFoundError, NotADirectoryError, FileExistsError)
+"""What it looks like when the staging folder of a run was removed: see `closed`."""
 
 
 class AbandonedError(RuntimeError):
@@ -72,45 +78,110 @@ def staging_folder(dataset: str, run: str) -> str:
     return os.path.join(dataset, FOLDER, run)
 
 
-def remove_staging(dataset: str, run: str) -> None:
-    """Removes the staging folder of a run, with what attempts that did not count left in it."""
-    shutil.rmtree(staging_folder(dataset, run), ignore_errors=True)
-    _remove_empty([os.path.join(dataset, FOLDER)])
+def outcome_path(dataset: str, run: str) -> str:
+    """Where it stands what a run comes to, once that is decided: a manifest, or what `against` makes."""
+    return os.path.join(staging_folder(dataset, run), _OUTCOME)
 
 
-def refuse(dataset: str, run: str, files: Iterable[str], reasons: list[str]) -> None:
-    """Ends a run that must not publish: its files are removed, and what speaks against it is left for `verdict`."""
-    written = [os.path.join(dataset, path) for path in files]
-    remove(written)
-    _remove_empty({os.path.dirname(path) for path in written})
-    shutil.rmtree(staging_folder(dataset, run), ignore_errors=True)
-    os.makedirs(staging_folder(dataset, run), exist_ok=True)
-    with open(os.path.join(staging_folder(dataset, run), _VERDICT), "w", encoding="utf-8") as file:
-        json.dump(reasons, file, ensure_ascii=False)
+def against(reasons: Iterable[str]) -> bytes:
+    """The outcome of a run that must not publish."""
+    return json.dumps({_REASONS: sorted(reasons)}, ensure_ascii=False).encode()
+
+
+def reasons_of(outcome: bytes) -> list[str]:
+    """What speaks against publishing, of an outcome; none in a manifest."""
+    return list(json.loads(outcome).get(_REASONS, []))
 
 
 def verdict(dataset: str, run: str) -> list[str]:
-    """What spoke against publishing a run, until it is abandoned; none where nothing did."""
+    """What spoke against publishing a run, until it is cleaned up; none where nothing did."""
+    for name in (_OUTCOME, _LOST):
+        with (
+            contextlib.suppress(*GONE),
+            open(os.path.join(staging_folder(dataset, run), name), "rb") as file,
+        ):
+            if reasons := reasons_of(file.read()):
+                return reasons
+    return []
+
+
+def refuse(dataset: str, run: str) -> None:
+    """Removes what a run has staged, but not the outcome that says why it must not be published."""
+    folder = staging_folder(dataset, run)
+    for name in _entries(folder):
+        if name != _OUTCOME:
+            _remove_folder(os.path.join(folder, name))
+
+
+def tell_lost(dataset: str, run: str, reasons: Iterable[str]) -> None:
+    """Leaves word for `verdict` why a run can't publish what was decided."""
+    path = os.path.join(staging_folder(dataset, run), _LOST)
+    with contextlib.suppress(*GONE):  # the run was given up meanwhile
+        with open(f"{path}.{secrets.token_hex(6)}", "wb") as file:
+            file.write(against(reasons))
+        os.replace(file.name, path)
+
+
+def remove_staging(dataset: str, run: str) -> None:
+    """Removes the staging folder of a run: in one step, after which nothing in it can be moved or published."""
+    parent = os.path.join(dataset, FOLDER)
+    folder = os.path.join(staging_folder(dataset, run), "")  # the slash says that a file isn't meant
+    with contextlib.suppress(OSError):  # not there
+        os.rename(folder, os.path.join(parent, f"{run}-{secrets.token_hex(6)}"))
+    _remove_set_aside(dataset, run)
+
+
+def _remove_set_aside(dataset: str, run: str) -> None:
+    parent = os.path.join(dataset, FOLDER)
+    for name in _entries(parent):
+        if name.startswith(f"{run}-"):
+            _remove_folder(os.path.join(parent, name))
+    remove_empty([parent])
+
+
+@contextlib.contextmanager
+def closed(dataset: str, run: str) -> Iterator[None]:
+    """Removes the staging folder of a run; while inside, no process can write, decide, move or publish any of it."""
+    folder = staging_folder(dataset, run)
+    while not os.path.isfile(folder):
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        try:
+            open(folder, "xb").close()  # a file in place of a folder
+        except FileExistsError:
+            remove_staging(dataset, run)
+        except FileNotFoundError:  # somebody removed the folder of folders, being empty
+            continue
     try:
-        with open(os.path.join(staging_folder(dataset, run), _VERDICT), encoding="utf-8") as file:
-            return list(json.load(file))
-    except FileNotFoundError:
-        return []
+        _remove_set_aside(dataset, run)
+        yield
+    finally:
+        remove([folder])
+        remove_empty([os.path.dirname(folder)])
+
+
+def remove_files(dataset: str, run: str, listed: Iterable[str]) -> None:
+    """Removes the files of a run that stand in tables, but for those that are listed, by paths below the dataset."""
+    kept = {os.path.join(dataset, path) for path in listed}
+    mine = [path for table in _tables(dataset) for path, owner in _files(table) if owner == run]
+    left = [path for path in mine if path not in kept]
+    remove(left)
+    remove_empty({os.path.dirname(path) for path in left})
+
+
+def stop(run: str) -> None:
+    """From here on, the run can't open files or publish in this process. Waits for a commit that has begun."""
+    with _lock:
+        _abandoned.add(run)
 
 
 def abandon(dataset: str, run: str, published: bool) -> None:
-    """Gives a run up: it can't open, move or publish any more in this process, and its files are removed.
-
-    Other runs' files and folders stay. Nothing is removed when it was published.
-    """
+    """Stops a run in this process, and removes its files, unless it was published."""
     with _lock:
-        _abandoned.add(run)
-        if published:
-            return
-        remove_staging(dataset, run)
-        written = [path for table in _tables(dataset) for path, owner in _files(table) if owner == run]
-        remove(written)
-        _remove_empty([*{os.path.dirname(path) for path in written}, dataset])
+        stop(run)
+        if not published:
+            remove_staging(dataset, run)
+            remove_files(dataset, run, ())
+            remove_empty([dataset])
 
 
 def remove_leftovers(dataset: str, kept: Iterable[str], before: float) -> None:
@@ -126,14 +197,14 @@ def remove_leftovers(dataset: str, kept: Iterable[str], before: float) -> None:
     found = [path for table in _tables(dataset) for path, _ in _files(table)]
     left = [path for path in found if path not in listed and _older(path, before)]
     remove(left)
-    _remove_empty({os.path.dirname(path) for path in left})
+    remove_empty({os.path.dirname(path) for path in left})
     staging = os.path.join(dataset, FOLDER)
     for run in _entries(staging):
         folder = os.path.join(staging, run)
         inside = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
         if all(_older(path, before) for path in [folder, *inside]):
-            shutil.rmtree(folder, ignore_errors=True)
-    _remove_empty([staging])
+            _remove_folder(folder)
+    remove_empty([staging])
 
 
 def remove(paths: Iterable[str]) -> None:
@@ -141,6 +212,12 @@ def remove(paths: Iterable[str]) -> None:
     for path in paths:
         with contextlib.suppress(OSError):
             os.unlink(path)
+
+
+def _remove_folder(path: str) -> None:
+    """With all that is in it; or a file."""
+    shutil.rmtree(path, ignore_errors=True)
+    remove([path])
 
 
 def _tables(dataset: str) -> list[str]:
@@ -170,7 +247,8 @@ def _older(path: str, time: float) -> bool:
         return False
 
 
-def _remove_empty(folders: Iterable[str]) -> None:
+def remove_empty(folders: Iterable[str]) -> None:
+    """Removes those of the folders in which nothing is."""
     for folder in folders:
         with contextlib.suppress(OSError):  # not empty, or not there
             os.rmdir(folder)

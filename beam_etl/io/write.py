@@ -17,23 +17,15 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
-from beam_etl.io.data_files import Finished, OpenFile
+from beam_etl.io.commit import settle
+from beam_etl.io.data_files import Finished, OpenFile, pack_finished, unpack_finished
 from beam_etl.io.formats import Format, format_named
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.shuffle import Distribute, Gather
+from beam_etl.transforms.shuffle import Gather
 
 FILE_BYTES = 512 << 20
 """A file is closed when it has this many bytes: large enough to list and open few, small enough to split and retry."""
-
-PUBLISHED = "published"
-"""The verdict of a commit that made the dataset."""
-
-CONFLICT = "conflict"
-"""The verdict of a commit that found another writer's manifest in its place. Nothing of the other is touched."""
-
-FAILED = "failed"
-"""The verdict of a commit that was told why not to publish: `staging.verdict` has the reasons."""
 
 FAILURES = "_failures"
 """Instead of a table's name: a PCollection of reasons, as text, for which nothing may be published."""
@@ -46,11 +38,11 @@ Table: TypeAlias = Batches | beam.PCollection[Finished] | beam.PCollection[str]
 class WriteDataset(beam.PTransform):
     """Writes named tables as one dataset, published in one atomic step. No shuffle.
 
-    Input: a dict of table name to Table. Output: one element, the verdict: PUBLISHED, CONFLICT or FAILED.
+    Input: a dict of table name to Table. Output: one element, the verdict: see `commit`.
     Files have unique names, `table/part-PPPPP-RUN-ATTEMPT.ext`, and are written under `_staging/RUN` first. Which
-    attempt's files count is decided behind a grouping, so those of a bundle that was tried again never do; they are
-    moved into place in parallel, and creating the next manifest is the commit. The column `address` is left out: it
-    means something inside one run only.
+    attempt's files count is decided behind a grouping, so those of a bundle that was tried again never do. One step
+    moves them into place and publishes them, whatever attempts at it there are (see `commit`). The column `address` is
+    left out: it means something inside one run only.
 
     Args:
       output: folder of the dataset, on a local or mounted filesystem.
@@ -92,8 +84,7 @@ class WriteDataset(beam.PTransform):
         return (
             written
             | "Files" >> beam.Flatten()
-            | "Choose attempts" >> Distribute()
-            | "Move" >> beam.Map(_move, run=run)
+            | "Pack" >> beam.ParDo(_Pack()).with_output_types(bytes)
             | "Gather" >> Gather()
             | "Commit" >> beam.Map(_commit, run=run, reasons=reasons)
         )
@@ -126,10 +117,6 @@ class _Run:
     file_bytes: int
     about: Mapping[str, Any]
     partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def staging(self) -> str:
-        return staging.staging_folder(self.output, self.run)
 
 
 def check_output(output: str, overwrite: bool) -> manifest.Manifest | None:
@@ -235,44 +222,25 @@ def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.remove_column(index)
 
 
-def _move(finished: Finished, run: _Run) -> Finished:
-    """Moves a file into place. Tried again after it was done, it finds the file there.
+class _Pack(beam.DoFn):
+    """The files of a bundle as one element: what is gathered is one record, in which an engine takes some 32 MiB."""
 
-    A file that is gone since another writer published is left to the commit, which tells of the conflict.
-    """
-    file, _ = finished
-    source, target = os.path.join(run.staging, file.path), os.path.join(run.output, file.path)
-    with staging.turn(run.run):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        try:
-            os.rename(source, target)
-        except FileNotFoundError:
-            if not os.path.exists(target) and not _is_overtaken(run):
-                raise
-    manifest.sync_folder(os.path.dirname(target))
-    return finished
+    def start_bundle(self) -> None:
+        self._finished: list[Finished] = []
+
+    def process(self, finished: Finished) -> None:
+        self._finished.append(finished)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._finished:
+            yield WindowedValue(pack_finished(self._finished), MIN_TIMESTAMP, (GlobalWindow(),))
 
 
-def _is_overtaken(run: _Run) -> bool:
-    return any(number >= run.number for number in manifest.numbers(run.output))
-
-
-def _commit(finished: list[Finished], run: _Run, reasons: Sequence[str] = ()) -> str:
-    """Creates the manifest; the verdict. Never raises for what went wrong: an engine would try that again."""
-    if reasons:
-        with staging.turn(run.run):
-            staging.refuse(run.output, run.run, (file.path for file, _ in finished), sorted(reasons))
-        return FAILED
+def _commit(packed: list[bytes], run: _Run, reasons: Sequence[str] = ()) -> str:
+    finished = sorted(unpack_finished(packed), key=lambda pair: pair[0].path)
     schemas: dict[str, dict[str, str]] = {table: {} for table in run.tables}
-    for file, columns in sorted(finished, key=lambda pair: pair[0].path):
+    for file, columns in finished:
         schemas[file.table].update(columns)
-    files = tuple(sorted((file for file, _ in finished), key=lambda file: file.path))
-    result = manifest.Manifest(run.number, run.run, files, schemas, run.about, run.partitioning)
-    with staging.turn(run.run):
-        if not manifest.publish(run.output, result):
-            staging.remove(os.path.join(run.output, file.path) for file in files)
-            staging.remove_staging(run.output, run.run)
-            return CONFLICT
-        manifest.remove_replaced(run.output, result)
-        staging.remove_staging(run.output, run.run)
-    return PUBLISHED
+    files = tuple(file for file, _ in finished)
+    made = manifest.Manifest(run.number, run.run, files, schemas, run.about, run.partitioning)
+    return settle(run.output, made, reasons)

@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.io import manifest, staging
+from beam_etl.io.commit import clean_run, give_up
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest
+from tests.datasets import publish
 
 
 def made(number: int, run: str, *paths: str) -> Manifest:
@@ -37,7 +39,7 @@ def in_folder(folder: Path) -> set[str]:
 def test_the_highest_manifest_is_the_dataset(tmp_path: Path) -> None:
     assert manifest.latest(str(tmp_path)) is None
     for number in (1, 2, 10):
-        assert manifest.publish(str(tmp_path), made(number, f"run{number}", "counts/a.parquet"))
+        assert publish(str(tmp_path), made(number, f"run{number}", "counts/a.parquet"))
     found = manifest.latest(str(tmp_path))
     assert found == made(10, "run10", "counts/a.parquet")
     assert found.rows("counts") == 10
@@ -45,7 +47,7 @@ def test_the_highest_manifest_is_the_dataset(tmp_path: Path) -> None:
 
 
 def publish_as(folder: str, run: str, *paths: str) -> bool:
-    return manifest.publish(folder, made(1, run, *paths))
+    return publish(folder, made(1, run, *paths))
 
 
 def test_of_many_writers_one_wins_and_its_manifest_is_whole(tmp_path: Path) -> None:
@@ -61,11 +63,19 @@ def test_of_many_writers_one_wins_and_its_manifest_is_whole(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("listed")
-def test_a_second_attempt_of_the_same_run_succeeds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["counts/a.parquet", "counts/b.parquet"], ids=["same files", "others"])
+def test_a_second_attempt_of_the_same_run_succeeds_and_changes_nothing(tmp_path: Path, path: str) -> None:
     assert publish_as(str(tmp_path), "ours", "counts/a.parquet")
+    assert publish_as(str(tmp_path), "ours", path)
+    assert manifest.latest(str(tmp_path)) == made(1, "ours", "counts/a.parquet")
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_writer_that_lost_leaves_nothing(tmp_path: Path) -> None:
     assert publish_as(str(tmp_path), "ours", "counts/a.parquet")
     before = in_folder(tmp_path)
     assert not publish_as(str(tmp_path), "another", "counts/b.parquet")
+    assert not clean_run(str(tmp_path), "another")
     assert in_folder(tmp_path) == before
     assert manifest.latest(str(tmp_path)) == made(1, "ours", "counts/a.parquet")
 
@@ -73,10 +83,11 @@ def test_a_second_attempt_of_the_same_run_succeeds(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("listed")
 def test_a_slow_writer_loses_to_those_that_came_and_went(tmp_path: Path) -> None:
     for number in (2, 3):
-        manifest.publish(str(tmp_path), made(number, f"run{number}", "counts/a.parquet"))
+        publish(str(tmp_path), made(number, f"run{number}", "counts/a.parquet"))
     (tmp_path / manifest.FOLDER / "000002.json").unlink()  # as publishing 3 does
     before = in_folder(tmp_path)
-    assert not manifest.publish(str(tmp_path), made(2, "slow", "counts/b.parquet"))
+    assert not publish(str(tmp_path), made(2, "slow", "counts/b.parquet"))
+    assert not clean_run(str(tmp_path), "slow")
     assert manifest.numbers(str(tmp_path)) == [3]
     assert in_folder(tmp_path) == before
 
@@ -89,10 +100,10 @@ def test_what_was_replaced_or_left_behind_is_deleted_and_the_rest_stays(tmp_path
     first, second, crashed, later = (staging.new_run() for _ in range(4))
     old, shared, new, lost, begun = name(first), name(first, 1), name(second), name(crashed), name(later)
     put(tmp_path, old, shared, lost, "counts/mine.txt", f"_staging/{crashed}/{lost}")
-    manifest.publish(str(tmp_path), made(1, first, old, shared))
+    publish(str(tmp_path), made(1, first, old, shared))
     put(tmp_path, new)
     published = made(2, second, shared, new)
-    manifest.publish(str(tmp_path), published)
+    publish(str(tmp_path), published)
     put(tmp_path, begun, f"_staging/{later}/{begun}")
     manifest.remove_replaced(str(tmp_path), published)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -111,7 +122,7 @@ def test_an_abandoned_run_leaves_nothing_of_its_own_and_all_of_others(tmp_path: 
     other = name(theirs)
     put(tmp_path, other, name(ours), f"_staging/{ours}/{name(ours)}", f"_staging/{theirs}/{other}")
     (tmp_path / "empty").mkdir()
-    staging.abandon(str(tmp_path), ours, published=False)
+    assert not give_up(str(tmp_path), ours)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {other, f"_staging/{theirs}/{other}"}
     assert (tmp_path / "empty").exists()
@@ -121,11 +132,21 @@ def test_an_abandoned_run_leaves_nothing_of_its_own_and_all_of_others(tmp_path: 
 
 def test_a_published_run_is_not_removed(tmp_path: Path) -> None:
     run = staging.new_run()
-    path = name(run)
-    put(tmp_path, path)
-    manifest.publish(str(tmp_path), made(1, run, path))
-    staging.abandon(str(tmp_path), run, manifest.is_published(str(tmp_path), run))
-    assert (tmp_path / path).exists()
+    path, unlisted = name(run), name(run, 1)
+    put(tmp_path, path, unlisted)
+    publish(str(tmp_path), made(1, run, path))
+    assert give_up(str(tmp_path), run)
+    assert [str(found.relative_to(tmp_path)) for found in tmp_path.glob("counts/*")] == [path]
+
+
+def test_files_that_a_later_manifest_lists_stay_when_their_run_is_cleaned_up(tmp_path: Path) -> None:
+    first, second = staging.new_run(), staging.new_run()
+    shared, replaced, new = name(first), name(first, 1), name(second)
+    put(tmp_path, shared, replaced, new)
+    publish(str(tmp_path), made(1, first, shared, replaced))
+    publish(str(tmp_path), made(2, second, shared, new))
+    assert not clean_run(str(tmp_path), first)
+    assert {str(found.relative_to(tmp_path)) for found in tmp_path.glob("counts/*")} == {shared, new}
 
 
 DAMAGE = {
@@ -138,7 +159,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_manifest_is_named_with_what_is_wrong(tmp_path: Path, damage: object, message: str) -> None:
-    manifest.publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
+    publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
     path = tmp_path / manifest.FOLDER / "000001.json"
     path.write_text(damage(path.read_text()))  # type: ignore[operator]
     with pytest.raises(DatasetError, match=f"000001.json.*{message}"):
@@ -146,7 +167,7 @@ def test_a_damaged_manifest_is_named_with_what_is_wrong(tmp_path: Path, damage: 
 
 
 def test_a_manifest_is_plain_json_that_lists_each_table(tmp_path: Path) -> None:
-    manifest.publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
+    publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
     body = json.loads((tmp_path / manifest.FOLDER / "000001.json").read_text())
     assert body["tables"]["counts"]["files"] == [
         {"path": "counts/a.parquet", "rows": 10, "bytes": 100, "sha256": "0" * 64}
@@ -160,10 +181,11 @@ def test_many_files_are_listed_in_a_table_beside_the_manifest(
     monkeypatch.setattr(manifest, "LISTED_FILES", 2)
     for number, paths in enumerate((["a", "b"], ["a", "b", "c"], ["d", "e", "f"], ["g"]), start=1):
         published = made(number, f"run{number}", *(f"counts/{path}.parquet" for path in paths))
-        assert manifest.publish(str(tmp_path), published)
+        assert publish(str(tmp_path), published)
         manifest.remove_replaced(str(tmp_path), published)
-        beside = {f"{number:06d}-run{number}.files.parquet"} if len(paths) > 2 else set()
-        assert in_folder(tmp_path) == {f"{number:06d}.json", *beside}
+        beside = in_folder(tmp_path) - {f"{number:06d}.json"}
+        assert len(beside) == (len(paths) > 2)
+        assert all(name.startswith(f"{number:06d}-run{number}_") for name in beside)
         body = json.loads((tmp_path / manifest.FOLDER / f"{number:06d}.json").read_text())
         assert body["version"] == (2 if beside else 1)
         assert body["tables"]["counts"]["rows"] == 10 * len(paths)
@@ -184,9 +206,10 @@ def test_a_list_of_files_that_is_damaged_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], message: str
 ) -> None:
     monkeypatch.setattr(manifest, "LISTED_FILES", 0)
-    manifest.publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
-    damage(tmp_path / manifest.FOLDER / "000001-ours.files.parquet")
-    with pytest.raises(DatasetError, match=f"000001-ours.files.parquet.*{message}"):
+    publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
+    (beside,) = in_folder(tmp_path) - {"000001.json"}
+    damage(tmp_path / manifest.FOLDER / beside)
+    with pytest.raises(DatasetError, match=f"{beside}.*{message}"):
         manifest.latest(str(tmp_path))
 
 
@@ -194,7 +217,7 @@ def test_code_that_knows_only_version_1_refuses_a_list_beside_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest, "LISTED_FILES", 0)
-    manifest.publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
+    publish(str(tmp_path), made(1, "ours", "counts/a.parquet"))
     monkeypatch.setattr(manifest, "FORMAT_VERSION", 1)
     with pytest.raises(DatasetError, match="version 2: too new"):
         manifest.latest(str(tmp_path))
@@ -204,12 +227,12 @@ def test_a_reader_that_a_writer_overtakes_reads_what_the_writer_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest, "LISTED_FILES", 0)
-    manifest.publish(str(tmp_path), made(1, "first", "counts/a.parquet"))
+    publish(str(tmp_path), made(1, "first", "counts/a.parquet"))
     second, read = made(2, "second", "counts/b.parquet"), Manifest.read
 
     def overtaken(path: str) -> Manifest:
         if path.endswith("000001.json"):
-            manifest.publish(str(tmp_path), second)
+            publish(str(tmp_path), second)
             manifest.remove_replaced(str(tmp_path), second)
         return read(path)
 

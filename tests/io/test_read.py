@@ -18,9 +18,10 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, format_named
-from beam_etl.io.manifest import DataFile, Manifest, publish
+from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.read import FileSource, ReadDocuments, pack_files, unpack_files
 from tests.beam import run
+from tests.datasets import publish
 from tests.stored import KEPT, STORED, Document, Stored, documents, json_lines, keep, write
 
 ROWS = documents(400)

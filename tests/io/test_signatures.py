@@ -13,6 +13,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import DatasetError
 from beam_etl.io import manifest, signatures
+from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED
 from beam_etl.io.errors import InputError
 from beam_etl.io.signatures import (
     BUCKETS,
@@ -25,11 +26,11 @@ from beam_etl.io.signatures import (
     open_signatures,
     signature_partitions,
 )
-from beam_etl.io.write import CONFLICT, FAILED, PUBLISHED
 from beam_etl.kernels.partition import hash_partition
 from beam_etl.kernels.unicode_table import UNICODE_VERSION
 from beam_etl.observe.plan import plan
 from tests.beam import run
+from tests.datasets import publish
 
 DOCUMENTS, BANDS = 3000, 4
 PARAMETERS = SignatureParameters(ngram=5, bands=BANDS, rows=8, num_perm=32, seed=1, low_bits=8)
@@ -160,7 +161,7 @@ def test_a_run_that_verifies_nothing_reads_signatures_with_low_bytes(written: Ea
 
 
 def test_what_is_no_dataset_of_signatures_is_refused(tmp_path: Path) -> None:
-    manifest.publish(str(tmp_path / "other"), manifest.Manifest(1, "run", (), {"documents": {}}))
+    publish(tmp_path / "other", manifest.Manifest(1, "run", (), {"documents": {}}))
     for folder, message in {"other": "a dataset of documents, without", "absent": "no dataset"}.items():
         with pytest.raises(InputError, match=f"{folder}: {message}.*--write_signatures"):
             open_signatures([str(tmp_path / folder)], PARAMETERS)

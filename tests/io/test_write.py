@@ -15,10 +15,10 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from beam_etl import DatasetError, WriteDataset
 from beam_etl.io import manifest, staging
-from beam_etl.io import write as write_module
-from beam_etl.io.formats import format_named
-from beam_etl.io.write import CONFLICT, FAILED, FAILURES, PUBLISHED
+from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, give_up
+from beam_etl.io.write import FAILURES
 from tests.beam import run
+from tests.datasets import publish
 
 ROWS = 1000
 BATCH = pa.record_batch(
@@ -123,7 +123,7 @@ def test_another_writer_that_was_first_keeps_its_dataset(tmp_path: Path) -> None
 
     class Meanwhile(beam.DoFn):
         def process(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
-            manifest.publish(output, manifest.Manifest(1, "other", (), {"documents": {}}))
+            publish(output, manifest.Manifest(1, "other", (), {"documents": {}}))
             return [batch]
 
     with run() as pipeline:
@@ -157,7 +157,7 @@ def test_the_files_of_the_writer_that_lost_are_gone(tmp_path: Path) -> None:
     output = str(tmp_path / "out")
 
     def meanwhile(batch: pa.RecordBatch) -> pa.RecordBatch:
-        manifest.publish(output, manifest.Manifest(1, "other", (), {"documents": {}}))
+        publish(output, manifest.Manifest(1, "other", (), {"documents": {}}))
         return batch
 
     with run() as pipeline:
@@ -165,26 +165,6 @@ def test_the_files_of_the_writer_that_lost_are_gone(tmp_path: Path) -> None:
         assert_that({"documents": documents} | WriteDataset(output=output), equal_to([CONFLICT]))
     assert glob.glob(f"{output}/documents/*") == []
     assert not (tmp_path / "out/_staging").exists()
-
-
-def test_a_step_that_is_tried_again_changes_nothing(tmp_path: Path) -> None:
-    """As engines do it: files written twice, of which one counts, moved twice, committed twice."""
-    run_name = staging.new_run()
-    job = write_module._Run(str(tmp_path), run_name, 1, ("documents",), 1 << 30, {})
-    attempts = []
-    for _ in range(2):
-        writer = write_module._WriteFiles(job, "documents", format_named("parquet"))
-        writer.start_bundle()
-        assert list(writer.process(BATCH)) == []
-        (finished,) = writer.finish_bundle()
-        attempts.append(finished.value)
-    counts = attempts[1]
-    for _ in range(2):
-        assert write_module._move(counts, job) == counts
-    for _ in range(2):
-        assert write_module._commit([counts], job) == PUBLISHED
-    assert len(pq.read_table(tmp_path / "documents")) == ROWS
-    assert not (tmp_path / "_staging").exists()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +183,7 @@ def test_what_speaks_against_it_keeps_a_run_from_publishing(reasons: list[str], 
     assert (manifest.latest(output) is None) == bool(reasons)
     assert bool(glob.glob(f"{output}/**/part-*", recursive=True)) != bool(reasons)
     if reasons:
-        staging.abandon(output, name, published=False)
+        assert not give_up(output, name)
         assert not (tmp_path / "out").exists()
 
 
