@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult, JobFailedError
@@ -37,7 +37,9 @@ class Execution:
                 with self.progress:
                     result = pipeline.run()
                     with watching(result, self.folders, self.run):
-                        result.wait_until_finish()
+                        state = result.wait_until_finish()
+                if state == PipelineState.CANCELLED:
+                    return self._failed(JobFailedError("somebody cancelled the job on its engine"))
                 return result
             except Interrupted as interrupted:
                 return self._interrupted(result, interrupted.code)

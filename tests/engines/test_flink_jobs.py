@@ -10,6 +10,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from beam_etl.engines.flink import cluster, jobs
 from beam_etl.engines.flink.rest import FlinkRest, JobStatus
+from tests.engines.faults import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +49,7 @@ def test_a_real_job_is_found_watched_and_counted(flink_cluster: cluster.Running)
         "Count" >> beam.Map(count),
         "By rest" >> beam.GroupByKey(),
     )
-    job = jobs.appear(rest, "watched")
+    job = wait_for("the job", lambda: rest.find("watched"))
     seen: list[JobStatus] = []
     ended = jobs.wait(rest, job.id, seen.append)
     assert (ended.state, ended.restarts, rest.attempts(job.id)) == ("FINISHED", 0, 0)
@@ -66,7 +67,7 @@ def test_a_real_job_is_found_watched_and_counted(flink_cluster: cluster.Running)
 def test_a_real_job_is_cancelled_by_the_beginning_of_its_name(flink_cluster: cluster.Running) -> None:
     rest = FlinkRest(flink_cluster.rest)
     submitted = submit(flink_cluster, "sleeper-1", beam.Create([600]), "Sleep" >> beam.Map(time.sleep))
-    job = jobs.appear(rest, "sleeper-1")
+    job = wait_for("the job", lambda: rest.find("sleeper-1"))
     assert "sleeper-1" in jobs.describe_jobs(rest)
     assert jobs.cancel_by_name(rest, "sleeper-") == 0
     assert rest.job(job.id).state == "CANCELED"
@@ -79,7 +80,7 @@ def test_a_real_job_tells_the_python_exception_and_how_often_it_was_tried(
 ) -> None:
     rest = FlinkRest(flink_cluster.rest)
     submitted = submit(flink_cluster, "failing", beam.Create(["x"]), "Parse" >> beam.Map(int))
-    job = jobs.appear(rest, "failing")
+    job = wait_for("the job", lambda: rest.find("failing"))
 
     causes: list[str] = []
 

@@ -114,13 +114,6 @@ def test_the_end_is_told_with_the_stages_as_they_ended(stub: StubFlink, rest: Fl
     assert [stage.state for stage in wait(rest)[0].stages] == ["FINISHED"]
 
 
-def test_a_submitted_job_appears(stub: StubFlink, rest: FlinkRest) -> None:
-    threading.Timer(0.1, lambda: stub.add_job("a", "dedup-1", "RUNNING")).start()
-    assert jobs.appear(rest, "dedup-1").id == "a"
-    with pytest.raises(FlinkError, match=r"has got no job dedup-2 within 0\.05 s"):
-        jobs.appear(rest, "dedup-2", seconds=0.05)
-
-
 def test_cancelling_waits_for_the_end(stub: StubFlink, rest: FlinkRest) -> None:
     stub.add_job("a", "j", "RUNNING")
     assert jobs.cancel(rest, "a") == "CANCELED"

@@ -87,26 +87,6 @@ class _Patience:
         return time.monotonic() - self._since <= self._limits[type(error)]
 
 
-def appear(rest: FlinkRest, name: str, seconds: float = 60) -> JobLine:
-    """The job that was just submitted under this name, once the cluster knows it.
-
-    Raises:
-      FlinkError: it doesn't within so many seconds.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        late = time.monotonic() > deadline
-        try:
-            if found := rest.find(name):
-                return found
-        except UnreachableError:
-            if late:
-                raise
-        if late:
-            raise FlinkError(f"Flink at {rest.address} has got no job {name} within {seconds:g} s")
-        time.sleep(0.1)
-
-
 def cancel(rest: FlinkRest, job_id: str, seconds: float = 60) -> str:
     """Cancels a job and waits until it has ended, at most so long; its state then.
 

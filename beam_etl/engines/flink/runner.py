@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
 from apache_beam.metrics.execution import MetricKey, MetricResult
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.metrics.metricbase import MetricName
@@ -19,7 +18,6 @@ from beam_etl.engines.flink.rest import FlinkError, FlinkRest, JobStatus
 EMBEDDED = "[local]"
 """The address of a Flink that runs inside Beam's job server: it has no REST."""
 
-_METRICS_SECONDS = 10
 _SUBMITTED_SECONDS = 5
 _APPEARING_SECONDS = 300
 
@@ -47,7 +45,7 @@ class FlinkRunner(flink_runner.FlinkRunner):
         rest = FlinkRest(address)
         try:
             submitted = super().run_portable_pipeline(pipeline, options)
-            return FlinkResult(submitted, rest, _appeared(submitted, rest, name))
+            return FlinkResult(rest, _appeared(submitted, rest, name))
         except BaseException:
             _cancel_submitted(rest, name)
             raise
@@ -56,9 +54,8 @@ class FlinkRunner(flink_runner.FlinkRunner):
 class FlinkResult(PipelineResult):
     """A job on a Flink cluster. It goes on whatever becomes of the job server that submitted it."""
 
-    def __init__(self, submitted: PipelineResult, rest: FlinkRest, job_id: str) -> None:
+    def __init__(self, rest: FlinkRest, job_id: str) -> None:
         super().__init__(PipelineState.RUNNING)
-        self._submitted = submitted
         self.rest = rest
         self.job_id = job_id
         self.latest: JobStatus | None = None
@@ -90,15 +87,11 @@ class FlinkResult(PipelineResult):
         jobs.cancel(self.rest, self.job_id)
 
     def metrics(self) -> MetricResults:
-        """What the attempts that count have counted. Without the job server Flink tells counters alone."""
-        deadline = time.monotonic() + _METRICS_SECONDS
-        try:
-            while not PipelineState.is_terminal(self._submitted.state) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            return self._submitted.metrics()
-        except grpc.RpcError as error:
-            _log.warning("the job server is gone: %s", error)
-            return _Counters(self.rest.counters(self.job_id))
+        """Counters, as Flink keeps them: of each task, what its last attempt counted.
+
+        (The job server's answer is empty for some seconds after the end, and leaves out a step that was fused twice.)
+        """
+        return _Counters(self.rest.counters(self.job_id))
 
     def retries(self) -> str | None:
         """What Flink did again, in a line; None where no attempt failed."""
@@ -112,7 +105,7 @@ class FlinkResult(PipelineResult):
 
 
 class _Counters(MetricResults):
-    """Counters as Flink tells them. It keeps those of the attempts that count: they are committed."""
+    """Committed ones: what lost attempts had counted is told by nobody."""
 
     def __init__(self, counters: Mapping[tuple[str, str, str], int]) -> None:
         self._counters = [
