@@ -158,7 +158,7 @@ def _already(where: str, asked: Plan, say: Say) -> Running | None:
     found = record.read(where)
     alive = len(found.processes) - len(found.dead()) if found else len(processes.marked(where))
     if not alive:
-        record.remove(where)
+        _end(where, ())
         return None
     if found is None or not found.ready or found.dead():
         flag = folder_flag(where)
