@@ -14,7 +14,7 @@ from beam_etl.io.data_files import Finished
 from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.read import REJECTS, FileSource, count_split, hand_out_files, tag_rejects
 from beam_etl.io.rejects import Reject
-from beam_etl.io.rewrite import STAGE, copying, has_records
+from beam_etl.io.rewrite import FAILURES, STAGE, copying, has_records, or_failure
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.kernels.applying import sorted_decisions
@@ -38,6 +38,8 @@ class DeduplicatedFiles(NamedTuple):
     report: Batches
     """kernels.cluster_report.REPORT, of each file for itself."""
     rejects: Batches
+    failures: beam.PCollection[str]
+    """As of RewriteDocuments."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -70,11 +72,11 @@ class DeduplicateFiles(beam.PTransform):
         read = self.source.read
         how = copying(self.source, read.columns, self.output, self.run)
         work = _DeduplicateFile(how, read.split_bytes, self.decide, self.describe)
-        types = dict.fromkeys((REMOVED, REPORT, REJECTS), pa.RecordBatch)
+        types = {**dict.fromkeys((REMOVED, REPORT, REJECTS), pa.RecordBatch), FAILURES: str}
         out = hand_out_files(pipeline, read.files) | "Deduplicate" >> beam.ParDo(work).with_output_types(
             Finished, **types
         ).with_outputs(*types, main="files")
-        return DeduplicatedFiles(out.files, out[REMOVED], out[REPORT], out[REJECTS])
+        return DeduplicatedFiles(out.files, out[REMOVED], out[REPORT], out[REJECTS], out[FAILURES])
 
 
 class _DeduplicateFile(beam.DoFn):
@@ -94,6 +96,9 @@ class _DeduplicateFile(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, file: FileEntry) -> Iterator[Any]:
+        return or_failure(self._deduplicate(file))
+
+    def _deduplicate(self, file: FileEntry) -> Iterator[Any]:
         splits = list(plan_splits(file, self._how.known, self._split_bytes))
         self._rejected = 0
         decisions = sorted_decisions(self._decide(self._documents(splits)))

@@ -26,8 +26,8 @@ from beam_etl.transforms.shuffle import Attach, Attachment, Gather
 SPLIT = "split"
 """uint64: the address that a row's split begins with. Only while rows travel to their split."""
 
-FOUND = "found"
-"""Tag of an output."""
+FOUND, FAILURES = "found", "failures"
+"""Tags of outputs."""
 
 STAGE = "rewrite"
 """What rejects of the second read have in the column `stage`."""
@@ -45,6 +45,9 @@ class Rewritten(NamedTuple):
     rejects: Batches
     """Batches of schema.REJECT: documents that can't be copied, because columns that the first read didn't need are
     damaged. Nothing is found of them."""
+    failures: beam.PCollection[str]
+    """Why the files must not be published, for WriteDataset: a document isn't there any more, or a file has another
+    size. Each names the file and what changed."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -67,8 +70,6 @@ class RewriteDocuments(beam.PTransform):
 
     Raises:
       ValueError: `columns` has something that `source` doesn't read.
-      InputError: while running: a document isn't there any more, or a file has another size. The message names the
-        file and what changed.
     """
 
     source: FileSource
@@ -105,10 +106,10 @@ class RewriteDocuments(beam.PTransform):
             | "Attach" >> Attach(by=(SPLIT,), keys=keys, expected_bytes=self.expected_bytes)
             | "Copy"
             >> beam.ParDo(_Copy(copying(self.source, self.columns, self.output, self.run)))
-            .with_output_types(Finished, found=pa.RecordBatch, rejects=pa.RecordBatch)
-            .with_outputs(FOUND, REJECTS, main="files")
+            .with_output_types(Finished, found=pa.RecordBatch, rejects=pa.RecordBatch, failures=str)
+            .with_outputs(FOUND, REJECTS, FAILURES, main="files")
         )
-        return Rewritten(out.files, out.found, out.rejects)
+        return Rewritten(out.files, out.found, out.rejects, out.failures)
 
 
 def copying(source: FileSource, columns: Columns, output: str, run: str) -> Copying:
@@ -181,6 +182,14 @@ class _Copy(beam.DoFn):
         split, decisions = element
         bare = (batch.drop_columns([SPLIT]) for batch in decisions)
         copied = self._metrics.timed(copy_split(split, bare, self._copying, self._metrics))
-        for out in tag_rejects(copied, self._metrics, STAGE):
+        for out in or_failure(tag_rejects(copied, self._metrics, STAGE)):
             yield beam.pvalue.TaggedOutput(FOUND, out) if isinstance(out, pa.RecordBatch) else out
         count_live(BYTES_READ_AGAIN, split.stop - split.start)
+
+
+def or_failure(outputs: Iterator[Any]) -> Iterator[Any]:
+    """The same; an input that changed ends them with a failure. Raised, it would be tried again in vain."""
+    try:
+        yield from outputs
+    except InputError as error:
+        yield beam.pvalue.TaggedOutput(FAILURES, str(error))

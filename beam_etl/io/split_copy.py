@@ -122,12 +122,10 @@ def copy_split(
       can't be copied.
 
     Raises:
-      InputError: a decision's document isn't there, or the file has another size than when the job began.
+      InputError: a decision's document isn't there, or the file isn't, or has another size than when the job began.
     """
     pending = Decisions(decisions, split)
-    with open_file(split.file.path) as file:
-        if file.size() != split.file.bytes:
-            raise _changed(split, f"it has {file.size()} bytes, and had {split.file.bytes}")
+    _check_size(split)
     try:
         reader, reading = open_split(split, copying.known, copying.first, copying.stored)
     except Exception as error:
@@ -140,6 +138,16 @@ def copy_split(
         yield from copy.run(metrics)
     finally:
         copy.discard()
+
+
+def _check_size(split: Split) -> None:
+    try:
+        with open_file(split.file.path) as file:
+            size = file.size()
+    except FileNotFoundError as error:
+        raise _changed(split, "it is gone") from error
+    if size != split.file.bytes:
+        raise _changed(split, f"it has {size} bytes, and had {split.file.bytes}")
 
 
 def _changed(split: Split, how: str) -> InputError:

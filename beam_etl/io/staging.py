@@ -20,6 +20,7 @@ _FILE_NAME = re.compile(r"part-\d{5,}(?:-\d{5,})?-([0-9a-f]{12})-[0-9a-f]{16}(?:
 _OUTCOME = "outcome.json"
 _REASONS = "reasons"
 _LOST = "lost.json"
+_TOLD = 20
 
 _lock = threading.RLock()
 _abandoned: set[str] = set()
@@ -84,8 +85,10 @@ def outcome_path(dataset: str, run: str) -> str:
 
 
 def against(reasons: Iterable[str]) -> bytes:
-    """The outcome of a run that must not publish."""
-    return json.dumps({_REASONS: sorted(reasons)}, ensure_ascii=False).encode()
+    """The outcome of a run that must not publish. Of many reasons some are told."""
+    told = sorted(set(reasons))
+    more = [f"and {len(told) - _TOLD:,} more of these"] if len(told) > _TOLD else []
+    return json.dumps({_REASONS: [*told[:_TOLD], *more]}, ensure_ascii=False).encode()
 
 
 def reasons_of(outcome: bytes) -> list[str]:

@@ -84,7 +84,7 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
         **told._asdict(),
         "documents": rewritten.files,
         "rejects": (rejects, rewritten.rejects) | "Rejects" >> beam.Flatten(),
-        FAILURES: found.failures,
+        FAILURES: (found.failures, rewritten.failures) | "All failures" >> beam.Flatten(),
     }
     if config.write_signatures:
         tables[AFTER] = partial(
@@ -142,7 +142,7 @@ def _by_file(source: FileSource, config: Config) -> dict[str, Any]:
         run=config.run,
     )
     told = removal_tables(done.removed, done.report)
-    return {**told._asdict(), "documents": done.files, "rejects": done.rejects}
+    return {**told._asdict(), "documents": done.files, "rejects": done.rejects, FAILURES: done.failures}
 
 
 def _counted(documents: Iterator[pa.RecordBatch], decide: Any, limit: int | None) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -311,53 +310,6 @@ def test_a_list_of_removals_larger_than_a_slice_is_applied(
     ((file,),) = parts(result, tmp_path / "out").values()
     assert list(map(int, file.read_bytes().split())) == list(range(0, count, 4))
     assert result.rows("found") == 300_000
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """A decision about no document."""
-
-    position: int
-    message: str
-
-
-WRONG = {
-    "between two": Wrong(5, r"a\.jsonl: the document at position 5 is not there any more"),
-    "behind all": Wrong(1 << 40, rf"a\.jsonl: the document at position {1 << 40} is not there any more"),
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-def test_a_document_that_is_gone_is_an_error(wrong: Wrong, tmp_path: Path) -> None:
-    write(tmp_path, "in/a.jsonl", json_lines(ROWS))
-    pipeline = run()
-    source = FileSource(pipeline, str(tmp_path / "in"), WANTED)
-    source.documents()
-    batch = pa.record_batch({"node": pa.array([wrong.position], pa.uint64())})
-    decisions = pipeline | beam.Create([batch])
-    _ = decisions | RewriteDocuments(
-        source=source, columns=WANTED, output=str(tmp_path / "out"), run="0" * 12
-    )
-    with pytest.raises(Exception, match=wrong.message):
-        pipeline.run().wait_until_finish()
-
-
-def test_a_file_that_was_cut_since_it_was_listed_is_an_error(tmp_path: Path) -> None:
-    """Not a word of its documents would tell: none has a decision."""
-    file = tmp_path / "in/a.jsonl"
-    write(tmp_path, "in/a.jsonl", json_lines(ROWS))
-    pipeline = run()
-    source = FileSource(pipeline, str(tmp_path / "in"), WANTED)
-    source.documents()
-    file.write_bytes(json_lines(ROWS[:10]))
-    decisions = pipeline | beam.Create([pa.record_batch({"node": pa.array([], pa.uint64())})])
-    _ = decisions | RewriteDocuments(
-        source=source, columns=WANTED, output=str(tmp_path / "out"), run="0" * 12
-    )
-    with pytest.raises(
-        Exception, match=rf"a\.jsonl: it has {file.stat().st_size} bytes, and had \d+: the file"
-    ):
-        pipeline.run().wait_until_finish()
 
 
 def test_a_document_whose_other_columns_are_damaged_is_rejected_and_told(tmp_path: Path) -> None:
