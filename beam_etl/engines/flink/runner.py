@@ -105,11 +105,14 @@ class FlinkResult(PipelineResult):
 
 
 class _Counters(MetricResults):
-    """Committed ones: what lost attempts had counted is told by nobody."""
+    """Committed ones, and attempted ones the same: what lost attempts had counted is told by nobody.
+
+    (Beam takes a committed 0 for none, and would tell the attempted one.)
+    """
 
     def __init__(self, counters: Mapping[tuple[str, str, str], int]) -> None:
         self._counters = [
-            MetricResult(MetricKey(step, MetricName(namespace, name)), value, None)
+            MetricResult(MetricKey(step, MetricName(namespace, name)), value, value)
             for (step, namespace, name), value in counters.items()
         ]
 
