@@ -98,6 +98,8 @@ class Nursery:
             elif self._loading:
                 self._loading = next(self._preload, None) is not None
                 self._sources.note()
+                if not self._loading:
+                    _log.info("all is loaded that workers use")
             _say({})
         self._supervisor.close()
 

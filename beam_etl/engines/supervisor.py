@@ -203,9 +203,7 @@ class Supervisor:
                     pass
                 os.close(worker.line)
             self._workers.remove(worker)
-            _log.info(
-                "worker %s: process %d ended with exit code %s", worker.order, worker.process.pid, event.code
-            )
+            _log.info("%s (process %d)", event.error, worker.process.pid)
         return events
 
 
