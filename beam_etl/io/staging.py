@@ -177,16 +177,6 @@ def stop(run: str) -> None:
         _abandoned.add(run)
 
 
-def abandon(dataset: str, run: str, published: bool) -> None:
-    """Stops a run in this process, and removes its files, unless it was published."""
-    with _lock:
-        stop(run)
-        if not published:
-            remove_staging(dataset, run)
-            remove_files(dataset, run, ())
-            remove_empty([dataset])
-
-
 def remove_leftovers(dataset: str, kept: Iterable[str], before: float) -> None:
     """Removes files of earlier runs that `kept` doesn't list, and their staging folders.
 

@@ -60,7 +60,7 @@ class Execution:
         except FlinkError as error:
             self._lost(error)
             return code
-        tell_and_give_up(self.folders, self.run)
+        tell_and_give_up(self.folders, self.run, self.in_process)
         return code
 
     def _lost(self, error: FlinkError) -> int:
@@ -73,7 +73,7 @@ class Execution:
         return FAILED
 
     def _failed(self, error: Exception) -> int:
-        published = give_up(self.folders, self.run)
+        published = give_up(self.folders, self.run, self.in_process)
         if not isinstance(error, JobFailedError):  # whose message has the worker's own traceback
             traceback.print_exception(error)
         what = f"published: {', '.join(published)}" if published else "nothing was published"

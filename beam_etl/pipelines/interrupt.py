@@ -8,9 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import commit, manifest, staging
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+LEFT_BEHIND_SECONDS = 1
+"""Workers of a job that a cluster has ended may write for a moment longer."""
 
 
 class Interrupted(BaseException):
@@ -53,32 +56,27 @@ def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[N
             signal.signal(number, handler)
 
 
-def give_up(folders: Sequence[str], run: str) -> list[str]:
-    """Removes what a run wrote to datasets that it didn't publish; those that it did."""
-    published = []
-    for folder in folders:
-        if manifest.is_published(folder, run):
-            published.append(folder)
-        else:
-            staging.abandon(folder, run, published=False)
-    return published
+def give_up(folders: Sequence[str], run: str, in_process: bool) -> list[str]:
+    """Removes what a run left that it didn't publish; the datasets that it did."""
+    seconds = 0 if in_process else LEFT_BEHIND_SECONDS
+    return [folder for folder in folders if commit.give_up(folder, run, seconds)]
 
 
 def _stop(folders: Sequence[str], run: str, code: int) -> None:
     """In a thread of its own: the interrupted one may be at the commit, which this waits for."""
     with staging.turn(run):
-        tell_and_give_up(folders, run)
+        tell_and_give_up(folders, run, in_process=True)
         os._exit(code)
 
 
-def tell_and_give_up(folders: Sequence[str], run: str) -> None:
+def tell_and_give_up(folders: Sequence[str], run: str, in_process: bool) -> None:
     """Says which datasets of an interrupted run stay, and removes what was written to the others."""
     for folder in folders:
         if manifest.is_published(folder, run):
             say(f"interrupted after {folder} was published; it stays")
         else:
             say(f"interrupted; removing what was written to {folder} so far")
-    give_up(folders, run)
+    give_up(folders, run, in_process)
 
 
 def say(text: str) -> None:

@@ -132,7 +132,7 @@ class Job(Generic[Config]):
                 file=sys.stderr,
             )
         if missing:
-            give_up(config.folders, config.run)
+            give_up(config.folders, config.run, runner_name(config.runner) == IN_PROCESS)
         return not missing
 
     def _close(self, config: Config, source: FileSource, result: PipelineResult, seconds: float) -> None:
