@@ -74,17 +74,21 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
         run=config.run,
         expected_bytes=round(expected * DUPLICATE_SHARE * DECISION_BYTES),
     )
+    failures, survivors = [found.failures, rewritten.failures], None
+    if earlier is not None:
+        survivors, gone = decisions | "Earlier documents" >> DescribeEarlier(earlier=earlier)
+        failures.append(gone)
     told = rewritten.found | "Describe removals" >> DescribeRemovals(
         exact=config.exact if config.method == "exact" else None,
         domains=True,
         expected_bytes=round(expected * DUPLICATE_SHARE * REMOVAL_BYTES),
-        survivors=decisions | "Earlier documents" >> DescribeEarlier(earlier=earlier) if earlier else None,
+        survivors=survivors,
     )
     tables = {
         **told._asdict(),
         "documents": rewritten.files,
         "rejects": (rejects, rewritten.rejects) | "Rejects" >> beam.Flatten(),
-        FAILURES: (found.failures, rewritten.failures) | "All failures" >> beam.Flatten(),
+        FAILURES: failures | "All failures" >> beam.Flatten(),
     }
     if config.write_signatures:
         tables[AFTER] = partial(

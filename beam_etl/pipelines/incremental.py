@@ -5,9 +5,8 @@ from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from beam_etl.io.errors import InputError
+from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.read import FileSource
 from beam_etl.io.signatures import (
     BUCKETS,
@@ -18,10 +17,10 @@ from beam_etl.io.signatures import (
     open_signatures,
     signature_partitions,
 )
-from beam_etl.kernels.candidates import LOW, NearRule
+from beam_etl.kernels.candidates import NearRule
 from beam_etl.kernels.earlier import earlier_buckets, earlier_facts, kept_buckets, kept_signatures
 from beam_etl.transforms.batches import Batches, MapBatches
-from beam_etl.transforms.earlier import MAX_FILES, Earlier
+from beam_etl.transforms.earlier import MAX_FILES, Earlier, EarlierChangedError
 
 BUCKET_BYTES = 16
 SIGNATURE_BYTES = 200
@@ -71,8 +70,13 @@ def _read(
     found: Sequence[EarlierSignatures], partitions: int, table: str, partition: int
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     for one in found:
-        for batch in one.read(table, partition, partitions):
-            yield one.folder, batch
+        try:
+            for batch in one.read(table, partition, partitions):
+                yield one.folder, batch
+        except Exception as error:
+            if not isinstance(error, FileNotFoundError) and not is_content_error(error):
+                raise
+            raise EarlierChangedError(f"--against={one.folder}: {one_line(error)}. Run again.") from error
 
 
 def _buckets(read: partial[Iterator[tuple[str, pa.RecordBatch]]], partition: int) -> Iterator[pa.RecordBatch]:
@@ -82,7 +86,7 @@ def _buckets(read: partial[Iterator[tuple[str, pa.RecordBatch]]], partition: int
 
 def _facts(read: partial[Iterator[tuple[str, pa.RecordBatch]]], partition: int) -> Iterator[pa.RecordBatch]:
     for _, batch in read(SIGNATURES, partition):
-        yield earlier_facts(batch.filter(pc.is_valid(batch.column(LOW))))
+        yield earlier_facts(batch)
 
 
 def write_signatures(

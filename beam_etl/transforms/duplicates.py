@@ -34,7 +34,7 @@ from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch, tagged
 from beam_etl.transforms.components import ConnectedComponents
-from beam_etl.transforms.earlier import Earlier
+from beam_etl.transforms.earlier import Earlier, MeetEarlier, Met
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
@@ -107,15 +107,15 @@ class FindNearDuplicates(beam.PTransform):
         )
         known = contracted[LINKS]
         size = 16 * self.rule.banding.bands
-        links = (
+        linked = (
             contracted[BUCKETS]
             | "By bucket" >> self._shuffle(BUCKET, size)
-            | "Link"
-            >> MapPartitions(kernel=partial(_link, rule=self.rule, earlier=self.earlier), numbered=True)
+            | "Link" >> MeetEarlier(kernel=partial(_link, rule=self.rule, earlier=self.earlier))
         )
-        facts = signed
+        failures, links, facts = [linked.failures], linked.batches, signed
         if self.rule.threshold is not None:
-            facts = self._grant(signed, links, known)
+            granted = self._grant(signed, links, known)
+            failures, facts = [*failures, granted.failures], granted.batches
             links = self._verify(facts, self.rule.threshold)
         clusters = (known, links) | "All links" >> beam.Flatten() | "Clusters" >> self.components
         bands = signed | "Node and buckets" >> MapBatches(_buckets)
@@ -128,8 +128,10 @@ class FindNearDuplicates(beam.PTransform):
         decisions = self._decide(guarded.members, facts)
         if self.earlier is not None:
             decisions = decisions | "By address" >> MapBatches(by_address)
-        failures = (clusters.failures, guarded.failures) | "All failures" >> beam.Flatten()
-        return Decisions(decisions, failures, signed if self.remember else None)
+        failures += [clusters.failures, guarded.failures]
+        return Decisions(
+            decisions, failures | "All failures" >> beam.Flatten(), signed if self.remember else None
+        )
 
     @property
     def _facts(self) -> list[str]:
@@ -156,19 +158,20 @@ class FindNearDuplicates(beam.PTransform):
             expected_bytes=_times(self.expected_documents, size),
         )
 
-    def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Batches:
+    def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Met:
         """The facts of all documents that are linked, once for each candidate link and once more."""
         rows = (
             signed | "Facts of all" >> MapBatches(partial(_known_facts, which=self._facts)),
             candidates | "Wish candidates" >> MapBatches(partial(wishes, candidate=True)),
             known | "Wish known" >> MapBatches(partial(wishes, candidate=False)),
         )
-        return (
+        granted: Met = (
             rows
             | "Facts and wishes" >> beam.Flatten()
             | "Facts by node" >> self._shuffle(schema.NODE, 16 + self.rule.num_perm)
-            | "Grant" >> MapPartitions(kernel=partial(_grant, earlier=self.earlier), numbered=True)
+            | "Grant" >> MeetEarlier(kernel=partial(_grant, earlier=self.earlier))
         )
+        return granted
 
     def _verify(self, granted: Batches, threshold: float) -> Batches:
         return (

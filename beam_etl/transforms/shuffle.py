@@ -100,7 +100,7 @@ class MapPartitions(beam.PTransform):
         super().__init__()
 
     def expand(self, partitions: beam.PCollection[Partition]) -> Batches:
-        return partitions | "Map" >> beam.ParDo(_MapPartition(self.kernel, self.numbered)).with_output_types(
+        return partitions | "Map" >> beam.ParDo(MapPartition(self.kernel, self.numbered)).with_output_types(
             pa.RecordBatch
         )
 
@@ -215,7 +215,9 @@ _IPC_OVERHEAD = 64 << 10
 """What encoding adds to a slice at most: schema, alignment, bitmaps."""
 
 
-class _MapPartition(beam.DoFn):
+class MapPartition(beam.DoFn):
+    """What MapPartitions does."""
+
     def __init__(self, kernel: Callable[..., Iterable[pa.RecordBatch]], numbered: bool) -> None:
         self._kernel = kernel
         self._numbered = numbered

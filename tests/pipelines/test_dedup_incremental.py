@@ -2,8 +2,9 @@
 
 import gzip
 import json
+import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from beam_etl.io import manifest
 from beam_etl.kernels.banding import Banding, buckets
 from beam_etl.kernels.minhash import permutations, signatures
+from beam_etl.pipelines import incremental
 from beam_etl.pipelines.dedup import run
 
 Document = dict[str, Any]
@@ -143,6 +145,46 @@ def test_a_second_run_over_the_same_documents_keeps_none(documents: list[Documen
     assert all(row["similarity"] is not None and row["similarity"] >= 0.5 for row in rows)
     assert run([*flags, f"--output={tmp_path}/third", f"--against={one},{two}"]) == 0
     assert {row["survivor_dataset"] for row in removals(tmp_path / "third")} <= {str(one), str(two)}
+
+
+GONE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "replaced": (lambda folder: shutil.rmtree(folder / "_manifests"), "the dataset was replaced"),
+    "buckets removed": (lambda folder: shutil.rmtree(folder / "buckets"), "buckets/part-"),
+    "buckets damaged": (
+        lambda folder: [path.write_bytes(b"PAR1") for path in folder.glob("buckets/*")],
+        "arquet",
+    ),
+    "signatures removed": (lambda folder: shutil.rmtree(folder / "signatures"), "signatures/part-"),
+}
+
+
+@pytest.mark.parametrize("flags", [(), ("--threshold=0.8",)], ids=["near", "verified"])
+@pytest.mark.parametrize(("change", "message"), GONE.values(), ids=GONE)
+def test_signatures_that_go_away_while_a_run_reads_them_fail_it_and_nothing_is_published(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+    message: str,
+    flags: tuple[str, ...],
+) -> None:
+    given = write(tmp_path / "in.jsonl", [{"id": "a", "text": "one text of some six words here"}])
+    earlier = tmp_path / "earlier"
+    assert run([f"--input={given}", f"--output={tmp_path}/out", f"--write_signatures={earlier}", *flags]) == 0
+    opened = incremental.open_signatures
+
+    def then_change(*arguments: Any) -> Any:
+        found = opened(*arguments)
+        change(earlier)
+        return found
+
+    monkeypatch.setattr(incremental, "open_signatures", then_change)
+    assert run([f"--input={given}", f"--output={tmp_path}/again", f"--against={earlier}", *flags]) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert "Run again." in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "again").exists()
 
 
 def test_runs_one_after_another_take_these_shuffles(
