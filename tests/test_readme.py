@@ -1,4 +1,4 @@
-"""What README.md and docs/dedup.md tell people to type works."""
+"""What README.md and docs/dedup.md tell people to type works. tests/engines types what needs a cluster."""
 
 import re
 import shlex
@@ -15,7 +15,9 @@ REPOSITORY = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 README = (REPOSITORY / "README.md").read_text()
 DEDUP = (REPOSITORY / "docs/dedup.md").read_text()
+ENGINES = (REPOSITORY / "docs/engines.md").read_text()
 PROGRAM = ".venv/bin/beam-etl "
+ON_FLINK = "--runner=flink"
 
 
 def blocks(page: str, language: str = "") -> list[str]:
@@ -57,7 +59,8 @@ def test_the_commands_run_on_documents_as_the_demo_makes_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make_documents(tmp_path)
-    assert [main(command) for command in commands(README, PROGRAM)] == [0, 0]
+    local = [command for command in commands(README, PROGRAM) if ON_FLINK not in command]
+    assert [main(command) for command in local] == [0, 0]
     ((_, query),) = commands(README, "duckdb ")
     rows = duckdb.sql(query).fetchall()
     assert rows
@@ -76,6 +79,16 @@ def test_the_commands_and_queries_of_deduplication_run(
     assert all(answers)
     ((everything,),) = duckdb.sql("SELECT count(*) = 200 FROM 'demo/second/removals/*.parquet'").fetchall()
     assert everything
+
+
+def on_a_cluster(page: str) -> list[str]:
+    """The lines of the block that starts a cluster and stops it."""
+    (block,) = [text for text in blocks(page) if "beam_etl.engines.flink start" in text]
+    return block.splitlines()
+
+
+def test_a_cluster_is_used_in_the_same_way_on_both_pages() -> None:
+    assert [line for line in on_a_cluster(ENGINES) if line in on_a_cluster(README)] == on_a_cluster(README)
 
 
 def test_make_has_the_targets_that_are_named() -> None:
