@@ -14,13 +14,15 @@ from beam_etl.kernels.components import NODE_BYTES, Components
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.component_rounds import RunRounds, typed
 from beam_etl.transforms.link_files import (
+    GONE,
     READ,
     LinkFile,
     RankLinks,
     ReadRankedLinks,
-    RemoveFolder,
+    RemoveFiles,
     WriteLinks,
     read_links,
+    told_gone,
 )
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Distribute, Gather
@@ -64,7 +66,7 @@ class ConnectedComponents(beam.PTransform):
       expected_links: an upper estimate. Where one process could hold four times as many, `auto` is `one`. Decides
         partitions, too.
       folder: for files, seen by all workers, and removed by whoever made it. None for a new one in this machine's
-        folder of temporary files, which is removed when it was read.
+        folder of temporary files, whose files are removed when they were read: for engines that run each step once.
 
     Raises:
       ValueError: an unknown way, rounds or memory below 1, or expected_links negative.
@@ -107,14 +109,14 @@ class ConnectedComponents(beam.PTransform):
             ranked = (
                 routed[_FILES]
                 | "Hand out" >> Distribute()
-                | "Read" >> beam.ParDo(ReadRankedLinks()).with_outputs(READ, main=_MEMBERS)
+                | "Read" >> beam.ParDo(ReadRankedLinks()).with_outputs(READ, GONE, main=_MEMBERS)
             )
             others = typed(ranked[_MEMBERS]) | "Rounds" >> self._run_rounds()
             members = (members, others.members) | "Members" >> beam.Flatten()
-            failures = (failures, others.failures) | "Failures" >> beam.Flatten()
+            failures = (failures, ranked[GONE], others.failures) | "Failures" >> beam.Flatten()
             read = (read, ranked[READ]) | "All read" >> beam.Flatten()
         if self.folder is None:
-            read | "Paths" >> Gather() | "Remove" >> beam.ParDo(RemoveFolder(folder))
+            read | "Paths" >> Gather() | "Remove" >> beam.ParDo(RemoveFiles(folder))
         return FoundComponents(members, failures)
 
     def _one_is_enough(self) -> bool:
@@ -158,19 +160,28 @@ class _InOneProcess(beam.DoFn):
             return
         self._metrics.add(ONE_PROCESS, 1)
         components = Components()
-        for path, _ in files:
-            for batch in read_links(path):
-                self._metrics.took_in(batch)
-                components.add(batch)
-            if components.nodes * NODE_BYTES > self._memory:
-                yield beam.pvalue.TaggedOutput(_FAILURES, self._too_large(files))
-                break
+        failure = self._fill(components, files)
+        if failure:
+            yield beam.pvalue.TaggedOutput(_FAILURES, failure)
         else:
             for members in self._metrics.timed(components.members()):
                 self._metrics.gave_out(members)
                 yield members
         for path, _ in files:
             yield beam.pvalue.TaggedOutput(READ, path)
+
+    def _fill(self, components: Components, files: list[LinkFile]) -> str | None:
+        """Adds the links of all files; why that can't be done."""
+        for path, _ in files:
+            try:
+                for batch in read_links(path):
+                    self._metrics.took_in(batch)
+                    components.add(batch)
+            except FileNotFoundError:
+                return told_gone(path)
+            if components.nodes * NODE_BYTES > self._memory:
+                return self._too_large(files)
+        return None
 
     def _too_large(self, files: list[LinkFile]) -> str:
         needed = sum(count for _, count in files) * NODE_BYTES

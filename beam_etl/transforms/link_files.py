@@ -1,8 +1,9 @@
 """Links handed over as files: contracted where they are made, read again where it is known how many there are."""
 
 import contextlib
+import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -17,8 +18,8 @@ from beam_etl.transforms.batches import merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import StepMetrics
 
-READ = "read"
-"""Tagged output: the paths that were read."""
+READ, GONE = "read", "gone"
+"""Tagged outputs: the paths that were read; why a file couldn't be."""
 
 
 class LinkFile(NamedTuple):
@@ -53,8 +54,20 @@ class WriteLinks(GatherBatches):
             yield LinkFile(path, components.nodes)
 
 
+def told_gone(path: str) -> str:
+    """Why links can't be used. An engine that tried the step again wouldn't find them either."""
+    return (
+        f"{path} was written by this run, and is gone. Workers on several machines need a folder that all of them see, "
+        f"and so do engines that run steps again: ConnectedComponents(folder=...)."
+    )
+
+
 def read_links(path: str) -> Iterator[pa.RecordBatch]:
-    """The batches of one file."""
+    """The batches of one file.
+
+    Raises:
+      FileNotFoundError: it is gone.
+    """
     with (
         FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
         pa.ipc.open_stream(file) as reader,
@@ -69,7 +82,12 @@ class ReadRankedLinks(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, path: str) -> Iterator[Any]:
-        for batch in split_batch(rank_links(merge_batches(read_links(path)))):
+        try:
+            links = merge_batches(read_links(path))
+        except FileNotFoundError:
+            yield beam.pvalue.TaggedOutput(GONE, told_gone(path))
+            return
+        for batch in split_batch(rank_links(links)):
             self._metrics.gave_out(batch)
             yield batch
         yield beam.pvalue.TaggedOutput(READ, path)
@@ -87,13 +105,18 @@ class RankLinks(GatherBatches):
             yield batch
 
 
-class RemoveFolder(beam.DoFn):
-    """Removes a folder when all that was in it has been read. What can't be removed is left."""
+class RemoveFiles(beam.DoFn):
+    """Removes files when all of them have been read, and a folder that is empty then. What can't be removed is left.
+
+    Files that another attempt has written there since stay.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def process(self, paths: Iterable[str]) -> None:
+    def process(self, paths: list[str]) -> None:
         if paths:
             with contextlib.suppress(BeamIOError):
-                FileSystems.delete([self._folder])
+                FileSystems.delete(paths)
+            with contextlib.suppress(OSError):
+                os.rmdir(self._folder)

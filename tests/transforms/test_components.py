@@ -9,6 +9,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl.kernels.components import NODE_BYTES
 from beam_etl.observe.plan import plan
+from beam_etl.transforms import components as components_module
+from beam_etl.transforms import link_files
 from beam_etl.transforms.components import ConnectedComponents, FoundComponents
 from tests.beam import counters, run
 from tests.graphs import GRAPHS, RANDOM, Words, member_rows, oracle, path
@@ -144,6 +146,42 @@ def test_a_folder_that_was_given_is_left_to_its_owner(tmp_path: Path) -> None:
     with run() as pipeline:
         check(find(pipeline, CLIQUES, ConnectedComponents(way="one", folder=str(folder))), CLIQUES)
     assert len(list(folder.iterdir())) > 1
+
+
+@pytest.mark.parametrize("memory", [2 << 30, NODE_BYTES], ids=["one process", "rounds"])
+def test_files_that_another_attempt_wrote_meanwhile_are_left_to_it(
+    memory: int, small_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(components_module, "_temporary_folder", lambda: str(small_files / "shared"))
+    (small_files / "shared").mkdir(parents=True)
+    (small_files / "shared/links-of-another.arrow").write_bytes(b"")
+    with run() as pipeline:
+        check(find(pipeline, CLIQUES, ConnectedComponents(rounds=2, memory=memory)), CLIQUES)
+    assert [path.name for path in (small_files / "shared").iterdir()] == ["links-of-another.arrow"]
+
+
+@pytest.mark.parametrize("memory", [2 << 30, NODE_BYTES], ids=["one process", "rounds"])
+def test_files_that_are_gone_are_told_and_not_waited_for(
+    memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where each machine has a folder of its own."""
+    released = link_files.WriteLinks.release
+
+    def then_removed(self: Any, batches: list[pa.RecordBatch]) -> Any:
+        for file in released(self, batches):
+            Path(file.path).unlink()
+            yield file
+
+    monkeypatch.setattr(link_files.WriteLinks, "release", then_removed)
+    with run() as pipeline:
+        found = find(pipeline, CLIQUES, ConnectedComponents(rounds=2, memory=memory))
+        assert_that(found.members, equal_to([]), "members")
+        assert_that(found.failures, all_are_gone, "failures")
+
+
+def all_are_gone(failures: list[str]) -> None:
+    assert failures
+    assert all(re.search(r"links-\w+\.arrow .*is gone.*folder=", failure) for failure in failures)
 
 
 SHUFFLES: dict[str, tuple[dict[str, Any], list[tuple[str, ...]]]] = {
