@@ -74,7 +74,7 @@ def test_nothing_runs_in_a_folder_where_nothing_was_started(folder: Path) -> Non
 def test_too_little_memory_is_refused_before_anything_is_made(folder: Path) -> None:
     asked = run("start", f"--folder={folder}", "--memory=512MiB")
     assert asked.returncode == 2
-    assert "a key of 32 MiB needs 256" in asked.stderr
+    assert "give at least 1024MiB" in asked.stderr
     assert no_trace(folder)
 
 

@@ -16,7 +16,7 @@ PLAN = Plan("/where/the cluster is", 2, 2, 1 << 30, True, PORTS)
 
 @pytest.mark.parametrize(
     ("mebibytes", "slots", "expected"),
-    [(1024, 2, (384, 128, 512)), (683, 2, (256, 85, 342)), (4096, 8, (1536, 512, 2048))],
+    [(1024, 2, (384, 128, 512)), (683, 1, (256, 85, 342)), (4096, 8, (1536, 512, 2048))],
 )
 def test_memory_is_divided_by_the_formula(mebibytes: int, slots: int, expected: tuple[int, int, int]) -> None:
     memory = Memory.of(mebibytes * MIB, slots)
@@ -26,8 +26,8 @@ def test_memory_is_divided_by_the_formula(mebibytes: int, slots: int, expected: 
 
 @pytest.mark.parametrize(
     ("mebibytes", "slots", "least"),
-    [(682, 1, 683), (0, 2, 683), (1024, 5, 1280), (2047, 8, 2048)],
-    ids=["heap", "nothing", "sorting in 5 slots", "sorting in 8 slots"],
+    [(682, 1, 683), (0, 1, 683), (1023, 2, 1024), (4095, 8, 4096)],
+    ids=["one slot", "nothing", "two slots", "eight slots"],
 )
 def test_too_little_memory_is_refused_with_the_least_that_is_enough(
     mebibytes: int, slots: int, least: int

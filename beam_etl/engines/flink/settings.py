@@ -16,10 +16,13 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 LEAST_HEAP = 256 * MIB
-"""All rows of a key are one record on the heap, of 32 MiB at most, which takes 8 times as much."""
-LEAST_MANAGED = 128 * MIB
-"""Of each slot. Flink gives each shuffle of a job two equal parts of it, in which a slice of 4 MiB must fit: this is
-enough for 15 shuffles. With less the job fails in every attempt: "record exceeds the maximum size of a sort buffer"."""
+"""All rows of a key are one record on the heap, of 32 MiB at most, and several copies of it are made."""
+LEAST_HEAP_OF_SLOT = 192 * MIB
+"""Where there are several: with 128 MiB, keys of 32 MiB in all slots at once failed, with 192 they passed.
+
+With it goes the memory to sort in, 256 MiB a slot. Flink gives each shuffle of a job two equal parts of that, in which
+a slice of 4 MiB must fit, or the job fails in every attempt ("record too large"): so a job can have 30 shuffles.
+"""
 
 OFF_HEAP = 256 * MIB
 """Of each slot, at most. A JVM that reaches this loses its connection to a worker, and the job may hang."""
@@ -61,17 +64,16 @@ class Memory:
         """3/8 are heap, 1/8 network buffers, and 1/2 is managed: what shuffles sort in.
 
         Raises:
-          ValueError: too little for a key of 32 MiB, or for the slices of a shuffle.
+          ValueError: too little for a key of 32 MiB in each slot.
         """
         heap, network = total * 3 // 8, total // 8
-        managed = total - heap - network
-        if heap < LEAST_HEAP or managed < LEAST_MANAGED * slots:
-            least = max(LEAST_HEAP * 8 / 3, LEAST_MANAGED * slots * 2)
+        needed = max(LEAST_HEAP, LEAST_HEAP_OF_SLOT * slots)
+        if heap < needed:
             raise ValueError(
-                f"--memory={total // MIB}MiB would leave {heap // MIB} MiB of heap, where a key of 32 MiB needs "
-                f"{LEAST_HEAP // MIB}, and {managed // MIB} MiB to sort in, where {slots} slots need "
-                f"{LEAST_MANAGED * slots // MIB}: give at least {math.ceil(least / MIB)}MiB"
+                f"--memory={total // MIB}MiB would leave {heap // MIB} MiB of heap; a key of 32 MiB in each of {slots} "
+                f"slots needs {needed // MIB}: give at least {math.ceil(needed * 8 / 3 / MIB)}MiB"
             )
+        managed = total - heap - network
         return Memory(heap, network, managed)
 
 
@@ -172,6 +174,8 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "taskmanager.memory.jvm-overhead.max": f"{OVERHEAD}b",
         # The usual 512 a partition would not leave a plan of 50 stages enough at 4 tasks a stage.
         "taskmanager.network.sort-shuffle.min-buffers": 32,
+        # Slices of one key are joined before a shuffle until they fill what it sorts in, and then don't fit on arrival.
+        "taskmanager.runtime.large-record-handler": True,
         "cluster.evenly-spread-out-slots": True,
         # A task manager that is up before the job manager would sleep for 10 s.
         "cluster.registration.error-delay": 200,
