@@ -9,6 +9,7 @@ import pytest
 from beam_etl.engines.flink import cluster, jars
 from beam_etl.engines.flink.jars import Jars
 from tests.engines.bench import Bench
+from tests.engines.fragile import fragile, fragile_cluster  # noqa: F401
 from tests.engines.report import (  # noqa: F401 - pytest looks for them here
     pytest_addoption,
     pytest_collection_modifyitems,

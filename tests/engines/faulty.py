@@ -13,12 +13,15 @@ import functools
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 FOLDER = "BEAM_ETL_FAULTS"
+
+_at_a_point = threading.RLock()
 
 STEPS = {
     "reading": re.compile(r"Read documents.*/Read\b"),
@@ -96,21 +99,40 @@ def _around(module: ModuleType, name: str, before: str, after: str = "") -> None
 
     @functools.wraps(function)
     def with_points(*args: Any, **kwargs: Any) -> Any:
-        reach(before)
-        result = function(*args, **kwargs)
-        if after:
-            reach(after)
-        return result
+        with _at_a_point:
+            reach(before)
+            result = function(*args, **kwargs)
+            if after:
+                reach(after)
+            return result
 
     setattr(module, name, with_points)
 
 
 def _change_commit(module: ModuleType) -> None:
-    _around(module, "settle", "settling")
+    _around(module, "settle", "settling", "settled")
     _around(module, "_move", "moving")
 
 
+def _change_harness(module: ModuleType) -> None:
+    """A worker ends what it is at, also when its task manager is gone: it does that beside the next attempt."""
+    harness = module.SdkHarness
+    run = harness.run
+
+    def run_to_the_end(self: Any) -> None:
+        try:
+            run(self)
+        finally:
+            with _at_a_point:
+                pass
+
+    harness.run = run_to_the_end
+    # By this the project's worker finds out that it has to leave within seconds.
+    harness._alive = property(lambda self: True, lambda self, value: None)
+
+
 CHANGES: dict[str, Callable[[ModuleType], None]] = {
+    "apache_beam.runners.worker.sdk_worker": _change_harness,
     "beam_etl.transforms.metrics": _change_metrics,
     "beam_etl.io.rewrite": lambda module: _around(module, "copy_split", "copying"),
     "beam_etl.io.commit": _change_commit,

@@ -3,18 +3,24 @@
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from beam_etl.engines.flink import cluster
-from beam_etl.engines.flink.rest import FlinkRest, JobStatus
+import pytest
+
+from beam_etl.engines.flink import cluster, jobs
+from beam_etl.engines.flink.jars import Jars
+from beam_etl.engines.flink.rest import TERMINAL, FlinkRest, JobStatus
 from tests.engines import launching
 from tests.engines.bench import WEBTEXT, Bench
 from tests.engines.digests import Contents
-from tests.engines.faults import Faults, kill, owner
+from tests.engines.faults import Faults, environment, kill, owner
 from tests.engines.launching import Launched
 from tests.engines.modes import MODES
+
+HANG_SECONDS = 20
+"""After which a frozen worker is given up: less than by default, and long on a busy machine."""
 
 FORCED = "--execution_mode_for_batch=BATCH_FORCED"
 """Every exchange between stages is kept on disk, not only those that Flink's planner can't do without."""
@@ -58,6 +64,7 @@ class Fragile:
         self._workers = workers
         self._bench = bench
         self._runs = 0
+        self._latest: Launched | None = None
         self._undisturbed: dict[tuple[str, str, tuple[str, ...]], Run] = {}
 
     @property
@@ -92,8 +99,20 @@ class Fragile:
             f"--job_name={name}",
             *more,
         ]
-        log = self._place / f"{name}.log"
-        return Run(launching.launch(MODES[mode].job, arguments, log), faults, output, mode, name)
+        self._latest = launching.launch(MODES[mode].job, arguments, self._place / f"{name}.log")
+        return Run(self._latest, faults, output, mode, name)
+
+    def recover(self) -> None:
+        """Ends what a test that failed has left, and starts what is dead."""
+        if self._latest is not None and self._latest.process.poll() is None:
+            self._latest.process.kill()
+            self._latest.process.wait()
+        for process in self.running.processes:
+            if not process.alive():
+                self.restart(process.name)
+        for job in self.rest.jobs():
+            if job.state not in TERMINAL:
+                jobs.cancel(self.rest, job.id)
 
     def undisturbed(self, mode: str, workers: str, more: Sequence[str] = ()) -> Run:
         """A run that nothing happens to, the same for all tests."""
@@ -133,6 +152,35 @@ class Fragile:
 
     def kill_process(self, name: str) -> None:
         kill(self.running.process(name).pid)
+
+
+def start(
+    folders: pytest.TempPathFactory, bench: Bench, high_availability: bool = False
+) -> Iterator[Fragile]:
+    place = folders.mktemp("fragile")
+    folder = str(place / "cluster")
+    told = {**environment(place / "faults"), "BEAM_ETL_HANG_SECONDS": str(HANG_SECONDS)}
+    with launching.own_pool(place / "pool.log", told) as pool:
+        workers = {"pool": pool, "PROCESS": launching.by_process(place, told)}
+        try:
+            cluster.start(folder, high_availability=high_availability, say=print)
+            yield Fragile(folder, place, workers, bench)
+        finally:
+            cluster.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def fragile_cluster(
+    flink_jars: Jars, bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fragile]:
+    yield from start(tmp_path_factory, bench)
+
+
+@pytest.fixture
+def fragile(fragile_cluster: Fragile) -> Iterator[Fragile]:
+    """A cluster that a test may damage: the next one finds it whole, and without jobs."""
+    yield fragile_cluster
+    fragile_cluster.recover()
 
 
 def mount(folder: Path, size: str) -> str:

@@ -1,9 +1,9 @@
-"""The two tables that the tests of engines make: digests, and kills. Printed at the end, and kept as Markdown.
+"""The tables that the tests of engines make: digests, kills, memory. Printed at the end, and kept as Markdown.
 
 pytest tests/engines --flink=long --flink_report=FILE.md
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ KILLS = (
     "read again",
     "restarts",
 )
+MEMORY = ("job", "cluster", "most memory of each process, MiB")
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Report:
 
     digests: list[tuple[str, ...]] = field(default_factory=list)
     kills: list[tuple[str, ...]] = field(default_factory=list)
+    memories: list[tuple[str, ...]] = field(default_factory=list)
 
     def digest(
         self,
@@ -51,8 +53,13 @@ class Report:
         assert len(row) == len(KILLS)
         self.kills.append(tuple(f"{value:.0f}" if isinstance(value, float) else str(value) for value in row))
 
+    def memory(self, job: str, memory: str, peaks: Mapping[str, int]) -> None:
+        """What processes of a cluster occupied at most."""
+        told = ", ".join(f"{name} {size:,}" for name, size in sorted(peaks.items()))
+        self.memories.append((job, memory, told))
+
     def tables(self) -> Iterator[str]:
-        for columns, rows in ((DIGESTS, self.digests), (KILLS, self.kills)):
+        for columns, rows in ((DIGESTS, self.digests), (KILLS, self.kills), (MEMORY, self.memories)):
             if rows:
                 yield _table(columns, rows)
 

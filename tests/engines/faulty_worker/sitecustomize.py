@@ -13,6 +13,7 @@ from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _WATCHED = (
+    "apache_beam.runners.worker.sdk_worker",
     "beam_etl.transforms.metrics",
     "beam_etl.io.rewrite",
     "beam_etl.io.commit",
