@@ -13,10 +13,10 @@ install = $(or $(launcher),$(error No Python 3 found. Install Python 3.10 to 3.1
 	apt-get install python3 python3-venv), then run the same command)) requirements/install.py --python="$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lock clean
+.PHONY: help demo test test-flink bench lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 demo: ## install what the jobs need and run them on documents made of the installed packages
 	@$(install) demo
@@ -28,6 +28,10 @@ test: ## install everything, then formatting, lint, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+test-flink: ## the long form of the tests of engines: every mode and kill on Flink, and Spark; most of an hour
+	@$(install) dev
+	$(BIN)/pytest tests/engines --flink=long
 
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \
@@ -44,6 +48,7 @@ bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz wi
 	$(BIN)/python -m benchmarks.token_count --corpora=.bench/corpora --peers=.bench/peers \
 		--tokenizer=.bench/tokenizer.json
 	$(BIN)/python -m benchmarks.dedup --corpora=.bench/corpora --peers=.bench/peers --pairs="$(PAIRS)"
+	$(BIN)/python -m benchmarks.engines --corpora=.bench/corpora --peers=.bench/peers
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
 	@$(install) dev

@@ -9,6 +9,8 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
     PortableOptions,
+    SparkRunnerOptions,
+    StandardOptions,
     _BeamArgumentParser,
 )
 from apache_beam.runners.runner import PipelineRunner, create_runner
@@ -17,6 +19,7 @@ from beam_etl.pipelines.flags import UsageError
 
 IN_PROCESS = "FnApiRunner"
 FLINK = "FlinkRunner"
+SPARK = "SparkRunner"
 
 _SHORT = {
     "direct": IN_PROCESS,
@@ -24,7 +27,8 @@ _SHORT = {
     "flink": FLINK,
     "flinkrunner": FLINK,
     "dataflow": "DataflowRunner",
-    "spark": "SparkRunner",
+    "spark": SPARK,
+    "sparkrunner": SPARK,
 }
 
 
@@ -74,6 +78,8 @@ def make_options(
     else:
         _refuse_unknown(arguments, own)
     options = PipelineOptions(list(arguments), runner=runner_name(name))
+    if runner_name(name) == SPARK:
+        _refuse_on_spark(options)
     direct = options.view_as(DirectOptions)
     if runner_name(name) == IN_PROCESS and not any(
         flag.startswith("--direct_num_workers") for flag in arguments
@@ -103,6 +109,27 @@ def _on_flink(arguments: Sequence[str], own: Sequence[str], job: str) -> list[st
         return flink.fill(named, job)
     except (flink.RefusedError, FlinkError) as error:
         raise UsageError(f"--runner=flink: {error}") from error
+
+
+def _refuse_on_spark(options: PipelineOptions) -> None:
+    portable = options.view_as(PortableOptions)
+    kind, master = portable.environment_type, options.view_as(SparkRunnerOptions).spark_master_url
+    if options.view_as(StandardOptions).streaming:
+        raise UsageError(
+            "--runner=spark: a stream says RUNNING for ever there and does nothing. Use --runner=flink."
+        )
+    if not kind and (
+        portable.job_endpoint or not master.startswith("local")
+    ):  # LOOPBACK, or Beam's own image
+        raise UsageError(
+            "--runner=spark: say how executors get Python workers that have beam_etl: --environment_type=EXTERNAL "
+            "with --environment_config=127.0.0.1:PORT of `python -m beam_etl.engines.pool` on each machine"
+        )
+    if kind == "DOCKER" and not portable.environment_config:
+        raise UsageError(
+            "--runner=spark: --environment_type=DOCKER takes Beam's own image, which has no beam_etl. Name one that "
+            "has it in --environment_config."
+        )
 
 
 def _refuse_unknown(arguments: Sequence[str], own: Sequence[str]) -> None:

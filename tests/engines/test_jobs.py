@@ -12,7 +12,6 @@ import pytest
 
 from beam_etl.engines.flink import jobs
 from beam_etl.engines.flink.rest import (
-    FlinkError,
     FlinkRest,
     JobStatus,
     Stage,

@@ -3,7 +3,6 @@
 Spark runs inside the job server, two tasks at a time. Streams don't work there.
 """
 
-import hashlib
 import os
 import socket
 import subprocess
@@ -94,13 +93,8 @@ def command(flink_jars: Jars, folder: Path, port: int) -> list[str]:
 
 
 def spark_jars() -> list[str]:
-    """In the cache beside Flink's, and downloaded by the same code."""
-    name = f"spark-{hashlib.sha256(POM.read_bytes()).hexdigest()[:8]}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jars, "_SOURCES", POM.parent)
-        patch.setattr(jars, "_versions", lambda: name)
-        patch.setattr(jars, "_compile", lambda *_: None)
-        return jars.install(print).class_path.split(os.pathsep)[1:]
+    folder = jars.fetch(jars.find_java(), POM, "Spark", print)
+    return sorted(map(str, folder.glob("*.jar")))
 
 
 @contextmanager

@@ -66,7 +66,8 @@ def test_a_plan_tells_key_bytes_partitions_hops_and_network_time() -> None:
     drawn = plan(pipeline)
     cluster = Cluster(nodes=100, nic_bits=25 * GBPS)
     text = drawn.to_text(cluster)
-    for part in ("1 shuffle", "by key", "10 TB", "1,192,093 partitions of about 8.39 MB", "two hops", "63.4 s of network"):
+    partitions = "1,192,093 partitions of about 8.39 MB"
+    for part in ("1 shuffle", "by key", "10 TB", partitions, "two hops", "63.4 s of network"):
         assert part in text
     step = json.loads(drawn.to_json(cluster))["shuffles"][0]
     assert (step["by"], step["hops"], step["expected_bytes"]) == (["key"], 2, 10 * TB)

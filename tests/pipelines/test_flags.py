@@ -98,3 +98,18 @@ def test_an_unknown_runner_or_flag_is_an_error_with_a_hint() -> None:
         make_options("direct", ["--max_num_worker=3"])
     with pytest.raises(UsageError, match=r"unknown flag --ouput\. Did you mean --output"):
         make_options("direct", ["--ouput=x"], own=["--output"])
+
+
+SPARK_REFUSED = {
+    "a stream": ([], ["--streaming"], "says RUNNING for ever"),
+    "no workers": (["--job_endpoint=host:8099"], [], "say how executors get Python workers"),
+    "no workers, by master": (["--spark_master_url=spark://host:7077"], [], "beam_etl.engines.pool"),
+    "an image without beam_etl": ([], ["--environment_type=DOCKER"], "has no beam_etl"),
+}
+
+
+@pytest.mark.parametrize(("where", "more", "reason"), SPARK_REFUSED.values(), ids=SPARK_REFUSED.keys())
+def test_what_hangs_or_fails_on_spark_is_refused(where: list[str], more: list[str], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        make_options("spark", [*where, *more])
+    assert make_options("spark", [*where, "--environment_type=EXTERNAL", "--environment_config=host:5000"])

@@ -27,6 +27,8 @@ _HOW = (
 _PROGRESS_SECONDS = 5
 
 Say = Callable[[str], None]
+Complete = Callable[["Java", Path, Path], None]
+"""Java, a folder to work in, and the folder of jars."""
 
 
 class SetupError(RuntimeError):
@@ -65,14 +67,31 @@ def install(say: Say) -> Jars:
       SetupError: no suitable Java, no Maven, or a download that failed. The cache then is as it was.
     """
     java = find_java()
-    folder = cache_folder() / f"jars-{_versions()}"
+    folder = fetch(java, _SOURCES / "pom.xml", "Flink", say, _compile)
+    jars = sorted(path for path in folder.glob("*.jar") if path.name != _OURS)
+    return Jars(java.tool("java"), os.pathsep.join(map(str, [folder / _OURS, *jars])))
+
+
+def fetch(java: Java, pom: Path, what: str, say: Say, complete: Complete | None = None) -> Path:
+    """The folder of the cache with the jars that a pom names, downloaded first where the cache lacks them.
+
+    Args:
+      java: for Maven.
+      pom: has the jars as runtime dependencies, and the versions of `what` and of Beam as properties.
+      what: they are, for people.
+      say: told of progress.
+      complete: adds to the jars before they count as there.
+
+    Raises:
+      SetupError: no Maven, or a download that failed. The cache then is as it was.
+    """
+    folder = cache_folder() / f"jars-{_versions(pom, what)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.parent / "jars.lock"):
             if not folder.is_dir():
-                _build(java, folder, say)
-    jars = sorted(path for path in folder.glob("*.jar") if path.name != _OURS)
-    return Jars(java.tool("java"), os.pathsep.join(map(str, [folder / _OURS, *jars])))
+                _build(java, pom, what, folder, say, complete)
+    return folder
 
 
 def find_java() -> Java:
@@ -118,14 +137,14 @@ def _java_version(home: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _versions() -> str:
-    """Names what the folder holds; another pom or source is another folder."""
-    pom = ElementTree.parse(_SOURCES / "pom.xml")
-    flink, beam = (pom.findtext(f"properties/{name}.version") for name in ("flink", "beam"))
+def _versions(pom: Path, what: str) -> str:
+    """Names what the folder holds; another pom, or another source beside it, is another folder."""
+    tree, names = ElementTree.parse(pom), (what.lower(), "beam")
+    versions = [f"{name}{tree.findtext(f'properties/{name}.version')}" for name in names]
     digest = hashlib.sha256()
-    for path in sorted(_SOURCES.iterdir()):
+    for path in sorted(pom.parent.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return f"flink{flink}-beam{beam}-{digest.hexdigest()[:8]}"
+    return "-".join([*versions, digest.hexdigest()[:8]])
 
 
 @contextlib.contextmanager
@@ -135,27 +154,28 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(java: Java, folder: Path, say: Say) -> None:
+def _build(java: Java, pom: Path, what: str, folder: Path, say: Say, complete: Complete | None) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="unfinished-") as unfinished:
         jars = Path(unfinished) / "jars"
-        _download(java, Path(unfinished), jars, say)
-        _compile(java, Path(unfinished) / "classes", jars)
+        _download(java, pom, what, Path(unfinished), say)
+        if complete is not None:
+            complete(java, Path(unfinished) / "classes", jars)
         jars.rename(folder)
 
 
-def _download(java: Java, work: Path, jars: Path, say: Say) -> None:
+def _download(java: Java, pom: Path, what: str, work: Path, say: Say) -> None:
     maven = shutil.which("mvn")
     if maven is None:
-        raise SetupError(f"Flink's jars are downloaded by Maven, and there is no mvn. {_HOW}")
-    say("downloading Flink and Beam's job server with Maven, once: 200 MB")
-    shutil.copy(_SOURCES / "pom.xml", work)
+        raise SetupError(f"{what}'s jars are downloaded by Maven, and there is no mvn. {_HOW}")
+    say(f"downloading {what} and Beam's job server with Maven, once: 200 to 300 MB")
+    shutil.copy(pom, work)
     command = [
         maven,
         "-B",
         "-f",
         str(work / "pom.xml"),
         "dependency:copy-dependencies",
-        f"-DoutputDirectory={jars}",
+        f"-DoutputDirectory={work / 'jars'}",
     ]
     with (work / "maven.log").open("w+") as log:
         environment = {**os.environ, "JAVA_HOME": str(java.home)}
@@ -165,7 +185,7 @@ def _download(java: Java, work: Path, jars: Path, say: Say) -> None:
             _tell(running, work / "maven.log", say)
         if running.returncode:
             log.seek(0)
-            raise SetupError(f"Maven could not download Flink:\n{_errors(log.read())}")
+            raise SetupError(f"Maven could not download {what}:\n{_errors(log.read())}")
 
 
 def _tell(running: "subprocess.Popen[bytes]", log: Path, say: Say) -> None:
