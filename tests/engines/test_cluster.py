@@ -44,8 +44,8 @@ def no_trace(folder: Path) -> bool:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Where a test has its cluster; whatever is left there is ended."""
-    yield tmp_path / "cluster"
-    cluster.stop(str(tmp_path / "cluster"))
+    yield tmp_path / "a cluster"
+    cluster.stop(str(tmp_path / "a cluster"))
 
 
 def recorded(folder: Path, names: Sequence[str], ready: bool = True) -> list[Process]:
@@ -75,6 +75,13 @@ def test_too_little_memory_is_refused_before_anything_is_made(folder: Path) -> N
     asked = run("start", f"--folder={folder}", "--memory=512MiB")
     assert asked.returncode == 2
     assert "give at least 1024MiB" in asked.stderr
+    assert no_trace(folder)
+
+
+def test_high_availability_needs_a_job_manager(folder: Path) -> None:
+    asked = run("start", f"--folder={folder}", "--task_managers=0", "--high_availability=true")
+    assert asked.returncode == 2
+    assert "use --task_managers" in asked.stderr
     assert no_trace(folder)
 
 
@@ -239,6 +246,21 @@ def test_starting_what_runs_says_so_and_other_settings_are_refused(flink_cluster
     other = run("start", f"--folder={flink_cluster.folder}", "--slots=3")
     assert other.returncode == 1
     assert "a cluster with other settings runs" in other.stderr
+
+
+@pytest.mark.slow
+def test_a_cluster_for_one_job_goes_with_it_and_the_exit_code_is_the_jobs(
+    flink_jars: Jars, folder: Path, tmp_path: Path
+) -> None:
+    flags = [f"--input={tmp_path / 'nothing.jsonl'}", f"--output={tmp_path / 'out'}"]
+    alone = [sys.executable, "-m", "beam_etl.pipelines.token_count", *flags]
+    code = subprocess.run(alone, capture_output=True, check=False).returncode
+    ran = run("run", f"--folder={folder}", "--task_managers=0", "token_count", *flags)
+    assert code != 0
+    assert ran.returncode == code
+    assert "jobserver is up" in ran.stderr
+    assert "nothing.jsonl" in ran.stderr
+    assert no_trace(folder)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         _say(str(error))
         return USAGE
-    except (SetupError, ClusterError, FlinkError) as error:
+    except (SetupError, ClusterError, FlinkError, OSError) as error:
         _say(str(error))
         return FAILED
     except KeyboardInterrupt:

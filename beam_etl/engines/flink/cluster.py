@@ -92,8 +92,12 @@ def start(
     Raises:
       SetupError: Java or Maven is missing, or a download failed.
       ClusterError: it didn't start, or the folder has another cluster or what is left of one.
-      ValueError: too little memory.
+      ValueError: too little memory, or high availability of the embedded one.
     """
+    if high_availability and not task_managers:
+        raise ValueError(
+            "high availability is for job managers, and the embedded Flink has none: use --task_managers"
+        )
     memory = memory_bytes or settings.default_memory(slots)
     Memory.of(memory, slots)
     where = record.place(folder)

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,14 +239,17 @@ def _job_server_java(plan: Plan, jars: Jars, memory: Memory) -> list[str]:
     return _java(plan, "jobserver", jars, heap, direct)
 
 
-def _job_server_flags(plan: Plan) -> Iterator[str]:
-    yield f"--flink-master={'[local]' if plan.embedded else plan.address('rest')}"
-    yield f"--flink-conf-dir={plan.path('conf')}"
-    yield f"--job-host={HOST}"
-    yield f"--job-port={plan.ports['job']}"
-    yield f"--artifact-port={plan.ports['artifact']}"
-    yield "--expansion-port=-1"  # none: no pipeline here has transforms in Java
-    yield f"--artifacts-dir={plan.path('artifacts')}"
+def _job_server_flags(plan: Plan) -> list[str]:
+    """Name and value apart: the job server cuts --name=value at spaces."""
+    return [
+        *("--flink-master", "[local]" if plan.embedded else plan.address("rest")),
+        *("--flink-conf-dir", str(plan.path("conf"))),
+        *("--job-host", HOST),
+        *("--job-port", str(plan.ports["job"])),
+        *("--artifact-port", str(plan.ports["artifact"])),
+        *("--expansion-port", "-1"),  # none: no pipeline here has transforms in Java
+        *("--artifacts-dir", str(plan.path("artifacts"))),
+    ]
 
 
 def _java(plan: Plan, name: str, jars: Jars, heap: int, direct: int) -> list[str]:
