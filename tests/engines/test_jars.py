@@ -1,14 +1,17 @@
 """Finding Java, and downloading jars: what lacks is told, and nothing is left half done."""
 
 import os
+import signal
 import stat
 import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from beam_etl.engines.flink import jars
+from beam_etl.engines.flink import jars, processes
 from beam_etl.engines.flink.jars import Jars, Java, SetupError
 
 
@@ -102,6 +105,27 @@ def test_a_failed_download_tells_mavens_reason_and_leaves_nothing(with_java: Pat
         jars.install(told)
     assert str(error.value) == "Maven could not download Flink:\nFailed to execute goal: no route to host"
     assert [path.name for path in cache.iterdir()] == ["jars.lock"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_download_leaves_nothing(
+    number: signal.Signals, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    java_home(tmp_path / "jdk", "17.0.15")
+    started = tmp_path / "started"
+    script(tmp_path / "bin/mvn", f"echo $$ > {started}.new; mv {started}.new {started}; exec sleep 600")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    line = [sys.executable, "-m", "beam_etl.engines.flink", "start", f"--folder={tmp_path / 'cluster'}"]
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as starting:
+        while not started.exists():
+            assert starting.poll() is None
+            time.sleep(0.02)
+        starting.send_signal(number)
+        assert starting.wait(60) == 130
+    assert processes.birth(int(started.read_text())) == ""
+    assert [path.name for path in cache.iterdir()] == ["jars.lock"]
+    assert not (tmp_path / "cluster").exists()
 
 
 def test_what_does_not_compile_is_not_kept(with_java: Path, cache: Path) -> None:

@@ -88,7 +88,7 @@ def fetch(java: Java, pom: Path, what: str, say: Say, complete: Complete | None 
     folder = cache_folder() / f"jars-{_versions(pom, what)}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / "jars.lock"):
+        with _locked(folder.parent / "jars.lock", say):
             if not folder.is_dir():
                 _build(java, pom, what, folder, say, complete)
     return folder
@@ -148,9 +148,13 @@ def _versions(pom: Path, what: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, say: Say) -> Iterator[None]:
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another command that downloads jars")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -189,13 +193,20 @@ def _download(java: Java, pom: Path, what: str, work: Path, say: Say) -> None:
 
 
 def _tell(running: "subprocess.Popen[bytes]", log: Path, say: Say) -> None:
-    told = time.monotonic()
-    while running.poll() is None:
-        time.sleep(0.1)
-        if time.monotonic() - told > _PROGRESS_SECONDS:
-            told = time.monotonic()
-            count = len(re.findall(r"Downloaded from .*\.jar ", log.read_text(errors="replace")))
-            say(f"downloading: {count} jars so far")
+    """Says from time to time how many jars there are, until Maven ends; ends it when interrupted."""
+    told, count = time.monotonic(), 0
+    try:
+        while running.poll() is None:
+            time.sleep(0.1)
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told, before = time.monotonic(), count
+                count = len(re.findall(r"Downloaded from .*\.jar ", log.read_text(errors="replace")))
+                if count > before:
+                    say(f"downloading: {count} jars so far")
+    except BaseException:
+        running.terminate()
+        running.wait()
+        raise
 
 
 def _errors(output: str) -> str:
