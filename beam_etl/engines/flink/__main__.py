@@ -73,16 +73,11 @@ def _run(arguments: argparse.Namespace) -> int:
     ours = None if there else _started(arguments)
     found = there or ours
     assert found is not None
+    from beam_etl.engines.flink.options import with_cluster  # Beam takes a second to load
+
     try:
-        line = [
-            sys.executable,
-            "-m",
-            f"beam_etl.pipelines.{name}",
-            *arguments.flags,
-            "--runner=flink",
-            *found.flags(),
-        ]
-        return _watched(line)
+        flags = with_cluster(arguments.flags, found)
+        return _watched([sys.executable, "-m", f"beam_etl.pipelines.{name}", *flags, "--runner=flink"])
     finally:
         if ours:
             _say("stopping the cluster")

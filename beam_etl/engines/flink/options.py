@@ -37,8 +37,12 @@ class RefusedError(ValueError):
     """Options, or a cluster, with which a job is known to hang, to fail or to lose data. The message says why."""
 
 
-def with_cluster(arguments: Sequence[str]) -> list[str]:
-    """The flags, with those of the cluster of this machine where they name none.
+def with_cluster(arguments: Sequence[str], here: cluster.Running | None = None) -> list[str]:
+    """The flags, with those of a cluster of this machine where they name none.
+
+    Args:
+      arguments: flags of a job, and Beam's.
+      here: the cluster; None looks for the usual one.
 
     Raises:
       RefusedError: they name none, and none runs here.
@@ -46,7 +50,7 @@ def with_cluster(arguments: Sequence[str]) -> list[str]:
     options = PipelineOptions(list(arguments))
     endpoint = options.view_as(PortableOptions).job_endpoint
     if not endpoint and not _given(arguments, "flink_master"):
-        here = cluster.running()
+        here = here or cluster.running()
         if here is None:
             raise RefusedError(
                 "no Flink cluster: start one with `python -m beam_etl.engines.flink start`, or name yours with "
