@@ -224,6 +224,26 @@ def test_while_a_job_runs_nothing_listens_beyond_this_machine(
 
 
 @pytest.mark.slow
+def test_ctrl_c_reaches_the_job_and_not_the_cluster(
+    flink_cluster: cluster.Running, shared: Path, tmp_path: Path
+) -> None:
+    source = f"--input={shared / 'data/webtext/debdocs_sample_1pct.jsonl.gz'}"
+    line = [sys.executable, "-m", "beam_etl.engines.flink", "run", f"--folder={flink_cluster.folder}"]
+    flags = ["token_count", source, f"--output={tmp_path / 'out'}"]
+    idle = set(processes.marked(flink_cluster.folder))
+    with subprocess.Popen(
+        [*line, *flags], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        wait_until(lambda: set(processes.marked(flink_cluster.folder)) - idle)  # a worker: the job runs
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 130, said
+    assert "interrupted" in said
+    assert all(process.alive() for process in flink_cluster.processes)
+    assert not (tmp_path / "out/_manifests").exists()
+
+
+@pytest.mark.slow
 def test_status_shows_every_process_the_slots_and_the_ports(flink_cluster: cluster.Running) -> None:
     shown = run("status", f"--folder={flink_cluster.folder}")
     assert shown.returncode == 0
