@@ -31,7 +31,7 @@ test: ## install everything, then formatting, lint, types and tests
 
 test-flink: ## the long form of the tests of engines: every mode and kill on Flink, and Spark; most of an hour
 	@$(install) dev
-	$(BIN)/pytest tests/engines --flink=long
+	BEAM_ETL_REQUIRE_JAVA=1 $(BIN)/pytest tests/engines --flink=long --flink_report=flink.md -o faulthandler_timeout=3600
 
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \
