@@ -121,10 +121,15 @@ def stop(folder: str | None = None, say: Say = _silent) -> bool:
     if not Path(where).exists() and not processes.marked(where):
         return False
     with record.locked(where, say):
-        found = record.read(where)
-        there = found is not None or bool(processes.marked(where))
+        left = processes.marked(where)
+        try:
+            found = record.read(where)
+        except ClusterError:
+            if not left:  # whether anything runs, and what, isn't known
+                raise
+            found = None
         _end(where, found.processes if found else ())
-    return there
+    return bool(found or left)
 
 
 def restart(folder: str | None, name: str, say: Say = _silent) -> Running:
@@ -198,9 +203,10 @@ def folder_flag(where: str) -> str:
 
 
 def _start(plan: Plan, installed: Jars, say: Say) -> Running:
-    settings.write_files(plan)
     started: list[Process] = []
     try:
+        record.write(Record(plan, ()))
+        settings.write_files(plan)
         for name in plan.names:
             started.append(_spawn(plan, name, installed))
             record.write(Record(plan, tuple(started)))
