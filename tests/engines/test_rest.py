@@ -48,6 +48,10 @@ def test_the_newest_of_several_jobs_of_a_name_is_found(stub: StubFlink) -> None:
     rest = FlinkRest(stub.address)
     assert rest.find("dedup-1") == JobLine("b", "dedup-1", "RUNNING", start_ms=30, duration_ms=1500)
     assert rest.find("dedup") is None
+    earlier = rest.find("dedup-1", besides=["b"])
+    assert earlier is not None
+    assert earlier.id == "a"
+    assert rest.find("dedup-1", besides=["a", "b"]) is None
     assert [job.id for job in rest.jobs()] == ["a", "b", "c"]
 
 

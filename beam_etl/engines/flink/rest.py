@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -132,9 +132,10 @@ class FlinkRest:
         lines = [_line(job) for job in self._ask("/jobs/overview")["jobs"]]
         return sorted(lines, key=lambda job: (job.start_ms, job.id))
 
-    def find(self, name: str) -> JobLine | None:
-        """The newest job of this name. Flink lets several have the same."""
-        return next((job for job in reversed(self.jobs()) if job.name == name), None)
+    def find(self, name: str, besides: Collection[str] = ()) -> JobLine | None:
+        """The newest job of this name, of those whose id isn't in `besides`. Flink lets several have the same name."""
+        found = (job for job in reversed(self.jobs()) if job.name == name and job.id not in besides)
+        return next(found, None)
 
     def job(self, job_id: str) -> JobStatus:
         """A job now. Its stages may be older by the cluster's `web.refresh-interval`, 3 s unless it is set."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from apache_beam.metrics.execution import MetricKey, MetricResult
@@ -31,7 +31,7 @@ class JobFailedError(RuntimeError):
 class FlinkRunner(flink_runner.FlinkRunner):
     """Runs a pipeline on a Flink cluster whose REST address `--flink_master` names.
 
-    Options: `--job_name`, which must be the name of no other job on the cluster, and those of Beam's FlinkRunner.
+    Options: `--job_name`, under which nobody else submits at the same time, and those of Beam's FlinkRunner.
     Against the embedded Flink ("[local]") it is Beam's runner: nothing but the job server knows the job.
     """
 
@@ -43,11 +43,12 @@ class FlinkRunner(flink_runner.FlinkRunner):
         if not name:
             raise ValueError("a job on Flink needs --job_name, by which it is found again")
         rest = FlinkRest(address)
+        earlier = {job.id for job in rest.jobs()}  # of which one may have the same name: that of every night, say
         try:
             submitted = super().run_portable_pipeline(pipeline, options)
-            return FlinkResult(rest, _appeared(submitted, rest, name))
+            return FlinkResult(rest, _appeared(submitted, rest, name, earlier))
         except BaseException:
-            _cancel_submitted(rest, name)
+            _cancel_submitted(rest, name, earlier)
             raise
 
 
@@ -131,12 +132,12 @@ def _beam_state(state: str) -> str:
     return ended.get(state, PipelineState.RUNNING)
 
 
-def _appeared(submitted: PipelineResult, rest: FlinkRest, name: str) -> str:
+def _appeared(submitted: PipelineResult, rest: FlinkRest, name: str, earlier: Collection[str]) -> str:
     """The id of a job that was just submitted. What the job server couldn't hand to Flink is its error."""
     deadline = time.monotonic() + _APPEARING_SECONDS
     while True:
         ended = PipelineState.is_terminal(submitted.state)
-        if found := rest.find(name):
+        if found := rest.find(name, besides=earlier):
             return found.id
         if ended:
             submitted.wait_until_finish()
@@ -145,12 +146,12 @@ def _appeared(submitted: PipelineResult, rest: FlinkRest, name: str) -> str:
         time.sleep(0.1)
 
 
-def _cancel_submitted(rest: FlinkRest, name: str) -> None:
+def _cancel_submitted(rest: FlinkRest, name: str, earlier: Collection[str]) -> None:
     """Cancels what an interrupted submission may have left: the job server goes on with what it was given."""
     deadline = time.monotonic() + _SUBMITTED_SECONDS
     while time.monotonic() < deadline:
         try:
-            if found := rest.find(name):
+            if found := rest.find(name, besides=earlier):
                 jobs.cancel(rest, found.id)
                 return
         except FlinkError as error:
