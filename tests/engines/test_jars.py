@@ -89,6 +89,16 @@ def with_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bin"
 
 
+def test_without_a_home_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(SetupError, match="set XDG_CACHE_HOME=PATH"):
+        jars.cache_folder()
+
+
 def test_without_maven_it_says_so(with_java: Path, cache: Path) -> None:
     with pytest.raises(SetupError, match="no mvn.*apt-get install"):
         jars.install(told)

@@ -1,5 +1,7 @@
 """The folder of a cluster: what is taken for one, what is never touched, and what a damaged record leads to."""
 
+import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -51,3 +53,15 @@ def test_others_cannot_look_into_a_folder_that_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     with record.locked(str(folder), print):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_process_is_known_in_another_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("ps"):
+        pytest.skip("no ps here")
+    monkeypatch.setattr(processes, "_PROC", tmp_path / "no proc, as on macOS")
+    born = []
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        born.append(processes.birth(os.getpid()))
+    assert born[0]
+    assert born[0] == born[1]

@@ -56,8 +56,16 @@ class Jars:
 
 
 def cache_folder() -> Path:
-    """Where the user's caches of Flink are: $XDG_CACHE_HOME or ~/.cache, beam_etl/flink."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "beam_etl" / "flink"
+    """Where the user's caches of Flink are: $XDG_CACHE_HOME or ~/.cache, beam_etl/flink.
+
+    Raises:
+      SetupError: neither is set, and the system knows no home of this user, as in many containers.
+    """
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise SetupError("this user has no home directory: set XDG_CACHE_HOME=PATH") from error
+    return Path(cache).absolute() / "beam_etl" / "flink"
 
 
 def install(say: Say) -> Jars:

@@ -16,6 +16,8 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
 from beam_etl.engines.flink import cluster
+from beam_etl.engines.flink.jars import SetupError
+from beam_etl.engines.flink.record import ClusterError
 from beam_etl.engines.flink.rest import FlinkError, FlinkRest
 from beam_etl.engines.flink.runner import EMBEDDED
 
@@ -29,8 +31,12 @@ HEAP_BYTES = 256 << 20
 """Of a task manager: a key's rows are one record there, and need 8 times their 32 MiB."""
 
 _ASK_SECONDS = 10
-_MILLIS = {"ms": 1, "s": 1000, "sec": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000}
-_DURATION = re.compile(r"(\d+)\s*(ms|s|sec|min|m|h)\w*")
+_MILLIS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_DURATION = re.compile(
+    r"(\d+)\s*(?:(?P<d>d|day)s?|(?P<h>h|hour)s?|(?P<m>m|min|minute|minutes)|(?P<s>s|sec|secs|seconds?)"
+    r"|(?P<ms>|ms|milli|millis|milliseconds?))"
+)
+"""As Flink writes them. A number alone is milliseconds."""
 
 
 class RefusedError(ValueError):
@@ -45,12 +51,15 @@ def with_cluster(arguments: Sequence[str], here: cluster.Running | None = None) 
       here: the cluster; None looks for the usual one.
 
     Raises:
-      RefusedError: they name none, and none runs here.
+      RefusedError: they name none, and none runs here, or what runs here can't be told.
     """
     options = PipelineOptions(list(arguments))
     endpoint = options.view_as(PortableOptions).job_endpoint
     if not endpoint and not _given(arguments, "flink_master"):
-        here = here or cluster.running()
+        try:
+            here = here or cluster.running()
+        except (ClusterError, SetupError) as error:
+            raise RefusedError(str(error)) from error
         if here is None:
             raise RefusedError(
                 "no Flink cluster: start one with `python -m beam_etl.engines.flink start`, or name yours with "
@@ -172,7 +181,8 @@ def job_server_flags(endpoint: str) -> set[str]:
                 beam_job_api_pb2.DescribePipelineOptionsRequest(), timeout=_ASK_SECONDS, wait_for_ready=True
             )
         except grpc.RpcError as error:
-            raise FlinkError(f"no job server answers at --job_endpoint={endpoint}: {error}") from error
+            said = error.details() if isinstance(error, grpc.Call) else error  # without its status and trace
+            raise FlinkError(f"no job server answers at --job_endpoint={endpoint}: {said}") from error
     return {f"--{option.name}" for option in answer.options}
 
 
@@ -188,7 +198,7 @@ def _restart_delay(settings: dict[str, str]) -> int | None:
         return None
     key, default = keys[kind]
     found = _DURATION.fullmatch(settings.get(key, default).strip().lower())
-    return int(found[1]) * _MILLIS[found[2]] if found else None
+    return int(found[1]) * _MILLIS[str(found.lastgroup)] if found else None
 
 
 def _is_elastic(settings: dict[str, str]) -> bool:

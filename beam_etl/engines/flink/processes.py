@@ -166,7 +166,9 @@ def _listening_by_lsof(pid: int) -> list[tuple[str, int]]:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    """What a command prints, with times as every caller sees them, wherever and in what language they are."""
+    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment).stdout
 
 
 def _signal_group(process: Process, number: signal.Signals) -> None:

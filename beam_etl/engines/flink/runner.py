@@ -43,7 +43,7 @@ class FlinkRunner(flink_runner.FlinkRunner):
         if not name:
             raise ValueError("a job on Flink needs --job_name, by which it is found again")
         rest = FlinkRest(address)
-        earlier = {job.id for job in rest.jobs()}  # of which one may have the same name: that of every night, say
+        earlier = {job.id for job in rest.jobs()}  # one may have the same name: that of every night
         try:
             submitted = super().run_portable_pipeline(pipeline, options)
             return FlinkResult(rest, _appeared(submitted, rest, name, earlier))
