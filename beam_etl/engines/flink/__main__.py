@@ -110,12 +110,14 @@ def _rest(arguments: argparse.Namespace) -> FlinkRest:
 
 
 def _watched(line: Sequence[str]) -> int:
-    """Runs a job. Ctrl-C reaches it by the terminal, SIGTERM from here; it decides what becomes of the work."""
+    """Runs a job. Ctrl-C reaches it by the terminal, SIGTERM from here; it decides what becomes of the work.
+
+    Neither ends this process from now on: a cluster that lives as long as the job has still to be stopped.
+    """
     with subprocess.Popen(line) as job:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, _: job.send_signal(number))
         code = job.wait()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     return code if code >= 0 else 128 - code
 
 
