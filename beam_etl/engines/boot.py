@@ -49,8 +49,7 @@ def _order(arguments: Sequence[str] | None) -> Order:
     parser.add_argument("--provision_endpoint", required=True)
     for name in ("control", "logging", "artifact"):
         parser.add_argument(f"--{name}_endpoint", default="")
-    parser.add_argument("--semi_persist_dir", default="", help="not used: workers keep no files")
-    given = parser.parse_args(arguments)
+    given, _ = parser.parse_known_args(arguments)  # the contract has more, and grows
     return Order(
         id=given.id,
         provision=given.provision_endpoint,

@@ -14,8 +14,8 @@ def nothing() -> Iterator[str]:
 
 
 def short_elements() -> Iterator[str]:
-    """One element may take a second and a half."""
-    worker.ELEMENT_MINUTES = 1.5 / 60
+    """One element may take three seconds."""
+    worker.ELEMENT_MINUTES = 3 / 60
     yield "short elements"
 
 

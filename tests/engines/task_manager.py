@@ -1,6 +1,5 @@
 """What a worker sees of a task manager: the services of Beam's Fn API, in this process, and no work."""
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +57,7 @@ class TaskManager(
         self.provisions.set()
         self._files = files
         self._options = options or {}
-        self._left: queue.Queue[None] = queue.Queue()
+        self._left = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(32))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         beam_fn_api_pb2_grpc.add_BeamFnControlServicer_to_server(self, self._server)
@@ -81,15 +80,16 @@ class TaskManager(
     def leave(self, abruptly: bool = False) -> None:
         """Closes its streams in order, or breaks them off."""
         self.provisions.set()
-        for _ in self.workers:
-            self._left.put(None)
+        if not abruptly:
+            self._left.set()
         self._server.stop(None if abruptly else 5).wait()
+        self._left.set()
 
     def Control(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
         worker = _id(context)
         self.workers.append(worker)
         context.add_callback(lambda: self.workers.remove(worker))
-        self._left.get()
+        self._left.wait()
         yield from ()
 
     def Logging(self, lists: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
