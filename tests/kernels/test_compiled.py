@@ -54,6 +54,21 @@ def test_a_second_process_takes_what_the_first_compiled(cache: Path) -> None:
     assert len(kept(cache)) == 2
 
 
+def test_what_is_kept_is_loaded_ahead_and_the_rest_left_alone(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_kernels", [])
+    compile_anew()
+    kept_one, other = compiled(total), compiled(lambda value: value)
+    assert list(module.load_kept()) == [
+        "total",
+        "total",
+    ]  # the one that was compiled, and another of its source
+    assert kept_one._native is not None
+    assert kept_one(np.array([1, 2, 4]), 1) == 12
+    assert other._native is None
+
+
 def test_only_the_owner_can_write_to_the_cache(cache: Path) -> None:
     compile_anew()
     assert (cache / "kernels").stat().st_mode & 0o777 == 0o700
