@@ -53,3 +53,10 @@ def running(folders: pytest.TempPathFactory, task_managers: int) -> Iterator[clu
         yield cluster.start(folder, task_managers=task_managers, say=print)
     finally:
         cluster.stop(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a test has a cluster of its own; whatever is left there is ended."""
+    yield tmp_path / "a cluster"
+    cluster.stop(str(tmp_path / "a cluster"))

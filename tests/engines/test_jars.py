@@ -5,7 +5,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from beam_etl.engines.flink import jars, processes
 from beam_etl.engines.flink.jars import Jars, Java, SetupError
+from tests.engines.clusters import wait_until
 
 
 def script(path: Path, text: str) -> Path:
@@ -123,19 +123,31 @@ def test_an_interrupted_download_leaves_nothing(
 ) -> None:
     java_home(tmp_path / "jdk", "17.0.15")
     started = tmp_path / "started"
-    script(tmp_path / "bin/mvn", f"echo $$ > {started}.new; mv {started}.new {started}; exec sleep 600")
+    script(
+        tmp_path / "bin/mvn",
+        f"sleep 0.3; echo $$ > {started}.new; mv {started}.new {started}; exec sleep 600",
+    )
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     line = [sys.executable, "-m", "beam_etl.engines.flink", "start", f"--folder={tmp_path / 'cluster'}"]
     with subprocess.Popen(line, stderr=subprocess.DEVNULL) as starting:
-        while not started.exists():
-            assert starting.poll() is None
-            time.sleep(0.02)
-        starting.send_signal(number)
-        assert starting.wait(60) == 130
+        try:
+            wait_until(started.exists)
+            starting.send_signal(number)
+            assert starting.wait(60) == 130
+        finally:
+            starting.kill()
     assert processes.birth(int(started.read_text())) == ""
     assert [path.name for path in cache.iterdir()] == ["jars.lock"]
     assert not (tmp_path / "cluster").exists()
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(with_java: Path, cache: Path) -> None:
+    (cache / "unfinished-abc/jars").mkdir(parents=True)
+    script(with_java / "mvn", "exit 1")
+    with pytest.raises(SetupError):
+        jars.install(told)
+    assert [path.name for path in cache.iterdir()] == ["jars.lock"]
 
 
 def test_what_does_not_compile_is_not_kept(with_java: Path, cache: Path) -> None:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from beam_etl.engines.flink import processes
 from beam_etl.engines.flink.processes import MARK, Process
+from tests.engines.clusters import wait_until
 
 STUBBORN = """
 import os, signal, subprocess, sys, time
@@ -52,13 +52,6 @@ def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if not all(map(shutil.which, ("ps", "lsof"))):
         pytest.skip("no ps or no lsof here")
     monkeypatch.setattr(processes, "_PROC", Path("/no such folder"))
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 def exists(pid: int) -> bool:
@@ -108,6 +101,7 @@ def test_children_in_a_session_of_their_own_are_found_by_the_mark(start: Start, 
     process = start(STUBBORN.format(apart=True), **{MARK: mark})
     unmarked = start()
     child = printed_pid(tmp_path / "log")
+    wait_until(lambda: len(processes.marked(mark)) == 2)
     assert sorted(processes.marked(mark)) == sorted([process.pid, child])
     processes.end_marked(mark)
     wait_until(lambda: not process.alive() and not exists(child))

@@ -20,6 +20,7 @@ JAVA_VERSIONS = (11, 17)
 
 _SOURCES = Path(__file__).parent / "java"
 _OURS = "beam-etl.jar"
+_UNFINISHED = "unfinished-"
 _HOW = (
     "Debian and Ubuntu: sudo apt-get install openjdk-17-jdk-headless maven; macOS: brew install openjdk@17 maven. "
     "JAVA_HOME=PATH names a JDK."
@@ -167,7 +168,9 @@ def _locked(path: Path, say: Say) -> Iterator[None]:
 
 
 def _build(java: Java, pom: Path, what: str, folder: Path, say: Say, complete: Complete | None) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="unfinished-") as unfinished:
+    for killed in folder.parent.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(killed, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_UNFINISHED) as unfinished:
         jars = Path(unfinished) / "jars"
         _download(java, pom, what, Path(unfinished), say)
         if complete is not None:
