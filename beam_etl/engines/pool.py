@@ -35,13 +35,16 @@ from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from beam_etl.engines.lifeline import Order
 from beam_etl.engines.nursery import SINGLE_THREADED
 from beam_etl.engines.provision import report
-from beam_etl.engines.supervisor import HANG_SECONDS, log_to_standard_error
+from beam_etl.engines.supervisor import log_to_standard_error
 
 PRELOAD = "beam_etl.pipelines.preload:pieces"
 """What the nursery loads: MODULE:FUNCTION."""
 
 _REQUESTS = 100
 """Workers that may be starting at the same time: each keeps a thread."""
+
+_SILENT_SECONDS = 120.0
+"""The process that starts workers says something twice a second, but while it loads a library."""
 
 _RESTART_SECONDS = 1.0
 _END_SECONDS = 5.0
@@ -117,7 +120,7 @@ class Nursery:
         assert process.stdout is not None
         with process.stdout:
             file, unread = process.stdout.fileno(), b""
-            while select.select([file], [], [], HANG_SECONDS)[0] and (got := os.read(file, 65536)):
+            while select.select([file], [], [], _SILENT_SECONDS)[0] and (got := os.read(file, 65536)):
                 *lines, unread = (unread + got).split(b"\n")
                 for line in lines:
                     if message := json.loads(line):
