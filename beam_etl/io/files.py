@@ -29,6 +29,8 @@ def match_files(
 ) -> list[FileEntry]:
     """The files that patterns match, sorted by path and numbered; each once.
 
+    Local paths are absolute, whatever the pattern: a worker may run elsewhere.
+
     Args:
       patterns: comma-separated, or a sequence of: a file; a folder, which stands for the data files in it at
         any depth, or for the documents of a dataset; a glob, where `*` and `?` stay inside a folder and `**`
@@ -43,7 +45,8 @@ def match_files(
     wanted = None if format is None else format_named(format)
     found: dict[str, int] = {}
     for pattern in _expand(patterns):
-        found.update(_match(pattern, wanted, dataset_files))
+        for path, size in _match(pattern, wanted, dataset_files):
+            found[os.path.abspath(path) if is_local(path) else path] = size
     if len(found) > schema.MAX_FILES:
         raise InputError(
             f"{len(found):,} files match; a run reads at most {schema.MAX_FILES:,}. "
@@ -91,10 +94,8 @@ def _expand(patterns: str | Sequence[str]) -> Iterator[str]:
     single = [pattern for item in given for pattern in _listed(item.strip())]
     if not single:
         raise InputError(f"no input pattern in {patterns!r}")
-    local = [is_local(pattern) for pattern in single]
-    absolute = any(os.path.isabs(pattern) for pattern, here in zip(single, local, strict=True) if here)
-    for pattern, here in zip(single, local, strict=True):
-        yield _normal(pattern, absolute) if here else pattern
+    for pattern in single:
+        yield _normal(pattern) if is_local(pattern) else pattern
 
 
 def _listed(item: str) -> list[str]:
@@ -111,10 +112,10 @@ def _listed(item: str) -> list[str]:
     return [pattern for line in lines if (pattern := line.strip().removeprefix("file://"))]
 
 
-def _normal(pattern: str, absolute: bool) -> str:
+def _normal(pattern: str) -> str:
     """So that one file has one path, however it was written."""
     folder = "/" if pattern.endswith("/") else ""
-    return os.path.normpath(os.path.abspath(pattern) if absolute else pattern).rstrip("/") + folder
+    return os.path.normpath(pattern).rstrip("/") + folder
 
 
 def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> Iterable[Found]:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
@@ -17,11 +18,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
-from beam_etl.io.commit import settle
+from beam_etl.io.commit import PUBLISHED, settle
 from beam_etl.io.data_files import Finished, OpenFile, pack_finished, unpack_finished
 from beam_etl.io.formats import Format, format_named
 from beam_etl.transforms.batches import Batches
-from beam_etl.transforms.metrics import StepMetrics
+from beam_etl.transforms.metrics import NAMESPACE, UNPUBLISHED, StepMetrics
 from beam_etl.transforms.shuffle import Gather
 
 FILE_BYTES = 512 << 20
@@ -243,4 +244,6 @@ def _commit(packed: list[bytes], run: _Run, reasons: Sequence[str] = ()) -> str:
         schemas[file.table].update(columns)
     files = tuple(file for file, _ in finished)
     made = manifest.Manifest(run.number, run.run, files, schemas, run.about, run.partitioning)
-    return settle(run.output, made, reasons)
+    verdict = settle(run.output, made, reasons)
+    Metrics.counter(NAMESPACE, UNPUBLISHED).inc(verdict != PUBLISHED)
+    return verdict

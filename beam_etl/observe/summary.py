@@ -30,7 +30,8 @@ class Summary:
         tables = ", ".join(f"{name} {rows:,}" for name, rows in self.tables.items())
         crossed = ""
         if self.crossed_bytes is not None:
-            crossed = f"crossed shuffles: {format_bytes(self.crossed_bytes)} in {self.slices:,} slices\n"
+            noun = "slice" if self.slices == 1 else "slices"
+            crossed = f"crossed shuffles: {format_bytes(self.crossed_bytes)} in {self.slices:,} {noun}\n"
         return (
             f"{read} {format_bytes(self.input_bytes)} in {format_seconds(self.seconds)} ({rate}/s)\n"
             f"{crossed}rows written: {tables} ({format_bytes(self.output_bytes)})\n"

@@ -12,7 +12,7 @@ from beam_etl.io.formats import FORMATS
 from beam_etl.io.formats.base import SPLIT_BYTES
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.observe.cluster import Cluster, parse_cluster
-from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.runners import IN_PROCESS, cores, runner_name
 
 _COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
@@ -26,7 +26,7 @@ class JobConfig:
     """What can be asked of any job that reads documents and writes a dataset. A job's Config adds its own flags."""
 
     input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated")
-    output: str = flag("folder of the dataset to write")
+    output: str = flag("folder of the dataset to write", unit=FOLDER)
     overwrite: bool = flag("replace the dataset that is there", default=False)
     format: str | None = flag(
         "format of the input, where its names don't tell", default=None, choices=_FORMATS

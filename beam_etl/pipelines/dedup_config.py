@@ -15,7 +15,7 @@ from beam_etl.kernels.candidates import PERMUTATIONS, NearRule
 from beam_etl.kernels.exact import ExactRule
 from beam_etl.kernels.keeping import Keep
 from beam_etl.pipelines.config import TABLE_FORMATS, JobConfig
-from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.transforms.oversized import ACTIONS, KEEP, SPLIT, Guard
 
 OWN_COLUMNS = (schema.ADDRESS, *schema.DECISION.names)
@@ -76,9 +76,12 @@ class Config(JobConfig):
     against: tuple[str, ...] = flag(
         "near: folders that --write_signatures wrote; what matches a document of theirs is removed as well",
         default=(),
+        unit=FOLDER,
     )
     write_signatures: str | None = flag(
-        "near: folder to keep this run's signatures in, for --against of later runs", default=None
+        "near: folder to keep this run's signatures in, for --against of later runs",
+        default=None,
+        unit=FOLDER,
     )
     max_cluster_size: int = flag(
         "near: clusters of more are counted, and dealt with by --oversized", default=10_000, unit="documents"

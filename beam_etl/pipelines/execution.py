@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -25,6 +25,8 @@ class Execution:
     folders: Sequence[str]
     """The datasets that it publishes."""
     run: str
+    job_name: str
+    """On the cluster."""
     in_process: bool
     progress: AbstractContextManager[None]
     """Shows what the job does in this process."""
@@ -32,26 +34,32 @@ class Execution:
     def __call__(self, pipeline: beam.Pipeline) -> PipelineResult | int:
         """The result of a run that ended; the exit code of one that failed or was interrupted, which is told."""
         result = None
-        with abandoning(self.folders, self.run, self.in_process):
+        with abandoning(self.folders, self.run, self.in_process) as signals:
             try:
                 with self.progress:
                     result = pipeline.run()
+                    if isinstance(result, FlinkResult):
+                        result.at_each_look = signals.check
                     with watching(result, self.folders, self.run):
                         state = result.wait_until_finish()
                 if state == PipelineState.CANCELLED:
-                    return self._failed(JobFailedError("somebody cancelled the job on its engine"))
+                    return self._failed(None, JobFailedError("somebody cancelled the job on its engine"))
                 return result
             except Interrupted as interrupted:
                 return self._interrupted(result, interrupted.code)
             except FlinkError as error:
                 return self._lost(error)
             except Exception as error:  # noqa: BLE001 - whatever an engine raises
-                return self._failed(error)
+                return self._failed(result, error)
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
         if result is not None and not isinstance(result, FlinkResult):  # nobody to ask
+            with suppress(Exception):
+                result.cancel()
             where = " and ".join(self.folders)
-            say(f"interrupted; the job goes on, and may still publish to {where}: cancel it on its engine")
+            say(
+                f"interrupted; its engine was told. If it goes on all the same, it may still publish to {where}"
+            )
             return code
         try:
             if result is not None:
@@ -64,7 +72,7 @@ class Execution:
         return code
 
     def _lost(self, error: FlinkError) -> int:
-        name = f"{self.job}-{self.run}"
+        name = self.job_name
         print(
             f"\n{self.job}: {error}\nThe job may go on, and publish. `python -m beam_etl.engines.flink attach {name}` "
             f"waits for it, `... cancel {name}` ends it.",
@@ -72,7 +80,12 @@ class Execution:
         )
         return FAILED
 
-    def _failed(self, error: Exception) -> int:
+    def _failed(self, result: PipelineResult | None, error: Exception) -> int:
+        if isinstance(result, FlinkResult) and not isinstance(
+            error, JobFailedError
+        ):  # the launcher's own failure
+            with suppress(FlinkError):
+                result.cancel()
         published = give_up(self.folders, self.run, self.in_process)
         if not isinstance(error, JobFailedError):  # whose message has the worker's own traceback
             traceback.print_exception(error)

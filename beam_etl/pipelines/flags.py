@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from typing import Any, NoReturn, TypeVar, Union
 from beam_etl.observe.text import format_bytes
 
 Config = TypeVar("Config")
+
+FOLDER = "folder"
 
 _SIZES = {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -28,7 +31,7 @@ def flag(
       help: what it does, a phrase without its default.
       default: without one the flag is required.
       choices: the values there are, where they are few.
-      unit: "bytes" takes 64MiB or 1GB as well; otherwise shown in the help.
+      unit: "bytes" takes 64MiB or 1GB as well, "folder" makes a local path absolute; otherwise shown in the help.
       bare: the value of `--name` alone, where that may be written.
     """
     metadata = {"help": help, "choices": tuple(choices), "unit": unit, "bare": bare}
@@ -112,7 +115,10 @@ def _metavar(hint: Any, metadata: Any) -> str:
     kind = _plain(hint)
     if kind is bool:
         return "true|false"
-    return str(metadata["unit"] or ("LIST" if typing.get_origin(kind) is tuple else "VALUE")).upper()
+    many = typing.get_origin(kind) is tuple
+    return str(metadata["unit"] or ("LIST" if many else "VALUE")).upper() + (
+        ",..." if many and metadata["unit"] else ""
+    )
 
 
 def _plain(hint: Any) -> Any:
@@ -129,7 +135,9 @@ def _converter(hint: Any, unit: str) -> Callable[[str], Any]:
     if kind is bool:
         return _boolean
     if typing.get_origin(kind) is tuple:
-        return _items
+        return _folders if unit == FOLDER else _items
+    if unit == FOLDER:
+        return _folder
     return typing.cast(Callable[[str], Any], kind)
 
 
@@ -141,6 +149,15 @@ def _boolean(text: str) -> bool:
 
 def _items(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _folder(text: str) -> str:
+    """Absolute, since a worker may run in another folder."""
+    return text if "://" in text else os.path.abspath(os.path.expanduser(text))
+
+
+def _folders(text: str) -> tuple[str, ...]:
+    return tuple(map(_folder, _items(text)))
 
 
 def _bytes(text: str) -> int:

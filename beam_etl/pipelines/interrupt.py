@@ -25,8 +25,25 @@ class Interrupted(BaseException):
         """The exit code that tells of it."""
 
 
+class Signals:
+    """What came while a job runs."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+
+    def came(self, number: int) -> None:
+        """Remembers it: raised in a finaliser, say of gRPC's, Interrupted would be lost."""
+        self._number = number
+        raise Interrupted(number)
+
+    def check(self) -> None:
+        """Raises Interrupted if one came."""
+        if self._number is not None:
+            raise Interrupted(self._number)
+
+
 @contextmanager
-def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[None]:
+def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[Signals]:
     """While inside, a signal ends the run.
 
     In process: the run is given up and the process ends with 128 + the signal's number, without waiting for worker
@@ -35,6 +52,7 @@ def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[N
 
     On a cluster: Interrupted is raised, once. A second signal ends this process at once, whatever the job does.
     """
+    signals = Signals()
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
@@ -43,14 +61,14 @@ def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[N
             return
         for each in SIGNALS:
             signal.signal(each, _leave)
-        raise Interrupted(number)
+        signals.came(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
     previous = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
-        yield
+        yield signals
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

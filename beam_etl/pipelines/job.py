@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from beam_etl import __version__
+from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.io import manifest, staging
 from beam_etl.io.errors import InputError
@@ -106,6 +107,7 @@ class Job(Generic[Config]):
             job=self.name,
             folders=config.folders,
             run=config.run,
+            job_name=str(pipeline.options.view_as(GoogleCloudOptions).job_name),
             in_process=in_process,
             progress=progress(source.input_bytes, len(source.files), _read_so_far)
             if in_process
@@ -116,7 +118,11 @@ class Job(Generic[Config]):
             return result
         if not self._is_published(config):
             return FAILED
-        self._close(config, source, result, time.monotonic() - start)
+        try:
+            self._close(config, source, result, time.monotonic() - start)
+        except KeyboardInterrupt:
+            print(f"interrupted after {config.output} was published; it stays", file=sys.stderr)
+            return INTERRUPTED
         return DONE
 
     def _is_published(self, config: Config) -> bool:
@@ -136,7 +142,7 @@ class Job(Generic[Config]):
         return not missing
 
     def _close(self, config: Config, source: FileSource, result: PipelineResult, seconds: float) -> None:
-        published, counted = manifest.latest(config.output), metrics.totals(result)
+        published, counted = manifest.latest(config.output), _totals(result)
         assert published is not None
         summary = Summary(
             rows_read=counted.get(metrics.ROWS_READ),
@@ -161,6 +167,14 @@ class Job(Generic[Config]):
             "config": config.to_json(),
             "input": {"files": len(source.files), "bytes": source.input_bytes},
         }
+
+
+def _totals(result: PipelineResult) -> dict[str, int]:
+    try:
+        return metrics.totals(result)
+    except FlinkError as error:  # lost since the job has ended
+        print(f"no counters: {error}", file=sys.stderr)
+        return {}
 
 
 def _unpublished(output: str, run: str) -> list[str]:

@@ -19,6 +19,8 @@ ROWS_READ, RECORDS_REJECTED = "rows_read", "records_rejected"
 """Of reading: stored bytes and files that are done, documents passed on, records rejected."""
 ELEMENTS_OUT, BYTES_CROSSED = "elements_out", "bytes_crossed"
 """Slices that cross a shuffle, and their bytes before they are encoded."""
+UNPUBLISHED = "unpublished"
+"""Datasets that a run decided not to publish."""
 MICROSECONDS = "microseconds"
 """Time inside the step's own code. Beam's counters are integers, so seconds travel as microseconds."""
 

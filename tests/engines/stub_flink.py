@@ -88,6 +88,7 @@ class StubFlink:
             "timestamps": {"RUNNING": start + 10, "RESTARTING": restarting},
             "vertices": list(vertices),
         }
+        self.answers[f"/jobs/{job_id}/accumulators"] = {"user-task-accumulators": []}
         return details
 
     def forget(self) -> None:

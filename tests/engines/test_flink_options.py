@@ -1,6 +1,7 @@
 """What --runner=flink fills in, and what it refuses."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -73,6 +74,11 @@ def test_a_stream_ends_bundles_before_a_checkpoint(cluster: Cluster) -> None:
 REFUSED = {
     "no workers": ([], "beam_etl.engines.pool"),
     "workers in the launcher": (["--environment_type=LOOPBACK"], "hangs when it is lost"),
+    "workers of no known kind": (["--environment_type=BLA"], "there is EXTERNAL, PROCESS"),
+    "a process of no command": (
+        ["--environment_type=PROCESS", "--environment_config={}"],
+        "needs --environment_config",
+    ),
     "an image without beam_etl": (["--environment_type=DOCKER"], "has no beam_etl"),
     "retries that do nothing": ([*POOL, "--number_of_execution_retries=3"], "restart-strategy"),
     "checkpoints in memory": ([*POOL, "--streaming", "--checkpointing_interval=1000"], "--state_backend"),
@@ -91,6 +97,7 @@ def test_flags_that_do_harm_are_refused_with_the_reason(
 
 DELAYS = {
     "milliseconds": ("fixed-delay", "900 ms"),
+    "millis": ("fixed-delay", "500 millis"),
     "a second by default": ("fixed-delay", None),
     "failure rate": ("failure-rate", "1s"),
     "exponential": ("exponential-delay", "1 s"),
@@ -123,7 +130,12 @@ def test_a_cluster_that_grows_takes_more_tasks_than_slots(cluster: Cluster) -> N
     assert filled([*NAMED, "--parallelism=50"])["parallelism"] == "50"
 
 
-def test_without_a_name_the_cluster_of_this_machine_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_name_the_cluster_of_this_machine_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/beam-etl-boot").touch()
+    monkeypatch.setattr(options.sys, "prefix", str(tmp_path))
     here = SimpleNamespace(flags=lambda: ["--flink_master=here", "--job_endpoint=here", *POOL])
     monkeypatch.setattr(options.cluster, "running", lambda: here)
     assert options.with_cluster(["--parallelism=2"]) == ["--parallelism=2", *here.flags()]

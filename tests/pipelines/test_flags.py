@@ -1,8 +1,10 @@
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
+from beam_etl.pipelines import dedup_config
 from beam_etl.pipelines.flags import UsageError, flag, parse, parser
 from beam_etl.pipelines.runners import make_options, make_runner, runner_name
 
@@ -113,3 +115,12 @@ def test_what_hangs_or_fails_on_spark_is_refused(where: list[str], more: list[st
     with pytest.raises(UsageError, match=reason):
         make_options("spark", [*where, *more])
     assert make_options("spark", [*where, "--environment_type=EXTERNAL", "--environment_config=host:5000"])
+
+
+def test_folders_are_absolute_wherever_a_worker_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["--input=in", "--output=out/../made", "--against=a,s3://bucket/b", "--write_signatures=s"]
+    config, _ = parse(dedup_config.Config, argv, "dedup", "")
+    assert config.output == f"{tmp_path}/made"
+    assert config.against == (f"{tmp_path}/a", "s3://bucket/b")
+    assert config.write_signatures == f"{tmp_path}/s"

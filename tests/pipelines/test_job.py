@@ -1,6 +1,8 @@
 """Launching: what a person sees of a job that must not publish, and what every part of a run has in common."""
 
 import json
+import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.interrupt import Interrupted, abandoning
 from beam_etl.pipelines.job import FAILED, Job
 
 
@@ -51,3 +54,16 @@ def test_the_name_of_a_run_is_its_own_and_no_flag() -> None:
     assert one == other
     assert "run" not in one.to_json()
     assert flags.parse(Config, [*argv, "--run=mine"], "job", "A job.")[1] == ["--run=mine"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_a_finaliser_swallowed_is_told_at_the_next_look() -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with abandoning((), "run", in_process=False) as signals:
+        signals.check()
+        Finalised()
+        with pytest.raises(Interrupted):
+            signals.check()

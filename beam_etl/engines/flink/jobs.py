@@ -21,6 +21,9 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 LOG_SECONDS = 5
 """Between two lines of progress where nobody watches a terminal."""
 
+_UNPUBLISHED = "unpublished"
+"""The counter of datasets that a job decided not to publish."""
+
 _TAKEN_UP_SECONDS = 10
 """A job manager that comes back says that it isn't ready until it has taken up its jobs. This is for slow ones."""
 _DETAILS_SECONDS = 5
@@ -178,7 +181,12 @@ def _attach(rest: FlinkRest, job: JobLine) -> int:
     _say(f"{job.name}: {status.state.lower()} after {status.duration_ms / 1000:,.1f} s{again}")
     if status.state == "FAILED":
         _say(rest.failure(job.id) or "Flink tells no cause")
-    return DONE if status.state == "FINISHED" else FAILED
+    if status.state != "FINISHED":
+        return FAILED
+    if any(name == _UNPUBLISHED and count for (_, _, name), count in rest.counters(job.id).items()):
+        _say("it decided not to publish what it made: the verdict is in _staging of its output")
+        return FAILED
+    return DONE
 
 
 def _cancel(rest: FlinkRest, job: JobLine) -> int:

@@ -30,6 +30,7 @@ ELEMENT_MINUTES = 60
 HEAP_BYTES = 256 << 20
 """Of a task manager: a key's rows are one record there, and need 8 times their 32 MiB."""
 
+_ENVIRONMENTS = ("EXTERNAL", "PROCESS", "DOCKER", "LOOPBACK")
 _ASK_SECONDS = 10
 _MILLIS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(
@@ -115,6 +116,13 @@ def refuse(arguments: Sequence[str]) -> None:
             "say how task managers get Python workers that have beam_etl: --environment_type=EXTERNAL with "
             "--environment_config=HOST:PORT of `python -m beam_etl.engines.pool`, PROCESS with "
             '--environment_config={"command":"PATH of beam-etl-boot"}, or DOCKER with the name of an image'
+        )
+    if kind not in _ENVIRONMENTS:
+        raise RefusedError(f"--environment_type={kind}: there is {', '.join(_ENVIRONMENTS)}")
+    if kind == "PROCESS" and not _command(portable.environment_config):
+        raise RefusedError(
+            '--environment_type=PROCESS needs --environment_config={"command":"PATH of beam-etl-boot"}, a path on '
+            "every machine of task managers"
         )
     if kind == "LOOPBACK" and address != EMBEDDED:
         raise RefusedError(
@@ -208,10 +216,19 @@ def _is_elastic(settings: dict[str, str]) -> bool:
 
 def _with_command(arguments: Sequence[str]) -> list[str]:
     """On this machine, a worker process of its own is started by the command that is installed beside this Python."""
-    config = [
-        "--environment_config=" + json.dumps({"command": os.path.join(sys.prefix, "bin", "beam-etl-boot")})
-    ]
-    return _with(arguments, config if "--environment_type=PROCESS" in arguments else [])
+    boot = os.path.join(sys.prefix, "bin", "beam-etl-boot")
+    if "--environment_type=PROCESS" not in arguments or not os.path.exists(boot):
+        return list(arguments)
+    return _with(arguments, ["--environment_config=" + json.dumps({"command": boot})])
+
+
+def _command(config: str | None) -> str | None:
+    """Of a PROCESS environment; None where there is none."""
+    try:
+        found = json.loads(config or "{}")
+    except ValueError:
+        return None
+    return found.get("command") if isinstance(found, dict) else None
 
 
 def _with(arguments: Sequence[str], more: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from apache_beam.metrics.execution import MetricKey, MetricResult
@@ -13,7 +13,7 @@ from apache_beam.runners.portability import flink_runner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_etl.engines.flink import jobs
-from beam_etl.engines.flink.rest import FlinkError, FlinkRest, JobStatus
+from beam_etl.engines.flink.rest import TERMINAL, FlinkError, FlinkRest, JobStatus
 
 EMBEDDED = "[local]"
 """The address of a Flink that runs inside Beam's job server: it has no REST."""
@@ -61,6 +61,8 @@ class FlinkResult(PipelineResult):
         self.job_id = job_id
         self.latest: JobStatus | None = None
         """What Flink last said, while `wait_until_finish` runs."""
+        self.at_each_look: Callable[[], None] = lambda: None
+        """Called by `wait_until_finish` whenever Flink said something."""
 
     @property
     def state(self) -> str:
@@ -84,8 +86,14 @@ class FlinkResult(PipelineResult):
         return _beam_state(ended.state)
 
     def cancel(self) -> None:
-        """Cancels the Flink job, and returns when it has ended."""
-        jobs.cancel(self.rest, self.job_id)
+        """Cancels the Flink job, and returns when it has ended.
+
+        Raises:
+          FlinkError: it hasn't after a minute, or Flink doesn't answer.
+        """
+        state = jobs.cancel(self.rest, self.job_id)
+        if state not in TERMINAL:
+            raise FlinkError(f"the job was told to end, and is {state.lower()} still")
 
     def metrics(self) -> MetricResults:
         """Counters, as Flink keeps them: of each task, what its last attempt counted.
@@ -103,6 +111,7 @@ class FlinkResult(PipelineResult):
 
     def _saw(self, status: JobStatus) -> None:
         self.latest = status
+        self.at_each_look()
 
 
 class _Counters(MetricResults):
@@ -158,3 +167,4 @@ def _cancel_submitted(rest: FlinkRest, name: str, earlier: Collection[str]) -> N
             _log.warning("a job %s may have been submitted, and can't be cancelled: %s", name, error)
             return
         time.sleep(0.25)
+    _log.warning("a job %s may yet appear: `python -m beam_etl.engines.flink cancel %s` ends it", name, name)
