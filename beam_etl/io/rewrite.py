@@ -19,6 +19,7 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.formats import Split
 from beam_etl.io.read import REJECTS, FileSource, tag_rejects
 from beam_etl.io.split_copy import Copying, copy_split
+from beam_etl.kernels.choosing import stack_decisions
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import BYTES_READ_AGAIN, StepMetrics, count_live
 from beam_etl.transforms.shuffle import Attach, Attachment, Gather
@@ -96,7 +97,7 @@ class RewriteDocuments(beam.PTransform):
             | "Gather starts" >> Gather()
             | "Sort starts" >> beam.Map(_sorted_starts)
         )
-        located = decisions | "To splits" >> beam.Map(
+        located = decisions | "To splits" >> beam.FlatMap(
             with_split, starts=beam.pvalue.AsSingleton(starts)
         ).with_output_types(pa.RecordBatch)
         elements = splits | "Key" >> beam.Map(_keyed).with_output_types(tuple[Any, Split])
@@ -133,8 +134,8 @@ def has_records(split: Split) -> bool:
     return not split.problem and split.rows != 0
 
 
-def with_split(decisions: pa.RecordBatch, starts: bytes) -> pa.RecordBatch:
-    """The batch with the column SPLIT.
+def with_split(decisions: pa.RecordBatch, starts: bytes) -> Iterator[pa.RecordBatch]:
+    """The decisions with the column SPLIT. Those about large clusters are stacked (see `kernels.stacking`).
 
     Args:
       decisions: with schema.NODE.
@@ -148,7 +149,10 @@ def with_split(decisions: pa.RecordBatch, starts: bytes) -> pa.RecordBatch:
     places = np.searchsorted(firsts, nodes, side="right") - 1
     if len(places) and places.min() < 0:
         raise InputError(f"node {nodes[places.argmin()]} is no document of the input")
-    return decisions.append_column(SPLIT, pa.array(firsts[places], pa.uint64()))
+    located = decisions.append_column(SPLIT, pa.array(firsts[places], pa.uint64()))
+    if located.schema.names[:-1] != schema.DECISION.names:
+        return iter([located])
+    return stack_decisions(located, SPLIT)
 
 
 class _Starts(beam.DoFn):

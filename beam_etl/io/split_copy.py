@@ -19,6 +19,7 @@ from beam_etl.io.formats.base import take_rows
 from beam_etl.io.read import DOCUMENTS_TABLE
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.splits import SMALL_BYTES, bounded, open_split
+from beam_etl.kernels import stacking
 from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.metrics import BYTES_IN, BYTES_OUT, ROWS_IN, ROWS_OUT, StepMetrics
 
@@ -51,22 +52,25 @@ class Copying:
 
 
 class Decisions:
-    """The decisions about documents of one split, taken in the order of their documents.
+    """The decisions about documents of one split, stacked or not, taken in the order of their documents.
 
     Raises:
       ValueError: a node stands there twice.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], split: Split) -> None:
-        held = list(batches)
+        held = [stacking.with_others(batch) for batch in batches]
         self._split = split
         self._done = 0
+        self._nodes = np.zeros(0, np.uint64)
         if held:
             rows = merge_batches(held)
-            self._rows = rows.take(pa.array(np.argsort(rows.column(schema.NODE).to_numpy(), kind="stable")))
-            self._nodes = self._rows.column(schema.NODE).to_numpy()
-        else:
-            self._nodes = np.zeros(0, np.uint64)
+            of, nodes, _ = stacking.unstack(rows)
+            order = np.argsort(nodes, kind="stable")
+            self._nodes = nodes[order]
+            bare = rows.drop_columns([stacking.OTHERS]).take(pa.array(of[order]))
+            place, field = bare.schema.get_field_index(schema.NODE), bare.schema.field(schema.NODE)
+            self._rows = bare.set_column(place, field, pa.array(self._nodes))
         if (self._nodes[1:] == self._nodes[:-1]).any():
             raise ValueError(f"{split.file.path}: two decisions about one document")
 

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beam_etl import schema
+from beam_etl.kernels import stacking
 from beam_etl.kernels.candidates import LOW, RANK, numbers
 from beam_etl.kernels.numbering import find_sorted
 from beam_etl.kernels.similarity import estimate_pairs
@@ -33,12 +35,25 @@ def facts_only(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def join_facts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Members with their facts: batches of MEMBER_FACT.
+    """Members with their facts: batches of MEMBER_FACT, and of large clusters, stacks of these (see `stacking`).
 
     Args:
       batches: a partition by node, in any order, which can be iterated over twice: schema.MEMBER, and facts. A member
         without facts, which is of an earlier run, gets rank 0 and no low bytes.
     """
+    large = []
+    for joined in _joined(batches):
+        is_large = pc.greater_equal(joined.column(schema.CLUSTER_SIZE), stacking.STACK_FROM)
+        large.append(joined.filter(is_large))
+        yield joined.filter(pc.invert(is_large))
+    if any(batch.num_rows for batch in large):
+        rows = concat_facts(large)
+        alike = stacking.groups_of([rows.column(name) for name in (schema.CLUSTER, schema.BAND, LOW)])
+        yield stacking.stack(rows, alike).cast(MEMBER_FACT.append(stacking.FIELD))
+
+
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Members with their facts, not stacked."""
     members = [batch for batch in batches if schema.CLUSTER in batch.schema.names]
     if not members:
         return
@@ -57,23 +72,41 @@ def _with_facts(members: pa.RecordBatch, known: pa.RecordBatch) -> pa.RecordBatc
     return pa.RecordBatch.from_arrays([*members.columns, ranks_of(known), low], schema=MEMBER_FACT)
 
 
+def stack_decisions(decisions: pa.RecordBatch, *more: str) -> Iterator[pa.RecordBatch]:
+    """Decisions about large clusters as stacks, those about others as they are.
+
+    Args:
+      decisions: schema.DECISION, and columns `more`.
+    """
+    is_large = pc.greater_equal(decisions.column(schema.CLUSTER_SIZE), stacking.STACK_FROM)
+    large, others = decisions.filter(is_large), decisions.filter(pc.invert(is_large))
+    if others.num_rows:
+        yield others
+    if not large.num_rows:
+        return
+    names = [*more, schema.CLUSTER, schema.BAND, schema.SURVIVOR, schema.SIMILARITY]
+    yield stacking.stack(large, stacking.groups_of([large.column(name) for name in names]))
+
+
 def choose(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Decisions over the clusters of a partition: schema.DECISION, ascending by cluster and node.
 
     The smallest (rank, node) of a cluster is kept. A document of an earlier run has rank 0 and the smallest nodes.
 
     Args:
-      batches: members with their facts, all of each cluster. All are held: some 200 bytes each, 550 with those of 128
-        permutations.
+      batches: members with their facts, or stacks of them, all of each cluster. All members are held: some 200 bytes
+        each, 550 with those of 128 permutations.
     """
-    rows = concat_facts(batch for batch in batches if batch.num_rows)
-    node, cluster, rank = (numbers(rows, name) for name in (schema.NODE, schema.CLUSTER, RANK))
+    rows = concat_facts(stacking.with_others(batch) for batch in batches if batch.num_rows)
+    of, node, rank = stacking.unstack(rows)
+    cluster = numbers(rows, schema.CLUSTER)[of]
     kept = first_of_groups(np.lexsort((node, rank, cluster)), cluster)
     order = np.lexsort((node, cluster))
-    rows, kept = rows.take(pa.array(order)), kept[order]
-    columns = [rows.column(name) for name in schema.MEMBER.names]
+    rows, kept = rows.drop_columns([stacking.OTHERS]).take(pa.array(of[order])), kept[order]
+    columns = [rows.column(name) for name in schema.MEMBER.names[1:]]
     yield pa.RecordBatch.from_arrays(
-        [*columns, pa.array(node[kept]), _similarity(rows.column(LOW), order, kept)], schema=schema.DECISION
+        [pa.array(node[order]), *columns, pa.array(node[kept]), _similarity(rows.column(LOW), order, kept)],
+        schema=schema.DECISION,
     )
 
 

@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels.candidates import RANK, numbers
+from beam_etl.kernels import stacking
+from beam_etl.kernels.candidates import RANK
 from beam_etl.kernels.content import byte_lengths, content_hashes, normalised
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
+from beam_etl.kernels.numbering import Numbering
 from beam_etl.kernels.utf8 import is_byte_string
 from beam_etl.kernels.verification import first_of_groups
 
@@ -24,7 +26,8 @@ EXACT_ROW = pa.schema(
         pa.field(RANK, pa.uint64(), nullable=False),
     ]
 )
-"""What crosses for each document: 32 bytes."""
+"""What stands for each document. What crosses are stacks of these (see `stacking`): 36 bytes, and 1 to 10 for each
+further document of the same content in a bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +89,26 @@ def exact_rows(batch: pa.RecordBatch, rule: ExactRule, keep: Keep) -> pa.RecordB
     return rows.filter(hashes.is_valid()).cast(EXACT_ROW)
 
 
+def stack_equal(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """EXACT_ROW of some documents, those of equal content as one row: with stacking.OTHERS, in no order."""
+    high, low = _halves(rows.column(CONTENT)).T
+    codes = Numbering().add(np.ascontiguousarray(low))
+    maybe = np.flatnonzero(np.bincount(codes, minlength=1)[codes] > 1)  # equal in half of the bits
+    order = maybe[np.lexsort((low[maybe], high[maybe]))]
+    groups = np.arange(rows.num_rows)
+    groups[order] = first_of_groups(np.arange(len(order)), high[order], low[order]) + rows.num_rows
+    return stacking.stack(rows, groups)
+
+
 def choose_exact(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Decisions over the equal documents of a partition: schema.DECISION, ascending by cluster and node.
 
     Args:
-      batches: EXACT_ROW, all of each hash. All are held: some 160 bytes each.
+      batches: stacks of EXACT_ROW, all of each hash. All documents are held: some 160 bytes each.
     """
     rows = pa.concat_batches([batch for batch in batches if batch.num_rows])
-    node, rank = numbers(rows, schema.NODE), numbers(rows, RANK)
-    high, low = np.ascontiguousarray(_halves(rows.column(CONTENT)).T)
+    of, node, rank = stacking.unstack(rows)
+    high, low = np.ascontiguousarray(_halves(rows.column(CONTENT))[of].T)
     order = np.lexsort((node, high, low))
     first = first_of_groups(order, high, low)
     size = np.bincount(first, minlength=len(first))[first]

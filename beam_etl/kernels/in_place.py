@@ -9,7 +9,7 @@ from beam_etl import schema
 from beam_etl.kernels.candidates import BUCKETS, TWIN, NearRule, bucket_links, contract_signatures, sign
 from beam_etl.kernels.choosing import choose, facts_only, join_facts, keep_first
 from beam_etl.kernels.components import Components
-from beam_etl.kernels.exact import ExactRule, choose_exact, exact_rows
+from beam_etl.kernels.exact import ExactRule, choose_exact, exact_rows, stack_equal
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.verification import CANDIDATE, concat_facts, grant, verify, wishes
 
@@ -52,4 +52,5 @@ def exact_decisions(
 ) -> Iterator[pa.RecordBatch]:
     """What FindExactDuplicates decides: schema.DECISION. Holds 32 bytes a document."""
     rows = [exact_rows(batch, rule, keep) for batch in documents]
-    return choose_exact(rows) if any(batch.num_rows for batch in rows) else iter(())
+    some = any(batch.num_rows for batch in rows)
+    return choose_exact([stack_equal(pa.concat_batches(rows))]) if some else iter(())

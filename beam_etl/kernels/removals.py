@@ -16,7 +16,7 @@ from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.numbering import Numbering, find_sorted
 from beam_etl.kernels.provenance import POSITION, files_of
 
-CLUSTER_SLICE = 1 << 16
+CLUSTER_SLICE = 1 << 12
 """Removed documents that meet their survivor under one key: a cluster of millions is spread over many."""
 
 SALT, DATASET, BYTES = "salt", "dataset", "bytes"

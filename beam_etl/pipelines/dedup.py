@@ -82,6 +82,7 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
         exact=config.exact if config.method == "exact" else None,
         domains=True,
         expected_bytes=round(expected * DUPLICATE_SHARE * REMOVAL_BYTES),
+        most_bytes=expected * REMOVAL_BYTES,
         survivors=survivors,
     )
     tables = {

@@ -34,8 +34,9 @@ from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.removals import DescribeRemovals, removal_tables
 from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
 
-BROADCAST_ROWS = 1 << 20
-"""Decisions that each worker is given a copy of: 46 bytes each. With more, documents and decisions are shuffled."""
+BROADCAST_ROWS = 1 << 19
+"""Decisions that each worker is given a copy of: 46 bytes each, all under one key. With more, documents and decisions
+are shuffled."""
 
 BY_BROADCAST, BY_SHUFFLE = "documents_joined_by_broadcast", "documents_joined_by_shuffle"
 """Counters that say which way decisions met their documents."""

@@ -27,9 +27,9 @@ from beam_etl.kernels.candidates import (
 from beam_etl.kernels.choosing import choose, join_facts, keep_first
 from beam_etl.kernels.components import contract
 from beam_etl.kernels.earlier import by_address
-from beam_etl.kernels.exact import CONTENT, ExactRule, choose_exact, exact_rows
+from beam_etl.kernels.exact import CONTENT, ExactRule, choose_exact, exact_rows, stack_equal
 from beam_etl.kernels.keeping import Keep
-from beam_etl.kernels.partition import GATHER_BYTES
+from beam_etl.kernels.partition import GATHER_BYTES, plan_partitions
 from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch, tagged
@@ -38,7 +38,7 @@ from beam_etl.transforms.earlier import Earlier, MeetEarlier, Met
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import KEY_LIMIT, MapPartitions, Shuffle
 
 EMPTY_DOCUMENTS = "empty_documents"
 """Counter: documents that are nobody's duplicates, because they have no text, or not all of an exact key."""
@@ -149,13 +149,19 @@ class FindNearDuplicates(beam.PTransform):
             names=self.remember,
         )
 
-    def _shuffle(self, by: str, size: float) -> Shuffle:
-        """A shuffle of so many bytes a document; by what earlier runs kept as well, where there are any."""
+    def _shuffle(self, by: str, size: float, share: float = 1.0) -> Shuffle:
+        """A shuffle of so many bytes a document, of a share of them; by what earlier runs kept as well, if they did.
+
+        Partitions have room for all of them: an input that is nothing but duplicates isn't rare.
+        """
         with_earlier = self.earlier is not None and by in (BUCKET, schema.NODE)
+        most = _times(self.expected_documents, size)
         return Shuffle(
             by=(by,),
-            partitions=self.earlier.partitions if with_earlier and self.earlier else None,
-            expected_bytes=_times(self.expected_documents, size),
+            partitions=self.earlier.partitions
+            if with_earlier and self.earlier
+            else plan_partitions(most, KEY_LIMIT).partitions,
+            expected_bytes=_times(self.expected_documents, size * share),
         )
 
     def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Met:
@@ -177,7 +183,7 @@ class FindNearDuplicates(beam.PTransform):
         return (
             granted
             | "Candidates" >> MapBatches(_candidates)
-            | "By centre" >> self._shuffle(schema.ROOT, DUPLICATE_SHARE * (30 + self.rule.num_perm))
+            | "By centre" >> self._shuffle(schema.ROOT, 30 + self.rule.num_perm, DUPLICATE_SHARE)
             | "Verify" >> MapPartitions(kernel=partial(verify, threshold=threshold))
         )
 
@@ -190,16 +196,18 @@ class FindNearDuplicates(beam.PTransform):
         return (
             (members, known)
             | "Members and facts" >> beam.Flatten()
-            | "Members by node" >> self._shuffle(schema.NODE, size * (DUPLICATE_SHARE if verified else 1))
+            | "Members by node" >> self._shuffle(schema.NODE, size, DUPLICATE_SHARE if verified else 1)
             | "Join facts" >> MapPartitions(kernel=join_facts)
-            | "By cluster" >> self._shuffle(schema.CLUSTER, size * DUPLICATE_SHARE)
+            | "By cluster" >> self._shuffle(schema.CLUSTER, size, DUPLICATE_SHARE)
             | "Choose" >> MapPartitions(kernel=choose)
         )
 
 
 @dataclass(eq=False, kw_only=True)
 class FindExactDuplicates(beam.PTransform):
-    """Decisions over exact duplicates. One shuffle, of 32 bytes a document: all equal ones under one key.
+    """Decisions over exact duplicates. One shuffle, of 36 bytes a document: all equal ones under one key.
+
+    Equal ones of a bundle cross as one row, in which each further one takes a few bytes.
 
     Input: batches of documents that have an address and the columns of both rules. Output: Decisions, without failures.
 
@@ -221,7 +229,8 @@ class FindExactDuplicates(beam.PTransform):
         decisions = (
             documents
             | "Hash" >> MapBatches(partial(_hash, rule=self.rule, keep=self.keep))
-            | "By content" >> Shuffle(by=(CONTENT,), expected_bytes=_times(self.expected_documents, 32))
+            | "Stack" >> beam.ParDo(_Stack()).with_output_types(pa.RecordBatch)
+            | "By content" >> Shuffle(by=(CONTENT,), expected_bytes=_times(self.expected_documents, 36))
             | "Choose" >> MapPartitions(kernel=choose_exact)
         )
         none = documents.pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
@@ -288,6 +297,18 @@ def _grant(
     number: int, batches: Iterable[pa.RecordBatch], earlier: Earlier | None
 ) -> Iterator[pa.RecordBatch]:
     return grant(batches, () if earlier is None else earlier.facts(number))
+
+
+class _Stack(GatherBatches):
+    """Equal documents of a bundle as one row."""
+
+    def __init__(self) -> None:
+        super().__init__(GATHER_BYTES)
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in split_batch(stack_equal(merge_batches(batches))):
+            self._metrics.gave_out(batch)
+            yield batch
 
 
 class _Contract(GatherBatches):

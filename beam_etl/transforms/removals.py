@@ -20,11 +20,12 @@ from beam_etl.kernels.cluster_report import (
     report_table,
 )
 from beam_etl.kernels.exact import ExactRule
+from beam_etl.kernels.partition import plan_partitions
 from beam_etl.kernels.removals import SALT, assemble, describe, removal_table
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.metrics import NAMESPACE
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import KEY_LIMIT, MapPartitions, Shuffle
 
 REPORT_BYTES = 128 << 10
 """Of the partial reports of some bundles: it depends on clusters and domains, and is small beside all else."""
@@ -60,6 +61,7 @@ class DescribeRemovals(beam.PTransform):
       domains: documents have a domain.
       id: the column that names documents.
       expected_bytes: of the first shuffle.
+      most_bytes: of it, if all documents had duplicates. Its partitions have room for so many.
       survivors: removals.FOUND of survivors that are not among the input's documents.
     """
 
@@ -67,6 +69,7 @@ class DescribeRemovals(beam.PTransform):
     domains: bool = False
     id: str = schema.ID
     expected_bytes: int | None = None
+    most_bytes: int | None = None
     survivors: Batches | None = None
 
     def __post_init__(self) -> None:
@@ -79,7 +82,12 @@ class DescribeRemovals(beam.PTransform):
             described = (described, self.survivors) | "All survivors" >> beam.Flatten()
         removed = (
             described
-            | "To survivors" >> Shuffle(by=(schema.SURVIVOR, SALT), expected_bytes=self.expected_bytes)
+            | "To survivors"
+            >> Shuffle(
+                by=(schema.SURVIVOR, SALT),
+                partitions=plan_partitions(self.most_bytes or self.expected_bytes, KEY_LIMIT).partitions,
+                expected_bytes=self.expected_bytes,
+            )
             | "Assemble" >> MapPartitions(kernel=assemble)
         )
         report = (

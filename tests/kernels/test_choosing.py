@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
+from beam_etl.kernels import stacking
 from beam_etl.kernels.candidates import LOW, RANK
 from beam_etl.kernels.choosing import MEMBER_FACT, choose, facts_only, join_facts, keep_first
 from beam_etl.testing import sorted_rows
@@ -63,6 +64,40 @@ def test_the_smallest_rank_then_the_smallest_node_stays(low: bool, size: int) ->
             share = sum(one == other for one, other in pair) / SIZE
             expected[place] = pytest.approx((share - 1 / 256) / (1 - 1 / 256), abs=1e-6)
     assert found["similarity"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("low", [False, True], ids=["near", "verified"])
+def test_members_of_large_clusters_that_are_alike_are_one_row_and_are_decided_like_others(
+    low: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, size = random.Random(3), 2000
+    nodes = [source.getrandbits(64) for _ in range(2 * size)]
+    clusters = [sorted(nodes[:size]), nodes[size : size + 4]]
+    members = [
+        {"node": node, "cluster": min(some), "cluster_size": len(some), "band": source.randrange(2)}
+        for some in clusters
+        for node in some
+    ]
+    kinds = [bytes(source.choices((0, 1), k=SIZE)) for _ in range(3)]
+    facts = {
+        "node": pa.array(nodes, pa.uint64()),
+        RANK: pa.array([source.choice([1, 2, 2**64 - 1]) for _ in nodes], pa.uint64()),
+        **({LOW: pa.array([source.choice(kinds) for _ in nodes], pa.binary(SIZE))} if low else {}),
+    }
+    batches = [
+        *cut(pa.RecordBatch.from_pylist(members, schema.MEMBER), 300),
+        *cut(pa.record_batch(facts), 300),
+    ]
+    decided = {}
+    for threshold in (100, 10**9):
+        monkeypatch.setattr(stacking, "STACK_FROM", threshold)
+        joined = [batch for batch in join_facts(batches) if batch.num_rows]
+        assert {batch.schema for batch in joined} <= {MEMBER_FACT, MEMBER_FACT.append(stacking.FIELD)}
+        rows = sum(batch.num_rows for batch in joined)
+        assert rows == (len(members) if threshold > size else 4 + 2 * (3 if low else 1))
+        decided[threshold] = pa.concat_batches(choose(joined)).to_pylist()
+    assert decided[100] == decided[10**9]
+    assert len(decided[100]) == len(members)
 
 
 def test_members_of_earlier_runs_have_no_facts_and_stay() -> None:

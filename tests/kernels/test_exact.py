@@ -1,4 +1,5 @@
 import hashlib
+import random
 from collections import defaultdict
 from typing import Any
 
@@ -6,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
-from beam_etl.kernels.exact import EXACT_ROW, ExactRule, choose_exact, exact_rows, key_hashes
+from beam_etl.kernels.exact import EXACT_ROW, ExactRule, choose_exact, exact_rows, key_hashes, stack_equal
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.text import words
 from tests.duplicates import clusters_of
@@ -23,7 +24,7 @@ def documents(**columns: Any) -> pa.RecordBatch:
 
 def clusters(batch: pa.RecordBatch, **rule: Any) -> list[list[int]]:
     rows = exact_rows(batch, ExactRule(**rule), Keep())
-    found = clusters_of(choose_exact([rows])) if rows.num_rows else {}
+    found = clusters_of(choose_exact([stack_equal(rows)])) if rows.num_rows else {}
     return sorted(sorted(nodes) for nodes in {id(nodes): nodes for nodes in found.values()}.values())
 
 
@@ -120,7 +121,7 @@ def rows_of(hashes: list[bytes], nodes: list[int], ranks: list[int]) -> pa.Recor
 
 def test_all_128_bits_count() -> None:
     hashes = [bytes(16), bytes(15) + b"\1", b"\1" + bytes(15), bytes(7) + b"\1" + bytes(8), bytes(16)]
-    (found,) = choose_exact([rows_of(hashes, list(range(5)), [0] * 5)])
+    (found,) = choose_exact([stack_equal(rows_of(hashes, list(range(5)), [0] * 5))])
     assert found["node"].to_pylist() == [0, 4]
 
 
@@ -129,7 +130,7 @@ def test_the_smallest_rank_stays_then_the_smallest_node() -> None:
     nodes = [2**63, 9, 4, 7, 5, 2]
     batch = rows_of([one, one, one, two, two, two], nodes, [2**64 - 1, 1, 1, 0, 2**63, 2**64 - 2])
     for cut in (1, 2, 6):
-        (found,) = choose_exact([batch.slice(at, cut) for at in range(0, 6, cut)])
+        (found,) = choose_exact([stack_equal(batch.slice(at, cut)) for at in range(0, 6, cut)])
         assert found.schema == schema.DECISION
         assert [tuple(row.values()) for row in found.to_pylist()] == [
             (2, 2, 3, schema.NO_BAND, 7, None),
@@ -139,6 +140,30 @@ def test_the_smallest_rank_stays_then_the_smallest_node() -> None:
             (9, 4, 3, schema.NO_BAND, 4, None),
             (2**63, 4, 3, schema.NO_BAND, 4, None),
         ]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 400, 2000])
+def test_what_stays_does_not_depend_on_what_was_stacked_with_what(cut: int) -> None:
+    source = random.Random(cut)
+    contents = [bytes([source.randrange(3)] * 8 + [source.randrange(2)] * 8) for _ in range(300)]
+    hashes = [source.choice([*contents, bytes(16), bytes(16)]) for _ in range(2000)]
+    nodes = [source.getrandbits(64) for _ in range(2000)]
+    ranks = [source.choice([0, 1, 2**64 - 1]) for _ in nodes]
+    groups = defaultdict(list)
+    for content, rank, node in zip(hashes, ranks, nodes, strict=True):
+        groups[content].append((rank, node))
+    expected = [
+        (node, min(node for _, node in some), len(some), min(some)[1])
+        for some in groups.values()
+        if len(some) > 1
+        for _, node in some
+    ]
+    batch = rows_of(hashes, nodes, ranks)
+    pieces = [stack_equal(batch.slice(at, cut)) for at in range(0, 2000, cut)]
+    assert (cut > 1) == (sum(piece.num_rows for piece in pieces) < 2000)
+    (found,) = choose_exact(source.sample(pieces, len(pieces)))
+    told = found.select(["node", "cluster", "cluster_size", "survivor"]).to_pylist()
+    assert sorted(tuple(row.values()) for row in told) == sorted(expected)
 
 
 @pytest.mark.parametrize("key", [(), ("url", "url")], ids=["none", "twice"])

@@ -140,7 +140,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beam_etl.io.read.ReadDocuments", partial(ReadDocuments, split_bytes=4000))
     monkeypatch.setattr("beam_etl.transforms.duplicates.GATHER_BYTES", 1)
     monkeypatch.setattr("beam_etl.transforms.link_files.GATHER_BYTES", 1)
-    monkeypatch.setattr("beam_etl.transforms.shuffle.plan_partitions", many_partitions)
+    for module in ("shuffle", "duplicates", "removals"):
+        monkeypatch.setattr(f"beam_etl.transforms.{module}.plan_partitions", many_partitions)
     monkeypatch.setattr("beam_etl.kernels.removals.CLUSTER_SLICE", 30)
 
 
@@ -156,6 +157,21 @@ def test_small_splits_and_many_partitions_change_nothing(
     flags, clusters, worth = MODES[name]
     done = deduplicate(tmp_path, cut(MORE, 2, suffix), *flags)
     assert done.survivors == expected_survivors(MORE, clusters(MORE), worth)
+
+
+STACKED = ["near", "longest", "largest of a column", "threshold, loose, longest", "exact", "exact url"]
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_copies_that_travel_as_one_row_are_told_one_by_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beam_etl.kernels.stacking.STACK_FROM", 4)
+    monkeypatch.setattr("beam_etl.kernels.stacking.STACK_ROWS", 9)
+    rows = [{**row, "views": place % 37} for place, row in enumerate(MORE)]
+    flags, clusters, worth = MODES[name]
+    done = deduplicate(tmp_path, cut(rows, 3, "parquet"), *flags)
+    assert done.survivors == expected_survivors(rows, clusters(rows), worth)
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")], ids="{0[0]} then {0[1]}".format)
