@@ -27,6 +27,8 @@ CONFLICT = "conflict"
 FAILED = "failed"
 """The verdict of a commit that was told why not to publish: `staging.verdict` has the reasons."""
 
+_TRIES = 100
+
 _MOVERS = 16
 """Files that are moved at the same time: on a network filesystem a move is a round trip."""
 
@@ -88,7 +90,9 @@ def _decide(dataset: str, made: Manifest, reasons: Sequence[str]) -> bytes:
       OSError: one of staging.GONE: the staging folder is.
     """
     path = staging.outcome_path(dataset, made.run)
-    if not made.files:  # then it may be that nobody has made the folder
+    if (
+        not made.files
+    ):  # then it may be that nobody has made the folder; in its place may be what ended the run
         os.makedirs(os.path.dirname(path), exist_ok=True)
     content = staging.against(reasons) if reasons else manifest.prepare(dataset, made)
     manifest.create_if_absent(path, content)
@@ -100,7 +104,7 @@ def _move(dataset: str, decided: Manifest) -> list[DataFile]:
     """Moves files into place; those that are in neither place any more."""
     folders = {os.path.join(dataset, os.path.dirname(file.path)) for file in decided.files}
     for folder in folders:
-        os.makedirs(folder, exist_ok=True)
+        _make(folder)
     staged = staging.staging_folder(dataset, decided.run)
 
     def is_lost(file: DataFile) -> bool:
@@ -112,7 +116,7 @@ def _move(dataset: str, decided: Manifest) -> list[DataFile]:
             except FileNotFoundError:
                 if not os.path.exists(source):
                     return not os.path.exists(target)  # in this order: another attempt may move it meanwhile
-                os.makedirs(os.path.dirname(target), exist_ok=True)  # another run removed it, being empty
+                _make(os.path.dirname(target))  # another run removed it, being empty
 
     with ThreadPoolExecutor(_MOVERS) as pool:
         lost = [
@@ -123,18 +127,33 @@ def _move(dataset: str, decided: Manifest) -> list[DataFile]:
     return lost
 
 
+def _make(folder: str) -> None:
+    """Makes a folder of a table, which another run may remove at the same time, being empty.
+
+    Raises:
+      OSError: none of staging.GONE: something else has its name.
+    """
+    for _ in range(_TRIES):
+        try:
+            os.makedirs(folder, exist_ok=True)
+            return
+        except FileExistsError:
+            continue
+    raise OSError(f"{folder} can't be made: something that is no folder has its name")
+
+
 def _told(lost: DataFile) -> str:
     return f"{lost.path}, which the run wrote, is gone: something else removed it from the dataset's folder. Run again."
 
 
-def give_up(dataset: str, run: str, seconds: float = 0.0) -> bool:
+def give_up(dataset: str, run: str, seconds: float = 0.0, for_good: bool = False) -> bool:
     """As `clean_run`, and stops the run in this process."""
     staging.stop(run)
-    return clean_run(dataset, run, seconds)
+    return clean_run(dataset, run, seconds, for_good)
 
 
-def clean_run(dataset: str, run: str, seconds: float = 0.0) -> bool:
-    """Removes what a run left: what it didn't publish, or all of it. Whether it is published, for good.
+def clean_run(dataset: str, run: str, seconds: float = 0.0, for_good: bool = False) -> bool:
+    """Removes what a run left: what it didn't publish, or all of it. Whether it is published.
 
     For a launcher, when its engine says that the job has ended. May be done again.
 
@@ -142,8 +161,10 @@ def clean_run(dataset: str, run: str, seconds: float = 0.0) -> bool:
       dataset: folder.
       run: whose remains.
       seconds: during which workers that the engine has left behind can't write anything either.
+      for_good: leave a mark that keeps the run from being published ever, where the engine may start it yet.
     """
-    with staging.closed(dataset, run):
+    manifest.refresh(dataset)
+    with staging.closed(dataset, run, for_good):
         _clean(dataset, run)
         time.sleep(seconds)
     staging.remove_empty([os.path.join(dataset, manifest.FOLDER), dataset])

@@ -5,6 +5,7 @@ A manifest is created only if absent, so of two writers that started from the sa
 Where there are many files, the list of them is a Parquet file beside it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -282,6 +283,19 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
         return True
     staging.remove([path])  # the number was free because later writers had replaced and removed it
     return False
+
+
+def refresh(dataset: str) -> None:
+    """Makes a network filesystem ask its server what a dataset has, before it is said that there is nothing.
+
+    A client may go by what it knew of a folder a minute ago, until it changes something in it.
+    """
+    folders = (os.path.dirname(os.path.abspath(dataset)), dataset, os.path.join(dataset, FOLDER))
+    for folder in folders:
+        path = os.path.join(folder, f"_beam_etl_{secrets.token_hex(6)}")
+        with contextlib.suppress(OSError):
+            open(path, "xb").close()
+            os.unlink(path)
 
 
 def run_of(dataset: str, number: int) -> str | None:

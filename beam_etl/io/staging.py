@@ -129,7 +129,7 @@ def remove_staging(dataset: str, run: str) -> None:
     """Removes the staging folder of a run: in one step, after which nothing in it can be moved or published."""
     parent = os.path.join(dataset, FOLDER)
     folder = os.path.join(staging_folder(dataset, run), "")  # the slash says that a file isn't meant
-    with contextlib.suppress(OSError):  # not there
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.rename(folder, os.path.join(parent, f"{run}-{secrets.token_hex(6)}"))
     _remove_set_aside(dataset, run)
 
@@ -143,8 +143,17 @@ def _remove_set_aside(dataset: str, run: str) -> None:
 
 
 @contextlib.contextmanager
-def closed(dataset: str, run: str) -> Iterator[None]:
-    """Removes the staging folder of a run; while inside, no process can write, decide, move or publish any of it."""
+def closed(dataset: str, run: str, for_good: bool = False) -> Iterator[None]:
+    """Removes the staging folder of a run; while inside, no process can write, decide, move or publish any of it.
+
+    Args:
+      dataset: folder.
+      run: whose folder.
+      for_good: nor afterwards, until another run has published.
+
+    Raises:
+      OSError: the folder can't be removed.
+    """
     folder = staging_folder(dataset, run)
     while not os.path.isfile(folder):
         os.makedirs(os.path.dirname(folder), exist_ok=True)
@@ -158,8 +167,9 @@ def closed(dataset: str, run: str) -> Iterator[None]:
         _remove_set_aside(dataset, run)
         yield
     finally:
-        remove([folder])
-        remove_empty([os.path.dirname(folder)])
+        if not for_good:
+            remove([folder])
+            remove_empty([os.path.dirname(folder)])
 
 
 def remove_files(dataset: str, run: str, listed: Iterable[str]) -> None:

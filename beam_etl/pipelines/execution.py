@@ -25,8 +25,8 @@ class Execution:
     folders: Sequence[str]
     """The datasets that it publishes."""
     run: str
-    job_name: str
-    """On the cluster."""
+    on_cluster: str
+    """What `attach` takes: the job's name there, and where."""
     in_process: bool
     progress: AbstractContextManager[None]
     """Shows what the job does in this process."""
@@ -43,13 +43,15 @@ class Execution:
                     with watching(result, self.folders, self.run):
                         state = result.wait_until_finish()
                 if state == PipelineState.CANCELLED:
-                    return self._failed(None, JobFailedError("somebody cancelled the job on its engine"))
+                    raise JobFailedError("somebody cancelled the job on its engine")
                 return result
             except Interrupted as interrupted:
                 return self._interrupted(result, interrupted.code)
             except FlinkError as error:
                 return self._lost(error)
             except Exception as error:  # noqa: BLE001 - whatever an engine raises
+                if not self.in_process:
+                    signals.end()
                 return self._failed(result, error)
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
@@ -58,7 +60,7 @@ class Execution:
                 result.cancel()
             where = " and ".join(self.folders)
             say(
-                f"interrupted; its engine was told. If it goes on all the same, it may still publish to {where}"
+                f"interrupted; its engine was told. If it goes on all the same, it may yet publish to {where}"
             )
             return code
         try:
@@ -68,27 +70,27 @@ class Execution:
         except FlinkError as error:
             self._lost(error)
             return code
-        tell_and_give_up(self.folders, self.run, self.in_process)
+        tell_and_give_up(self.folders, self.run, self.in_process, for_good=result is None)
         return code
 
     def _lost(self, error: FlinkError) -> int:
-        name = self.job_name
         print(
-            f"\n{self.job}: {error}\nThe job may go on, and publish. `python -m beam_etl.engines.flink attach {name}` "
-            f"waits for it, `... cancel {name}` ends it.",
+            f"\n{self.job}: {error}\nThe job may go on, and publish. `python -m beam_etl.engines.flink attach "
+            f"{self.on_cluster}` waits for it, `... cancel {self.on_cluster}` ends it.",
             file=sys.stderr,
         )
         return FAILED
 
     def _failed(self, result: PipelineResult | None, error: Exception) -> int:
-        if isinstance(result, FlinkResult) and not isinstance(
-            error, JobFailedError
-        ):  # the launcher's own failure
-            with suppress(FlinkError):
-                result.cancel()
-        published = give_up(self.folders, self.run, self.in_process)
         if not isinstance(error, JobFailedError):  # whose message has the worker's own traceback
             traceback.print_exception(error)
+            if isinstance(result, FlinkResult):  # the launcher's own failure, while the job runs
+                try:
+                    result.cancel()
+                except FlinkError as lost:
+                    return self._lost(lost)
+        started = self.in_process or result is not None
+        published = give_up(self.folders, self.run, self.in_process, for_good=not started)
         what = f"published: {', '.join(published)}" if published else "nothing was published"
         print(f"\n{self.job} failed, {what}: {error}", file=sys.stderr)
         return FAILED

@@ -36,6 +36,12 @@ class Signals:
         self._number = number
         raise Interrupted(number)
 
+    def end(self) -> None:
+        """From here on a signal ends this process at once: what is left to do is told and cleaned up."""
+        if threading.current_thread() is threading.main_thread():
+            for each in SIGNALS:
+                signal.signal(each, _leave)
+
     def check(self) -> None:
         """Raises Interrupted if one came."""
         if self._number is not None:
@@ -59,8 +65,7 @@ def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[S
         if in_process:
             threading.Thread(target=_stop, args=(folders, run, 128 + number)).start()
             return
-        for each in SIGNALS:
-            signal.signal(each, _leave)
+        signals.end()
         signals.came(number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -74,10 +79,23 @@ def abandoning(folders: Sequence[str], run: str, in_process: bool) -> Iterator[S
             signal.signal(number, handler)
 
 
-def give_up(folders: Sequence[str], run: str, in_process: bool) -> list[str]:
-    """Removes what a run left that it didn't publish; the datasets that it did."""
-    seconds = 0 if in_process else LEFT_BEHIND_SECONDS
-    return [folder for folder in folders if commit.give_up(folder, run, seconds)]
+def give_up(folders: Sequence[str], run: str, in_process: bool, for_good: bool = False) -> list[str]:
+    """Removes what a run left that it didn't publish; the datasets that it did.
+
+    Args:
+      folders: the datasets.
+      run: whose remains.
+      in_process: nobody but this process can have written.
+      for_good: its engine may start the run yet.
+    """
+    seconds, published = 0 if in_process else LEFT_BEHIND_SECONDS, []
+    for folder in folders:
+        try:
+            if commit.give_up(folder, run, seconds, for_good):
+                published.append(folder)
+        except (OSError, manifest.DatasetError) as error:
+            say(f"what the run {run} wrote to {folder} couldn't be removed: {error}")
+    return published
 
 
 def _stop(folders: Sequence[str], run: str, code: int) -> None:
@@ -87,14 +105,14 @@ def _stop(folders: Sequence[str], run: str, code: int) -> None:
         os._exit(code)
 
 
-def tell_and_give_up(folders: Sequence[str], run: str, in_process: bool) -> None:
+def tell_and_give_up(folders: Sequence[str], run: str, in_process: bool, for_good: bool = False) -> None:
     """Says which datasets of an interrupted run stay, and removes what was written to the others."""
     for folder in folders:
         if manifest.is_published(folder, run):
             say(f"interrupted after {folder} was published; it stays")
         else:
             say(f"interrupted; removing what was written to {folder} so far")
-    give_up(folders, run, in_process)
+    give_up(folders, run, in_process, for_good)
 
 
 def say(text: str) -> None:
@@ -104,5 +122,5 @@ def say(text: str) -> None:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     del frame
-    say("interrupted again; not waiting until the cluster has ended the job")
+    say("interrupted while cleaning up: something may be left")
     os._exit(128 + number)

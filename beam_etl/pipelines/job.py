@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from beam_etl import __version__
@@ -107,7 +107,7 @@ class Job(Generic[Config]):
             job=self.name,
             folders=config.folders,
             run=config.run,
-            job_name=str(pipeline.options.view_as(GoogleCloudOptions).job_name),
+            on_cluster=_on_cluster(pipeline.options),
             in_process=in_process,
             progress=progress(source.input_bytes, len(source.files), _read_so_far)
             if in_process
@@ -127,6 +127,8 @@ class Job(Generic[Config]):
 
     def _is_published(self, config: Config) -> bool:
         """Whether all datasets are published; says why where they aren't, and removes what was written."""
+        for folder in config.folders:
+            manifest.refresh(folder)
         missing = [folder for folder in config.folders if not manifest.is_published(folder, config.run)]
         for folder in missing:
             for reason in _unpublished(folder, config.run):
@@ -167,6 +169,11 @@ class Job(Generic[Config]):
             "config": config.to_json(),
             "input": {"files": len(source.files), "bytes": source.input_bytes},
         }
+
+
+def _on_cluster(options: PipelineOptions) -> str:
+    name = options.view_as(GoogleCloudOptions).job_name
+    return f"{name} --flink_master={options.view_as(FlinkRunnerOptions).flink_master}"
 
 
 def _totals(result: PipelineResult) -> dict[str, int]:

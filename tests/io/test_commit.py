@@ -306,3 +306,12 @@ def test_a_graph_that_runs_once_more_with_files_of_other_names_changes_nothing(
 def listed_paths(dataset: Path) -> list[str]:
     found = manifest.latest(str(dataset))
     return [file.path for file in found.files] if found else []
+
+
+def test_what_an_engine_starts_after_the_run_was_given_up_is_never_published(tmp_path: Path) -> None:
+    dataset = str(tmp_path / "out")
+    assert not clean_run(dataset, "aaaaaaaaaaaa", for_good=True)
+    assert settle(dataset, Manifest(1, "aaaaaaaaaaaa", (), {"documents": {}}), ()) == FAILED
+    assert manifest.latest(dataset) is None
+    assert settle(dataset, Manifest(1, "bbbbbbbbbbbb", (), {"documents": {}}), ()) == PUBLISHED
+    assert os.listdir(dataset) == [manifest.FOLDER]

@@ -184,7 +184,9 @@ def _attach(rest: FlinkRest, job: JobLine) -> int:
     if status.state != "FINISHED":
         return FAILED
     if any(name == _UNPUBLISHED and count for (_, _, name), count in rest.counters(job.id).items()):
-        _say("it decided not to publish what it made: the verdict is in _staging of its output")
+        _say(
+            "it published nothing: another writer was faster, or _staging of its output has a verdict against it"
+        )
         return FAILED
     return DONE
 
