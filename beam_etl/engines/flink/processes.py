@@ -46,7 +46,9 @@ def spawn(name: str, command: Sequence[str], log: Path, environment: Mapping[str
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     pid = os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
-    return Process(name, pid, birth(pid), time.time())
+    process = Process(name, pid, birth(pid), time.time())
+    _wait_for_environment(process)
+    return process
 
 
 def birth(pid: int) -> str:
@@ -91,9 +93,12 @@ def end(processes: Iterable[Process]) -> None:
 
 def end_marked(mark: str) -> None:
     """Kills what is left with this mark: children that left their parent's group, or outlived it."""
-    for pid in marked(mark):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    limit = time.monotonic() + _KILL_SECONDS
+    while (left := marked(mark)) and time.monotonic() < limit:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
 
 
 def listening(pid: int) -> list[tuple[str, int]]:
@@ -169,6 +174,13 @@ def _output(*command: str) -> str:
     """What a command prints, with times as every caller sees them, wherever and in what language they are."""
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment).stdout
+
+
+def _wait_for_environment(process: Process) -> None:
+    """The system may return a moment before the environment of a new program, and the mark in it, can be read."""
+    environment = _PROC / str(process.pid) / "environ"
+    while environment.exists() and process.alive() and not _lines(environment):
+        time.sleep(_POLL_SECONDS / 10)
 
 
 def _signal_group(process: Process, number: signal.Signals) -> None:
