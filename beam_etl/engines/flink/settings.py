@@ -147,7 +147,6 @@ def write_files(plan: Plan) -> None:
 
 def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
     """The settings of Flink that all its processes read."""
-    memory = plan.memory
     settings: dict[str, str | int | bool] = {
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": plan.ports["rpc"],
@@ -161,17 +160,7 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "web.refresh-interval": 500,  # milliseconds, where stages would be 3 s old
         "io.tmp.dirs": str(plan.path("tmp")),
         "state.checkpoints.dir": f"file://{plan.path('state/checkpoints')}",
-        "taskmanager.cpu.cores": plan.slots,
-        "taskmanager.memory.framework.heap.size": "0b",  # the division is only on paper
-        "taskmanager.memory.task.heap.size": f"{memory.heap}b",
-        "taskmanager.memory.framework.off-heap.size": f"{FRAMEWORK_OFF_HEAP}b",
-        "taskmanager.memory.task.off-heap.size": f"{OFF_HEAP * plan.slots - FRAMEWORK_OFF_HEAP}b",
-        "taskmanager.memory.network.min": f"{memory.network}b",
-        "taskmanager.memory.network.max": f"{memory.network}b",
-        "taskmanager.memory.managed.size": f"{memory.managed}b",
-        "taskmanager.memory.jvm-metaspace.size": f"{METASPACE}b",
-        "taskmanager.memory.jvm-overhead.min": f"{OVERHEAD}b",
-        "taskmanager.memory.jvm-overhead.max": f"{OVERHEAD}b",
+        **_memory_settings(plan),
         # The usual 512 a partition would not leave a plan of 50 stages enough at 4 tasks a stage.
         "taskmanager.network.sort-shuffle.min-buffers": 32,
         # Slices of one key are joined before a shuffle until they fill what it sorts in, and then don't fit on arrival.
@@ -198,6 +187,23 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
             "high-availability.storageDir": f"file://{plan.path('state/ha')}",
         }
     return settings
+
+
+def _memory_settings(plan: Plan) -> dict[str, str | int | bool]:
+    memory = plan.memory
+    return {
+        "taskmanager.cpu.cores": plan.slots,
+        "taskmanager.memory.framework.heap.size": "0b",  # the division is only on paper
+        "taskmanager.memory.task.heap.size": f"{memory.heap}b",
+        "taskmanager.memory.framework.off-heap.size": f"{FRAMEWORK_OFF_HEAP}b",
+        "taskmanager.memory.task.off-heap.size": f"{OFF_HEAP * plan.slots - FRAMEWORK_OFF_HEAP}b",
+        "taskmanager.memory.network.min": f"{memory.network}b",
+        "taskmanager.memory.network.max": f"{memory.network}b",
+        "taskmanager.memory.managed.size": f"{memory.managed}b",
+        "taskmanager.memory.jvm-metaspace.size": f"{METASPACE}b",
+        "taskmanager.memory.jvm-overhead.min": f"{OVERHEAD}b",
+        "taskmanager.memory.jvm-overhead.max": f"{OVERHEAD}b",
+    }
 
 
 def command(plan: Plan, name: str, jars: Jars) -> list[str]:
