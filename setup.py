@@ -44,7 +44,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["beam_etl", "beam_etl.*"]),
-    package_data={"beam_etl": ["py.typed"], "beam_etl.engines.flink": ["java/*"], "beam_etl.kernels": ["data/*"]},
+    package_data={
+        "beam_etl": ["py.typed"],
+        "beam_etl.engines.flink": ["java/*"],
+        "beam_etl.kernels": ["data/*"],
+    },
     install_requires=RUNTIME,
     extras_require={
         "tokens": TOKENS,

@@ -1,7 +1,9 @@
 """What a task manager tells a new SDK worker: its options, its files; and the way back, to the task manager's log."""
 
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -42,33 +44,37 @@ def provision_info(order: Order) -> beam_provision_api_pb2.ProvisionInfo:
         return stub.GetProvisionInfo(request, metadata=_who(order), timeout=ASK_SECONDS).info
 
 
-def harness_environment(order: Order, folder: str) -> dict[str, str]:
-    """The environment variables that Beam's SDK harness starts from. Staged files are put below `folder`.
+def harness_environment(
+    order: Order, info: beam_provision_api_pb2.ProvisionInfo, folder: str | None
+) -> dict[str, str]:
+    """The environment variables that Beam's SDK harness starts from.
 
-    Raises:
-      StagedError: the job has packages to install, or other files than a main session.
-      grpc.RpcError: the task manager doesn't answer.
+    Args:
+      order: the worker.
+      info: what its task manager knows of it.
+      folder: where `staged_files` has put what the job brings, if anything.
     """
-    info = provision_info(order)
-    fetch(order, info, Path(folder, "staged"))
     environment = {
         "WORKER_ID": order.id,
         "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
-        "SEMI_PERSISTENT_DIRECTORY": folder,
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
         "LOGGING_API_SERVICE_DESCRIPTOR": _descriptor(info.logging_endpoint.url or order.logging),
         "CONTROL_API_SERVICE_DESCRIPTOR": _descriptor(info.control_endpoint.url or order.control),
     }
+    if folder:
+        environment["SEMI_PERSISTENT_DIRECTORY"] = folder
     if info.status_endpoint.url:
         environment["STATUS_API_SERVICE_DESCRIPTOR"] = _descriptor(info.status_endpoint.url)
     return environment
 
 
-def fetch(order: Order, info: beam_provision_api_pb2.ProvisionInfo, folder: Path) -> None:
-    """Gets the staged files that a worker can use: the pickled main session.
+@contextmanager
+def staged_files(order: Order, info: beam_provision_api_pb2.ProvisionInfo) -> Iterator[str | None]:
+    """Gets the files of a job that a worker can use, its pickled main session; their folder, if there are any.
 
     Raises:
       StagedError: there are others. Workers install nothing: what a job needs is in their environment.
+      grpc.RpcError: the task manager doesn't answer.
     """
     staged = {_name(artifact): artifact for artifact in info.dependencies}
     if refused := sorted(staged.keys() - {_MAIN_SESSION, *_UNUSED}):
@@ -77,10 +83,15 @@ def fetch(order: Order, info: beam_provision_api_pb2.ProvisionInfo, folder: Path
             "the Python environment of the workers, and leave out --requirements_file, --setup_file, --extra_package "
             "and --files_to_stage."
         )
-    if _MAIN_SESSION in staged:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / _MAIN_SESSION).open("wb") as file:
+    if _MAIN_SESSION not in staged:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="beam_etl-worker-") as folder:
+        session = Path(folder, "staged", _MAIN_SESSION)  # where Beam's harness looks
+        session.parent.mkdir()
+        with session.open("wb") as file:
             file.writelines(_content(order, info, staged[_MAIN_SESSION]))
+        yield folder
 
 
 def report(order: Order, text: str) -> bool:

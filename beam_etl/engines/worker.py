@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -21,7 +20,7 @@ from apache_beam.options.pipeline_options import WorkerOptions
 from apache_beam.runners.worker import data_plane, sdk_worker_main
 
 from beam_etl.engines.lifeline import BEAT_SECONDS, Lifeline, Order, end_with
-from beam_etl.engines.provision import harness_environment
+from beam_etl.engines.provision import harness_environment, provision_info, staged_files
 
 ELEMENT_MINUTES = 60.0
 """Time that one element may take, where the job's --element_processing_timeout_minutes doesn't say. 0 sets no limit."""
@@ -163,8 +162,9 @@ def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
 
 
 def _work(order: Order, lifeline: Lifeline, keeper: Keeper) -> None:
-    with tempfile.TemporaryDirectory(prefix="beam_etl-worker-") as folder:
-        os.environ.update(harness_environment(order, folder))
+    info = provision_info(order)
+    with staged_files(order, info) as folder:
+        os.environ.update(harness_environment(order, info, folder))
         log_handler, harness, options = sdk_worker_main.create_harness(os.environ)
     minutes = options.view_as(WorkerOptions).element_processing_timeout_minutes
     seconds = 60 * (ELEMENT_MINUTES if minutes is None else minutes)

@@ -36,6 +36,8 @@ MODES = {
     "near, signatures": Mode("dedup", ("--write_signatures={side}/signatures",), ("signatures",)),
     "near, against earlier": Mode("dedup", ("--against={earlier}",)),
     "exact": Mode("dedup", ("--method=exact",)),
-    "exact, a column": Mode("dedup", ("--method=exact", "--key=domain,lang", "--keep=newest", "--time_column=date")),
+    "exact, a column": Mode(
+        "dedup", ("--method=exact", "--key=domain,lang", "--keep=newest", "--time_column=date")
+    ),
 }
 """near: clusters in one process. Routed: both ways are in the graph, and the number of links decides."""

@@ -26,7 +26,7 @@ class Cluster:
         return self
 
     def overview(self) -> SimpleNamespace:
-        return SimpleNamespace(slots=self.slots)
+        return SimpleNamespace(slots=self.slots, task_managers=2)
 
     def settings(self) -> dict[str, str]:
         return self.configured
@@ -119,9 +119,10 @@ def test_minutes_are_longer_than_milliseconds(cluster: Cluster) -> None:
     assert filled([*NAMED, "--environment_cache_millis=59000"])
 
 
-def test_a_small_heap_is_refused(cluster: Cluster) -> None:
-    cluster.heap = 200 << 20
-    with pytest.raises(RefusedError, match="200 MiB of task heap"):
+@pytest.mark.parametrize(("slots", "heap"), [(4, 200), (8, 600)], ids=["in all", "for the slots"])
+def test_a_small_heap_is_refused(slots: int, heap: int, cluster: Cluster) -> None:
+    cluster.slots, cluster.heap = slots, heap << 20
+    with pytest.raises(RefusedError, match=f"{heap} MiB of task heap; keys of 32 MiB in {slots // 2} slots"):
         options.fill(NAMED, "job")
 
 

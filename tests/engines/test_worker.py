@@ -1,5 +1,6 @@
 """What ends a worker that hangs, and what a worker is given: without processes of their own."""
 
+import json
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from apache_beam.runners.worker.statesampler import StateSampler
 from apache_beam.utils.counters import CounterFactory
 
 from beam_etl.engines.lifeline import Order
-from beam_etl.engines.provision import StagedError, fetch, harness_environment, provision_info
+from beam_etl.engines.provision import StagedError, harness_environment, provision_info, staged_files
 from beam_etl.engines.supervisor import Event, Supervisor
 from beam_etl.engines.worker import Stopwatch
 from tests.engines.pools import ending
@@ -160,26 +161,41 @@ def test_a_supervisor_that_was_stopped_itself_does_not_blame_its_workers() -> No
     supervisor.close()
 
 
-def test_the_harness_gets_the_options_and_endpoints_of_its_task_manager(tmp_path: Path) -> None:
+def test_the_harness_gets_the_options_and_endpoints_of_its_task_manager() -> None:
     with ending(TaskManager(options={"job_name": "ours"})) as manager:
-        environment = harness_environment(Order("3-1", manager.address), str(tmp_path))
+        order = Order("3-1", manager.address)
+        environment = harness_environment(order, provision_info(order), None)
     assert environment["WORKER_ID"] == "3-1"
-    assert '"beam:option:job_name:v1": "ours"' in environment["PIPELINE_OPTIONS"]
+    assert json.loads(environment["PIPELINE_OPTIONS"]) == {"beam:option:job_name:v1": "ours"}
     for name in ("LOGGING", "CONTROL"):
         assert environment[f"{name}_API_SERVICE_DESCRIPTOR"] == f'url: "{manager.address}"\n'
 
 
-def test_a_staged_main_session_is_put_where_the_harness_looks(tmp_path: Path) -> None:
+def test_a_staged_main_session_is_where_the_harness_looks_as_long_as_it_does() -> None:
     with ending(TaskManager(["pickled_main_session"])) as manager:
-        environment = harness_environment(Order("3-1", manager.address), str(tmp_path))
-    session = Path(environment["SEMI_PERSISTENT_DIRECTORY"], "staged", "pickled_main_session")
-    assert session.read_bytes() == b"content of pickled_main_session"
+        order = Order("3-1", manager.address)
+        info = provision_info(order)
+        with staged_files(order, info) as folder:
+            environment = harness_environment(order, info, folder)
+            session = Path(environment["SEMI_PERSISTENT_DIRECTORY"], "staged", "pickled_main_session")
+            assert session.read_bytes() == b"content of pickled_main_session"
+        assert not Path(folder).exists()
 
 
-def test_a_package_by_its_name_alone_is_refused_too(tmp_path: Path) -> None:
+def test_a_worker_of_a_job_without_files_writes_none() -> None:
+    with ending(TaskManager(["submission_environment_dependencies.txt"])) as manager:
+        order = Order("3-1", manager.address)
+        with staged_files(order, provision_info(order)) as folder:
+            assert folder is None
+
+
+def test_a_package_by_its_name_alone_is_refused_too() -> None:
     with ending(TaskManager()) as manager:
         order = Order("3-1", manager.address)
         info = provision_info(order)
     info.dependencies.add(type_urn="beam:artifact:type:pypi:v1")
-    with pytest.raises(StagedError, match="beam:artifact:type:pypi:v1, and workers install nothing"):
-        fetch(order, info, tmp_path)
+    with (
+        pytest.raises(StagedError, match="beam:artifact:type:pypi:v1, and workers install nothing"),
+        staged_files(order, info),
+    ):
+        pass

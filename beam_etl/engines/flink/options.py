@@ -1,6 +1,7 @@
 """Beam's options for a Flink cluster: what must be set is filled in, what is known to hang or lose data is refused."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -27,8 +28,8 @@ CACHE_MILLIS = 1000
 ELEMENT_MINUTES = 60
 """A worker that is busy with one element for so long is ended, and what it did is tried again."""
 
-HEAP_BYTES = 256 << 20
-"""Of a task manager: a key's rows are one record there, and need 8 times their 32 MiB."""
+HEAP_BYTES, SLOT_HEAP_BYTES, FLINKS_HEAP_BYTES = 256 << 20, 192 << 20, 128 << 20
+"""Of a task manager: at least, for each slot, and what of that Flink itself has. A key's rows are one record there."""
 
 _ENVIRONMENTS = ("EXTERNAL", "PROCESS", "DOCKER", "LOOPBACK")
 _ASK_SECONDS = 10
@@ -164,12 +165,15 @@ def refuse_cluster(arguments: Sequence[str], rest: FlinkRest) -> None:
             f"--environment_cache_millis below."
         )
     heap = rest.heap_bytes()
-    if heap is not None and heap < HEAP_BYTES:
+    overview = rest.overview()
+    slots = math.ceil(overview.slots / max(1, overview.task_managers))
+    needed = max(HEAP_BYTES, slots * SLOT_HEAP_BYTES - FLINKS_HEAP_BYTES)
+    if heap is not None and heap < needed:
         raise RefusedError(
-            f"a task manager has {heap >> 20} MiB of task heap; a key of 32 MiB needs {HEAP_BYTES >> 20} MiB. "
-            f"Set taskmanager.memory.task.heap.size."
+            f"a task manager has {heap >> 20} MiB of task heap; keys of 32 MiB in {slots} slots need "
+            f"{needed >> 20} MiB. Set taskmanager.memory.task.heap.size."
         )
-    wanted, there = options.view_as(FlinkRunnerOptions).parallelism, rest.overview().slots
+    wanted, there = options.view_as(FlinkRunnerOptions).parallelism, overview.slots
     if wanted > there and not _is_elastic(settings):
         raise RefusedError(
             f"--parallelism={wanted} needs as many slots, and the cluster has {there}: the job would wait for them "
