@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.engines.flink import cluster, settings
+from beam_etl.engines.flink import cluster
 from beam_etl.engines.flink.jars import Jars
 from beam_etl.io import manifest
 from tests.engines import corpora, launching
@@ -17,8 +17,10 @@ from tests.engines.big import Rows, totals
 from tests.engines.memory import Peaks
 from tests.engines.report import Report
 
-MEMORY = 2 * settings.LEAST_HEAP
-"""The least that a task manager takes: what is ten times as much is made the sooner."""
+MEMORY = 1 << 30
+"""Of the only task manager: the least for two slots, so that ten times as much is made soon."""
+
+CLUSTER = f"{MEMORY >> 20} MiB"
 
 SECONDS = 1800
 CLIQUE = 200_000
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def small_cluster(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Running]:
-    """One task manager, with as little memory as there can be; its workers can import these tests."""
+    """One task manager of two slots; its workers can import these tests."""
     folder = str(tmp_path_factory.mktemp("small"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
@@ -44,13 +46,10 @@ def shuffle(
     rows: Rows, running: cluster.Running, folder: Path
 ) -> tuple[tuple[int, int, int], dict[str, int]]:
     """The sums of all rows behind a shuffle, and the peaks of memory in MiB."""
-    flags = [
-        f"--output={folder / 'out'}",
-        *(map(str, (rows.batches, rows.batch_rows, rows.words, rows.keys))),
-    ]
-    flags[0] = str(folder / "out")
+    numbers = map(str, (rows.batches, rows.batch_rows, rows.words, rows.keys))
     with Peaks(running) as peaks, (folder / "log").open("wb") as log:
-        command = [sys.executable, "-m", "tests.engines.big", *flags, *launching.on(running, 2)[1:]]
+        command = [sys.executable, "-m", "tests.engines.big", str(folder / "out"), *numbers]
+        command += launching.on(running, 2)[1:]
         root = Path(__file__).parents[2]
         done = subprocess.run(command, cwd=root, stdout=log, stderr=log, timeout=SECONDS, check=False)
     assert done.returncode == 0, (folder / "log").read_text(encoding="utf-8")[-4000:]
@@ -63,7 +62,7 @@ def test_a_shuffle_of_ten_times_the_memory_completes(
     rows = Rows(batches=10 * MEMORY // (8 << 20), batch_rows=8 << 10, words=126, keys=1 << 20)
     assert rows.bytes >= 10 * MEMORY
     sums, peaks = shuffle(rows, small_cluster, tmp_path)
-    report.memory(f"shuffle of {rows.bytes / 1e9:.1f} GB", f"{MEMORY >> 20} MiB a task manager", peaks)
+    report.memory(f"shuffle of {rows.bytes / 1e9:.1f} GB", CLUSTER, peaks)
     assert sums == rows.sums()
 
 
@@ -72,7 +71,7 @@ def test_a_hot_key_of_a_million_rows_is_one_group(
 ) -> None:
     rows = Rows(batches=100, batch_rows=HOT_ROWS // 100, words=1, keys=1)
     sums, peaks = shuffle(rows, small_cluster, tmp_path)
-    report.memory("hot key of 1,000,000 rows", f"{MEMORY >> 20} MiB a task manager", peaks)
+    report.memory("hot key of 1,000,000 rows", CLUSTER, peaks)
     assert sums == rows.sums()
     assert pq.read_table(tmp_path / "out" / "sums").num_rows == 1
 
@@ -85,7 +84,7 @@ def test_of_a_clique_one_document_stays(
     arguments = [f"--input={source}", f"--output={tmp_path / 'out'}", f"--method={method}"]
     with Peaks(small_cluster) as peaks:
         launching.run("dedup", [*arguments, *launching.on(small_cluster, 2)], tmp_path / "log")
-    report.memory(f"{CLIQUE:,} copies, {method}", f"{MEMORY >> 20} MiB a task manager", peaks.by_name())
+    report.memory(f"{CLIQUE:,} copies, {method}", CLUSTER, peaks.by_name())
     published = manifest.latest(str(tmp_path / "out"))
     assert published is not None
     assert (published.rows("documents"), published.rows("removals")) == (1, CLIQUE - 1)
@@ -102,6 +101,6 @@ def test_a_million_documents_of_one_group_are_counted(
     arguments = [f"--input={source}", f"--output={tmp_path / 'out'}", "--by=text"]
     with Peaks(small_cluster) as peaks:
         launching.run("token_count", [*arguments, *launching.on(small_cluster, 2)], tmp_path / "log")
-    report.memory("1,000,000 documents of a group", f"{MEMORY >> 20} MiB a task manager", peaks.by_name())
+    report.memory("1,000,000 documents of a group", CLUSTER, peaks.by_name())
     (row,) = pq.read_table(tmp_path / "out" / "counts").to_pylist()
     assert (row["documents"], row["tokens"]) == (HOT_ROWS, 5 * HOT_ROWS)
