@@ -83,14 +83,18 @@ class Inline:
 
 
 @contextlib.contextmanager
-def watched(before: Callable[[str], None]) -> Iterator[None]:
-    """Calls `before` with the name of each step. Attempts are as in processes of their own, without a common lock."""
+def watched(root: Path, before: Callable[[str], None]) -> Iterator[None]:
+    """Calls `before` with the name of each step below a folder: other threads of this process do others elsewhere.
+
+    Attempts are as in processes of their own, without a common lock.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for module, name in CHANGING:
             called = getattr(module, name)
 
             def step(*arguments: Any, called: Any = called, name: str = name, **more: Any) -> Any:
-                before(name)
+                if str(arguments[0]).startswith(f"{root}{os.sep}"):
+                    before(name)
                 return called(*arguments, **more)
 
             patch.setattr(module, name, step)
@@ -125,7 +129,8 @@ class Steps:
 class Schedule:
     """Runs several at once, one step of one of them at a time, in an order that a seed makes; some are killed."""
 
-    def __init__(self, seed: int, kills: float) -> None:
+    def __init__(self, root: Path, seed: int, kills: float) -> None:
+        self._root = root
         self._random = random.Random(seed)
         self._kills = kills
         self._here = threading.Condition()
@@ -160,7 +165,7 @@ class Schedule:
     def run(self, works: Sequence[Callable[[], None]]) -> None:
         self._left = len(works)
         threads = [threading.Thread(target=self._one, args=pair) for pair in enumerate(works)]
-        with watched(self.before):
+        with watched(self._root, self.before):
             for thread in threads:
                 thread.start()
             while self._next():

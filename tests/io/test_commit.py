@@ -43,7 +43,7 @@ GIVEN_UP = ["given up"]
 def steps_of_a_commit(tmp_path: Path) -> int:
     dataset = tmp_path / "alone"
     steps = Steps()
-    with watched(steps.before):
+    with watched(tmp_path, steps.before):
         assert attempt(dataset) == PUBLISHED
     assert {"link", "rename", "unlink"} <= set(steps.names)
     return steps.done
@@ -66,7 +66,7 @@ def test_whatever_happens_between_two_steps_each_row_is_published_once(
     for stop in range(steps_of_a_commit(tmp_path)):
         world = World(tmp_path / f"at {stop}")
         killed = False
-        with watched(Steps(stop, lambda world=world: happening(world)).before):  # type: ignore[misc]
+        with watched(tmp_path, Steps(stop, lambda world=world: happening(world)).before):  # type: ignore[misc]
             try:
                 world.attempt()
             except KilledError:
@@ -85,7 +85,7 @@ def test_a_run_that_replaces_this_one_meanwhile_stays_whole(tmp_path: Path) -> N
     """Its attempt may then be told of a conflict; it never touches the other's files."""
     for stop in range(steps_of_a_commit(tmp_path)):
         world = World(tmp_path / f"at {stop}")
-        with watched(Steps(stop, world.overwrite).before):
+        with watched(tmp_path, Steps(stop, world.overwrite).before):
             world.attempt()
         world.attempt()
         assert seen(world.dataset) == listed(world.dataset)
@@ -96,7 +96,7 @@ def test_a_run_that_replaces_this_one_meanwhile_stays_whole(tmp_path: Path) -> N
 def test_a_run_that_is_given_up_meanwhile_is_published_whole_or_never(tmp_path: Path) -> None:
     for stop in range(steps_of_a_commit(tmp_path)):
         world = World(tmp_path / f"at {stop}")
-        with watched(Steps(stop, world.give_up).before):
+        with watched(tmp_path, Steps(stop, world.give_up).before):
             world.attempt()
         assert clean_run(str(world.dataset), RUN) == (world.verdicts[RUN] == {PUBLISHED})
         world.check()
@@ -117,7 +117,7 @@ def test_the_first_attempt_decides_whether_there_is_something_against_it(
             world.attempt(reasons=inner)
             stage(world.dataset, RUN, 1)
 
-        with watched(Steps(stop, happening).before):
+        with watched(tmp_path, Steps(stop, happening).before):
             world.attempt(reasons=reasons)
         world.attempt()
         world.check()
@@ -149,7 +149,7 @@ def test_attempts_in_any_order_of_their_steps_publish_each_row_once(
 ) -> None:
     for seed in range(40):
         world = World(tmp_path / str(seed))
-        Schedule(seed, kills).run([partial(work, world) for work in team])
+        Schedule(tmp_path, seed, kills).run([partial(work, world) for work in team])
         if World.give_up not in team:
             world.attempt()  # as an engine does that doesn't know of the others
         published = [clean_run(str(world.dataset), run) for run in (RUN, OTHER)]
