@@ -31,8 +31,11 @@ FILE_BYTES = 512 << 20
 FAILURES = "_failures"
 """Instead of a table's name: a PCollection of reasons, as text, for which nothing may be published."""
 
-Table: TypeAlias = Batches | beam.PCollection[Finished] | beam.PCollection[str]
-"""Batches, or files of the same run that are written already, or what FAILURES names."""
+FINDINGS = "_findings"
+"""Instead of a table's name: a PCollection of dicts, what the job found out, which the manifest tells with `about`."""
+
+Table: TypeAlias = Batches | beam.PCollection[Finished] | beam.PCollection[str] | beam.PCollection[dict[str, Any]]
+"""Batches, or files of the same run that are written already, or what FAILURES or FINDINGS names."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -76,18 +79,20 @@ class WriteDataset(beam.PTransform):
     def expand(self, tables: Mapping[str, Table]) -> beam.PCollection[str]:
         base = check_output(self.output, self.overwrite)
         number = base.number + 1 if base else 1
-        names = tuple(sorted(name for name in tables if name != FAILURES))
+        names = tuple(sorted(name for name in tables if name not in (FAILURES, FINDINGS)))
         run = _Run(self.output, self.run, number, names, self.file_bytes, self.about, self.partitioning)
         written = [self._files(tables[name], name, run) for name in names]
-        reasons: Any = []
-        if FAILURES in tables:
-            reasons = beam.pvalue.AsSingleton(tables[FAILURES] | "Gather failures" >> Gather())
+        told: dict[str, Any] = {
+            argument: beam.pvalue.AsSingleton(tables[name] | f"Gather {argument}" >> Gather())
+            for name, argument in ((FAILURES, "failures"), (FINDINGS, "findings"))
+            if name in tables
+        }
         return (
             written
             | "Files" >> beam.Flatten()
             | "Pack" >> beam.ParDo(_Pack()).with_output_types(bytes)
             | "Gather" >> Gather()
-            | "Commit" >> beam.Map(_commit, run=run, reasons=reasons)
+            | "Commit" >> beam.Map(_commit, run=run, **told)
         )
 
     def _files(self, table: Table, name: str, run: "_Run") -> beam.PCollection[Finished]:
@@ -237,13 +242,16 @@ class _Pack(beam.DoFn):
             yield WindowedValue(pack_finished(self._finished), MIN_TIMESTAMP, (GlobalWindow(),))
 
 
-def _commit(packed: list[bytes], run: _Run, reasons: Sequence[str] = ()) -> str:
+def _commit(
+    packed: list[bytes], run: _Run, failures: Sequence[str] = (), findings: Sequence[Mapping[str, Any]] = ()
+) -> str:
     finished = sorted(unpack_finished(packed), key=lambda pair: pair[0].path)
     schemas: dict[str, dict[str, str]] = {table: {} for table in run.tables}
     for file, columns in finished:
         schemas[file.table].update(columns)
     files = tuple(file for file, _ in finished)
-    made = manifest.Manifest(run.number, run.run, files, schemas, run.about, run.partitioning)
-    verdict = settle(run.output, made, reasons)
+    about = {**run.about, **{name: value for found in findings for name, value in found.items()}}
+    made = manifest.Manifest(run.number, run.run, files, schemas, about, run.partitioning)
+    verdict = settle(run.output, made, failures)
     Metrics.counter(NAMESPACE, UNPUBLISHED).inc(verdict != PUBLISHED)
     return verdict

@@ -40,6 +40,9 @@ DONE, USAGE, INTERRUPTED = 0, 2, 130
 AFTER = "_after"
 """Instead of a table's name: a function of the verdict of WriteDataset, which builds what waits for it."""
 
+PARTITIONING = "_partitioning"
+"""Instead of a table's name: what WriteDataset takes as `partitioning`."""
+
 Config = TypeVar("Config", bound=JobConfig)
 
 
@@ -51,7 +54,7 @@ class Job(Generic[Config]):
     summary: str
     config: type[Config]
     build: Callable[[FileSource, Config], Mapping[str, Any]]
-    """The tables, as WriteDataset takes them, and where the job has more to write then, AFTER."""
+    """The tables, as WriteDataset takes them; PARTITIONING; and where the job has more to write then, AFTER."""
     notes: Callable[[Config, Mapping[str, int]], Sequence[str]] = lambda config, counters: ()
     """What else the closing lines say, from the totals of our counters."""
     explain: Callable[[Config], Sequence[str]] = lambda config: ()
@@ -80,7 +83,7 @@ class Job(Generic[Config]):
         for folder in config.folders:
             _refuse_overlap(source, folder)
         tables = dict(self.build(source, config))
-        after = tables.pop(AFTER, None)
+        after, partitioning = tables.pop(AFTER, None), tables.pop(PARTITIONING, {})
         write = WriteDataset(
             output=config.output,
             overwrite=config.overwrite,
@@ -88,6 +91,7 @@ class Job(Generic[Config]):
             file_bytes=config.file_bytes,
             about=self._about(config, source),
             run=config.run,
+            partitioning=partitioning,
         )
         verdict = tables | "Write dataset" >> write
         if after is not None:

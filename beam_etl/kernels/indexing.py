@@ -1,0 +1,134 @@
+"""From a batch of documents to pieces of terms, and from numbers within the batch to those of all documents."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl.kernels.inverting import Inverted
+from beam_etl.kernels.pieces import (
+    FIRST,
+    GRANULE_BITS,
+    LOCAL_PIECE,
+    PACKED,
+    PIECE,
+    UNSPLIT_WIDTH,
+    WIDTH,
+    Postings,
+    cut,
+    pack,
+    unpack,
+)
+from beam_etl.kernels.provenance import POSITION, files_of
+from beam_etl.schema import (
+    ADDRESS,
+    FILE,
+    ID,
+    INDEXED_DOCUMENT,
+    MAX_POSITION,
+    NUMBER,
+    RANGE,
+    TERM,
+    URL,
+)
+
+LENGTH = "length"
+
+LOCAL_DOCUMENT = pa.schema([INDEXED_DOCUMENT.field(name) for name in INDEXED_DOCUMENT.names if name != NUMBER])
+"""A document of a batch, which has no number yet."""
+
+SHUFFLED_DOCUMENT = pa.schema([pa.field(TERM, pa.string()), pa.field(RANGE, pa.uint32()), *INDEXED_DOCUMENT])
+"""A document on its way to its partition: that of its granule and of no term."""
+
+
+def local_pieces(inverted: Inverted, terms: pa.Array) -> pa.RecordBatch:
+    """LOCAL_PIECE of a batch, by term."""
+    postings = Postings(inverted.edges, inverted.rows, inverted.frequencies, inverted.positions)
+    first, packed = pack(postings, inverted.lengths[inverted.rows])
+    return pa.RecordBatch.from_arrays([terms, first, packed], schema=LOCAL_PIECE)
+
+
+def local_documents(batch: pa.RecordBatch, lengths: npt.NDArray[np.uint32]) -> pa.RecordBatch:
+    """LOCAL_DOCUMENT of a batch with an address, and maybe id, url, and the path that it was read from.
+
+    Args:
+      batch: documents.
+      lengths: uint32[rows], their indexed words.
+    """
+    files = files_of(batch)
+    position = (batch.column(ADDRESS).to_numpy() & np.uint64(MAX_POSITION)).astype(np.int64)
+    columns = {
+        ID: _text(batch, ID),
+        URL: _text(batch, URL),
+        LENGTH: pa.array(lengths),
+        FILE: pa.nulls(batch.num_rows, pa.string()) if files is None else files.cast(pa.string()),
+        POSITION: pa.array(position),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in LOCAL_DOCUMENT.names], schema=LOCAL_DOCUMENT)
+
+
+def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, pa.string())
+    return batch.column(name).cast(pa.string())
+
+
+def number_documents(documents: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    """SHUFFLED_DOCUMENT of LOCAL_DOCUMENT, of which the first one has the number `start`."""
+    numbers = np.arange(start, start + documents.num_rows, dtype=np.int64).astype(np.uint32)
+    columns = {
+        TERM: pa.nulls(documents.num_rows, pa.string()),
+        RANGE: pa.array(numbers >> np.uint32(GRANULE_BITS)),
+        NUMBER: pa.array(numbers),
+        **{name: documents.column(name) for name in documents.schema.names},
+    }
+    arrays = [columns[name] for name in SHUFFLED_DOCUMENT.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=SHUFFLED_DOCUMENT)
+
+
+def number_pieces(
+    pieces: pa.RecordBatch,
+    start: int,
+    lengths: npt.NDArray[np.uint32],
+    positions: bool,
+    split: Sequence[pa.RecordBatch],
+) -> pa.RecordBatch:
+    """PIECE of LOCAL_PIECE: none has documents of two granules.
+
+    Args:
+      pieces: of a batch.
+      start: the number of its first document.
+      lengths: uint32[documents] of the batch.
+      positions: whether pieces have them.
+      split: batches of SPLIT_TERM.
+    """
+    term, packed = pieces.column(TERM), pieces.column(PACKED)
+    first = pieces.column(FIRST).to_numpy() + np.uint32(start)
+    if start >> GRANULE_BITS != (start + max(lengths.size, 1) - 1) >> GRANULE_BITS:
+        local = unpack(pieces.column(FIRST), packed, positions)
+        moved = Postings(local.edges, local.documents + np.uint32(start), local.frequencies, local.positions)
+        parts, parents = cut(moved)
+        term = term.take(pa.array(parents))
+        firsts, packed = pack(parts, lengths[local.documents])
+        first = firsts.to_numpy()
+    widths = _widths(term, split)
+    ranges = (first.astype(np.int64) >> widths).astype(np.uint32)
+    columns = {
+        TERM: term,
+        RANGE: pa.array(ranges),
+        WIDTH: pa.array(widths.astype(np.uint8)),
+        FIRST: pa.array(first),
+        PACKED: packed,
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in PIECE.names], schema=PIECE)
+
+
+def _widths(term: pa.Array, split: Sequence[pa.RecordBatch]) -> npt.NDArray[np.int64]:
+    widths = np.full(len(term), UNSPLIT_WIDTH, np.int64)
+    for batch in split:
+        found = pc.index_in(term, value_set=batch.column(TERM)).fill_null(-1).to_numpy()
+        some = found >= 0
+        widths[some] = batch.column(WIDTH).to_numpy()[found[some]]
+    return widths

@@ -1,0 +1,73 @@
+"""Split terms: those whose postings are too many for one partition, found in a sample of the documents.
+
+Which documents are in the sample depends on their ids alone. So the same terms are split whatever the sharding.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.inverting import Inverted
+from beam_etl.kernels.pieces import GRANULE_BITS
+from beam_etl.schema import SPLIT_TERM, TERM
+
+SAMPLED = 64
+"""One document of so many is in the sample. A term of SPLIT_BYTES has some 64 KiB there, enough to go by."""
+
+SPLIT_BYTES = 4 << 20
+"""Packed bytes of a term from which on it is split, and of a range, about: an eighth of what a key may have."""
+
+POSTING_BYTES = 2
+"""A posting packed, about, of a frequent term; each position takes one more."""
+
+COST = "bytes"
+COSTS = pa.schema([pa.field(TERM, pa.string(), nullable=False), pa.field(COST, pa.int64(), nullable=False)])
+"""Packed bytes of a term in documents of the sample."""
+
+
+def term_strings(inverted: Inverted) -> pa.StringArray:
+    """The terms of a batch: string[terms]."""
+    buffers = [None, pa.py_buffer(inverted.begins), pa.py_buffer(inverted.letters)]
+    return pa.Array.from_buffers(pa.large_string(), inverted.begins.size - 1, buffers).cast(pa.string())
+
+
+def sample_costs(inverted: Inverted, ids: pa.Array, terms: pa.Array) -> pa.RecordBatch | None:
+    """COSTS of a batch's documents in the sample; None where none is.
+
+    Args:
+      inverted: the batch.
+      ids: of its documents.
+      terms: of `term_strings`.
+    """
+    chosen = hash_values(ids) % np.uint64(SAMPLED) == 0
+    if not chosen.any() or not len(terms):
+        return None
+    places = inverted.frequencies if inverted.positions is not None else np.uint32(0)
+    costs = (places + np.uint32(POSTING_BYTES)) * chosen[inverted.rows]
+    summed = np.add.reduceat(costs.astype(np.int64), inverted.edges[:-1])
+    present = np.flatnonzero(summed)
+    return pa.RecordBatch.from_arrays([terms.take(pa.array(present)), pa.array(summed[present])], schema=COSTS)
+
+
+def sum_costs(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The merge kernel: COSTS with one row a term, by term."""
+    table = pa.Table.from_batches([batch]).group_by(TERM, use_threads=False).aggregate([(COST, "sum")])
+    table = table.sort_by(TERM).combine_chunks()
+    columns = [table.column(name) for name in (TERM, f"{COST}_sum")]
+    return pa.RecordBatch.from_arrays(
+        [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in columns], schema=COSTS
+    )
+
+
+def split_terms(costs: pa.RecordBatch, documents: int) -> pa.RecordBatch:
+    """The terms to split, as SPLIT_TERM: into ranges of about SPLIT_BYTES, of whole granules.
+
+    Args:
+      costs: of all documents of the sample.
+      documents: how many there are in all.
+    """
+    large = costs.filter(pc.greater_equal(costs.column(COST), SPLIT_BYTES // SAMPLED))
+    ranges = np.maximum(large.column(COST).to_numpy() * SAMPLED // SPLIT_BYTES, 1)
+    widths = [max(GRANULE_BITS, int(each).bit_length() - 1) for each in documents // ranges]
+    return pa.RecordBatch.from_arrays([large.column(TERM), pa.array(widths, pa.uint8())], schema=SPLIT_TERM)

@@ -1,0 +1,79 @@
+"""`python -m beam_etl.pipelines.inverted_index`: which documents have a word, how often, and where."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+
+from beam_etl import schema
+from beam_etl.io.columns import Columns
+from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS, VERSION, WriteIndex
+from beam_etl.io.read import FileSource
+from beam_etl.io.write import FAILURES, FINDINGS
+from beam_etl.kernels.index_sample import expected_crossing
+from beam_etl.kernels.unicode_table import RULES, UNICODE_VERSION
+from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.job import PARTITIONING, Job
+from beam_etl.transforms.inverted_index import KEY, BuildInvertedIndex
+
+SAMPLE_BYTES = 8 << 20
+"""Read and indexed by the launcher, to expect how many bytes will cross."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(JobConfig):
+    """What can be asked of the job."""
+
+    words: str = flag("what a word is; see docs/vocabulary.md", default="words", choices=RULES)
+    positions: bool = flag("keep the places of words, for phrases", default=False)
+
+    @property
+    def columns(self) -> Columns:
+        return self.read_as((schema.ID, schema.TEXT), optional=(schema.URL,))
+
+
+def build(source: FileSource, config: Config) -> dict[str, Any]:
+    """The tables of the index, and rejects. One shuffle of postings, a small one of a sample of terms."""
+    documents, rejects, _ = source.documents()
+    sample = source.sample(SAMPLE_BYTES)
+    index = BuildInvertedIndex(
+        words=config.words,
+        positions=config.positions,
+        expected_bytes=expected_crossing(sample.batches, sample.scale, config.words, config.positions),
+    )
+    found = documents | "Index" >> index
+    files = found.partitions | "Write index" >> WriteIndex(
+        output=config.output, run=config.run, positions=config.positions
+    )
+    described = {"version": VERSION, "words": config.words, "unicode": UNICODE_VERSION, "positions": config.positions}
+    partitions = index.shuffle.plan.partitions
+    return {
+        POSTINGS: files.postings,
+        TERMS: files.terms,
+        DOCUMENTS: files.documents,
+        SPLIT_TERMS: found.split_terms,
+        "rejects": rejects,
+        FAILURES: found.failures,
+        FINDINGS: found.statistics | "About" >> beam.Map(partial(_about, described=described)),
+        PARTITIONING: {table: {"hash": list(KEY), "partitions": partitions} for table in (POSTINGS, TERMS, DOCUMENTS)},
+    }
+
+
+def _about(statistics: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    return {ABOUT: {**described, **statistics}}
+
+
+JOB = Job("inverted_index", "Which documents have a word, how often, and where.", Config, build)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the job with these flags; the exit code."""
+    return JOB.run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,200 @@
+"""BuildInvertedIndex: from documents to the postings of each term, by partition."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.typehints.decorators import no_annotations
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_etl import schema
+from beam_etl.kernels.indexing import local_documents, local_pieces, number_documents, number_pieces
+from beam_etl.kernels.inverting import invert
+from beam_etl.kernels.places import Numbered, number_places, pack_places, place_failures
+from beam_etl.kernels.split_terms import sample_costs, split_terms, sum_costs, term_strings
+from beam_etl.kernels.unicode_table import RULES
+from beam_etl.transforms.aggregate import Aggregate
+from beam_etl.transforms.attached import signed_key
+from beam_etl.transforms.batches import Batches, split_batch
+from beam_etl.transforms.metrics import StepMetrics
+from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
+
+KEY = (schema.TERM, schema.RANGE)
+"""What postings are partitioned by."""
+
+ELEMENT_BYTES = 16 << 20
+"""Pieces of a batch that travel together at most; only a huge document has more."""
+
+SPLIT_TERM_PARTITIONS = 8
+"""Of the sample of terms, which is 1 in 64 of what is indexed."""
+
+DOCUMENTS, PLACES, SAMPLE = "documents", "places", "sample"
+
+LocalPieces = tuple[int, bytes, pa.RecordBatch]
+"""The first address of a batch, as a signed key; the lengths of its documents, uint32; some of its LOCAL_PIECE."""
+LocalDocuments = tuple[int, pa.RecordBatch]
+
+
+class Index(NamedTuple):
+    """What BuildInvertedIndex gives."""
+
+    partitions: beam.PCollection[Partition]
+    """Batches of pieces.PIECE and of indexing.SHUFFLED_DOCUMENT, for blocks.merge_pieces and to be sorted."""
+    split_terms: Batches
+    """schema.SPLIT_TERM."""
+    statistics: beam.PCollection[dict[str, Any]]
+    """One element: documents, tokens, average_length, left_out (see docs/index.md)."""
+    failures: beam.PCollection[str]
+    """Why there is no index, as text: what was indexed isn't what was read, or too much."""
+
+
+@dataclass(eq=False, kw_only=True)
+class BuildInvertedIndex(beam.PTransform):
+    """An inverted index. One shuffle, of packed postings and the documents' names; a small one of frequent terms.
+
+    Input: batches of documents as ReadDocuments gives them, with address, text, id, and maybe url. Output: Index.
+    Documents are numbered from 0 in the order of their addresses. How many there are in each batch is gathered (some
+    bytes a batch), so there is no single reader and no second read, and a rejected document has no number.
+
+    Args:
+      words: the rule of what a word is, one of unicode_table.RULES.
+      positions: keep the places of terms in their documents.
+      partitions, expected_bytes: as for Shuffle.
+
+    Raises:
+      ValueError: no such rule.
+    """
+
+    words: str = "words"
+    positions: bool = False
+    partitions: int | None = None
+    expected_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.words not in RULES:
+            raise ValueError(f"no word rule {self.words!r}; there are {', '.join(RULES)}")
+        self.shuffle = Shuffle(by=KEY, partitions=self.partitions, expected_bytes=self.expected_bytes)
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> Index:
+        inverting = beam.ParDo(_Invert(self.words, self.positions)).with_output_types(
+            LocalPieces, documents=LocalDocuments, places=bytes, sample=pa.RecordBatch
+        )
+        local = documents | "Invert" >> inverting.with_outputs(DOCUMENTS, PLACES, SAMPLE, main="pieces")
+        places = beam.pvalue.AsSingleton(local.places | "Gather places" >> Gather())
+        split = (
+            local.sample
+            | "Sum sample" >> Aggregate(by=(schema.TERM,), merge=sum_costs, partitions=SPLIT_TERM_PARTITIONS)
+            | "Split terms" >> beam.FlatMap(_split, places=places).with_output_types(pa.RecordBatch)
+        )
+        pieces = local.pieces | "Number pieces" >> beam.ParDo(
+            _NumberPieces(self.positions), places=places, split=beam.pvalue.AsList(split)
+        ).with_output_types(pa.RecordBatch)
+        named = local.documents | "Number documents" >> beam.ParDo(
+            _NumberDocuments(), places=places
+        ).with_output_types(pa.RecordBatch)
+        one = documents.pipeline | "One" >> beam.Create([0], reshuffle=False)
+        return Index(
+            (pieces, named) | "Pieces and documents" >> beam.Flatten() | "Shuffle" >> self.shuffle,
+            split,
+            one | "Statistics" >> beam.Map(_statistics, places=places),
+            one | "Failures" >> beam.FlatMap(_failures, places=places).with_output_types(str),
+        )
+
+
+class _Invert(beam.DoFn):
+    """What each batch has: its pieces, its documents, its place, and what its terms cost in the sample."""
+
+    def __init__(self, rule: str, positions: bool) -> None:
+        self._rule = rule
+        self._positions = positions
+        self._metrics = StepMetrics()
+
+    def start_bundle(self) -> None:
+        self._places: list[tuple[int, int, int, int, int]] = []
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        self._metrics.took_in(batch)
+        yield from self._metrics.timed(self._invert(batch))
+
+    def _invert(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        if not batch.num_rows:
+            return
+        inverted = invert(batch.column(schema.TEXT), self._rule, self._positions)
+        terms = term_strings(inverted)
+        first, last = (batch.column(schema.ADDRESS)[at].as_py() for at in (0, -1))
+        tokens = int(inverted.lengths.sum(dtype=np.int64))
+        self._places.append((first, last, batch.num_rows, tokens, inverted.left_out))
+        key = signed_key(first)
+        yield beam.pvalue.TaggedOutput(DOCUMENTS, (key, local_documents(batch, inverted.lengths)))
+        for pieces in split_batch(local_pieces(inverted, terms), max(len(terms), 1), ELEMENT_BYTES):
+            self._metrics.gave_out(pieces)
+            yield key, inverted.lengths.tobytes(), pieces
+        costs = sample_costs(inverted, batch.column(schema.ID), terms)
+        if costs is not None:
+            for part in split_batch(costs):
+                yield beam.pvalue.TaggedOutput(SAMPLE, part)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._places:
+            value = WindowedValue(pack_places(self._places), MIN_TIMESTAMP, (GlobalWindow(),))
+            yield beam.pvalue.TaggedOutput(PLACES, value)
+
+
+class _Numbering(beam.DoFn):
+    """Knows the numbers of all documents, computed once a bundle."""
+
+    def start_bundle(self) -> None:
+        self._numbered: Numbered | None = None
+
+    def start(self, key: int, places: Sequence[bytes]) -> int:
+        """The number of the first document of a batch."""
+        self._numbered = self._numbered or number_places(places)
+        return self._numbered.start(key & (1 << 64) - 1)
+
+
+class _NumberPieces(_Numbering):
+    def __init__(self, positions: bool) -> None:
+        self._positions = positions
+        self._metrics = StepMetrics()
+
+    def process(
+        self, local: LocalPieces, places: Sequence[bytes], split: Sequence[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        key, packed, pieces = local
+        lengths = np.frombuffer(packed, np.uint32)
+        numbered = number_pieces(pieces, self.start(key, places), lengths, self._positions, split)
+        self._metrics.gave_out(numbered)
+        yield numbered
+
+
+class _NumberDocuments(_Numbering):
+    def process(self, local: LocalDocuments, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
+        key, documents = local
+        yield number_documents(documents, self.start(key, places))
+
+
+def _split(costs: pa.RecordBatch, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
+    found = split_terms(costs, number_places(places).documents)
+    if found.num_rows:
+        yield found
+
+
+def _statistics(_: int, places: Sequence[bytes]) -> dict[str, Any]:
+    numbered = number_places(places)
+    return {
+        "documents": numbered.documents,
+        "tokens": numbered.tokens,
+        "average_length": numbered.tokens / max(numbered.documents, 1),
+        "left_out": numbered.left_out,
+    }
+
+
+def _failures(_: int, places: Sequence[bytes]) -> list[str]:
+    return place_failures(places)
