@@ -26,7 +26,7 @@ FIXED_BOUND, RATIO_BOUND, PLAN_BOUND, TWO_CORES_BOUND = 8, 1.3, 0.25, 1.6
 TINY_ROWS = 100
 
 SHAPES = {
-    "no shuffle": ("dedup", "--partitioned=true"),
+    "no shuffle": ("dedup", "--partitioned=true", "--within=domain"),
     "1 shuffle": ("token_count",),
     "4 shuffles": ("dedup",),
 }
