@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 
 PIPELINES: Mapping[str, str] = {
+    "check_index": "whether an inverted index is sound, and has what the documents have",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
 }

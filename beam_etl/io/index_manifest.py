@@ -1,0 +1,72 @@
+"""The manifest of an index: byte for byte as it was written, with the statistics that an index has."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from beam_etl.io import manifest
+from beam_etl.io.errors import CONTENT_ERRORS, InputError, one_line
+from beam_etl.io.index_files import ABOUT, VERSION
+from beam_etl.io.index_report import Report
+from beam_etl.io.manifest import Manifest
+from beam_etl.kernels.findings import one
+from beam_etl.kernels.unicode_table import RULES
+
+STATISTICS: Mapping[str, tuple[type, ...]] = {
+    "version": (int,),
+    "words": (str,),
+    "unicode": (str,),
+    "positions": (bool,),
+    "documents": (int,),
+    "tokens": (int,),
+    "average_length": (int, float),
+    "left_out": (int,),
+}
+"""What a manifest states of an index."""
+
+
+def open_index(folder: str, report: Report) -> Manifest | None:
+    """The manifest of an index, which is byte for byte as it was written; None where it isn't, which is told.
+
+    Raises:
+      InputError: the folder has no dataset, or one that is no index that this code knows.
+    """
+    present = manifest.numbers(folder)
+    if not present:
+        raise InputError(f"{folder}: no dataset. Give the folder that inverted_index wrote as --output.")
+    path = manifest.manifest_path(folder, present[-1])
+    place = os.path.relpath(path, folder)
+    try:
+        with open(path, "rb") as file:
+            encoded = file.read()
+        report.count(bytes=len(encoded), files=1)
+        current = Manifest.read(path)
+        body = json.loads(encoded)
+        if json.dumps(body, indent=1, ensure_ascii=False).encode() != encoded:
+            report.add(place, one("manifest", "it isn't written as it was: the same content, other bytes"))
+    except (*CONTENT_ERRORS, AttributeError) as error:
+        report.add(place, one("manifest", one_line(error).removeprefix(f"{path}: ")))
+        return None
+    if current.number != present[-1]:
+        report.add(place, one("manifest", f"it says that it is number {current.number}"))
+    if ABOUT not in current.about:
+        raise InputError(f"{folder}: a dataset of {', '.join(current.schemas)}, no inverted index")
+    if not _check_about(current.about[ABOUT], place, report):
+        return None
+    if current.about[ABOUT]["version"] != VERSION:
+        stored = current.about[ABOUT]["version"]
+        raise InputError(f"{folder}: an index of version {stored}, this code has {VERSION}. Build it anew.")
+    return current
+
+
+def _check_about(stated: Any, place: str, report: Report) -> bool:
+    if not isinstance(stated, Mapping):
+        report.add(place, one("statistics", f"{ABOUT} is {stated!r}"))
+        return False
+    wrong = [name for name, kinds in STATISTICS.items() if type(stated.get(name)) not in kinds]
+    problems = [each for name in wrong for each in one("statistics", f"{name} is {stated.get(name)!r}")]
+    if not problems and stated["words"] not in RULES:
+        problems = one("statistics", f"no word rule {stated['words']!r}; there are {', '.join(RULES)}")
+    report.add(place, problems)
+    return not problems
