@@ -39,9 +39,12 @@ SHUFFLES: dict[str, list[list[str]]] = {
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 
+NO_JOBS = {"check_index"}
+"""Pipelines that are no Beam jobs, and have no plan."""
+
 
 def test_every_pipeline_is_pinned() -> None:
-    assert {command for command in SHUFFLES if " " not in command} == set(PIPELINES)
+    assert {command for command in SHUFFLES if " " not in command} | NO_JOBS == set(PIPELINES)
 
 
 @pytest.mark.parametrize(("command", "keys"), SHUFFLES.items(), ids=SHUFFLES)
