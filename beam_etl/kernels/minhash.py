@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.text import Words, split
+from beam_etl.kernels.word_hash import MULTIPLIER, word_hash
 
 MAX_NGRAM = 64
 """Words of a shingle: more would cost a noticeable part of a block's work, and nobody finds near-duplicates so."""
@@ -31,8 +32,6 @@ LANES = 32
 EMPTY = 0xFFFFFFFF
 """Every value of the signature of a text without shingles."""
 
-_WORD_SEED = np.uint64(0x6A09E667F3BCC909)
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _BASE = np.uint64(0xD1342543DE82EF95)
 
 
@@ -196,7 +195,7 @@ def _shingles(
     """Hashes of the shingles that begin with `size` words from word `first` on, written from a place on."""
     for step in range(size + ngram - 1):
         word = first + step
-        words[np.uintp(step)] = _word_hash(letters, begins[np.uintp(word)], begins[np.uintp(word + 1)])
+        words[np.uintp(step)] = word_hash(letters, begins[np.uintp(word)], begins[np.uintp(word + 1)])
     value, leaves = np.uint64(0), np.uint64(1)
     for step in range(ngram - 1):
         value = value * _BASE + words[np.uintp(step)]
@@ -204,39 +203,9 @@ def _shingles(
     for step in range(size):
         value = value * _BASE + words[np.uintp(step + ngram - 1)]
         hashes[np.uintp(at + step)] = np.uint32(
-            ((value ^ value >> np.uint64(32)) * _MULTIPLIER) >> np.uint64(32)
+            ((value ^ value >> np.uint64(32)) * MULTIPLIER) >> np.uint64(32)
         )
         value -= words[np.uintp(step)] * leaves
-
-
-@compiled
-def _word_hash(letters: ReadOnly[np.uint8], begin: int, end: int) -> np.uint64:
-    value = _WORD_SEED + np.uint64(end - begin)
-    while begin + 8 <= end:
-        value = _mix(value ^ _eight(letters, begin))
-        begin += 8
-    rest = np.uint64(0)
-    if begin + 8 <= letters.size:  # letters of the next words, cut off
-        rest = _eight(letters, begin) & ((np.uint64(1) << np.uint64(8 * (end - begin))) - np.uint64(1))
-    else:
-        for step in range(end - begin):
-            rest |= np.uint64(letters[np.uintp(begin + step)]) << np.uint64(8 * step)
-    return _mix(_mix(value ^ rest))
-
-
-@compiled
-def _eight(letters: ReadOnly[np.uint8], at: int) -> np.uint64:
-    """Eight bytes, the first one lowest. The compiler makes one load of it."""
-    value = np.uint64(0)
-    for step in range(8):
-        value |= np.uint64(letters[np.uintp(at + step)]) << np.uint64(8 * step)
-    return value
-
-
-@compiled
-def _mix(value: np.uint64) -> np.uint64:
-    value = (value ^ value >> np.uint64(32)) * _MULTIPLIER
-    return value ^ value >> np.uint64(29)
 
 
 @compiled
