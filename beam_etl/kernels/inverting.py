@@ -84,7 +84,9 @@ def invert(text: pa.Array, rule: str = "words", positions: bool = False) -> Inve
     letters = np.empty(begins[-1], np.uint8)
     _copy(found.letters, found.begins, firsts[order], begins, letters)
     left_out = int(numbers.size - lengths.sum(dtype=np.int64))
-    return Inverted(letters, begins, edges, rows, frequencies, places if positions else None, lengths, left_out)
+    return Inverted(
+        letters, begins, edges, rows, frequencies, places if positions else None, lengths, left_out
+    )
 
 
 def _number(found: Words) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
@@ -177,7 +179,7 @@ def _slot(tag: np.uint64, table: ReadOnly[np.uint64]) -> np.uintp:
 
 @compiled
 def _equal(letters: ReadOnly[np.uint8], here: int, begin: int, end: int) -> bool:
-    for step in range(end - begin):
+    for step in range(end - begin):  # noqa: SIM110
         if letters[np.uintp(here + step)] != letters[np.uintp(begin + step)]:
             return False
     return True
@@ -241,7 +243,7 @@ def _count(
 
 
 @compiled
-def _fill(
+def _fill(  # noqa: PLR0913
     edges: ReadOnly[np.int64],
     terms: ReadOnly[np.uint32],
     next_posting: npt.NDArray[np.int64],
