@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from beam_etl.kernels.indexing import local_documents, local_pieces, number_documents, number_pieces
+from beam_etl.kernels.indexing import (
+    local_documents,
+    local_pieces,
+    number_documents,
+    number_pieces,
+    put_in_ranges,
+)
 from beam_etl.kernels.inverting import invert
 from beam_etl.kernels.split_terms import term_strings
 from beam_etl.schema import TEXT
@@ -22,6 +28,6 @@ def expected_crossing(sample: Sequence[pa.RecordBatch], scale: float, words: str
     for batch in sample:
         inverted = invert(batch.column(TEXT), words, positions)
         pieces = local_pieces(inverted, term_strings(inverted))
-        crossing += number_pieces(pieces, 0, inverted.lengths, positions, ()).nbytes
+        crossing += put_in_ranges(number_pieces(pieces, 0, inverted.lengths, positions), ()).nbytes
         crossing += number_documents(local_documents(batch, inverted.lengths), 0).nbytes
     return round(crossing * scale)

@@ -12,6 +12,7 @@ from beam_etl.kernels.pieces import (
     FIRST,
     GRANULE_BITS,
     LOCAL_PIECE,
+    NUMBERED_PIECE,
     PACKED,
     PIECE,
     UNSPLIT_WIDTH,
@@ -36,7 +37,9 @@ from beam_etl.schema import (
 
 LENGTH = "length"
 
-LOCAL_DOCUMENT = pa.schema([INDEXED_DOCUMENT.field(name) for name in INDEXED_DOCUMENT.names if name != NUMBER])
+LOCAL_DOCUMENT = pa.schema(
+    [INDEXED_DOCUMENT.field(name) for name in INDEXED_DOCUMENT.names if name != NUMBER]
+)
 """A document of a batch, which has no number yet."""
 
 SHUFFLED_DOCUMENT = pa.schema([pa.field(TERM, pa.string()), pa.field(RANGE, pa.uint32()), *INDEXED_DOCUMENT])
@@ -77,32 +80,38 @@ def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 def number_documents(documents: pa.RecordBatch, start: int) -> pa.RecordBatch:
     """SHUFFLED_DOCUMENT of LOCAL_DOCUMENT, of which the first one has the number `start`."""
-    numbers = np.arange(start, start + documents.num_rows, dtype=np.int64).astype(np.uint32)
+    return shuffled_documents(
+        documents, np.arange(start, start + documents.num_rows, dtype=np.int64).astype(np.uint32)
+    )
+
+
+def shuffled_documents(documents: pa.RecordBatch, numbers: npt.NDArray[np.uint32]) -> pa.RecordBatch:
+    """SHUFFLED_DOCUMENT of LOCAL_DOCUMENT.
+
+    Args:
+      documents: further columns are left out.
+      numbers: uint32[rows].
+    """
     columns = {
         TERM: pa.nulls(documents.num_rows, pa.string()),
         RANGE: pa.array(numbers >> np.uint32(GRANULE_BITS)),
         NUMBER: pa.array(numbers),
-        **{name: documents.column(name) for name in documents.schema.names},
+        **{name: documents.column(name) for name in LOCAL_DOCUMENT.names},
     }
     arrays = [columns[name] for name in SHUFFLED_DOCUMENT.names]
     return pa.RecordBatch.from_arrays(arrays, schema=SHUFFLED_DOCUMENT)
 
 
 def number_pieces(
-    pieces: pa.RecordBatch,
-    start: int,
-    lengths: npt.NDArray[np.uint32],
-    positions: bool,
-    split: Sequence[pa.RecordBatch],
+    pieces: pa.RecordBatch, start: int, lengths: npt.NDArray[np.uint32], positions: bool
 ) -> pa.RecordBatch:
-    """PIECE of LOCAL_PIECE: none has documents of two granules.
+    """NUMBERED_PIECE of LOCAL_PIECE.
 
     Args:
       pieces: of a batch.
       start: the number of its first document.
       lengths: uint32[documents] of the batch.
       positions: whether pieces have them.
-      split: batches of SPLIT_TERM.
     """
     term, packed = pieces.column(TERM), pieces.column(PACKED)
     first = pieces.column(FIRST).to_numpy() + np.uint32(start)
@@ -113,14 +122,22 @@ def number_pieces(
         term = term.take(pa.array(parents))
         firsts, packed = pack(parts, lengths[local.documents])
         first = firsts.to_numpy()
-    widths = _widths(term, split)
-    ranges = (first.astype(np.int64) >> widths).astype(np.uint32)
+    return pa.RecordBatch.from_arrays([term, pa.array(first), packed], schema=NUMBERED_PIECE)
+
+
+def put_in_ranges(pieces: pa.RecordBatch, split: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """PIECE of NUMBERED_PIECE.
+
+    Args:
+      pieces: of any documents.
+      split: batches of SPLIT_TERM, all of them.
+    """
+    widths = _widths(pieces.column(TERM), split)
+    ranges = (pieces.column(FIRST).to_numpy().astype(np.int64) >> widths).astype(np.uint32)
     columns = {
-        TERM: term,
+        **{name: pieces.column(name) for name in pieces.schema.names},
         RANGE: pa.array(ranges),
         WIDTH: pa.array(widths.astype(np.uint8)),
-        FIRST: pa.array(first),
-        PACKED: packed,
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in PIECE.names], schema=PIECE)
 

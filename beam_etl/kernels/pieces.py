@@ -40,6 +40,9 @@ LOCAL_PIECE = pa.schema(
 )
 """A piece as a batch of documents makes it: they are numbered within the batch."""
 
+NUMBERED_PIECE = LOCAL_PIECE
+"""A piece of documents of one granule, by the numbers of all documents."""
+
 PIECE = pa.schema(
     [
         pa.field(TERM, pa.string(), nullable=False),

@@ -4,6 +4,7 @@ Which documents are in the sample depends on their ids alone. So the same terms 
 """
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,14 +41,40 @@ def sample_costs(inverted: Inverted, ids: pa.Array, terms: pa.Array) -> pa.Recor
       ids: of its documents.
       terms: of `term_strings`.
     """
-    chosen = hash_values(ids) % np.uint64(SAMPLED) == 0
+    chosen = in_sample(ids)
     if not chosen.any() or not len(terms):
         return None
-    places = inverted.frequencies if inverted.positions is not None else np.uint32(0)
-    costs = (places + np.uint32(POSTING_BYTES)) * chosen[inverted.rows]
-    summed = np.add.reduceat(costs.astype(np.int64), inverted.edges[:-1])
+    positions = inverted.positions is not None
+    return posting_costs(terms, inverted.edges, inverted.frequencies, chosen[inverted.rows], positions)
+
+
+def in_sample(ids: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which documents are in the sample, by their ids: bool[rows]."""
+    return hash_values(ids) % np.uint64(SAMPLED) == 0
+
+
+def posting_costs(
+    terms: pa.Array,
+    edges: npt.NDArray[np.int64],
+    frequencies: npt.NDArray[np.uint32],
+    chosen: npt.NDArray[np.bool_],
+    positions: bool,
+) -> pa.RecordBatch:
+    """COSTS of postings, without terms that have none in the sample.
+
+    Args:
+      terms: of which the i-th has the postings from `edges[i]` up to `edges[i + 1]`, at least one.
+      edges, frequencies: as in pieces.Postings.
+      chosen: bool[postings], whether the document is in the sample.
+      positions: whether they are kept.
+    """
+    places = frequencies if positions else np.uint32(0)
+    costs = (places + np.uint32(POSTING_BYTES)) * chosen
+    summed = np.add.reduceat(costs.astype(np.int64), edges[:-1])
     present = np.flatnonzero(summed)
-    return pa.RecordBatch.from_arrays([terms.take(pa.array(present)), pa.array(summed[present])], schema=COSTS)
+    return pa.RecordBatch.from_arrays(
+        [terms.take(pa.array(present)), pa.array(summed[present])], schema=COSTS
+    )
 
 
 def sum_costs(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -56,7 +83,8 @@ def sum_costs(batch: pa.RecordBatch) -> pa.RecordBatch:
     table = table.sort_by(TERM).combine_chunks()
     columns = [table.column(name) for name in (TERM, f"{COST}_sum")]
     return pa.RecordBatch.from_arrays(
-        [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in columns], schema=COSTS
+        [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in columns],
+        schema=COSTS,
     )
 
 

@@ -22,24 +22,12 @@ TABLE_FORMATS = ("parquet", "avro", "jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobConfig:
-    """What can be asked of any job that reads documents and writes a dataset. A job's Config adds its own flags."""
+class RunConfig:
+    """What can be asked of any job that writes a dataset. A job's Config adds its own flags."""
 
-    input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated")
+    input: tuple[str, ...] = flag("what to read, comma-separated")
     output: str = flag("folder of the dataset to write", unit=FOLDER)
     overwrite: bool = flag("replace the dataset that is there", default=False)
-    format: str | None = flag(
-        "format of the input, where its names don't tell", default=None, choices=_FORMATS
-    )
-    output_format: str = flag("format of the tables written", default="parquet", choices=TABLE_FORMATS)
-    file_bytes: int = flag("size at which an output file is closed", default=FILE_BYTES, unit="bytes")
-    id_column: str | None = flag("the input's column that is read as id", default=None)
-    url_column: str | None = flag("the input's column that is read as url", default=None)
-    domain_column: str | None = flag("the input's column that is read as domain", default=None)
-    language_column: str | None = flag("the input's column that is read as language", default=None)
-    date_column: str | None = flag("the input's column that is read as date", default=None)
-    time_column: str | None = flag("the input's column that is read as time", default=None)
-    text_column: str | None = flag("the input's column that is read as text", default=None)
     runner: str = flag("engine: direct, flink, dataflow, spark, or a name of Beam's", default="direct")
     plan: str | None = flag(
         "print steps, shuffles and the bytes that will cross, and stop",
@@ -57,15 +45,18 @@ class JobConfig:
     def __post_init__(self) -> None:
         if not self.input:
             raise ValueError("--input names no file, folder or glob")
-        if self.file_bytes < 1:
-            raise ValueError(f"--file_bytes must be at least 1, got {self.file_bytes}")
         if self.cluster is not None:
             parse_cluster(self.cluster)
 
     @property
-    def columns(self) -> Columns:
-        """What the job reads. A job's Config says which columns it needs."""
-        raise NotImplementedError
+    def output_format(self) -> str:
+        """Of the tables written."""
+        return "parquet"
+
+    @property
+    def file_bytes(self) -> int:
+        """Size at which an output file is closed."""
+        return FILE_BYTES
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -76,6 +67,39 @@ class JobConfig:
     def described_cluster(self) -> Cluster | None:
         """The cluster of --cluster."""
         return parse_cluster(self.cluster) if self.cluster else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration for the manifest."""
+        return {name: value for name, value in asdict(self).items() if name != "run"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig(RunConfig):
+    """What can be asked of a job that reads documents as well."""
+
+    input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated")
+    format: str | None = flag(
+        "format of the input, where its names don't tell", default=None, choices=_FORMATS
+    )
+    output_format: str = flag("format of the tables written", default="parquet", choices=TABLE_FORMATS)
+    file_bytes: int = flag("size at which an output file is closed", default=FILE_BYTES, unit="bytes")
+    id_column: str | None = flag("the input's column that is read as id", default=None)
+    url_column: str | None = flag("the input's column that is read as url", default=None)
+    domain_column: str | None = flag("the input's column that is read as domain", default=None)
+    language_column: str | None = flag("the input's column that is read as language", default=None)
+    date_column: str | None = flag("the input's column that is read as date", default=None)
+    time_column: str | None = flag("the input's column that is read as time", default=None)
+    text_column: str | None = flag("the input's column that is read as text", default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.file_bytes < 1:
+            raise ValueError(f"--file_bytes must be at least 1, got {self.file_bytes}")
+
+    @property
+    def columns(self) -> Columns:
+        """What the job reads. A job's Config says which columns it needs."""
+        raise NotImplementedError
 
     def read_as(
         self, needed: Iterable[str], carry: tuple[str, ...] | str = (), optional: tuple[str, ...] = ()
@@ -93,7 +117,3 @@ class JobConfig:
         if runner_name(self.runner) == IN_PROCESS:
             return cores()
         return math.ceil(input_bytes / SPLIT_BYTES)
-
-    def to_json(self) -> dict[str, Any]:
-        """The configuration for the manifest."""
-        return {name: value for name, value in asdict(self).items() if name != "run"}

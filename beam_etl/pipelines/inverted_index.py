@@ -15,10 +15,11 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.index_sample import expected_crossing
 from beam_etl.kernels.unicode_table import RULES, UNICODE_VERSION
-from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.flags import flag
 from beam_etl.pipelines.job import PARTITIONING, Job
-from beam_etl.transforms.inverted_index import KEY, BuildInvertedIndex
+from beam_etl.transforms.inverted_index import BuildInvertedIndex, Index
+from beam_etl.transforms.partition_index import KEY
 
 SAMPLE_BYTES = 8 << 20
 """Read and indexed by the launcher, to expect how many bytes will cross."""
@@ -40,26 +41,47 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """The tables of the index, and rejects. One shuffle of postings, a small one of a sample of terms."""
     documents, rejects, _ = source.documents()
     sample = source.sample(SAMPLE_BYTES)
+    sampled = sum(batch.num_rows for batch in sample.batches)
+    scale = source.expected_documents(SAMPLE_BYTES) / max(sampled, 1)
     index = BuildInvertedIndex(
         words=config.words,
         positions=config.positions,
-        expected_bytes=expected_crossing(sample.batches, sample.scale, config.words, config.positions),
+        expected_bytes=expected_crossing(sample.batches, scale, config.words, config.positions),
     )
     found = documents | "Index" >> index
+    described = {
+        "version": VERSION,
+        "words": config.words,
+        "unicode": UNICODE_VERSION,
+        "positions": config.positions,
+    }
+    return {**index_tables(found, config, described, index.partition.count), "rejects": rejects}
+
+
+def index_tables(
+    found: Index, config: RunConfig, described: Mapping[str, Any], partitions: int
+) -> dict[str, Any]:
+    """The tables of an index, for a Job.
+
+    Args:
+      found: what is written.
+      config: where to.
+      described: what its manifest says besides the statistics.
+      partitions: how many there are.
+    """
     files = found.partitions | "Write index" >> WriteIndex(
-        output=config.output, run=config.run, positions=config.positions
+        output=config.output, run=config.run, positions=described["positions"]
     )
-    described = {"version": VERSION, "words": config.words, "unicode": UNICODE_VERSION, "positions": config.positions}
-    partitions = index.shuffle.plan.partitions
     return {
         POSTINGS: files.postings,
         TERMS: files.terms,
         DOCUMENTS: files.documents,
         SPLIT_TERMS: found.split_terms,
-        "rejects": rejects,
         FAILURES: found.failures,
         FINDINGS: found.statistics | "About" >> beam.Map(partial(_about, described=described)),
-        PARTITIONING: {table: {"hash": list(KEY), "partitions": partitions} for table in (POSTINGS, TERMS, DOCUMENTS)},
+        PARTITIONING: {
+            table: {"hash": list(KEY), "partitions": partitions} for table in (POSTINGS, TERMS, DOCUMENTS)
+        },
     }
 
 

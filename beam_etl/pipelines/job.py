@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
@@ -19,6 +19,7 @@ from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.io import manifest, staging
 from beam_etl.io.errors import InputError
+from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import WriteDataset
 from beam_etl.kernels.vocabularies import VocabularyError
@@ -28,7 +29,7 @@ from beam_etl.observe.progress import progress
 from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
-from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.execution import FAILED, Execution
 from beam_etl.pipelines.interrupt import give_up
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
@@ -43,7 +44,25 @@ AFTER = "_after"
 PARTITIONING = "_partitioning"
 """Instead of a table's name: what WriteDataset takes as `partitioning`."""
 
-Config = TypeVar("Config", bound=JobConfig)
+Config = TypeVar("Config", bound=RunConfig)
+
+
+class Source(Protocol):
+    """What a job reads."""
+
+    @property
+    def files(self) -> Sequence[FileEntry]:
+        """All files."""
+
+    @property
+    def input_bytes(self) -> int:
+        """Stored bytes of them."""
+
+
+def read_documents(pipeline: beam.Pipeline, config: Any) -> FileSource:
+    """The source of a job whose Config is a JobConfig."""
+    asked: JobConfig = config
+    return FileSource(pipeline, asked.input, asked.columns, asked.format)
 
 
 @dataclass(frozen=True)
@@ -53,12 +72,15 @@ class Job(Generic[Config]):
     name: str
     summary: str
     config: type[Config]
-    build: Callable[[FileSource, Config], Mapping[str, Any]]
-    """The tables, as WriteDataset takes them; PARTITIONING; and where the job has more to write then, AFTER."""
+    build: Callable[[Any, Config], Mapping[str, Any]]
+    """From the source: the tables, as WriteDataset takes them; PARTITIONING; and where the job has more to write then,
+    AFTER."""
     notes: Callable[[Config, Mapping[str, int]], Sequence[str]] = lambda config, counters: ()
     """What else the closing lines say, from the totals of our counters."""
     explain: Callable[[Config], Sequence[str]] = lambda config: ()
     """What else the plan says."""
+    source: Callable[[beam.Pipeline, Config], Source] = read_documents
+    """Opens what `build` takes."""
 
     def run(self, argv: Sequence[str] | None) -> int:
         """Parses, builds, runs and publishes; the exit code."""
@@ -79,7 +101,7 @@ class Job(Generic[Config]):
         name = None if config.plan else f"{self.name}-{config.run}"
         options = make_options(config.runner, rest, own, name)
         pipeline = _pipeline(config.runner, options)
-        source = FileSource(pipeline, config.input, config.columns, config.format)
+        source = self.source(pipeline, config)
         for folder in config.folders:
             _refuse_overlap(source, folder)
         tables = dict(self.build(source, config))
@@ -104,7 +126,7 @@ class Job(Generic[Config]):
             return DONE
         return self._execute(pipeline, source, config)
 
-    def _execute(self, pipeline: beam.Pipeline, source: FileSource, config: Config) -> int:
+    def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config) -> int:
         start, in_process = time.monotonic(), runner_name(config.runner) == IN_PROCESS
         metrics.reset_live()
         execution = Execution(
@@ -147,7 +169,7 @@ class Job(Generic[Config]):
             give_up(config.folders, config.run, runner_name(config.runner) == IN_PROCESS)
         return not missing
 
-    def _close(self, config: Config, source: FileSource, result: PipelineResult, seconds: float) -> None:
+    def _close(self, config: Config, source: Source, result: PipelineResult, seconds: float) -> None:
         published, counted = manifest.latest(config.output), _totals(result)
         assert published is not None
         summary = Summary(
@@ -165,7 +187,7 @@ class Job(Generic[Config]):
         for note in [*([repeated] if repeated else []), *self.notes(config, counted)]:
             print(note)
 
-    def _about(self, config: Config, source: FileSource) -> dict[str, Any]:
+    def _about(self, config: Config, source: Source) -> dict[str, Any]:
         return {
             "job": self.name,
             "beam_etl": __version__,
@@ -204,12 +226,12 @@ def _pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
         raise flags.UsageError(f"--runner={runner}: {error}") from error
 
 
-def _planned(source: FileSource, drawn: Plan, cluster: Cluster | None) -> str:
+def _planned(source: Source, drawn: Plan, cluster: Cluster | None) -> str:
     files = "1 file" if len(source.files) == 1 else f"{len(source.files):,} files"
     return f"input: {files}, {format_bytes(source.input_bytes)}\n{drawn.to_text(cluster)}"
 
 
-def _refuse_overlap(source: FileSource, output: str) -> None:
+def _refuse_overlap(source: Source, output: str) -> None:
     """Publishing deletes what it replaces: that must not be the input."""
     if not os.path.exists(output):
         return

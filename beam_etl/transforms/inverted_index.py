@@ -16,22 +16,16 @@ from beam_etl import schema
 from beam_etl.kernels.indexing import local_documents, local_pieces, number_documents, number_pieces
 from beam_etl.kernels.inverting import invert
 from beam_etl.kernels.places import Numbered, number_places, pack_places, place_failures
-from beam_etl.kernels.split_terms import sample_costs, split_terms, sum_costs, term_strings
+from beam_etl.kernels.split_terms import sample_costs, term_strings
 from beam_etl.kernels.unicode_table import RULES
-from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.attached import signed_key
 from beam_etl.transforms.batches import Batches, split_batch
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
-
-KEY = (schema.TERM, schema.RANGE)
-"""What postings are partitioned by."""
+from beam_etl.transforms.partition_index import NumberedIndex, PartitionIndex
+from beam_etl.transforms.shuffle import Gather, Partition
 
 ELEMENT_BYTES = 16 << 20
 """Pieces of a batch that travel together at most; only a huge document has more."""
-
-SPLIT_TERM_PARTITIONS = 8
-"""Of the sample of terms, which is 1 in 64 of what is indexed."""
 
 DOCUMENTS, PLACES, SAMPLE = "documents", "places", "sample"
 
@@ -79,7 +73,7 @@ class BuildInvertedIndex(beam.PTransform):
         super().__init__()
         if self.words not in RULES:
             raise ValueError(f"no word rule {self.words!r}; there are {', '.join(RULES)}")
-        self.shuffle = Shuffle(by=KEY, partitions=self.partitions, expected_bytes=self.expected_bytes)
+        self.partition = PartitionIndex(partitions=self.partitions, expected_bytes=self.expected_bytes)
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Index:
@@ -88,21 +82,18 @@ class BuildInvertedIndex(beam.PTransform):
         )
         local = documents | "Invert" >> inverting.with_outputs(DOCUMENTS, PLACES, SAMPLE, main="pieces")
         places = beam.pvalue.AsSingleton(local.places | "Gather places" >> Gather())
-        split = (
-            local.sample
-            | "Sum sample" >> Aggregate(by=(schema.TERM,), merge=sum_costs, partitions=SPLIT_TERM_PARTITIONS)
-            | "Split terms" >> beam.FlatMap(_split, places=places).with_output_types(pa.RecordBatch)
-        )
         pieces = local.pieces | "Number pieces" >> beam.ParDo(
-            _NumberPieces(self.positions), places=places, split=beam.pvalue.AsList(split)
+            _NumberPieces(self.positions), places=places
         ).with_output_types(pa.RecordBatch)
         named = local.documents | "Number documents" >> beam.ParDo(
             _NumberDocuments(), places=places
         ).with_output_types(pa.RecordBatch)
         one = documents.pipeline | "One" >> beam.Create([0], reshuffle=False)
+        count = one | "Count" >> beam.Map(_count, places=places).with_output_types(int)
+        partitioned = NumberedIndex(pieces, named, local.sample, count) | "Partition" >> self.partition
         return Index(
-            (pieces, named) | "Pieces and documents" >> beam.Flatten() | "Shuffle" >> self.shuffle,
-            split,
+            partitioned.partitions,
+            partitioned.split_terms,
             one | "Statistics" >> beam.Map(_statistics, places=places),
             one | "Failures" >> beam.FlatMap(_failures, places=places).with_output_types(str),
         )
@@ -164,12 +155,11 @@ class _NumberPieces(_Numbering):
         self._positions = positions
         self._metrics = StepMetrics()
 
-    def process(
-        self, local: LocalPieces, places: Sequence[bytes], split: Sequence[pa.RecordBatch]
-    ) -> Iterator[pa.RecordBatch]:
+    def process(self, local: LocalPieces, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
         key, packed, pieces = local
-        lengths = np.frombuffer(packed, np.uint32)
-        numbered = number_pieces(pieces, self.start(key, places), lengths, self._positions, split)
+        numbered = number_pieces(
+            pieces, self.start(key, places), np.frombuffer(packed, np.uint32), self._positions
+        )
         self._metrics.gave_out(numbered)
         yield numbered
 
@@ -180,10 +170,8 @@ class _NumberDocuments(_Numbering):
         yield number_documents(documents, self.start(key, places))
 
 
-def _split(costs: pa.RecordBatch, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
-    found = split_terms(costs, number_places(places).documents)
-    if found.num_rows:
-        yield found
+def _count(_: int, places: Sequence[bytes]) -> int:
+    return number_places(places).documents
 
 
 def _statistics(_: int, places: Sequence[bytes]) -> dict[str, Any]:
