@@ -27,7 +27,7 @@ from beam_etl.io.index_tables import (
 )
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.kernels.blocks import BLOCK_POSTINGS, posting_schema
-from beam_etl.kernels.findings import found, one
+from beam_etl.kernels.findings import found, one, without_rows
 from beam_etl.kernels.forward import add, document_hashes, posting_hashes
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.index_check import (
@@ -39,7 +39,6 @@ from beam_etl.kernels.index_check import (
     check_split_terms,
     check_terms,
     expected_terms,
-    term_order,
 )
 from beam_etl.kernels.index_postings import Block, check_blocks
 from beam_etl.kernels.indexing import LENGTH
@@ -175,21 +174,14 @@ class IndexCheck:
             try:
                 table.verify(file)
                 with table.open(file) as opened:
-                    for _, row, batch in table.batches(file, opened):
-                        self.report.add(file.path, check_split_terms(batch, self.layout.granule_bits), row)
-                        batches.append(batch)
+                    batches += [batch for _, _, batch in table.batches(file, opened)]
             except Unreadable:
                 self.complete[SPLIT_TERMS] = False
         rows = pa.Table.from_batches(batches, schema.SPLIT_TERM).sort_by(schema.TERM).combine_chunks()
-        if not rows.num_rows:
-            return pa.RecordBatch.from_pylist([], schema.SPLIT_TERM)
-        batch = rows.to_batches()[0]
-        twice = term_order(batch.column(schema.TERM)) == 0
-        self.report.add(
-            SPLIT_TERMS,
-            found("split terms", twice, lambda row: f"term {batch.column(schema.TERM)[row].as_py()!r} twice"),
-        )
-        return batch
+        split = (rows.to_batches() or [pa.RecordBatch.from_pylist([], schema.SPLIT_TERM)])[0]
+        problems = check_split_terms(split, self.layout.granule_bits)
+        self.report.add(SPLIT_TERMS, map(without_rows, problems))
+        return split
 
     def _partition(self, number: int, postings: DataFile | None, terms: DataFile | None) -> None:
         if postings is None or terms is None:
@@ -300,11 +292,11 @@ class IndexCheck:
         if not self.complete[POSTINGS]:
             self.report.unchecked.append("sums of frequencies, and whether split terms have postings")
             return
-        absent = self._split.column(schema.TERM)
-        self.report.add(
-            SPLIT_TERMS,
-            found("split terms", ~self._present, lambda row: f"term {absent[row].as_py()!r} has no postings"),
+        term = self._split.column(schema.TERM)
+        absent = found(
+            "split terms", ~self._present, lambda row: f"term {term[row].as_py()!r} has no postings"
         )
+        self.report.add(SPLIT_TERMS, map(without_rows, absent))
         if self.complete[DOCUMENTS]:
             self._compare_lengths(lengths, sums)
 
@@ -315,7 +307,7 @@ class IndexCheck:
             lengths != sums,
             lambda row: f"document {row:,}: length {lengths[row]:,}, frequencies add up to {sums[row]:,}",
         )
-        places = [each._replace(first=tuple((-1, what) for _, what in each.first)) for each in wrong]
+        places = list(map(without_rows, wrong))
         if not wrong and tokens != self._occurrences:
             places = one("length of a document", f"{tokens:,} in all, {self._occurrences:,} in the postings")
         self.report.add(DOCUMENTS, places)

@@ -36,3 +36,8 @@ def found(kind: str, wrong: npt.NDArray[np.bool_], describe: Callable[[int], str
 def one(kind: str, what: str, row: int = -1) -> list[Found]:
     """A single finding; a row of -1 says that it is of no row."""
     return [Found(kind, 1, ((row, what),))]
+
+
+def without_rows(each: Found) -> Found:
+    """A finding whose rows aren't those of a file."""
+    return each._replace(first=tuple((-1, what) for _, what in each.first))
