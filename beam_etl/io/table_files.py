@@ -1,0 +1,150 @@
+"""Files of a dataset's tables, read row group by row group: footers are kept, and what is read is counted."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_etl.io.access import open_file
+from beam_etl.io.errors import CONTENT_ERRORS, one_line
+from beam_etl.io.manifest import DatasetError, Manifest
+
+
+class Counter:
+    """Bytes that were read of some files."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class _CountedFile:
+    """An open file that says how much is read of it. What pyarrow asks of a Python file."""
+
+    def __init__(self, path: str, counter: Counter) -> None:
+        self._file, self._counter = open_file(path), counter
+
+    def read(self, size: int | None = None) -> bytes:
+        found: bytes = self._file.read(size)
+        self._counter.bytes += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._file.closed)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+
+class TableFiles:
+    """The files of one table, which has one a partition or is small.
+
+    Args:
+      folder: of the dataset.
+      current: its manifest.
+      table: name.
+      counter: of what is read.
+    """
+
+    def __init__(self, folder: str, current: Manifest, table: str, counter: Counter) -> None:
+        self._counter = counter
+        partitioning = current.partitioning.get(table)
+        self.partitions = int(partitioning["partitions"]) if partitioning else 1
+        self._paths = {
+            _number(file.path) if partitioning else place: f"{folder.rstrip('/')}/{file.path}"
+            for place, file in enumerate(current.table(table))
+        }
+        self._footers: dict[int, pq.FileMetaData] = {}
+        self._bounds: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
+
+    def __contains__(self, partition: int) -> bool:
+        return partition in self._paths
+
+    def read(self, partition: int, group: int, columns: Sequence[str]) -> pa.RecordBatch:
+        """Columns of a row group.
+
+        Raises:
+          DatasetError: the file is gone or damaged.
+        """
+        footer = self._footer(partition)
+        with self._open(partition, footer) as file:
+            batches = file.read_row_group(group, columns=list(columns), use_threads=False).combine_chunks()
+            found = batches.to_batches()
+        return found[0] if found else pa.RecordBatch.from_pylist([], batches.schema)
+
+    def all_rows(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Columns of the whole table, which is small."""
+        for partition in sorted(self._paths):
+            for group in range(self._footer(partition).num_row_groups):
+                yield self.read(partition, group, columns)
+
+    def groups_between(self, partition: int, column: int, low: Any, high: Any) -> list[int]:
+        """Row groups that may hold a value from `low` to `high`, by their statistics.
+
+        Args:
+          partition: one that has a file.
+          column: its place among those of the file.
+          low, high: numbers, or strings, which are compared by their bytes.
+        """
+        key = (partition, column)
+        if key not in self._bounds:
+            footer = self._footer(partition)
+            groups = map(footer.row_group, range(footer.num_row_groups))
+            self._bounds[key] = [_bounds(group.column(column)) for group in groups]
+        low, high = _comparable(low), _comparable(high)
+        return [
+            number
+            for number, (least, most) in enumerate(self._bounds[key])
+            if least is None or (least <= high and low <= most)
+        ]
+
+    def _footer(self, partition: int) -> pq.FileMetaData:
+        if partition not in self._footers:
+            with self._open(partition, None) as file:
+                self._footers[partition] = file.metadata
+        return self._footers[partition]
+
+    @contextmanager
+    def _open(self, partition: int, footer: pq.FileMetaData | None) -> Any:
+        path = self._paths[partition]
+        try:
+            counted = _CountedFile(path, self._counter)
+            with pq.ParquetFile(counted, metadata=footer, page_checksum_verification=True) as file:
+                yield file
+            counted.close()
+        except FileNotFoundError as error:
+            raise DatasetError(f"{path}: it is gone. The dataset was replaced; open it again.") from error
+        except CONTENT_ERRORS as error:
+            raise DatasetError(f"{path}: {one_line(error)}. check_index tells what is damaged.") from error
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("/")[2].split("-")[1])
+
+
+def _bounds(column: pq.ColumnChunkMetaData) -> tuple[Any, Any]:
+    if not column.is_stats_set or not column.statistics.has_min_max:
+        return None, None
+    return _comparable(column.statistics.min), _comparable(column.statistics.max)
+
+
+def _comparable(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
