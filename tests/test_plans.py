@@ -39,7 +39,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 
-NO_JOBS = {"check_index"}
+NO_JOBS = {"check_index", "search"}
 """Pipelines that are no Beam jobs, and have no plan."""
 
 

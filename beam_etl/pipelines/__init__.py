@@ -6,6 +6,7 @@ from collections.abc import Mapping
 PIPELINES: Mapping[str, str] = {
     "check_index": "whether an inverted index is sound, and has what the documents have",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
+    "search": "the documents of an inverted index that answer a query best",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
 }
 """Module of this package -> what it gives, in a line. Each has `run(argv) -> int`, the exit code."""

@@ -1,0 +1,77 @@
+"""Single documents of an index, read again where they were read from."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from apache_beam.io.filesystem import BeamIOError
+
+from beam_etl import schema
+from beam_etl.io.errors import CONTENT_ERRORS
+from beam_etl.io.index_compare import read_as_built
+from beam_etl.io.read import ReadDocuments
+from beam_etl.io.splits import plan_splits, read_split
+
+
+class Place(NamedTuple):
+    """Where a document is, as an index tells, and its id."""
+
+    file: str
+    position: int
+    id: str | None
+
+
+def read_texts(
+    places: Iterable[Place], config: Mapping[str, Any], patterns: Sequence[str] = ()
+) -> dict[Place, str]:
+    """The texts of documents. One that isn't there any more, or is another one now, is left out.
+
+    Args:
+      places: of the documents.
+      config: of the job that built the index, as its manifest has it.
+      patterns: where the files are now, if they were moved: those of the same name are read.
+
+    Raises:
+      InputError: `patterns` match nothing that can be read as the index was built.
+    """
+    moved = read_as_built(patterns, config) if patterns else None
+    found: dict[Place, str] = {}
+    by_file: dict[str, list[Place]] = {}
+    for place in places:
+        by_file.setdefault(place.file, []).append(place)
+    for file, wanted in by_file.items():
+        try:
+            read = moved or read_as_built([file], config)
+            for place in wanted:
+                if (text := _text(read, place)) is not None:
+                    found[place] = text
+        except (*CONTENT_ERRORS, BeamIOError):  # it is gone, or no longer what it was
+            continue
+    return found
+
+
+def _text(read: ReadDocuments, place: Place) -> str | None:
+    name = os.path.basename(place.file)
+    files = [file for file in read.files if os.path.basename(file.path) == name]
+    exact = [file for file in files if file.path == place.file]
+    for file in exact or files[:1]:
+        splits = list(plan_splits(file, read.known, read.split_bytes))
+        before = [split for split in splits if split.first <= place.position]
+        for split in before[-1:]:
+            for batch in read_split(split, read.known, read.columns, read.stored_schema):
+                if (row := _row(batch, place)) is not None:
+                    return row
+    return None
+
+
+def _row(batch: Any, place: Place) -> str | None:
+    """The text of the document, if it is in a batch; rejects are none."""
+    if not hasattr(batch, "schema"):
+        return None
+    positions = batch.column(schema.ADDRESS).to_numpy() & np.uint64(schema.MAX_POSITION)
+    for row in np.flatnonzero(positions == np.uint64(place.position)).tolist():
+        if batch.column(schema.ID)[row].as_py() == place.id:
+            text: str | None = batch.column(schema.TEXT)[row].as_py()
+            return text
+    return None
