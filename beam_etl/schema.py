@@ -214,7 +214,9 @@ POSTING = pa.schema(
         pa.field(
             "impact_frequencies", pa.list_(pa.field("element", pa.uint32(), nullable=False)), nullable=False
         ),
-        pa.field("impact_lengths", pa.list_(pa.field("element", pa.uint32(), nullable=False)), nullable=False),
+        pa.field(
+            "impact_lengths", pa.list_(pa.field("element", pa.uint32(), nullable=False)), nullable=False
+        ),
     ]
 )
 """A block of a term's postings. It has the term's documents from `block * 2^width` up to `(block + 1) * 2^width`, and
@@ -237,7 +239,7 @@ INDEX_TERM = pa.schema(
     ]
 )
 """A term of one partition: documents that have it, how often all of them do, and the row groups of the partition's file
-of postings that hold it, by number and as a range of bytes. A split term has a row in each partition that has a part."""
+of postings that hold it, by number and as a range of bytes. A split term has a row in each of its partitions."""
 
 SPLIT_TERM = pa.schema(
     [pa.field(TERM, pa.string(), nullable=False), pa.field("width", pa.uint8(), nullable=False)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -111,7 +112,7 @@ class _WritePartition(beam.DoFn):
         file = self._open(number, DOCUMENTS, schema.INDEXED_DOCUMENT, parquet_writer)
         granule = rows.column(schema.NUMBER).to_numpy() >> np.uint32(GRANULE_BITS)
         edges = np.concatenate([[0], np.flatnonzero(np.diff(granule)) + 1, [rows.num_rows]]).tolist()
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             _write_group(file.writer, rows.slice(begin, end - begin))
         return file.close(rows.num_rows)
 
@@ -254,8 +255,6 @@ def _ranges(metadata: pq.FileMetaData) -> tuple[np.ndarray, np.ndarray]:
         begins = [column.dictionary_page_offset or column.data_page_offset for column in columns]
         starts.append(min(begins))
         stops.append(
-            max(
-                begin + column.total_compressed_size for begin, column in zip(begins, columns, strict=True)
-            )
+            max(begin + column.total_compressed_size for begin, column in zip(begins, columns, strict=True))
         )
     return np.array(starts, np.int64), np.array(stops, np.int64)

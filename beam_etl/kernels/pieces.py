@@ -149,7 +149,7 @@ def cut(postings: Postings) -> tuple[Postings, npt.NDArray[np.int64]]:
 
 
 @compiled
-def _pack(
+def _pack(  # noqa: PLR0913 - room for all that it writes
     edges: ReadOnly[np.int64],
     documents: ReadOnly[np.uint32],
     frequencies: ReadOnly[np.uint32],
@@ -227,12 +227,12 @@ def _unpack(
     for piece in range(offsets.size - 1):
         count, at = varint.read(data, offsets[piece])
         if with_positions:
-            more, at = varint.read(data, at)
+            _, at = varint.read(data, at)
         pairs, at = varint.read(data, at)
-        for pair in range(2 * pairs):
+        for _ in range(2 * pairs):
             value, at = varint.read(data, at)
         document = np.int64(firsts[piece])
-        for step in range(count):
+        for _ in range(count):
             value, at = varint.read(data, at)
             document += value >> 1
             frequency = 1
@@ -243,7 +243,7 @@ def _unpack(
             posting += 1
             if with_positions:
                 here = 0
-                for occurrence in range(frequency):
+                for _ in range(frequency):
                     value, at = varint.read(data, at)
                     here += value
                     positions[np.uintp(place)] = here
@@ -264,11 +264,11 @@ def _competitive(
     ends[0] = 0
     for block in range(edges.size - 1):
         for piece in range(edges[block], edges[block + 1]):
-            value, at = varint.read(data, offsets[piece])
+            _, at = varint.read(data, offsets[piece])
             if with_positions:
-                value, at = varint.read(data, at)
+                _, at = varint.read(data, at)
             pairs, at = varint.read(data, at)
-            for pair in range(pairs):
+            for _ in range(pairs):
                 frequency, at = varint.read(data, at)
                 length, at = varint.read(data, at)
                 end = compete(frequency, length, frequencies, lengths, begin, end)

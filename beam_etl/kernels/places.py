@@ -81,9 +81,10 @@ def place_failures(packed: Iterable[bytes]) -> list[str]:
         ]
     crossing = np.flatnonzero(places["first"][1:] <= places["last"][:-1])
     if crossing.size:
-        first, last = (int(value) for value in (places["first"][crossing[0] + 1], places["last"][crossing[0]]))
-        return [
-            f"two batches have documents between positions {first & MAX_POSITION} and {last & MAX_POSITION} of file number "
-            f"{first >> POSITION_BITS}: an index needs batches as they were read, before any shuffle"
-        ]
+        first, last = (
+            int(value) for value in (places["first"][crossing[0] + 1], places["last"][crossing[0]])
+        )
+        between = f"positions {first & MAX_POSITION} and {last & MAX_POSITION}"
+        told = f"two batches have documents between {between} of file number {first >> POSITION_BITS}"
+        return [f"{told}: an index needs batches as they were read, before any shuffle"]
     return []

@@ -10,7 +10,7 @@ _WORD_SEED = np.uint64(0x6A09E667F3BCC909)
 
 @compiled
 def word_hash(letters: ReadOnly[np.uint8], begin: int, end: int) -> np.uint64:
-    """64 bits that depend on the bytes from `begin` up to `end`. Fast, and no match for somebody who wants collisions."""
+    """64 bits that depend on the bytes from `begin` up to `end`. Fast; who wants collisions can make them."""
     value = _WORD_SEED + np.uint64(end - begin)
     while begin + 8 <= end:
         value = _mix(value ^ eight(letters, begin))

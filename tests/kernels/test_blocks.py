@@ -71,7 +71,9 @@ def postings(found: Sequence[str], start: int) -> dict[str, list[Posting]]:
 
 def pieces(found: Sequence[str], case: Case, draw: random.Random) -> Iterator[pa.RecordBatch]:
     """In batches of any size, in the order of documents."""
-    split = [pa.RecordBatch.from_pylist([{"term": "w00", "width": case.split}], SPLIT_TERM)] if case.split else []
+    split = (
+        [pa.RecordBatch.from_pylist([{"term": "w00", "width": case.split}], SPLIT_TERM)] if case.split else []
+    )
     begin = 0
     while begin < len(found):
         part = found[begin : begin + draw.randint(1, 60)]
@@ -106,7 +108,9 @@ def test_blocks_hold_the_postings_of_the_documents(case: Case) -> None:
     for row in merged(found, case, seed=2):
         places = iter(row["positions"] if case.positions else ())
         for document, frequency in zip(row["documents"], row["frequencies"], strict=True):
-            seen[row["term"]].append((document, frequency, [next(places) for _ in range(frequency * case.positions)]))
+            seen[row["term"]].append(
+                (document, frequency, [next(places) for _ in range(frequency * case.positions)])
+            )
         assert next(places, None) is None
     for word, wanted in expected.items():
         assert seen.pop(word) == [
@@ -127,7 +131,10 @@ def test_a_block_says_of_itself_what_is_in_it(case: Case) -> None:
         assert (row["first_document"], row["last_document"]) == (documents[0], documents[-1])
         assert row["document_frequency"] == len(documents)
         assert {document >> row["width"] for document in documents} == {row["block"]}
-        pairs = {(frequency, lengths[number]) for number, frequency in zip(documents, row["frequencies"], strict=True)}
+        pairs = {
+            (frequency, lengths[number])
+            for number, frequency in zip(documents, row["frequencies"], strict=True)
+        }
         impacts = zip(row["impact_frequencies"], row["impact_lengths"], strict=True)
         assert list(impacts) == competitive(pairs)
 

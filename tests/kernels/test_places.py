@@ -9,7 +9,9 @@ FILE = 1 << POSITION_BITS
 
 
 def test_documents_are_numbered_by_their_addresses_whatever_bundles_tell_of_them() -> None:
-    batches = [(file * FILE + at, file * FILE + at + 5, 3, 30, 1) for file in (0, 1, 7) for at in range(0, 60, 6)]
+    batches = [
+        (file * FILE + at, file * FILE + at + 5, 3, 30, 1) for file in (0, 1, 7) for at in range(0, 60, 6)
+    ]
     shuffled = random.Random(1).sample(batches, len(batches))
     numbered = number_places([pack_places(shuffled[at : at + 7]) for at in range(0, len(shuffled), 7)])
     assert [numbered.start(first) for first, *_ in batches] == list(range(0, 90, 3))
@@ -24,7 +26,12 @@ def test_no_documents_have_no_number() -> None:
 
 
 def test_neighbours_are_fine() -> None:
-    assert place_failures([pack_places([(0, 4, 5, 9, 0)]), pack_places([(5, 5, 1, 2, 0), (FILE, FILE, 1, 1, 0)])]) == []
+    assert (
+        place_failures(
+            [pack_places([(0, 4, 5, 9, 0)]), pack_places([(5, 5, 1, 2, 0), (FILE, FILE, 1, 1, 0)])]
+        )
+        == []
+    )
 
 
 def test_batches_that_were_mixed_are_told() -> None:

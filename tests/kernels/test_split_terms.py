@@ -50,5 +50,8 @@ def test_terms_of_many_bytes_are_split_into_ranges_of_whole_granules() -> None:
 
 
 def test_costs_are_summed_in_any_order() -> None:
-    parts = [[{"term": term, "bytes": cost} for cost, term in enumerate(terms)] for terms in ("abc", "ab", "c", "aab")]
+    parts = [
+        [{"term": term, "bytes": cost} for cost, term in enumerate(terms)]
+        for terms in ("abc", "ab", "c", "aab")
+    ]
     check_merge(sum_costs, [pa.RecordBatch.from_pylist(part, COSTS) for part in parts])

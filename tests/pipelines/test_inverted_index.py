@@ -91,7 +91,9 @@ def rows(webtext: list[Document]) -> list[Document]:
 def test_an_index_has_the_postings_of_real_documents(
     positions: bool, rows: list[Document], tmp_path: Path
 ) -> None:
-    found = build(write(rows, tmp_path / "in", files=3), tmp_path / "out", f"--positions={str(positions).lower()}")
+    found = build(
+        write(rows, tmp_path / "in", files=3), tmp_path / "out", f"--positions={str(positions).lower()}"
+    )
     wanted = expected([row["text"] for row in rows], positions)
     assert found.postings == wanted
     lengths: dict[int, int] = defaultdict(int)
@@ -140,7 +142,12 @@ def test_an_index_doesnt_depend_on_sharding(
 
 
 def test_rejects_have_no_number(tmp_path: Path) -> None:
-    lines = ['{"id": "a", "text": "one two"}', "{broken", '{"id": "b", "text": null}', '{"id": "c", "text": "two"}']
+    lines = [
+        '{"id": "a", "text": "one two"}',
+        "{broken",
+        '{"id": "b", "text": null}',
+        '{"id": "c", "text": "two"}',
+    ]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     found = build(tmp_path / "in.jsonl", tmp_path / "out")
     assert found.postings == {"one": [(0, 1, ())], "two": [(0, 1, ()), (1, 1, ())]}
@@ -189,9 +196,13 @@ def test_the_index_of_a_collection_is_that_of_sqlite(collection: str, shared: Pa
     }
     with gzip.open(folder / "gold_fts5_vocab.tsv.gz", "rt", encoding="utf-8") as lines:
         next(lines)
-        vocabulary = {term: (int(df), int(cf)) for term, df, cf in (line.rstrip("\n").split("\t") for line in lines)}
+        vocabulary = {
+            term: (int(df), int(cf)) for term, df, cf in (line.rstrip("\n").split("\t") for line in lines)
+        }
     terms = pq.read_table(tmp_path / "out/terms").to_pylist()
-    assert {row["term"]: (row["document_frequency"], row["collection_frequency"]) for row in terms} == vocabulary
+    assert {
+        row["term"]: (row["document_frequency"], row["collection_frequency"]) for row in terms
+    } == vocabulary
 
 
 def test_terms_tell_the_bytes_that_hold_them(
@@ -204,7 +215,11 @@ def test_terms_tell_the_bytes_that_hold_them(
     assert file.num_row_groups > 5
     for row in pq.read_table(terms).to_pylist()[::97]:
         groups = range(row["row_group"], row["row_group"] + row["row_groups"])
-        held = [term for group in groups for term in file.read_row_group(group, columns=["term"])["term"].to_pylist()]
+        held = [
+            term
+            for group in groups
+            for term in file.read_row_group(group, columns=["term"])["term"].to_pylist()
+        ]
         assert row["term"] in held
         columns = [file.metadata.row_group(group).column(at) for group in groups for at in range(10)]
         begins = [column.dictionary_page_offset or column.data_page_offset for column in columns]
