@@ -86,9 +86,14 @@ def save(index: Index, folder: Path) -> None:
     files: list[DataFile] = []
     terms: Parts = {}
     positions = "positions" in index.schemas["postings"]
+    columns = posting_schema(positions)
     for number, rows in index.postings.items():
         path = _path(folder, "postings", number)
-        columns = posting_schema(positions)
+        if not rows:
+            pq.write_table(columns.empty_table(), path)
+            terms[number] = []
+            files.append(_listed("postings", folder, path, 0))
+            continue
         with path.open("wb") as sink, pytest.MonkeyPatch.context() as patch:
             patch.setattr(index_files, "ROW_GROUP_BYTES", ROW_GROUP_BYTES)
             writer = index_files._PostingWriter(sink, columns)

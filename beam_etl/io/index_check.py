@@ -135,8 +135,12 @@ class IndexCheck:
     def _all(self, task: Callable[..., None], arguments: Iterable[Sequence[Any]]) -> None:
         """Calls a task with each of the arguments. Of a file that can't be read, the others aren't told less."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="check") as pool:
-            for done in [pool.submit(task, *each) for each in arguments]:
-                done.result()
+            try:
+                for done in [pool.submit(task, *each) for each in arguments]:
+                    done.result()
+            except BaseException:  # Ctrl-C
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _other(self, file: DataFile) -> None:
         with contextlib.suppress(Unreadable):
@@ -177,8 +181,7 @@ class IndexCheck:
                     batches += [batch for _, _, batch in table.batches(file, opened)]
             except Unreadable:
                 self.complete[SPLIT_TERMS] = False
-        rows = pa.Table.from_batches(batches, schema.SPLIT_TERM).sort_by(schema.TERM).combine_chunks()
-        split = (rows.to_batches() or [pa.RecordBatch.from_pylist([], schema.SPLIT_TERM)])[0]
+        split = table.joined(batches).sort_by(schema.TERM)
         problems = check_split_terms(split, self.layout.granule_bits)
         self.report.add(SPLIT_TERMS, map(without_rows, problems))
         return split
@@ -198,9 +201,7 @@ class IndexCheck:
             with table.open(terms) as opened:
                 batches = [batch for _, _, batch in table.batches(terms, opened)]
             if expected is not None:
-                rows = pa.Table.from_batches(batches, schema.INDEX_TERM).combine_chunks().to_batches()
-                for each in rows[:1]:
-                    self.report.add(terms.path, check_terms(each, expected))
+                self.report.add(terms.path, check_terms(table.joined(batches), expected))
             elif postings:
                 self.report.unchecked.append(f"{terms.path} against its postings")
         except Unreadable:
@@ -219,7 +220,9 @@ class IndexCheck:
                     part = self._blocks(file, group, row, batch)
                     whole &= part is not None
                     parts += [part] if part is not None else []
-            if whole and parts:
+            if whole and not parts:
+                return pa.RecordBatch.from_pylist([], schema.INDEX_TERM)
+            if whole:
                 blocks = _joined(parts)
                 self._note_split(blocks.term)
                 if self.complete[SPLIT_TERMS]:

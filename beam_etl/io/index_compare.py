@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from apache_beam.io.filesystem import BeamIOError
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
+from beam_etl.io.errors import one_line
 from beam_etl.io.index_check import IndexCheck
 from beam_etl.io.index_files import DOCUMENTS, POSTINGS
 from beam_etl.io.index_tables import Unreadable
@@ -71,6 +73,12 @@ class Comparison:
         if digests is None or not all(self._check.complete.values()):
             self._report.unchecked.append("the documents against the index, which can't be read as a whole")
             return
+        try:
+            self._compare(digests)
+        except (OSError, BeamIOError) as error:
+            self._report.add("input", one("unreadable file", one_line(error)))
+
+    def _compare(self, digests: npt.NDArray[np.uint64]) -> None:
         found = self._subtract(digests)
         count = self._check.layout.documents
         problems = []
@@ -101,14 +109,18 @@ class Comparison:
         waiting: deque[Future[None]] = deque()
         start = 0
         with ThreadPoolExecutor(self._threads, thread_name_prefix="compare") as pool:
-            for start, batch in self._batches():
-                part = batch.slice(0, max(0, digests.size - start))
-                if part.num_rows:
-                    waiting.append(pool.submit(self._subtract_batch, part, start, digests))
-                if len(waiting) > AHEAD * self._threads:
-                    waiting.popleft().result()
-            for each in waiting:
-                each.result()
+            try:
+                for start, batch in self._batches():
+                    part = batch.slice(0, max(0, digests.size - start))
+                    if part.num_rows:
+                        waiting.append(pool.submit(self._subtract_batch, part, start, digests))
+                    if len(waiting) > AHEAD * self._threads:
+                        waiting.popleft().result()
+                for each in waiting:
+                    each.result()
+            except BaseException:  # Ctrl-C
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return start
 
     def _subtract_batch(self, batch: pa.RecordBatch, start: int, digests: npt.NDArray[np.uint64]) -> None:

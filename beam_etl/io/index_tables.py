@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +75,14 @@ class Table:
             except CONTENT_ERRORS as error:
                 raise self.unreadable(file, error) from error
             for batch in batches:
-                yield group, row, batch
+                if batch.num_rows:
+                    yield group, row, batch
                 row += batch.num_rows
+
+    def joined(self, batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+        """Some rows as one batch, maybe of none."""
+        rows = pa.Table.from_batches(batches, self.columns).combine_chunks().to_batches()
+        return rows[0] if rows else pa.RecordBatch.from_pylist([], self.columns)
 
     def unreadable(self, file: DataFile, error: BaseException) -> Unreadable:
         """Tells an error of a file."""
