@@ -31,6 +31,7 @@ from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.component_rounds import ROUNDS_NEEDED
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.duplicates import (
+    CANDIDATE_SHARE,
     DUPLICATE_SHARE,
     EMPTY_DOCUMENTS,
     FindExactDuplicates,
@@ -66,13 +67,14 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
     earlier = open_earlier(config.against, config.near, source, expected)
     documents, rejects, *_ = source.documents()
     found = documents | "Find duplicates" >> _finder(config, expected, earlier)
+    decided = expected * _decided_share(config)
     decisions = found.decisions
     rewritten = _own(decisions, earlier) | "Second read" >> RewriteDocuments(
         source=source,
         columns=config.columns,
         output=config.output,
         run=config.run,
-        expected_bytes=round(expected * DUPLICATE_SHARE * DECISION_BYTES),
+        expected_bytes=round(decided * DECISION_BYTES),
     )
     failures, survivors = [found.failures, rewritten.failures], None
     if earlier is not None:
@@ -81,7 +83,7 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
     told = rewritten.found | "Describe removals" >> DescribeRemovals(
         exact=config.exact if config.method == "exact" else None,
         domains=True,
-        expected_bytes=round(expected * DUPLICATE_SHARE * REMOVAL_BYTES),
+        expected_bytes=round(decided * REMOVAL_BYTES),
         most_bytes=expected * REMOVAL_BYTES,
         survivors=survivors,
     )
@@ -102,6 +104,12 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
             expected_documents=expected,
         )
     return tables
+
+
+def _decided_share(config: Config) -> float:
+    """Documents with a decision, of all: without a threshold candidates are duplicates."""
+    unverified = config.method == "near" and config.near.threshold is None
+    return CANDIDATE_SHARE if unverified else DUPLICATE_SHARE
 
 
 def _finder(
