@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 PIPELINES: Mapping[str, str] = {
     "check_index": "whether an inverted index is sound, and has what the documents have",
+    "compact_index": "several inverted indexes as one, without the documents that were removed",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
+    "inverted_index": "which documents have a word, how often, and where",
     "search": "the documents of an inverted index that answer a query best",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
 }

@@ -1,8 +1,10 @@
 """The flags that every batch job has."""
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from typing import Any
 
 from beam_etl import schema
@@ -19,6 +21,21 @@ _COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRES
 _FORMATS = tuple(known.name for known in FORMATS)
 TABLE_FORMATS = ("parquet", "avro", "jsonl")
 """Formats that hold any table."""
+
+
+def check_apart(folders: Iterable[tuple[str, str]]) -> None:
+    """Replacing a dataset deletes its folders: none may be, or lie in, another that the run writes or reads.
+
+    Args:
+      folders: flag and value.
+
+    Raises:
+      ValueError: two are not apart.
+    """
+    real = [(f"--{flag}={folder}", os.path.realpath(folder)) for flag, folder in folders]
+    for (first, one), (second, other) in combinations(real, 2):
+        if one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/"):
+            raise ValueError(f"{first} and {second}: each needs a folder of its own, not in the other")
 
 
 @dataclass(frozen=True, kw_only=True)

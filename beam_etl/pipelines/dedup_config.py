@@ -1,9 +1,7 @@
 """The flags of deduplication, and what they say together."""
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
 
 import pyarrow as pa
 
@@ -14,7 +12,7 @@ from beam_etl.kernels.banding import Banding, choose_banding
 from beam_etl.kernels.candidates import PERMUTATIONS, NearRule
 from beam_etl.kernels.exact import ExactRule
 from beam_etl.kernels.keeping import Keep
-from beam_etl.pipelines.config import TABLE_FORMATS, JobConfig
+from beam_etl.pipelines.config import TABLE_FORMATS, JobConfig, check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.transforms.oversized import ACTIONS, KEEP, SPLIT, Guard
 
@@ -126,13 +124,9 @@ class Config(JobConfig):
                 raise ValueError(f"--{told[0]} needs --method={method}")
 
     def _check_folders(self) -> None:
-        """Replacing a dataset deletes its folders: none may be, or lie in, another that the run writes or reads."""
         folders = [("output", self.output), ("write_signatures", self.write_signatures)]
         folders += [("against", folder) for folder in self.against]
-        real = [(f"--{flag}={folder}", os.path.realpath(folder)) for flag, folder in folders if folder]
-        for (first, one), (second, other) in combinations(real, 2):
-            if one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/"):
-                raise ValueError(f"{first} and {second}: each needs a folder of its own, not in the other")
+        check_apart((flag, folder) for flag, folder in folders if folder)
 
     @cached_property
     def near(self) -> NearRule:

@@ -59,7 +59,11 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
 
 
 def index_tables(
-    found: Index, config: RunConfig, described: Mapping[str, Any], partitions: int
+    found: Index,
+    config: RunConfig,
+    described: Mapping[str, Any],
+    partitions: int,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The tables of an index, for a Job.
 
@@ -68,6 +72,7 @@ def index_tables(
       config: where to.
       described: what its manifest says besides the statistics.
       partitions: how many there are.
+      more: what the manifest says beside that of the index.
     """
     files = found.partitions | "Write index" >> WriteIndex(
         output=config.output, run=config.run, positions=described["positions"]
@@ -78,15 +83,18 @@ def index_tables(
         DOCUMENTS: files.documents,
         SPLIT_TERMS: found.split_terms,
         FAILURES: found.failures,
-        FINDINGS: found.statistics | "About" >> beam.Map(partial(_about, described=described)),
+        FINDINGS: found.statistics
+        | "About" >> beam.Map(partial(_about, described=described, more=more or {})),
         PARTITIONING: {
             table: {"hash": list(KEY), "partitions": partitions} for table in (POSTINGS, TERMS, DOCUMENTS)
         },
     }
 
 
-def _about(statistics: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
-    return {ABOUT: {**described, **statistics}}
+def _about(
+    statistics: Mapping[str, Any], described: Mapping[str, Any], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {**more, ABOUT: {**described, **statistics}}
 
 
 JOB = Job("inverted_index", "Which documents have a word, how often, and where.", Config, build)
