@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beam_etl.io.columns import Columns as Columns
     from beam_etl.io.errors import InputError as InputError
+    from beam_etl.io.index_files import WriteIndex as WriteIndex
+    from beam_etl.io.inverted_index import InvertedIndex as InvertedIndex
     from beam_etl.io.manifest import DatasetError as DatasetError
     from beam_etl.io.read import ReadDocuments as ReadDocuments
     from beam_etl.io.vocabularies import load_vocabulary as load_vocabulary
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.components import ConnectedComponents as ConnectedComponents
     from beam_etl.transforms.dedup import DeduplicateExact as DeduplicateExact
     from beam_etl.transforms.dedup import DeduplicateNear as DeduplicateNear
+    from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
     from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
@@ -37,6 +40,7 @@ _PUBLIC = {
     "Banding": "kernels.banding",
     "BatchRows": "transforms.rows",
     "Batches": "transforms.batches",
+    "BuildInvertedIndex": "transforms.inverted_index",
     "Columns": "io.columns",
     "ConnectedComponents": "transforms.components",
     "CountTokens": "transforms.token_count",
@@ -45,6 +49,7 @@ _PUBLIC = {
     "DeduplicateNear": "transforms.dedup",
     "ExactRule": "kernels.exact",
     "InputError": "io.errors",
+    "InvertedIndex": "io.inverted_index",
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
@@ -56,6 +61,7 @@ _PUBLIC = {
     "Shuffle": "transforms.shuffle",
     "UnbatchRows": "transforms.rows",
     "WriteDataset": "io.write",
+    "WriteIndex": "io.index_files",
     "load_vocabulary": "io.vocabularies",
     "plan": "observe.plan",
 }

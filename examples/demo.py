@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 from demo_clusters import show_groups
 
 DOCUMENTS = "demo/documents"
+QUERY = '"apache license" +python'
 ROWS_SHOWN = 8
 COLUMNS_SHOWN = 5
 
@@ -46,6 +47,13 @@ JOBS = (
         largest="removed",
         explain=show_groups,
     ),
+    Job(
+        name="inverted_index",
+        flags=("--positions=true",),
+        table="terms",
+        largest="document_frequency",
+        explain=lambda documents, dataset: run("-m", "beam_etl.pipelines.search", dataset, QUERY, "-k", "3"),
+    ),
 )
 NEXT = """
 Next:
@@ -53,6 +61,7 @@ Next:
   .venv/bin/beam-etl token_count --input=demo/documents --output=demo/planned --by=domain --plan
   .venv/bin/beam-etl dedup --input=demo/documents --output=demo/exact --method=exact
   .venv/bin/beam-etl dedup --input=demo/documents --output=demo/planned --threshold=0.8 --plan
+  .venv/bin/beam-etl search demo/inverted_index '"apache license" -warranty' --explain
   .venv/bin/beam-etl                                      (the pipelines; PIPELINE --help lists its flags)
 """
 

@@ -1,4 +1,4 @@
-"""What README.md and docs/dedup.md tell people to type works. tests/engines types what needs a cluster."""
+"""What README.md, docs/dedup.md and docs/index.md tell people to type works. tests/engines types what needs a cluster."""
 
 import re
 import shlex
@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 README = (REPOSITORY / "README.md").read_text()
 DEDUP = (REPOSITORY / "docs/dedup.md").read_text()
+INDEX = (REPOSITORY / "docs/index.md").read_text()
 ENGINES = (REPOSITORY / "docs/engines.md").read_text()
 PROGRAM = ".venv/bin/beam-etl "
 ON_FLINK = "--runner=flink"
@@ -31,9 +32,10 @@ def commands(page: str, program: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines if line.startswith(program)]
 
 
-def printed_by_example(page: str) -> str:
+def printed_by_example(page: str, folder: Path | None = None) -> str:
     (code,) = blocks(page, "python")
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    example = [sys.executable, "-c", code]
+    return subprocess.run(example, capture_output=True, text=True, check=True, cwd=folder).stdout
 
 
 def make_documents(folder: Path) -> None:
@@ -60,7 +62,7 @@ def test_the_commands_run_on_documents_as_the_demo_makes_them(
     monkeypatch.chdir(tmp_path)
     make_documents(tmp_path)
     local = [command for command in commands(README, PROGRAM) if ON_FLINK not in command]
-    assert [main(command) for command in local] == [0, 0]
+    assert [main(command) for command in local] == [0] * 5
     ((_, query),) = commands(README, "duckdb ")
     rows = duckdb.sql(query).fetchall()
     assert rows
@@ -94,3 +96,11 @@ def test_a_cluster_is_used_in_the_same_way_on_both_pages() -> None:
 def test_make_has_the_targets_that_are_named() -> None:
     targets = re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= set(targets)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_index_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_documents(tmp_path)
+    assert [main(command) for command in commands(INDEX, PROGRAM)] == [0] * 3
+    assert "license" in printed_by_example(INDEX, tmp_path).lower()

@@ -39,5 +39,6 @@ MODES = {
     "exact, a column": Mode(
         "dedup", ("--method=exact", "--key=domain,lang", "--keep=newest", "--time_column=date")
     ),
+    "index": Mode("inverted_index", ("--positions=true",)),
 }
 """near: clusters in one process. Routed: both ways are in the graph, and the number of links decides."""
