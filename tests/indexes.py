@@ -102,14 +102,23 @@ class Expected:
                 found[word].append((document, len(here), tuple(here)))
         return {term: found[term] for term in sorted(found, key=str.encode)}
 
-    def postings(self, partition: int | None = None) -> list[Row]:
-        """The blocks of one partition, or of all, by (term, first document)."""
-        lengths = self.lengths
-        return [
-            _block(term, width, number, block, lengths, self.positions)
+    @cached_property
+    def _parts(self) -> list[tuple[str, int, list[Entry]]]:
+        """Terms in order, each in its ranges: the term, the partition, the postings."""
+        cut = [
+            (term, part, inside)
             for term, entries in self.entries.items()
             for part, inside in _cut(entries, self.split.get(term, WHOLE))
-            if partition in (None, self.partition_of(term, part))
+        ]
+        partitions = self._partitions([term for term, _, _ in cut], [part for _, part, _ in cut])
+        return [(term, number, inside) for (term, _, inside), number in zip(cut, partitions, strict=True)]
+
+    def postings(self, partition: int | None = None) -> list[Row]:
+        """The blocks of one partition, or of all, by (term, first document)."""
+        return [
+            _block(term, width, number, block, self.lengths, self.positions)
+            for term, here, inside in self._parts
+            if partition in (None, here)
             for width, number, block in self._blocks(inside, self.split.get(term, WHOLE))
         ]
 
@@ -125,17 +134,19 @@ class Expected:
     def terms(self, partition: int | None = None) -> list[Row]:
         """Of one partition, or all in the order of (term, partition); without where they are."""
         rows: dict[tuple[bytes, int], Row] = {}
-        for term, entries in self.entries.items():
-            for part, inside in _cut(entries, self.split.get(term, WHOLE)):
-                key = (term.encode(), self.partition_of(term, part))
-                row = rows.setdefault(key, {"term": term, "document_frequency": 0, "collection_frequency": 0})
-                row["document_frequency"] += len(inside)
-                row["collection_frequency"] += sum(frequency for _, frequency, _ in inside)
+        for term, here, inside in self._parts:
+            row = rows.setdefault(
+                (term.encode(), here), {"term": term, "document_frequency": 0, "collection_frequency": 0}
+            )
+            row["document_frequency"] += len(inside)
+            row["collection_frequency"] += sum(frequency for _, frequency, _ in inside)
         return [rows[key] for key in sorted(rows) if partition in (None, key[1])]
 
     def documents(self, partition: int | None = None) -> list[Row]:
         """Of one partition, or all."""
         lengths, count = self.lengths, len(self.texts)
+        granules = [number >> self.granule_bits for number in range(count)]
+        here = self._partitions([None] * count, granules)
         nothing: list[None] = [None] * count
         ids = self.ids if self.ids is not None else [f"id{number}" for number in range(count)]
         return [
@@ -148,7 +159,7 @@ class Expected:
                 "position": (self.positions_in_files or nothing)[number],
             }
             for number in range(count)
-            if partition in (None, self.partition_of(None, number >> self.granule_bits))
+            if partition in (None, here[number])
         ]
 
     def split_terms(self) -> list[Row]:
@@ -156,8 +167,13 @@ class Expected:
 
     def partition_of(self, term: str | None, part: int) -> int:
         """Of a term's range, or without a term, of a granule of documents."""
-        row = [pa.array([term], pa.string()), pa.array([part], pa.uint32())]
-        return int(hash_rows(row)[0]) % self.partitions
+        return self._partitions([term], [part])[0]
+
+    def _partitions(self, terms: Sequence[str | None], parts: Sequence[int]) -> list[int]:
+        if not terms:
+            return []
+        hashes = hash_rows([pa.array(terms, pa.string()), pa.array(parts, pa.uint32())])
+        return [int(each) % self.partitions for each in hashes]
 
 
 def _cut(entries: list[Entry], width: int) -> list[tuple[int, list[Entry]]]:

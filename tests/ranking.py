@@ -1,6 +1,7 @@
 """BM25 by brute force: every document is scored, in plain Python, from its words. And how good a ranking is."""
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,35 @@ class Part:
     words: tuple[str, ...]
     sign: str = ""
     """`+`, `-` or none."""
+
+
+def typed(parts: Sequence[Part]) -> str:
+    """The query as a user types it."""
+    return " ".join(
+        part.sign + (part.words[0] if len(part.words) == 1 else f'"{" ".join(part.words)}"') for part in parts
+    )
+
+
+VOCABULARY = [f"w{number}" for number in range(40)]
+FREQUENT = [1 / (number + 1) for number in range(40)]
+"""How often they are: as words of a language."""
+
+
+def random_text(draw: random.Random) -> str:
+    """Up to 30 words, or none."""
+    return " ".join(draw.choices(VOCABULARY, FREQUENT, k=draw.randrange(30)))
+
+
+def random_query(draw: random.Random, phrases: bool = True) -> list[Part]:
+    """One to four parts that find something, maybe; a word that no text has among them."""
+    parts = []
+    for _ in range(draw.randrange(1, 5)):
+        size = draw.choice([2, 3]) if phrases and draw.random() < 0.3 else 1
+        words = draw.choices([*VOCABULARY, "absent"], [*FREQUENT, 0.02], k=size)
+        parts.append(Part(tuple(words), draw.choice(["", "", "", "+", "-"])))
+    if all(part.sign == "-" for part in parts):
+        parts[0] = Part(parts[0].words)
+    return parts
 
 
 @dataclass(frozen=True)
@@ -48,11 +78,20 @@ class Collection:
             for frequency in (self.containing.get(word, 0) for word in phrase)
         )
 
-    def occurrences(self, phrase: tuple[str, ...], document: int) -> int:
-        words = self.documents[document]
-        return sum(
-            tuple(words[at : at + len(phrase)]) == phrase for at in range(len(words) - len(phrase) + 1)
-        )
+    @cached_property
+    def _occurrences(self) -> dict[tuple[str, ...], dict[int, int]]:
+        return {}
+
+    def occurrences(self, phrase: tuple[str, ...]) -> dict[int, int]:
+        """How often a document has a phrase, of those that have it. Kept for the next query."""
+        if phrase not in self._occurrences:
+            size = len(phrase)
+            counts = {
+                document: sum(tuple(words[at : at + size]) == phrase for at in range(len(words)))
+                for document, words in enumerate(self.documents)
+            }
+            self._occurrences[phrase] = {document: count for document, count in counts.items() if count}
+        return self._occurrences[phrase]
 
     def search(self, parts: Sequence[Part], k: int, k1: float, b: float) -> list[tuple[int, float]]:
         """The k best documents and their scores: the same operations in the same order as it is documented."""
@@ -63,10 +102,11 @@ class Collection:
         weights = {
             phrase: sum(part.words == phrase for part in wanted) * self.idf(phrase) for phrase in phrases
         }
+        required = [part for part in parts if part.sign == "+"]
+        where = {part.words: self.occurrences(part.words) for part in parts}
         hits = []
         for document, length in enumerate(self.lengths):
-            found = {part.words: self.occurrences(part.words, document) for part in parts}
-            required = [part for part in parts if part.sign == "+"]
+            found = {phrase: there.get(document, 0) for phrase, there in where.items()}
             if any(found[part.words] for part in parts if part.sign == "-"):
                 continue
             if not all(found[part.words] for part in required) or not any(
