@@ -2,9 +2,6 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +21,7 @@ from beam_etl.pipelines import check_index, compact_index, dedup, inverted_index
 from beam_etl.transforms import partition_index
 from beam_etl.transforms.shuffle import Shuffle
 from tests.beam import run
+from tests.runs import crossed_bytes, kill_at_its_first_file
 
 Document = dict[str, Any]
 
@@ -363,23 +361,7 @@ def test_the_plan_expects_what_crosses(
     assert [shuffle["by"] for shuffle in shuffles] == [["term"], ["term", "range"]]
     planned = sum(shuffle["expected_bytes"] or 0 for shuffle in shuffles)
     assert compact_index.run(argv) == 0
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("crossed shuffles"))
-    number, unit = line.split()[2:4]
-    assert 0.75 < float(number) * {"MB": 1e6, "KB": 1e3}[unit] / planned < 1.25
-
-
-KILLED = """
-import os, signal, sys
-from beam_etl.io import data_files
-from beam_etl.pipelines.compact_index import run
-close = data_files.OpenFile.close
-def close_and_die(self, rows):
-    finished = close(self, rows)
-    os.kill(os.getpid(), signal.SIGKILL)
-    return finished
-data_files.OpenFile.close = close_and_die
-run(sys.argv[1:])
-"""
+    assert 0.75 < crossed_bytes(capsys.readouterr().out) / planned < 1.25
 
 
 @pytest.mark.slow
@@ -390,9 +372,7 @@ def test_a_killed_merge_leaves_the_segments_and_can_be_run_again(
     segments = [build([source], tmp_path / Path(source).stem) for source in sources]
     before = [digests(Path(segment)) for segment in segments]
     flags = [f"--input={','.join(segments)}", f"--output={tmp_path}/out"]
-    command = [sys.executable, "-c", KILLED, *flags]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    kill_at_its_first_file("compact_index", flags)
     assert manifest.latest(str(tmp_path / "out")) is None
     assert list((tmp_path / "out/_staging").rglob("part-*"))
     assert [digests(Path(segment)) for segment in segments] == before

@@ -18,6 +18,7 @@ from beam_etl.io.read import ReadDocuments
 from beam_etl.kernels import split_terms
 from beam_etl.kernels.text import words
 from beam_etl.pipelines.inverted_index import run
+from tests.runs import crossed_bytes, kill_at_its_first_file
 
 Document = dict[str, Any]
 Entry = tuple[int, int, tuple[int, ...]]
@@ -234,13 +235,22 @@ def test_the_plan_expects_what_crosses(
     assert run([f"--input={source}", f"--output={tmp_path}/out", "--plan=json"]) == 0
     planned = sum(step["expected_bytes"] or 0 for step in json.loads(capsys.readouterr().out)["shuffles"])
     assert run([f"--input={source}", f"--output={tmp_path}/out"]) == 0
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("crossed shuffles"))
-    number, unit = line.split()[2:4]
-    crossed = float(number) * {"MB": 1e6, "KB": 1e3}[unit]
-    assert 0.75 < crossed / planned < 1.25
+    assert 0.75 < crossed_bytes(capsys.readouterr().out) / planned < 1.25
 
 
 def test_unknown_words_are_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "b"}')
     assert run([f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", "--words=letters"]) == 2
     assert "letters" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_build_publishes_nothing_and_can_be_run_again(rows: list[Document], tmp_path: Path) -> None:
+    source = write(rows[:200], tmp_path / "in")
+    kill_at_its_first_file("inverted_index", [f"--input={source}", f"--output={tmp_path}/out"])
+    assert manifest.latest(str(tmp_path / "out")) is None
+    assert list((tmp_path / "out/_staging").rglob("part-*"))
+    assert build(source, tmp_path / "out").postings == expected(
+        [row["text"] for row in rows[:200]], positions=False
+    )
+    assert not (tmp_path / "out/_staging").exists()
