@@ -32,6 +32,13 @@ class Config(JobConfig):
     words: str = flag("what a word is; see docs/vocabulary.md", default="words", choices=RULES)
     positions: bool = flag("keep the places of words, for phrases", default=False)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.output_format != "parquet":
+            raise ValueError(
+                f"--output_format={self.output_format}: an index is read by row groups, so it is Parquet"
+            )
+
     @property
     def columns(self) -> Columns:
         return self.read_as((schema.ID, schema.TEXT), optional=(schema.URL,))

@@ -238,10 +238,14 @@ def test_the_plan_expects_what_crosses(
     assert 0.75 < crossed_bytes(capsys.readouterr().out) / planned < 1.25
 
 
-def test_unknown_words_are_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flag", ["--words=letters", "--output_format=avro"])
+def test_what_an_index_cant_be_is_a_usage_error(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "b"}')
-    assert run([f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", "--words=letters"]) == 2
-    assert "letters" in capsys.readouterr().err
+    assert run([f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", flag]) == 2
+    assert flag.partition("=")[2] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
