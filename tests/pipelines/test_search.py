@@ -86,9 +86,9 @@ def test_what_each_word_adds_is_explained(index: str, capsys: Printed) -> None:
     assert re.fullmatch(r"blocks: \d+ read, \d+ skipped; [\d.]+ KB read of [\d.]+ KB", lines[6])
 
 
-def test_documents_that_are_gone_or_others_now_have_no_line(
-    index: str, written: Path, capsys: Printed
-) -> None:
+def test_documents_that_are_gone_or_others_now_have_no_line(tmp_path: Path, capsys: Printed) -> None:
+    written = jsonl(tmp_path)
+    index = build(written, tmp_path)
     content = written.read_text()
     written.write_text(content.replace('"id": "dog"', '"id": "hog"'))
     assert len(searched(capsys, index, "sleeps")) == 1
