@@ -8,29 +8,27 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from benchmarks.copies import DOCUMENT_BYTES, distinct, passages, write
+from benchmarks.copies import DOCUMENT_BYTES, passages, write
 
 HOT = "everywhere"
+PASSAGES_BYTES = 64 << 20
+"""Of text that differs; then it is repeated."""
 
 
-def hot(source: Path, documents: int) -> Iterator[str]:
-    """Distinct texts of the same size that have one word in common."""
-    for text in distinct(source, documents):
-        yield f"{HOT} {text}"[:DOCUMENT_BYTES]
-
-
-def huge(source: Path, size: int) -> str:
-    """One text of so many bytes."""
-    text = " ".join(passages(source, 64 << 20))
-    return (text * (size // len(text) + 1))[:size]
+def documents_of(found: list[str], count: int, prefix: str = "") -> Iterator[str]:
+    """So many texts of DOCUMENT_BYTES, each with the prefix."""
+    for number in range(count):
+        yield f"{prefix}{found[number % len(found)]}"[:DOCUMENT_BYTES]
 
 
 def make(source: Path, output: Path, documents: int, huge_bytes: int) -> None:
     """Makes the corpora `output/uniform`, `output/hot` and `output/huge`."""
+    found = passages(source, PASSAGES_BYTES)
+    huge = " ".join(found) * (huge_bytes // PASSAGES_BYTES + 1)
     rest = max(documents - huge_bytes // DOCUMENT_BYTES, 1)
-    write(distinct(source, documents), output / "uniform", documents)
-    write(hot(source, documents), output / "hot", documents)
-    write(chain([huge(source, huge_bytes)], distinct(source, rest)), output / "huge", documents)
+    write(documents_of(found, documents), output / "uniform", documents)
+    write(documents_of(found, documents, f"{HOT} "), output / "hot", documents)
+    write(chain([huge[:huge_bytes]], documents_of(found, rest)), output / "huge", documents)
 
 
 if __name__ == "__main__":
