@@ -158,20 +158,48 @@ def test_what_does_not_compile_is_not_kept(with_java: Path, cache: Path) -> None
     assert [path.name for path in cache.iterdir()] == ["jars.lock"]
 
 
+REWRITTEN = {
+    "servers": (
+        "org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory",
+        ["beametl/Loopback.forPort"],
+        "NettyServerBuilder.forPort",
+    ),
+    "beginning of a bundle": (
+        "org/apache/beam/runners/fnexecution/control/SdkHarnessClient$BundleProcessor",
+        ["beametl/Drain.registerReceiver"],
+        "FnDataService.registerReceiver",
+    ),
+    "end of a bundle": (
+        "org/apache/beam/runners/fnexecution/control/SdkHarnessClient$BundleProcessor$ActiveBundle",
+        ["beametl/Drain.accept", "beametl/Drain.awaitCompletion", "beametl/Drain.close"],
+        "BeamFnDataInboundObserver.awaitCompletion",
+    ),
+    "sending to a worker": (
+        "org/apache/beam/sdk/fn/stream/DirectStreamObserver",
+        ["bipush        1\n"],
+        "bipush        100\n",
+    ),
+}
+
+
 @pytest.mark.slow
-def test_beams_servers_are_ours_on_the_class_path(flink_jars: Jars) -> None:
+@pytest.mark.parametrize(("name", "ours", "beams"), REWRITTEN.values(), ids=REWRITTEN)
+def test_beams_classes_are_ours_on_the_class_path(
+    name: str, ours: list[str], beams: str, flink_jars: Jars
+) -> None:
     first, *others = flink_jars.class_path.split(os.pathsep)
-    factory = "org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory.class"
-    holders = [path for path in (first, *others) if factory in zipfile.ZipFile(path).namelist()]
+    holders = [path for path in (first, *others) if f"{name}.class" in zipfile.ZipFile(path).namelist()]
     assert holders[0] == first
     assert len(holders) == 2
     javap = Path(flink_jars.java).with_name("javap")
-    name = factory.removesuffix(".class").replace("/", ".")
     code = subprocess.run(
-        [javap, "-c", "-p", "-cp", flink_jars.class_path, name], capture_output=True, text=True, check=True
+        [javap, "-c", "-p", "-cp", flink_jars.class_path, name.replace("/", ".")],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
-    assert "beametl/Loopback.forPort" in code
-    assert "NettyServerBuilder.forPort" not in code
+    assert [call for call in ours if call not in code] == []
+    assert beams not in code
 
 
 @pytest.mark.slow

@@ -234,11 +234,11 @@ def _errors(output: str) -> str:
 
 
 def _compile(java: Java, classes: Path, jars: Path) -> None:
-    """Our own classes, and the one of Beam's that they change, as a jar beside the others."""
+    """Our own classes, and those of Beam that they change, as a jar beside the others."""
     libraries = os.path.join(jars, "*")
     sources = sorted(map(str, _SOURCES.glob("*.java")))
     _run(java.tool("javac"), "--release", "11", "-cp", libraries, "-d", str(classes), *sources)
-    _run(java.tool("java"), "-cp", f"{classes}{os.pathsep}{libraries}", "beametl.BindLoopback", str(classes))
+    _run(java.tool("java"), "-cp", f"{classes}{os.pathsep}{libraries}", "beametl.RewriteBeam", str(classes))
     with zipfile.ZipFile(jars / _OURS, "w") as jar:
         for path in sorted(classes.rglob("*.class")):
             jar.write(path, path.relative_to(classes))

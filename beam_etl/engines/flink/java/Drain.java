@@ -1,0 +1,145 @@
+package beametl;
+
+import java.util.ArrayDeque;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.beam.model.fnexecution.v1.BeamFnApi.Elements;
+import org.apache.beam.runners.fnexecution.data.FnDataService;
+import org.apache.beam.sdk.fn.data.BeamFnDataInboundObserver;
+import org.apache.beam.sdk.fn.data.CloseableFnDataReceiver;
+
+/**
+ * Hands what a worker sends on to Flink while its bundle runs.
+ *
+ * <p>Beam would do so when the bundle has ended, and keep up to 100 messages of 10 to 25 MB until then. In batch a bundle
+ * is all that a task reads: more output than that, or than the heap holds, and the job hangs. Here a thread of each
+ * bundle takes messages as they come, and the worker waits while more than HELD_BYTES wait for Flink.
+ */
+public final class Drain implements CloseableFnDataReceiver<Elements> {
+  /** With one message more, what a bundle has on the heap at most. */
+  private static final long HELD_BYTES = 8 << 20;
+
+  /** Until a thread that was interrupted must have left Flink's writers. */
+  private static final long LEAVE_MILLIS = 10_000;
+
+  private static final Map<BeamFnDataInboundObserver, Drain> DRAINS = new ConcurrentHashMap<>();
+
+  private final BeamFnDataInboundObserver observer;
+  private final Thread thread;
+  private final Queue<Elements> waiting = new ArrayDeque<>();
+  private long held;
+  private boolean over;
+  private Throwable failure;
+
+  private Drain(BeamFnDataInboundObserver observer, String bundle) {
+    this.observer = observer;
+    thread = new Thread(this::run, "output of bundle " + bundle);
+    thread.setDaemon(true);
+    thread.start();
+  }
+
+  /** In place of FnDataService.registerReceiver, when a bundle begins. */
+  public static void registerReceiver(
+      FnDataService service, String bundle, CloseableFnDataReceiver<Elements> receiver) {
+    BeamFnDataInboundObserver observer = (BeamFnDataInboundObserver) receiver;
+    Drain drain = new Drain(observer, bundle);
+    DRAINS.put(observer, drain);
+    service.registerReceiver(bundle, drain);
+  }
+
+  /** In place of the observer's method: what came with the response of the worker. */
+  public static void accept(BeamFnDataInboundObserver observer, Elements elements) throws Exception {
+    DRAINS.get(observer).accept(elements);
+  }
+
+  /** In place of the observer's method: returns when Flink has all output of the bundle. */
+  public static void awaitCompletion(BeamFnDataInboundObserver observer) throws Exception {
+    Drain drain = DRAINS.get(observer);
+    try {
+      drain.thread.join();
+    } catch (InterruptedException cancelled) {
+      close(observer);
+      throw cancelled;
+    }
+    DRAINS.remove(observer);
+    if (drain.failure instanceof Exception) {
+      throw (Exception) drain.failure;
+    }
+    if (drain.failure != null) {
+      throw (Error) drain.failure;
+    }
+  }
+
+  /** In place of the observer's method, when a bundle has failed. */
+  public static void close(BeamFnDataInboundObserver observer) throws Exception {
+    observer.close();
+    Drain drain = DRAINS.remove(observer);
+    if (drain != null) {
+      drain.close();
+    }
+  }
+
+  /** Called by the thread that reads the worker's stream. */
+  @Override
+  public synchronized void accept(Elements elements) throws Exception {
+    while (held > HELD_BYTES && !over) {
+      wait();
+    }
+    if (over) {
+      throw new IllegalStateException("the bundle has ended", failure);
+    }
+    held += elements.getSerializedSize();
+    waiting.add(elements);
+    notifyAll();
+  }
+
+  @Override
+  public void flush() {}
+
+  @Override
+  public void close() throws Exception {
+    end(null);
+    thread.interrupt();
+    thread.join(LEAVE_MILLIS);
+  }
+
+  private void run() {
+    try {
+      boolean complete = false;
+      while (!complete) {
+        Elements elements = next();
+        if (elements == null) {
+          return;
+        }
+        complete = observer.multiplexElements(elements.getDataList().iterator(), elements.getTimersList().iterator());
+        release(elements.getSerializedSize());
+      }
+      end(null);
+    } catch (Throwable thrown) {
+      end(thrown);
+    }
+  }
+
+  /** Null when the bundle has ended. */
+  private synchronized Elements next() throws InterruptedException {
+    while (waiting.isEmpty() && !over) {
+      wait();
+    }
+    return over ? null : waiting.remove();
+  }
+
+  private synchronized void release(long bytes) {
+    held -= bytes;
+    notifyAll();
+  }
+
+  private synchronized void end(Throwable thrown) {
+    if (!over) {
+      over = true;
+      failure = thrown;
+      waiting.clear();
+      notifyAll();
+    }
+  }
+}
