@@ -24,6 +24,10 @@ With it goes the memory to sort in, 256 MiB a slot. Flink gives each shuffle of 
 a slice of 4 MiB must fit, or the job fails in every attempt ("record too large"): so a job can have 30 shuffles.
 """
 
+MERGED_RUNS = 16
+"""Spilled runs that a sort reads at a time: of each, a slice of up to 4 MiB is on the heap, in every slot. With Flink's
+128, 10 GiB through 1 GiB of memory failed in every attempt."""
+
 OFF_HEAP = 256 * MIB
 """Of each slot, at most. A JVM that reaches this loses its connection to a worker, and the job may hang."""
 FRAMEWORK_OFF_HEAP = 128 * MIB
@@ -165,6 +169,7 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "taskmanager.network.sort-shuffle.min-buffers": 32,
         # Slices of one key are joined before a shuffle until they fill what it sorts in, and then don't fit on arrival.
         "taskmanager.runtime.large-record-handler": True,
+        "taskmanager.runtime.max-fan": MERGED_RUNS,
         "cluster.evenly-spread-out-slots": True,
         # A task manager that is up before the job manager would sleep for 10 s.
         "cluster.registration.error-delay": 200,
