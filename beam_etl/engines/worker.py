@@ -81,6 +81,18 @@ def _frames(thread: threading.Thread | None) -> list[FrameType]:
     return frames
 
 
+def broken_stream(harness: Any) -> str:
+    """What broke a stream of data to the task manager; or ''.
+
+    Beam ends the bundles that read from it. One that writes would wait for ever, and the job with it.
+    """
+    for channel in list(harness._data_channel_factory._data_channel_cache.values()):
+        error = getattr(channel, "_exception", None)
+        if error is not None:
+            return f"the stream of data to the task manager broke: {error}"
+    return ""
+
+
 class Keeper(threading.Thread):
     """Gives signs of life, and ends the process when its work is over or stuck."""
 
@@ -112,10 +124,18 @@ class Keeper(threading.Thread):
             if not self._harness._alive:
                 time.sleep(LEAVE_SECONDS)
                 os._exit(0)
+            if found := broken_stream(self._harness):
+                time.sleep(
+                    LEAVE_SECONDS
+                )  # a task manager that leaves breaks all streams, and the process ends by itself
+                self._fail(found)
             if self._stopwatch and (found := self._stopwatch.stuck(self._harness)):
-                self._lifeline.failed(found)
-                self.flush()
-                os._exit(1)
+                self._fail(found)
+
+    def _fail(self, reason: str) -> NoReturn:
+        self._lifeline.failed(reason)
+        self.flush()
+        os._exit(1)
 
     def flush(self) -> None:
         """Sends what has been logged to the task manager, if it takes it soon."""

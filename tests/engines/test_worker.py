@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from apache_beam.utils.counters import CounterFactory
 from beam_etl.engines.lifeline import Order
 from beam_etl.engines.provision import StagedError, harness_environment, provision_info, staged_files
 from beam_etl.engines.supervisor import Event, Supervisor
-from beam_etl.engines.worker import Stopwatch
+from beam_etl.engines.worker import Stopwatch, broken_stream
 from tests.engines.pools import ending
 from tests.engines.task_manager import TaskManager, wait_for
 
@@ -117,6 +117,20 @@ def test_the_setup_of_a_dofn_that_takes_too_long_is_told() -> None:
     cache.processors_being_created["bundle-1"] = ("descriptor", threading.current_thread(), time.time())
     said = asked_for(60, Stopwatch(LIMIT), SimpleNamespace(_bundle_processor_cache=cache))
     assert said.startswith(f"the setup of a DoFn takes longer than {LIMIT} s, now at\n")
+
+
+def test_a_stream_that_breaks_under_a_bundle_that_writes_is_told() -> None:
+    def torn() -> Iterator[Any]:
+        yield from ()
+        raise ConnectionError("the other side is out of memory")
+
+    channel = data_plane.GrpcClientDataChannel.__new__(data_plane.GrpcClientDataChannel)
+    data_plane._GrpcDataChannel.__init__(channel)
+    harness = SimpleNamespace(_data_channel_factory=SimpleNamespace(_data_channel_cache={"url": channel}))
+    assert broken_stream(harness) == ""
+    with suppress(ConnectionError):
+        channel._read_inputs(torn())
+    assert broken_stream(harness).endswith("broke: the other side is out of memory")
 
 
 class Sleeper:
