@@ -1,5 +1,6 @@
 """More than the memory of a cluster goes through it; what a hash can't spread, too."""
 
+import faulthandler
 import subprocess
 import sys
 from collections import Counter
@@ -30,9 +31,9 @@ TEXT = " ".join(f"word{number}" for number in range(40))
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def small_cluster(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Running]:
-    """One task manager of two slots; its workers can import these tests."""
+    """One task manager of two slots, new for each test, whose peaks are its own; workers can import these tests."""
     folder = str(tmp_path_factory.mktemp("small"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
@@ -40,6 +41,12 @@ def small_cluster(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) ->
             yield cluster.start(folder, task_managers=1, slots=2, memory_bytes=MEMORY, say=print)
         finally:
             cluster.stop(folder)
+
+
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """The suite ends what takes more than 5 minutes. These may; their jobs have limits of their own."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 def shuffle(
