@@ -1,5 +1,6 @@
 """What `make demo` runs: documents made of the installed packages, each job on them, and what came out."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,7 +69,7 @@ Next:
 
 def run(*arguments: str) -> None:
     """Runs this Python on `arguments`, shown first; ends the demo when it fails."""
-    print("\n$", Path(sys.executable).name, *arguments, flush=True)
+    print("\n$", shlex.join([Path(sys.executable).name, *arguments]), flush=True)
     code = subprocess.run([sys.executable, *arguments], check=False).returncode
     if code:
         sys.exit(code)
