@@ -44,10 +44,12 @@ bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz wi
 	test -d .bench/corpora || $(BIN)/python -m benchmarks.corpus --source="$(CORPUS)" --output=.bench/corpora \
 		--sizes=0.14,0.25,1,2
 	test -d .bench/corpora/copies || $(BIN)/python -m benchmarks.copies --source="$(CORPUS)" --output=.bench/corpora
+	test -d .bench/corpora/uniform || $(BIN)/python -m benchmarks.hot --source="$(CORPUS)" --output=.bench/corpora
 	.bench/peers/bin/python benchmarks/peers/hf_from_tiktoken.py cl100k_base .bench/tokenizer.json
 	$(BIN)/python -m benchmarks.token_count --corpora=.bench/corpora --peers=.bench/peers \
 		--tokenizer=.bench/tokenizer.json
 	$(BIN)/python -m benchmarks.dedup --corpora=.bench/corpora --peers=.bench/peers --pairs="$(PAIRS)"
+	$(BIN)/python -m benchmarks.inverted_index --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.engines --corpora=.bench/corpora --peers=.bench/peers
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
