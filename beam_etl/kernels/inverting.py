@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.text import Words, split
-from beam_etl.kernels.word_hash import MULTIPLIER, word_hash
+from beam_etl.kernels.word_hash import mix, up_to_eight, word_hash
 
 MAX_TERM_BYTES = 255
 """Longer words are no terms: nobody asks for them, and most are data that were taken for text."""
@@ -26,7 +26,8 @@ FIRST_TERMS = 1 << 15
 _PREFIX = 8
 """Bytes that terms are sorted by at a time."""
 
-_NUMBER_BITS = np.uint64(32)
+LONG = 1 << 31
+"""Marks a term of more than 8 bytes in the table; a batch has fewer terms than that."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,21 @@ def invert(text: pa.Array, rule: str = "words", positions: bool = False) -> Inve
 def _number(found: Words) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
     """The number of the term that each word is, uint32[words], and the first word of each term, int64[terms]."""
     numbers = np.empty(found.begins.size - 1, np.uint32)
-    table, firsts = np.zeros(4 * FIRST_TERMS, np.uint64), np.empty(FIRST_TERMS, np.int64)
+    room = FIRST_TERMS
+    firsts, keys, slots = (
+        np.empty(room, np.int64),
+        np.empty(4 * room, np.uint64),
+        np.zeros(4 * room, np.uint32),
+    )
     word = terms = 0
     while True:
-        word, terms = _number_words(found.letters, found.begins, word, terms, table, firsts, numbers)
+        word, terms = _number_words(found.letters, found.begins, word, terms, keys, slots, firsts, numbers)
         if word == numbers.size:
             return numbers, firsts[:terms]
-        larger = np.zeros(2 * table.size, np.uint64)
-        _rehash(table, larger)
-        table, firsts = larger, np.concatenate([firsts, np.empty_like(firsts)])
+        firsts = np.concatenate([firsts, np.empty_like(firsts)])
+        larger = np.empty(2 * keys.size, np.uint64), np.zeros(2 * slots.size, np.uint32)
+        _rehash(keys, slots, *larger)
+        keys, slots = larger
 
 
 def _sorted(found: Words, firsts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -134,13 +141,15 @@ def _number_words(
     begins: ReadOnly[np.int64],
     word: int,
     terms: int,
-    table: npt.NDArray[np.uint64],
+    keys: npt.NDArray[np.uint64],
+    slots: npt.NDArray[np.uint32],
     firsts: npt.NDArray[np.int64],
     numbers: npt.NDArray[np.uint32],
 ) -> tuple[int, int]:
     """Numbers words from one on, until all are or `firsts` is full; gives the next word and the terms so far.
 
-    An entry of the table has 32 bits of a word's hash above, and its term's number + 1 below; 0 is a free one.
+    A slot of the table has a term's number + 1, and LONG where the term has more than 8 bytes; 0 is a free one. Its key
+    is a hash there, else the word itself, so that most words are known by one comparison.
     """
     while word < numbers.size:
         begin, end = begins[np.uintp(word)], begins[np.uintp(word + 1)]
@@ -148,33 +157,41 @@ def _number_words(
             numbers[np.uintp(word)] = NO_TERM
             word += 1
             continue
-        tag = word_hash(letters, begin, end) >> _NUMBER_BITS
-        slot = _slot(tag, table)
+        is_long = np.uint32(LONG) if end - begin > _PREFIX else np.uint32(0)
+        key = word_hash(letters, begin, end) if is_long else up_to_eight(letters, begin, end)
+        slot = _slot(key, slots)
         while True:
-            entry = table[slot]
+            entry = slots[slot]
             if entry == 0:
                 if terms == firsts.size:
                     return word, terms
                 firsts[np.uintp(terms)] = word
                 numbers[np.uintp(word)] = terms
                 terms += 1
-                table[slot] = tag << _NUMBER_BITS | np.uint64(terms)
+                slots[slot] = np.uint32(terms) | is_long
+                keys[slot] = key
                 break
-            if entry >> _NUMBER_BITS == tag:
-                number = np.int64(entry & np.uint64(NO_TERM)) - 1
+            if keys[slot] == key and entry & np.uint32(LONG) == is_long:
+                number = np.int64(entry & np.uint32(LONG - 1)) - 1
                 first = firsts[np.uintp(number)]
-                here = begins[np.uintp(first)]
-                if begins[np.uintp(first + 1)] - here == end - begin and _equal(letters, here, begin, end):
+                if not is_long or _same(letters, begins, first, begin, end):
                     numbers[np.uintp(word)] = number
                     break
-            slot = np.uintp(slot + np.uintp(1) & np.uintp(table.size - 1))
+            slot = np.uintp(slot + np.uintp(1) & np.uintp(slots.size - 1))
         word += 1
     return word, terms
 
 
 @compiled
-def _slot(tag: np.uint64, table: ReadOnly[np.uint64]) -> np.uintp:
-    return np.uintp((tag * MULTIPLIER >> _NUMBER_BITS) & np.uint64(table.size - 1))
+def _slot(key: np.uint64, slots: ReadOnly[np.uint32]) -> np.uintp:
+    return np.uintp(mix(key) & np.uint64(slots.size - 1))
+
+
+@compiled
+def _same(letters: ReadOnly[np.uint8], begins: ReadOnly[np.int64], first: int, begin: int, end: int) -> bool:
+    """Whether a word is that from `begin` up to `end`."""
+    here = begins[np.uintp(first)]
+    return begins[np.uintp(first + 1)] - here == end - begin and _equal(letters, here, begin, end)
 
 
 @compiled
@@ -186,13 +203,18 @@ def _equal(letters: ReadOnly[np.uint8], here: int, begin: int, end: int) -> bool
 
 
 @compiled
-def _rehash(table: ReadOnly[np.uint64], larger: npt.NDArray[np.uint64]) -> None:
-    for entry in table:
-        if entry != 0:
-            slot = _slot(entry >> _NUMBER_BITS, larger)
-            while larger[slot] != 0:
-                slot = np.uintp(slot + np.uintp(1) & np.uintp(larger.size - 1))
-            larger[slot] = entry
+def _rehash(
+    keys: ReadOnly[np.uint64],
+    slots: ReadOnly[np.uint32],
+    larger_keys: npt.NDArray[np.uint64],
+    larger_slots: npt.NDArray[np.uint32],
+) -> None:
+    for place in range(slots.size):
+        if slots[place] != 0:
+            slot = _slot(keys[place], larger_slots)
+            while larger_slots[slot] != 0:
+                slot = np.uintp(slot + np.uintp(1) & np.uintp(larger_slots.size - 1))
+            larger_keys[slot], larger_slots[slot] = keys[place], slots[place]
 
 
 @compiled

@@ -13,15 +13,21 @@ def word_hash(letters: ReadOnly[np.uint8], begin: int, end: int) -> np.uint64:
     """64 bits that depend on the bytes from `begin` up to `end`. Fast; who wants collisions can make them."""
     value = _WORD_SEED + np.uint64(end - begin)
     while begin + 8 <= end:
-        value = _mix(value ^ eight(letters, begin))
+        value = mix(value ^ eight(letters, begin))
         begin += 8
-    rest = np.uint64(0)
+    return mix(mix(value ^ up_to_eight(letters, begin, end)))
+
+
+@compiled
+def up_to_eight(letters: ReadOnly[np.uint8], begin: int, end: int) -> np.uint64:
+    """The bytes from `begin` up to `end`, at most 8 of them, as `eight` has them, with zeros behind them."""
     if begin + 8 <= letters.size:  # letters of the next words, cut off
-        rest = eight(letters, begin) & ((np.uint64(1) << np.uint64(8 * (end - begin))) - np.uint64(1))
-    else:
-        for step in range(end - begin):
-            rest |= np.uint64(letters[np.uintp(begin + step)]) << np.uint64(8 * step)
-    return _mix(_mix(value ^ rest))
+        unused = np.uint64(8 * (8 - (end - begin)))
+        return eight(letters, begin) << unused >> unused if end > begin else np.uint64(0)
+    value = np.uint64(0)
+    for step in range(end - begin):
+        value |= np.uint64(letters[np.uintp(begin + step)]) << np.uint64(8 * step)
+    return value
 
 
 @compiled
@@ -34,6 +40,7 @@ def eight(letters: ReadOnly[np.uint8], at: int) -> np.uint64:
 
 
 @compiled
-def _mix(value: np.uint64) -> np.uint64:
+def mix(value: np.uint64) -> np.uint64:
+    """The same number for the same, another for another, spread over all bits."""
     value = (value ^ value >> np.uint64(32)) * MULTIPLIER
     return value ^ value >> np.uint64(29)
