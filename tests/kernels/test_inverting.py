@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from beam_etl.kernels import inverting
 from beam_etl.kernels.inverting import FIRST_TERMS, MAX_TERM_BYTES, Inverted, invert
 from beam_etl.kernels.text import words
 from beam_etl.kernels.unicode_table import RULES
@@ -117,22 +118,43 @@ def test_the_table_grows(terms: int) -> None:
 
 def test_words_of_one_hash_are_not_one_term(monkeypatch: pytest.MonkeyPatch) -> None:
     """In Python, with a hash that has three values: only the comparison of bytes tells words apart."""
-    from beam_etl.kernels import inverting
     from beam_etl.kernels.text import split
 
     monkeypatch.setattr(
         inverting, "word_hash", lambda letters, begin, end: np.uint64((end - begin) % 3) << 32
     )
-    for name in ("_slot", "_equal"):
+    for name in ("_slot", "_same", "_equal"):
         monkeypatch.setattr(inverting, name, getattr(inverting, name).__wrapped__)
-    found = split(pa.array(["ab ba ab abc cba abc b a ab", "ba cba abcd"]))
+    found = split(
+        pa.array(
+            ["longer_words shorter_word longer_words another_one longer_one shorter_word x", "longer_one x"]
+        )
+    )
     numbers = np.empty(found.begins.size - 1, np.uint32)
-    table, firsts = np.zeros(64, np.uint64), np.empty(16, np.int64)
+    firsts, keys, slots = np.empty(16, np.int64), np.empty(64, np.uint64), np.zeros(64, np.uint32)
     number_words: Any = inverting._number_words
     with np.errstate(over="ignore"):
-        word, terms = number_words.__wrapped__(found.letters, found.begins, 0, 0, table, firsts, numbers)
-    assert (word, terms) == (12, 7)
-    assert numbers.tolist() == [0, 1, 0, 2, 3, 2, 4, 5, 0, 1, 3, 6]
+        word, terms = number_words.__wrapped__(
+            found.letters, found.begins, 0, 0, keys, slots, firsts, numbers
+        )
+    assert (word, terms) == (9, 5)
+    assert numbers.tolist() == [0, 1, 0, 2, 3, 1, 4, 3, 4]
+
+
+def test_a_long_word_whose_hash_is_a_short_word_is_another_term() -> None:
+    """The key of a short word is the word: a search for hashes could find a long one of the same key."""
+    from beam_etl.kernels.text import split
+    from beam_etl.kernels.word_hash import word_hash
+
+    found = split(pa.array(["a_long_word"]))
+    key = int(word_hash(found.letters, 0, found.letters.size))
+    keys, slots = np.zeros(64, np.uint64), np.full(64, 1, np.uint32)  # every slot: a short word of that key
+    keys[:] = key
+    slots[key % 3 :: 3] = 0
+    numbers = np.empty(1, np.uint32)
+    firsts = np.empty(4, np.int64)
+    _, terms = inverting._number_words(found.letters, found.begins, 0, 1, keys, slots, firsts, numbers)
+    assert (terms, numbers.tolist()) == (2, [1])
 
 
 @pytest.mark.slow
