@@ -37,6 +37,9 @@ from beam_etl.schema import (
 
 LENGTH = "length"
 
+MAX_NUMBER = 0xFFFFFFFF
+"""Of a document."""
+
 LOCAL_DOCUMENT = pa.schema(
     [INDEXED_DOCUMENT.field(name) for name in INDEXED_DOCUMENT.names if name != NUMBER]
 )
@@ -109,15 +112,16 @@ def number_pieces(
 
     Args:
       pieces: of a batch.
-      start: the number of its first document.
+      start: the number of its first document. Numbers are cut to 32 bits: that there are more is places' verdict.
       lengths: uint32[documents] of the batch.
       positions: whether pieces have them.
     """
     term, packed = pieces.column(TERM), pieces.column(PACKED)
-    first = pieces.column(FIRST).to_numpy() + np.uint32(start)
+    begin = np.uint32(start & MAX_NUMBER)
+    first = pieces.column(FIRST).to_numpy() + begin
     if start >> GRANULE_BITS != (start + max(lengths.size, 1) - 1) >> GRANULE_BITS:
         local = unpack(pieces.column(FIRST), packed, positions)
-        moved = Postings(local.edges, local.documents + np.uint32(start), local.frequencies, local.positions)
+        moved = Postings(local.edges, local.documents + begin, local.frequencies, local.positions)
         parts, parents = cut(moved)
         term = term.take(pa.array(parents))
         firsts, packed = pack(parts, lengths[local.documents])

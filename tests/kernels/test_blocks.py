@@ -166,3 +166,10 @@ def test_a_split_term_is_cut_by_its_ranges_and_others_are_not() -> None:
     rows = merged(texts(case.documents, random.Random(1)), case, seed=8)
     assert [row["width"] for row in rows if row["term"] == "w00"] == [case.split, case.split]
     assert {row["width"] for row in rows if row["term"] != "w00"} == {32}
+
+
+def test_documents_beyond_32_bits_are_left_to_the_verdict() -> None:
+    inverted = invert(pa.array(["a b", "a"]))
+    local = local_pieces(inverted, term_strings(inverted))
+    for start in (2**32 - 1, 2**32, 2**33 + 5):
+        assert number_pieces(local, start, inverted.lengths, False).num_rows >= 2
