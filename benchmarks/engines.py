@@ -90,8 +90,9 @@ def crossing(bench: EnginesBench) -> Iterator[Row]:
     """Bytes that crossed each shuffle on Flink, as the workers counted them, beside what the plan said."""
     source = bench.corpora / "1gb"
     for job in JOBS:
-        drawn = json.loads(measure([*bench.job(job, source), "--plan=json"], 1).stdout)
-        ran = measure(bench.on_flink(job, source), 1)
+        asked = bench.on_flink(job, source)
+        drawn = json.loads(measure([*asked, "--plan=json"], 1).stdout)
+        ran = measure(asked, 1)
         crossed = {plain(step): count for step, count in bench.crossed().items()}
         for step in drawn["shuffles"]:
             bytes_ = sum(count for name, count in crossed.items() if plain(step["label"]) in name)

@@ -45,6 +45,9 @@ HELD_REJECTS = 1000
 EXPANSION = 4
 """Bytes of text in a byte of zstd, gzip or Parquet, where only a sample is read: web text has 3 to 5."""
 
+COUNTED_FILES = 64
+"""So many tell their rows, of 1 ms each: with 8 of 16 files a count was 12% off."""
+
 REJECTS = "rejects"
 """Tag of the output."""
 
@@ -123,9 +126,13 @@ class ReadDocuments(beam.PTransform):
     def read_file(self, file: FileEntry) -> Iterator[pa.RecordBatch]:
         """The documents of one file, read right here, without the rejects."""
         for split in plan_splits(file, self.known, self.split_bytes):
-            for found in read_split(split, self.known, self.columns, self.stored_schema):
-                if isinstance(found, pa.RecordBatch):
-                    yield found
+            yield from self.read_split(split)
+
+    def read_split(self, split: Split) -> Iterator[pa.RecordBatch]:
+        """The documents of one split, read right here, without the rejects."""
+        for found in read_split(split, self.known, self.columns, self.stored_schema):
+            if isinstance(found, pa.RecordBatch):
+                yield found
 
 
 class _ReadSplit(beam.DoFn):
@@ -281,34 +288,47 @@ class FileSource:
         self._splits = self._splits or found.splits
         return found
 
-    def sample(self, max_bytes: int) -> Sample:
-        """About `max_bytes` of documents from the start of some files, at least a batch of each."""
-        files = evenly([file for file in self.files if file.bytes], LOOKED_AT)
+    def sample(self, max_bytes: int, places: int = LOOKED_AT) -> Sample:
+        """About `max_bytes` of documents from the start of some splits of some files, at least a batch of each."""
+        files = evenly([file for file in self.files if file.bytes], places)
+        splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []
         stored = 0.0
-        for file in files:
-            left, whole = max_bytes // len(files), True
-            for batch in self._read.read_file(file):
+        for split in splits:
+            left, whole = max_bytes // len(splits), True
+            for batch in self._read.read_split(split):
                 batches.append(batch)
                 left -= batch.nbytes
                 if left <= 0:
                     whole = False
                     break
-            read = (max_bytes // len(files) - left) / self._expansion(file)
-            stored += file.bytes if whole else min(read, file.bytes)
+            read, size = (
+                (max_bytes // len(splits) - left) / self._expansion(split.file),
+                split.stop - split.start,
+            )
+            stored += size if whole else min(read, size)
         return Sample(batches, self.input_bytes / max(stored, 1.0))
 
     def expected_documents(self, max_bytes: int) -> int:
         """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""
-        looked_at = evenly([file for file in self.files if file.bytes], LOOKED_AT)
-        splits = [
-            split for file in looked_at for split in plan_splits(file, self.read.known, self.read.split_bytes)
-        ]
-        told = [split.rows for split in splits if split.rows is not None]
-        if len(told) < len(splits) or not splits:
+        told = self.told_documents()
+        if told is None:
             sample = self.sample(max_bytes)
             return round(sum(batch.num_rows for batch in sample.batches) * sample.scale)
-        return round(sum(told) * self.input_bytes / sum(file.bytes for file in looked_at))
+        return told
+
+    def told_documents(self) -> int | None:
+        """How many documents there are, as the files tell, or some of many; None where files don't tell."""
+        counted = evenly([file for file in self.files if file.bytes], COUNTED_FILES)
+        rows = 0
+        for split in (split for file in counted for split in self._plan(file)):
+            if split.rows is None:
+                return None
+            rows += split.rows
+        return round(rows * self.input_bytes / sum(file.bytes for file in counted)) if counted else None
+
+    def _plan(self, file: FileEntry) -> Iterator[Split]:
+        return plan_splits(file, self._read.known, self._read.split_bytes)
 
     def _expansion(self, file: FileEntry) -> int:
         plain = self._read.known.compressible and not compression(file.path)

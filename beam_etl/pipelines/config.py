@@ -2,20 +2,22 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
+
+from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptions, PipelineOptions
 
 from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
-from beam_etl.io.formats.base import SPLIT_BYTES
+from beam_etl.io.formats.base import SPLIT_BYTES, FileEntry
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.observe.cluster import Cluster, parse_cluster
 from beam_etl.pipelines.flags import FOLDER, flag
-from beam_etl.pipelines.runners import IN_PROCESS, cores, runner_name
+from beam_etl.pipelines.runners import FLINK, IN_PROCESS, runner_name
 
 _COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
 _FORMATS = tuple(known.name for known in FORMATS)
@@ -129,8 +131,14 @@ class JobConfig(RunConfig):
         optional = tuple(name for name in optional if name not in wanted)
         return Columns(needed=shared, optional=optional, carry=carry or others, **named)
 
-    def bundles(self, input_bytes: int) -> int:
-        """Bundles that the engine makes of the input, about: one a core in process, else one a split."""
-        if runner_name(self.runner) == IN_PROCESS:
-            return cores()
-        return math.ceil(input_bytes / SPLIT_BYTES)
+    def bundles(self, files: Sequence[FileEntry], options: PipelineOptions) -> int:
+        """Bundles that the engine makes of these files: one a worker in process, one a task on Flink, else one a split.
+
+        On Flink the parallelism has to be given: without it, which only a plan can be, it is one a split as well.
+        """
+        splits = max(len(files), math.ceil(sum(file.bytes for file in files) / SPLIT_BYTES))
+        workers = {
+            IN_PROCESS: options.view_as(DirectOptions).direct_num_workers,
+            FLINK: options.view_as(FlinkRunnerOptions).parallelism,
+        }.get(runner_name(self.runner), 0)
+        return min(workers, splits) if workers > 0 else splits

@@ -15,14 +15,16 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import Columns, CountTokens, MapBatches, ReadDocuments, WriteDataset
 from beam_etl.io import manifest
+from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import FileSource
 from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.observe.text import format_bytes
-from beam_etl.pipelines.token_count import run
+from beam_etl.pipelines.token_count import Config, run
 from beam_etl.transforms.batches import split_batch
 from tests.beam import counters
 from tests.beam import run as beam_run
@@ -272,6 +274,25 @@ def test_the_plan_expects_about_the_bytes_that_cross(tmp_path: Path) -> None:
     crossed = counters(pipeline, "Count/Sum/Shuffle")["bytes_out"]
     assert crossed / 2 < expected[0] < crossed * 2
     assert crossed / 3 < expected[1] < crossed * 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "options", "bundles"),
+    [
+        ("direct", "--direct_num_workers=3", 3),
+        ("direct", "--direct_num_workers=64", 8),
+        ("flink", "--parallelism=2", 2),
+        ("flink", "--parallelism=64", 8),
+        ("flink", "", 8),
+        ("spark", "", 8),
+    ],
+)
+def test_bundles_are_tasks_where_those_are_known_and_splits_elsewhere(
+    flags: str, options: str, bundles: int
+) -> None:
+    config = Config(input=("in",), output="out", runner=flags)
+    files = [FileEntry(number, f"{number}", 32 << 20) for number in range(4)]
+    assert config.bundles(files, PipelineOptions(options.split())) == bundles
 
 
 WRITING = """
