@@ -32,8 +32,9 @@ from beam_etl.transforms.component_rounds import ROUNDS_NEEDED
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.duplicates import (
     CANDIDATE_SHARE,
-    DUPLICATE_SHARE,
     EMPTY_DOCUMENTS,
+    EXACT_SHARE,
+    VERIFIED_SHARE,
     FindExactDuplicates,
     FindNearDuplicates,
 )
@@ -45,11 +46,11 @@ from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, remov
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many documents there will be."""
 
-DECISION_BYTES = 54
-"""Of a document with a decision, on its way to its split."""
+DECISION_BYTES = 46
+"""Of a document with a decision, on its way to its split: the columns of schema.DECISION, and the split."""
 
-REMOVAL_BYTES = 150
-"""Of a removed document or a survivor, on its way to the removal table."""
+REMOVAL_BYTES = 112
+"""Of a removed document or a survivor, on its way to the removal table, with an id like that of the benchmarks."""
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
@@ -85,6 +86,7 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
         domains=True,
         expected_bytes=round(decided * REMOVAL_BYTES),
         most_bytes=expected * REMOVAL_BYTES,
+        bundles=config.bundles(source.files, source.pipeline.options),
         survivors=survivors,
     )
     tables = {
@@ -108,8 +110,9 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
 
 def _decided_share(config: Config) -> float:
     """Documents with a decision, of all: without a threshold candidates are duplicates."""
-    unverified = config.method == "near" and config.near.threshold is None
-    return CANDIDATE_SHARE if unverified else DUPLICATE_SHARE
+    if config.method == "exact":
+        return EXACT_SHARE
+    return CANDIDATE_SHARE if config.near.threshold is None else VERIFIED_SHARE
 
 
 def _finder(
