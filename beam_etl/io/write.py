@@ -34,7 +34,9 @@ FAILURES = "_failures"
 FINDINGS = "_findings"
 """Instead of a table's name: a PCollection of dicts, what the job found out, which the manifest tells with `about`."""
 
-Table: TypeAlias = Batches | beam.PCollection[Finished] | beam.PCollection[str] | beam.PCollection[dict[str, Any]]
+Table: TypeAlias = (
+    Batches | beam.PCollection[Finished] | beam.PCollection[str] | beam.PCollection[dict[str, Any]]
+)
 """Batches, or files of the same run that are written already, or what FAILURES or FINDINGS names."""
 
 

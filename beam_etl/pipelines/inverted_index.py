@@ -48,8 +48,10 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """The tables of the index, and rejects. One shuffle of postings, a small one of a sample of terms."""
     documents, rejects, _ = source.documents()
     sample = source.sample(SAMPLE_BYTES)
+    # Documents of the sample may be longer than others, and the input may expand less than is taken for granted: each
+    # makes one of the two too high.
     sampled = sum(batch.num_rows for batch in sample.batches)
-    scale = source.expected_documents(SAMPLE_BYTES) / max(sampled, 1)
+    scale = min(sample.scale, source.expected_documents(SAMPLE_BYTES) / max(sampled, 1))
     index = BuildInvertedIndex(
         words=config.words,
         positions=config.positions,
