@@ -21,6 +21,7 @@ ROUND = [["key"], ["node"]]
 SHUFFLES: dict[str, list[list[str]]] = {
     "token_count": [["language", "is_total"]],
     "compact_index": [["term"], ["term", "range"]],
+    "inverted_index": [["term"], ["term", "range"]],
     "dedup": [["bucket"], *SECOND_READ],
     "dedup --method=exact": [["content_hash"], *SECOND_READ],
     "dedup --method=exact --key=id --keep=longest": [["content_hash"], *SECOND_READ],

@@ -1,4 +1,4 @@
-"""What README.md, docs/dedup.md and docs/index.md tell people to type works. tests/engines types what needs a cluster."""
+"""What README.md and docs tell people to type works. tests/engines types what needs a cluster."""
 
 import re
 import shlex
