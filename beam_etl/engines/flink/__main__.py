@@ -141,10 +141,10 @@ def _show(found: cluster.Running) -> None:
 
 
 def job_names() -> list[str]:
-    """The pipelines there are, by their modules: nothing below them imports them."""
-    has_run = re.compile(r"^def run\(argv", re.MULTILINE)
+    """The pipelines that run on an engine, by their modules: nothing below them imports them."""
+    is_job = re.compile(r"^JOB = ", re.MULTILINE)
     return sorted(
-        path.stem for path in _PIPELINES.glob("*.py") if has_run.search(path.read_text(encoding="utf-8"))
+        path.stem for path in _PIPELINES.glob("*.py") if is_job.search(path.read_text(encoding="utf-8"))
     )
 
 
