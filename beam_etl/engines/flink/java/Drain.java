@@ -17,8 +17,8 @@ import org.apache.beam.sdk.fn.data.CloseableFnDataReceiver;
  * bundle takes messages as they come, and the worker waits while more than HELD_BYTES wait for Flink.
  */
 public final class Drain implements CloseableFnDataReceiver<Elements> {
-  /** With one message more, what a bundle has on the heap at most. */
-  private static final long HELD_BYTES = 8 << 20;
+  /** With one message more, what a bundle has on the heap at most. One message is large enough to be worth waiting for. */
+  private static final long HELD_BYTES = 1 << 20;
 
   /** Until a thread that was interrupted must have left Flink's writers. */
   private static final long LEAVE_MILLIS = 10_000;
