@@ -44,6 +44,7 @@ class Expected:
       partitions: how many.
       block_postings: a block has no more.
       granule_bits: 2^granule_bits documents are the least that a block or range is of.
+      document_granule_bits: 2^document_granule_bits documents are in one partition.
     """
 
     texts: Sequence[str | None]
@@ -56,7 +57,8 @@ class Expected:
     split: Mapping[str, int] = field(default_factory=dict)
     partitions: int = 4
     block_postings: int = 1 << 16
-    granule_bits: int = 16
+    granule_bits: int = 14
+    document_granule_bits: int = 12
 
     @cached_property
     def split_words(self) -> list[list[str]]:
@@ -80,7 +82,7 @@ class Expected:
         """What the manifest says, `about.index`."""
         tokens = sum(self.lengths)
         return {
-            "version": 1,
+            "version": 2,
             "words": self.rule,
             "unicode": UNICODE_VERSION,
             "positions": self.positions,
@@ -145,7 +147,7 @@ class Expected:
     def documents(self, partition: int | None = None) -> list[Row]:
         """Of one partition, or all."""
         lengths, count = self.lengths, len(self.texts)
-        granules = [number >> self.granule_bits for number in range(count)]
+        granules = [number >> self.document_granule_bits for number in range(count)]
         here = self._partitions([None] * count, granules)
         nothing: list[None] = [None] * count
         ids = self.ids if self.ids is not None else [f"id{number}" for number in range(count)]
@@ -255,7 +257,7 @@ def write_index(
             terms = _located(expected.terms(partition), rows, path, group_blocks)
             writer.write("terms", partition, terms, schema.INDEX_TERM, group_terms)
         if rows := expected.documents(partition):
-            group = 1 << expected.granule_bits
+            group = 1 << expected.document_granule_bits
             writer.write("documents", partition, rows, schema.INDEXED_DOCUMENT, group)
     if expected.split:
         writer.write("split_terms", 0, expected.split_terms(), schema.SPLIT_TERM, 1000)

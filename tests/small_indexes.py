@@ -15,11 +15,12 @@ from beam_etl.io.index_compare import Comparison, read_as_built
 from beam_etl.io.index_manifest import open_index
 from beam_etl.io.index_report import Report
 from beam_etl.kernels import blocks, indexing, pieces, split_terms
+from beam_etl.kernels.index_check import Cuts
 from beam_etl.pipelines import inverted_index
 from tests.index_lies import ROW_GROUP_BYTES, Row
 
-GRANULE_BITS, BLOCK_POSTINGS = 4, 16
-"""Instead of 16 and 65,536: so that 200 documents have blocks and ranges."""
+GRANULE_BITS, DOCUMENT_GRANULE_BITS, BLOCK_POSTINGS = 4, 4, 16
+"""Instead of 14, 12 and 65,536: so that 200 documents have blocks and ranges."""
 
 DOCUMENTS = 200
 
@@ -45,8 +46,10 @@ def write(folder: Path, numbers: range = range(DOCUMENTS)) -> Path:
 def small() -> Iterator[None]:
     """What is cut in thousands is cut in tens, and there are four partitions."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (pieces, blocks, indexing, split_terms, index_files):
+        for module in (pieces, blocks, indexing, split_terms):
             patch.setattr(module, "GRANULE_BITS", GRANULE_BITS)
+        for module in (indexing, index_files):
+            patch.setattr(module, "DOCUMENT_GRANULE_BITS", DOCUMENT_GRANULE_BITS)
         patch.setattr(split_terms, "SAMPLED", 1)
         patch.setattr(split_terms, "SPLIT_BYTES", 400)
         patch.setattr(index_files, "ROW_GROUP_BYTES", ROW_GROUP_BYTES)
@@ -63,9 +66,12 @@ def checked(folder: Path, documents: Path | None = None, threads: int = 2) -> Re
     current = open_index(str(folder), report)
     if current is None:
         return report
-    check = IndexCheck(
-        str(folder), current, report, threads, documents is not None, GRANULE_BITS, BLOCK_POSTINGS
+    cuts = Cuts(
+        granule_bits=GRANULE_BITS,
+        document_granule_bits=DOCUMENT_GRANULE_BITS,
+        block_postings=BLOCK_POSTINGS,
     )
+    check = IndexCheck(str(folder), current, report, threads, documents is not None, cuts)
     check.run()
     if documents is not None:
         Comparison(check, read_as_built([str(documents)], current.about["config"]), threads).run()

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +26,15 @@ from beam_etl.io.index_tables import (
     verify,
 )
 from beam_etl.io.manifest import DataFile, Manifest
-from beam_etl.kernels.blocks import BLOCK_POSTINGS, posting_schema
+from beam_etl.kernels.blocks import posting_schema
 from beam_etl.kernels.findings import found, one, without_rows
 from beam_etl.kernels.forward import add, document_hashes, posting_hashes
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.index_check import (
+    CUTS,
     KEY,
     Blocks,
+    Cuts,
     Layout,
     check_documents,
     check_partition,
@@ -42,7 +44,6 @@ from beam_etl.kernels.index_check import (
 )
 from beam_etl.kernels.index_postings import Block, check_blocks
 from beam_etl.kernels.indexing import LENGTH
-from beam_etl.kernels.pieces import GRANULE_BITS
 from beam_etl.kernels.places import MAX_DOCUMENTS
 
 
@@ -66,7 +67,7 @@ class IndexCheck:
       report: gets what is found.
       threads: how many.
       digests: whether to keep digests of the forward index.
-      granule_bits, block_postings: for tests.
+      cuts: what its rows are cut by.
     """
 
     def __init__(
@@ -76,16 +77,14 @@ class IndexCheck:
         report: Report,
         threads: int,
         digests: bool = False,
-        granule_bits: int = GRANULE_BITS,
-        block_postings: int = BLOCK_POSTINGS,
+        cuts: Cuts = CUTS,
     ) -> None:
         self.folder, self.report, self.current = folder, report, current
         self.about: Mapping[str, Any] = current.about[ABOUT]
         self.layout = Layout(
             partitions=self._partitions(),
             documents=min(current.rows(DOCUMENTS), MAX_DOCUMENTS),
-            granule_bits=granule_bits,
-            block_postings=block_postings,
+            **asdict(cuts),
         )
         count = self.layout.documents
         kept = np.zeros(count, np.uint64) if digests else None

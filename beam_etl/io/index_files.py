@@ -17,7 +17,8 @@ from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.data_files import Finished, OpenFile
 from beam_etl.kernels.blocks import merge_pieces, posting_schema
-from beam_etl.kernels.pieces import GRANULE_BITS, PACKED
+from beam_etl.kernels.indexing import DOCUMENT_GRANULE_BITS
+from beam_etl.kernels.pieces import PACKED
 from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Partition
@@ -28,7 +29,7 @@ POSTINGS, TERMS, DOCUMENTS, SPLIT_TERMS = "postings", "terms", "documents", "spl
 ABOUT = "index"
 """Where a manifest has the statistics."""
 
-VERSION = 1
+VERSION = 2
 """Of how an index is stored, and of how blocks and partitions are cut."""
 
 ROW_GROUP_BYTES = 1 << 20
@@ -110,7 +111,7 @@ class _WritePartition(beam.DoFn):
     def _documents(self, number: int, documents: list[pa.RecordBatch]) -> Finished:
         rows = merge_batches(documents).select(schema.INDEXED_DOCUMENT.names).sort_by(schema.NUMBER)
         file = self._open(number, DOCUMENTS, schema.INDEXED_DOCUMENT, parquet_writer)
-        granule = rows.column(schema.NUMBER).to_numpy() >> np.uint32(GRANULE_BITS)
+        granule = rows.column(schema.NUMBER).to_numpy() >> np.uint32(DOCUMENT_GRANULE_BITS)
         edges = np.concatenate([[0], np.flatnonzero(np.diff(granule)) + 1, [rows.num_rows]]).tolist()
         for begin, end in pairwise(edges):
             _write_group(file.writer, rows.slice(begin, end - begin))

@@ -34,7 +34,7 @@ def open_index(folder: str, report: Report) -> Manifest | None:
     """
     present = manifest.numbers(folder)
     if not present:
-        raise InputError(f"{folder}: no dataset. Give the folder that inverted_index wrote as --output.")
+        raise _no_dataset(folder)
     path = manifest.manifest_path(folder, present[-1])
     place = os.path.relpath(path, folder)
     try:
@@ -51,13 +51,46 @@ def open_index(folder: str, report: Report) -> Manifest | None:
     if current.number != present[-1]:
         report.add(place, one("manifest", f"it says that it is number {current.number}"))
     if ABOUT not in current.about:
-        raise InputError(f"{folder}: a dataset of {', '.join(current.schemas)}, no inverted index")
+        raise _no_index(folder, current)
     if not _check_about(current.about[ABOUT], place, report):
         return None
     if current.about[ABOUT]["version"] != VERSION:
-        stored = current.about[ABOUT]["version"]
-        raise InputError(f"{folder}: an index of version {stored}, this code has {VERSION}. Build it anew.")
+        raise _other_version(folder, current)
     return current
+
+
+def index_in(folder: str) -> Manifest:
+    """The manifest of an index that this code reads.
+
+    Raises:
+      InputError: there is no dataset, or one that is no index that this code knows.
+    """
+    current = manifest.latest(folder)
+    if current is None:
+        raise _no_dataset(folder)
+    if ABOUT not in current.about:
+        raise _no_index(folder, current)
+    if current.about[ABOUT].get("version") != VERSION:
+        raise _other_version(folder, current)
+    return current
+
+
+_BUILT = "the folder that inverted_index wrote as --output"
+
+
+def _no_dataset(folder: str) -> InputError:
+    return InputError(f"{folder}: no dataset. Give {_BUILT}.")
+
+
+def _no_index(folder: str, current: Manifest) -> InputError:
+    return InputError(
+        f"{folder}: a dataset of {', '.join(current.schemas)}, no inverted index. Give {_BUILT}."
+    )
+
+
+def _other_version(folder: str, current: Manifest) -> InputError:
+    stored = current.about[ABOUT].get("version")
+    return InputError(f"{folder}: an index of version {stored}, this code has {VERSION}. Build it anew.")
 
 
 def _check_about(stated: Any, place: str, report: Report) -> bool:

@@ -10,15 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.io import manifest
 from beam_etl.io.errors import InputError
-from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS, VERSION
-from beam_etl.io.index_manifest import STATISTICS
+from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS
+from beam_etl.io.index_manifest import STATISTICS, index_in
 from beam_etl.io.manifest import DatasetError, Manifest
 from beam_etl.io.table_files import Counter, TableFiles
 from beam_etl.kernels.hashing import hash_rows
+from beam_etl.kernels.indexing import DOCUMENT_GRANULE_BITS
 from beam_etl.kernels.phrases import Postings
-from beam_etl.kernels.pieces import GRANULE_BITS
 from beam_etl.kernels.top_documents import Blocks
 from beam_etl.kernels.unicode_table import RULES, UNICODE_VERSION
 
@@ -71,7 +70,7 @@ class IndexSegment:
         self._held: OrderedDict[str, Term] = OrderedDict()
         self._read: OrderedDict[tuple[int, int, int, bool], Postings] = OrderedDict()
         self._lengths = np.zeros(self.documents, np.uint32)
-        self._has_lengths = np.zeros((self.documents >> GRANULE_BITS) + 1, np.bool_)
+        self._has_lengths = np.zeros((self.documents >> DOCUMENT_GRANULE_BITS) + 1, np.bool_)
 
     def term(self, term: str) -> Term:
         """What is known of a term, with no blocks where no document has it."""
@@ -97,7 +96,7 @@ class IndexSegment:
 
     def lengths(self, documents: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         """The length of each of some documents."""
-        granules = documents >> np.uint32(GRANULE_BITS)
+        granules = documents >> np.uint32(DOCUMENT_GRANULE_BITS)
         for granule in np.unique(granules[~self._has_lengths[granules]]).tolist():
             for rows in self._documents_of(granule, (schema.NUMBER, "length")):
                 self._lengths[rows.column(schema.NUMBER).to_numpy()] = rows.column("length").to_numpy()
@@ -111,7 +110,7 @@ class IndexSegment:
           DatasetError: it isn't there.
         """
         names = schema.INDEXED_DOCUMENT.names
-        for rows in self._documents_of(number >> GRANULE_BITS, names, number):
+        for rows in self._documents_of(number >> DOCUMENT_GRANULE_BITS, names, number):
             if (found := rows.filter(pc.equal(rows.column(schema.NUMBER), number))).num_rows:
                 return dict(found.to_pylist()[0])
         raise DatasetError(f"{self.folder}: no document {number} of {self.documents}. Run check_index.")
@@ -121,7 +120,10 @@ class IndexSegment:
     ) -> Iterator[pa.RecordBatch]:
         """Row groups that may have documents of a granule, or the one of a number."""
         partition = self._partition(self._documents, None, granule)
-        first, end = granule << GRANULE_BITS, min((granule + 1) << GRANULE_BITS, self.documents)
+        first, end = (
+            granule << DOCUMENT_GRANULE_BITS,
+            min((granule + 1) << DOCUMENT_GRANULE_BITS, self.documents),
+        )
         if partition in self._documents:
             low, high = (first, end - 1) if number is None else (number, number)
             for group in self._documents.groups_between(partition, 0, low, high):
@@ -210,19 +212,8 @@ class IndexSegment:
 
 
 def _open(folder: str) -> Manifest:
-    current = manifest.latest(folder)
-    if current is None:
-        raise InputError(f"{folder}: no dataset. Give the folder that inverted_index wrote as --output.")
-    if ABOUT not in current.about:
-        raise InputError(
-            f"{folder}: a dataset of {', '.join(current.schemas)}, no inverted index. Give the folder that "
-            f"inverted_index wrote as --output."
-        )
+    current = index_in(folder)
     about = current.about[ABOUT]
-    if about.get("version") != VERSION:
-        raise InputError(
-            f"{folder}: an index of version {about.get('version')}, this code has {VERSION}. Build it anew."
-        )
     if about.get("words") not in RULES:
         raise InputError(
             f"{folder}: words by the rule {about.get('words')!r}; this code has {', '.join(RULES)}."

@@ -129,21 +129,20 @@ class SegmentSource:
         """
         removed = 0 if self._removals is None else self._removals.rows(REMOVALS)
         documents = sum(segment.documents for segment in self.segments.segments)
-        start, crossing = 0, 0.0
+        crossing = 0.0
         for segment, found in zip(self.segments.segments, self._found, strict=True):
             try:
-                crossing += _expected(segment, found, start)
+                crossing += _expected(segment, found)
             except SegmentError as error:
                 raise InputError(str(error)) from error
-            start += segment.documents
         return round(crossing * max(1 - removed / max(documents, 1), 0))
 
 
-def _expected(segment: Segment, found: Manifest, start: int) -> float:
+def _expected(segment: Segment, found: Manifest) -> float:
     about = found.about[ABOUT]
     length = np.uint32(max(about["tokens"] // max(segment.documents, 1), 1))
     nothing = np.broadcast_to(np.False_, (segment.documents,))
-    becomes = Renumbered(start, None, np.broadcast_to(length, (segment.documents,)), nothing)
+    becomes = Renumbered(0, None, np.broadcast_to(length, (segment.documents,)), nothing)
 
     def pieces(blocks: pa.RecordBatch) -> int:
         return int(put_in_ranges(moved_pieces(blocks, becomes, about["positions"])[0], ()).nbytes)

@@ -17,13 +17,15 @@ from beam_etl.io import manifest
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.formats.base import SPLIT_BYTES
-from beam_etl.io.index_files import ABOUT, DOCUMENTS, VERSION
+from beam_etl.io.index_files import ABOUT, DOCUMENTS
+from beam_etl.io.index_manifest import index_in
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.rejects import Reject
 from beam_etl.kernels.indexing import LENGTH
+from beam_etl.kernels.places import MAX_DOCUMENTS
 from beam_etl.kernels.provenance import POSITION
-from beam_etl.kernels.renumbering import MAX_DOCUMENTS, RemovedPlaces, Renumbered, renumber
-from beam_etl.kernels.split_terms import in_sample
+from beam_etl.kernels.renumbering import RemovedPlaces, Renumbered, renumber
+from beam_etl.kernels.split_terms import SAMPLED_BY, in_sample
 
 REMOVALS = "removals"
 """The table of a dataset of removals."""
@@ -31,7 +33,7 @@ REMOVALS = "removals"
 ALIKE = ("version", "words", "unicode", "positions")
 """What segments have in common: what a posting is depends on it."""
 
-_NAMED = (schema.NUMBER, schema.ID, LENGTH, schema.FILE, POSITION)
+_NAMED = (schema.NUMBER, *SAMPLED_BY, schema.FILE, POSITION)
 
 
 class SegmentError(Exception):
@@ -115,7 +117,7 @@ class Segment(StoredDataset):
             for batch in self.read(file, _NAMED):
                 numbers = batch.column(schema.NUMBER).to_numpy()
                 lengths[numbers] = batch.column(LENGTH).to_numpy()
-                sampled[numbers] = in_sample(batch.column(schema.ID))
+                sampled[numbers] = in_sample(batch)
                 if gone is not None and removed is not None:
                     gone[numbers] = removed.ask(batch)
                 rows += batch.num_rows
@@ -185,7 +187,10 @@ class Segments:
             return found
 
     def _read(self) -> Opened:
-        removed = None if self.removals is None else RemovedPlaces(self.removals.read())
+        try:
+            removed = None if self.removals is None else RemovedPlaces(self.removals.read())
+        except OverflowError as error:
+            raise SegmentError(f"{error}. Compact with the removals of some of them at a time.") from error
         parts: list[Renumbered] = []
         documents = 0
         for segment in self.segments:
@@ -211,7 +216,7 @@ def open_segments(
     Raises:
       InputError: a folder has no index, or they differ in what a posting is; or there is no table of removals.
     """
-    found = tuple(map(_index, folders))
+    found = tuple(map(index_in, folders))
     for folder, other in zip(folders, found, strict=True):
         _check_alike(folders[0], found[0].about[ABOUT], folder, other.about[ABOUT])
     segments = tuple(
@@ -222,18 +227,6 @@ def open_segments(
         return Segments(segments), found, None
     told = _removals(removals)
     return Segments(segments, Removals(removals, told.number, told.run)), found, told
-
-
-def _index(folder: str) -> Manifest:
-    found = manifest.latest(folder)
-    if found is None:
-        raise InputError(f"{folder}: no dataset. Give folders that inverted_index wrote as --output.")
-    if ABOUT not in found.about:
-        raise InputError(f"{folder}: a dataset of {', '.join(found.schemas)}, no inverted index")
-    stored = found.about[ABOUT]["version"]
-    if stored != VERSION:
-        raise InputError(f"{folder}: an index of version {stored}, this code has {VERSION}. Build it anew.")
-    return found
 
 
 def _check_alike(first: str, ours: Mapping[str, Any], other: str, theirs: Mapping[str, Any]) -> None:

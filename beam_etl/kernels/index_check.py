@@ -11,6 +11,7 @@ from beam_etl.kernels.blocks import BLOCK_POSTINGS
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.findings import Found, found, without_rows
 from beam_etl.kernels.hashing import string_buffers
+from beam_etl.kernels.indexing import DOCUMENT_GRANULE_BITS
 from beam_etl.kernels.partition import hash_partition
 from beam_etl.kernels.pieces import GRANULE_BITS, UNSPLIT_WIDTH
 from beam_etl.schema import INDEX_TERM, NUMBER, RANGE, TERM
@@ -23,13 +24,23 @@ KEY = (TERM, RANGE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class Cuts:
+    """What rows are cut by. Tests have others."""
+
+    granule_bits: int = GRANULE_BITS
+    document_granule_bits: int = DOCUMENT_GRANULE_BITS
+    block_postings: int = BLOCK_POSTINGS
+
+
+CUTS = Cuts()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout(Cuts):
     """What rows are cut and partitioned by."""
 
     partitions: int
     documents: int
-    granule_bits: int = GRANULE_BITS
-    block_postings: int = BLOCK_POSTINGS
 
 
 @dataclass(frozen=True)
@@ -221,7 +232,7 @@ def check_documents(rows: pa.RecordBatch, before: int, number: int, layout: Layo
     """
     numbers = rows.column(NUMBER).to_numpy()
     ahead = np.append(before, numbers[:-1].astype(np.int64))
-    granules = pa.array(numbers >> np.uint32(layout.granule_bits))
+    granules = pa.array(numbers >> np.uint32(layout.document_granule_bits))
     keys = pa.RecordBatch.from_arrays([pa.nulls(rows.num_rows, pa.string()), granules], KEY)
     proper = hash_partition(keys, KEY, layout.partitions)
     return [

@@ -37,8 +37,8 @@ from beam_etl.schema import (
 
 LENGTH = "length"
 
-MAX_NUMBER = 0xFFFFFFFF
-"""Of a document."""
+DOCUMENT_GRANULE_BITS = 12
+"""Documents' rows travel by granules of 2^12: some 1 MiB, with long ids and URLs 10."""
 
 LOCAL_DOCUMENT = pa.schema(
     [INDEXED_DOCUMENT.field(name) for name in INDEXED_DOCUMENT.names if name != NUMBER]
@@ -75,17 +75,31 @@ def local_documents(batch: pa.RecordBatch, lengths: npt.NDArray[np.uint32]) -> p
     return pa.RecordBatch.from_arrays([columns[name] for name in LOCAL_DOCUMENT.names], schema=LOCAL_DOCUMENT)
 
 
+def name_documents(
+    batches: Sequence[pa.RecordBatch], lengths: npt.NDArray[np.uint32]
+) -> list[pa.RecordBatch]:
+    """LOCAL_DOCUMENT of batches that were inverted together, batch by batch.
+
+    Args:
+      batches: as of `local_documents`.
+      lengths: uint32[rows of all].
+    """
+    ends = np.cumsum([batch.num_rows for batch in batches]).tolist()
+    return [
+        local_documents(batch, lengths[end - batch.num_rows : end])
+        for batch, end in zip(batches, ends, strict=True)
+    ]
+
+
 def _text(batch: pa.RecordBatch, name: str) -> pa.Array:
     if name not in batch.schema.names:
         return pa.nulls(batch.num_rows, pa.string())
     return batch.column(name).cast(pa.string())
 
 
-def number_documents(documents: pa.RecordBatch, start: int) -> pa.RecordBatch:
-    """SHUFFLED_DOCUMENT of LOCAL_DOCUMENT, of which the first one has the number `start`."""
-    return shuffled_documents(
-        documents, np.arange(start, start + documents.num_rows, dtype=np.int64).astype(np.uint32)
-    )
+def number_from(start: int, count: int) -> npt.NDArray[np.uint32]:
+    """The numbers of neighbouring documents, cut to 32 bits: that there are more is places' verdict."""
+    return np.arange(start, start + count, dtype=np.int64).astype(np.uint32)
 
 
 def shuffled_documents(documents: pa.RecordBatch, numbers: npt.NDArray[np.uint32]) -> pa.RecordBatch:
@@ -97,7 +111,7 @@ def shuffled_documents(documents: pa.RecordBatch, numbers: npt.NDArray[np.uint32
     """
     columns = {
         TERM: pa.nulls(documents.num_rows, pa.string()),
-        RANGE: pa.array(numbers >> np.uint32(GRANULE_BITS)),
+        RANGE: pa.array(numbers >> np.uint32(DOCUMENT_GRANULE_BITS)),
         NUMBER: pa.array(numbers),
         **{name: documents.column(name) for name in LOCAL_DOCUMENT.names},
     }
@@ -106,23 +120,27 @@ def shuffled_documents(documents: pa.RecordBatch, numbers: npt.NDArray[np.uint32
 
 
 def number_pieces(
-    pieces: pa.RecordBatch, start: int, lengths: npt.NDArray[np.uint32], positions: bool
+    pieces: pa.RecordBatch,
+    numbers: npt.NDArray[np.uint32],
+    lengths: npt.NDArray[np.uint32],
+    positions: bool,
 ) -> pa.RecordBatch:
     """NUMBERED_PIECE of LOCAL_PIECE.
 
     Args:
-      pieces: of a batch.
-      start: the number of its first document. Numbers are cut to 32 bits: that there are more is places' verdict.
-      lengths: uint32[documents] of the batch.
+      pieces: of some documents, at least one.
+      numbers: uint32[documents], ascending. Where one is left out, others have it, and pieces end.
+      lengths: uint32[documents].
       positions: whether pieces have them.
     """
     term, packed = pieces.column(TERM), pieces.column(PACKED)
-    begin = np.uint32(start & MAX_NUMBER)
-    first = pieces.column(FIRST).to_numpy() + begin
-    if start >> GRANULE_BITS != (start + max(lengths.size, 1) - 1) >> GRANULE_BITS:
+    begin, end = int(numbers[0]), int(numbers[-1])
+    first = pieces.column(FIRST).to_numpy() + numbers[0]
+    if begin >> GRANULE_BITS != end >> GRANULE_BITS or end - begin + 1 != numbers.size:
         local = unpack(pieces.column(FIRST), packed, positions)
-        moved = Postings(local.edges, local.documents + begin, local.frequencies, local.positions)
-        parts, parents = cut(moved)
+        moved = Postings(local.edges, numbers[local.documents], local.frequencies, local.positions)
+        runs = np.cumsum(np.diff(numbers, prepend=numbers[:1]) > 1, dtype=np.int64)
+        parts, parents = cut(moved, runs[local.documents])
         term = term.take(pa.array(parents))
         firsts, packed = pack(parts, lengths[local.documents])
         first = firsts.to_numpy()

@@ -4,6 +4,7 @@ Words get numbers as they come, by a hash table that compares their bytes. When 
 their place: terms in the order of their bytes, texts in their own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,13 @@ import pyarrow as pa
 
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.text import Words, split
+from beam_etl.kernels.utf8 import large_string
 from beam_etl.kernels.word_hash import mix, up_to_eight, word_hash
+from beam_etl.schema import TEXT
+
+INVERTED_BYTES = 16 << 20
+"""Text that is worth inverting at a time, about: the more there is, the fewer pieces a term has, and what crosses is
+mostly terms. It takes some 8 times that."""
 
 MAX_TERM_BYTES = 255
 """Longer words are no terms: nobody asks for them, and most are data that were taken for text."""
@@ -88,6 +95,14 @@ def invert(text: pa.Array, rule: str = "words", positions: bool = False) -> Inve
     return Inverted(
         letters, begins, edges, rows, frequencies, places if positions else None, lengths, left_out
     )
+
+
+def invert_batches(batches: Sequence[pa.RecordBatch], rule: str, positions: bool) -> Inverted:
+    """The postings of the texts of some batches, at least one. Rows are counted through them all.
+
+    Args and errors are those of `invert`.
+    """
+    return invert(pa.concat_arrays([large_string(batch.column(TEXT)) for batch in batches]), rule, positions)
 
 
 def _number(found: Words) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:

@@ -24,8 +24,8 @@ from beam_etl.schema import RANGE, TERM
 
 FIRST, WIDTH, PACKED = "first", "width", "packed"
 
-GRANULE_BITS = 16
-"""A piece has documents of one granule only, 2^16 of them, and so do the ranges of split terms: what is cut behind the
+GRANULE_BITS = 14
+"""A piece has documents of one granule only, 2^14 of them, and so do the ranges of split terms: what is cut behind the
 shuffle is cut between pieces, and their impacts stay right."""
 
 UNSPLIT_WIDTH = 32
@@ -136,11 +136,18 @@ def competitive(packed: pa.Array, edges: Edges, positions: bool) -> tuple[Edges,
     return ends, frequencies[: ends[-1]], lengths[: ends[-1]]
 
 
-def cut(postings: Postings) -> tuple[Postings, npt.NDArray[np.int64]]:
-    """Pieces cut where a granule ends: the pieces, and the number of the one that each is a part of."""
+def cut(postings: Postings, runs: Edges | None = None) -> tuple[Postings, npt.NDArray[np.int64]]:
+    """Pieces cut where a granule ends, or a run: the pieces, and the number of the one that each is a part of.
+
+    Args:
+      postings: of any granules.
+      runs: int64[postings], what else pieces may not go across.
+    """
     granule = postings.documents >> np.uint32(GRANULE_BITS)
     new = np.zeros(postings.documents.size, np.bool_)
     new[1:] = granule[1:] != granule[:-1]
+    if runs is not None:
+        new[1:] |= runs[1:] != runs[:-1]
     new[postings.edges[:-1]] = True
     begins = np.flatnonzero(new)
     parents = np.searchsorted(postings.edges, begins, side="right") - 1
@@ -198,6 +205,17 @@ def _pack(  # noqa: PLR0913 - room for all that it writes
 
 
 @compiled
+def _head(data: ReadOnly[np.uint8], at: int, with_positions: bool) -> tuple[int, int, int, int]:
+    """Of a piece: its postings, occurrences less postings, competitive pairs, and where these begin."""
+    count, at = varint.read(data, at)
+    more = 0
+    if with_positions:
+        more, at = varint.read(data, at)
+    pairs, at = varint.read(data, at)
+    return count, more, pairs, at
+
+
+@compiled
 def _measure(
     data: ReadOnly[np.uint8],
     offsets: ReadOnly[np.int64],
@@ -206,11 +224,8 @@ def _measure(
     occurrences: npt.NDArray[np.int64],
 ) -> None:
     for piece in range(offsets.size - 1):
-        count, at = varint.read(data, offsets[piece])
-        counts[piece] = count
-        if with_positions:
-            more, at = varint.read(data, at)
-            occurrences[piece] = count + more
+        count, more, _, _ = _head(data, offsets[piece], with_positions)
+        counts[piece], occurrences[piece] = count, count + more
 
 
 @compiled
@@ -225,10 +240,7 @@ def _unpack(
 ) -> None:
     posting, place = 0, 0
     for piece in range(offsets.size - 1):
-        count, at = varint.read(data, offsets[piece])
-        if with_positions:
-            _, at = varint.read(data, at)
-        pairs, at = varint.read(data, at)
+        count, _, pairs, at = _head(data, offsets[piece], with_positions)
         for _ in range(2 * pairs):
             value, at = varint.read(data, at)
         document = np.int64(firsts[piece])
@@ -264,10 +276,7 @@ def _competitive(
     ends[0] = 0
     for block in range(edges.size - 1):
         for piece in range(edges[block], edges[block + 1]):
-            _, at = varint.read(data, offsets[piece])
-            if with_positions:
-                _, at = varint.read(data, at)
-            pairs, at = varint.read(data, at)
+            _, _, pairs, at = _head(data, offsets[piece], with_positions)
             for _ in range(pairs):
                 frequency, at = varint.read(data, at)
                 length, at = varint.read(data, at)

@@ -19,8 +19,9 @@ PLACE = np.dtype(
 )
 """Of a batch: its first and last address, its documents, their indexed words, and those that were left out."""
 
-MAX_DOCUMENTS = 1 << 32
-"""They are numbered in 32 bits. More go into several indexes, which a search reads together."""
+MAX_DOCUMENTS = 0xFFFFFFFF
+"""They are numbered in 32 bits, and the last number is none. More go into several indexes, which a search reads
+together."""
 
 Places = npt.NDArray[Any]
 

@@ -9,15 +9,13 @@ import pyarrow as pa
 
 from beam_etl.kernels.indexing import shuffled_documents
 from beam_etl.kernels.pieces import NUMBERED_PIECE, Numbers, Postings, cut, pack
+from beam_etl.kernels.places import MAX_DOCUMENTS
 from beam_etl.kernels.provenance import POSITION
 from beam_etl.kernels.split_terms import posting_costs
 from beam_etl.schema import FILE, MAX_FILES, MAX_POSITION, NUMBER, POSITION_BITS, POSITIONS, TERM
 
-GONE = np.uint32(0xFFFFFFFF)
+GONE = np.uint32(MAX_DOCUMENTS)
 """Instead of a number: the document is left out."""
-
-MAX_DOCUMENTS = int(GONE)
-"""Numbers below that are documents."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class RemovedPlaces:
       removals: batches with the columns `file` and `position`. Rows where either is null name no document.
 
     Raises:
-      ValueError: more files than a run reads.
+      OverflowError: more files than a run reads.
     """
 
     def __init__(self, removals: Iterable[pa.RecordBatch]) -> None:
@@ -145,7 +143,7 @@ class RemovedPlaces:
         for batch in removals:
             found = _keys(batch, lambda path: self._numbers.setdefault(path, len(self._numbers)))
             if len(self._numbers) > _NO_FILE:
-                raise ValueError(f"removals of more than {_NO_FILE:,} files")
+                raise OverflowError(f"removals of more than {_NO_FILE:,} files")
             keys.append(found[found < _NO_KEY])
         self._keys = np.unique(np.concatenate(keys))
         self._found = np.zeros(self._keys.size, np.bool_)

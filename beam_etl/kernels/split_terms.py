@@ -1,6 +1,7 @@
 """Split terms: those whose postings are too many for one partition, found in a sample of the documents.
 
-Which documents are in the sample depends on their ids alone. So the same terms are split whatever the sharding.
+Which documents are in the sample depends on what they are called and how long they are, not on where they stand. So the
+same terms are split whatever the sharding.
 """
 
 import numpy as np
@@ -8,13 +9,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.hashing import hash_rows
 from beam_etl.kernels.inverting import Inverted
 from beam_etl.kernels.pieces import GRANULE_BITS
-from beam_etl.schema import SPLIT_TERM, TERM
+from beam_etl.schema import ID, SPLIT_TERM, TERM, URL
 
 SAMPLED = 64
 """One document of so many is in the sample. A term of SPLIT_BYTES has some 64 KiB there, enough to go by."""
+
+SAMPLED_BY = (ID, URL, "length")
+"""Columns of a document that tell whether it is in the sample."""
 
 SPLIT_BYTES = 4 << 20
 """Packed bytes of a term from which on it is split, and of a range, about: an eighth of what a key may have."""
@@ -33,24 +37,27 @@ def term_strings(inverted: Inverted) -> pa.StringArray:
     return pa.Array.from_buffers(pa.large_string(), inverted.begins.size - 1, buffers).cast(pa.string())
 
 
-def sample_costs(inverted: Inverted, ids: pa.Array, terms: pa.Array) -> pa.RecordBatch | None:
+def sample_costs(inverted: Inverted, chosen: npt.NDArray[np.bool_], terms: pa.Array) -> pa.RecordBatch | None:
     """COSTS of a batch's documents in the sample; None where none is.
 
     Args:
       inverted: the batch.
-      ids: of its documents.
+      chosen: of `in_sample`.
       terms: of `term_strings`.
     """
-    chosen = in_sample(ids)
     if not chosen.any() or not len(terms):
         return None
     positions = inverted.positions is not None
     return posting_costs(terms, inverted.edges, inverted.frequencies, chosen[inverted.rows], positions)
 
 
-def in_sample(ids: pa.Array) -> npt.NDArray[np.bool_]:
-    """Which documents are in the sample, by their ids: bool[rows]."""
-    return hash_values(ids) % np.uint64(SAMPLED) == 0
+def in_sample(documents: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Which documents are in the sample: bool[rows].
+
+    Args:
+      documents: with the columns of SAMPLED_BY. Only documents that are equal in all of them stand or fall together.
+    """
+    return hash_rows([documents.column(name) for name in SAMPLED_BY]) % np.uint64(SAMPLED) == 0
 
 
 def posting_costs(

@@ -14,15 +14,13 @@ from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TER
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.index_sample import expected_crossing
+from beam_etl.kernels.inverting import INVERTED_BYTES
 from beam_etl.kernels.unicode_table import RULES, UNICODE_VERSION
 from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.flags import flag
 from beam_etl.pipelines.job import PARTITIONING, Job
 from beam_etl.transforms.inverted_index import BuildInvertedIndex, Index
 from beam_etl.transforms.partition_index import KEY
-
-SAMPLE_BYTES = 8 << 20
-"""Read and indexed by the launcher, to expect how many bytes will cross."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +45,11 @@ class Config(JobConfig):
 def build(source: FileSource, config: Config) -> dict[str, Any]:
     """The tables of the index, and rejects. One shuffle of postings, a small one of a sample of terms."""
     documents, rejects, _ = source.documents()
-    sample = source.sample(SAMPLE_BYTES)
+    sample = source.sample(INVERTED_BYTES)
     # Documents of the sample may be longer than others, and the input may expand less than is taken for granted: each
     # makes one of the two too high.
     sampled = sum(batch.num_rows for batch in sample.batches)
-    scale = min(sample.scale, source.expected_documents(SAMPLE_BYTES) / max(sampled, 1))
+    scale = min(sample.scale, source.expected_documents(INVERTED_BYTES) / max(sampled, 1))
     index = BuildInvertedIndex(
         words=config.words,
         positions=config.positions,

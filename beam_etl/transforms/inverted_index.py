@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.typehints.decorators import no_annotations
@@ -13,10 +14,17 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
-from beam_etl.kernels.indexing import local_documents, local_pieces, number_documents, number_pieces
-from beam_etl.kernels.inverting import invert
+from beam_etl.kernels.indexing import (
+    LENGTH,
+    local_pieces,
+    name_documents,
+    number_from,
+    number_pieces,
+    shuffled_documents,
+)
+from beam_etl.kernels.inverting import INVERTED_BYTES, invert_batches
 from beam_etl.kernels.places import Numbered, number_places, pack_places, place_failures
-from beam_etl.kernels.split_terms import sample_costs, term_strings
+from beam_etl.kernels.split_terms import in_sample, sample_costs, term_strings
 from beam_etl.kernels.unicode_table import RULES
 from beam_etl.transforms.attached import signed_key
 from beam_etl.transforms.batches import Batches, split_batch
@@ -25,13 +33,17 @@ from beam_etl.transforms.partition_index import NumberedIndex, PartitionIndex
 from beam_etl.transforms.shuffle import Gather, Partition
 
 ELEMENT_BYTES = 16 << 20
-"""Pieces of a batch that travel together at most; only a huge document has more."""
+"""Pieces that travel together at most; only a huge document has more."""
 
 DOCUMENTS, PLACES, SAMPLE = "documents", "places", "sample"
 
-LocalPieces = tuple[int, bytes, pa.RecordBatch]
-"""The first address of a batch, as a signed key; the lengths of its documents, uint32; some of its LOCAL_PIECE."""
+LocalPieces = tuple[bytes, bytes, pa.RecordBatch]
+"""RUN of batches that were inverted together, the lengths of their documents, uint32, and some of their LOCAL_PIECE."""
 LocalDocuments = tuple[int, pa.RecordBatch]
+"""The first address of a batch, as a signed key, and its LOCAL_DOCUMENT."""
+
+RUN = np.dtype([("first", "<u8"), ("documents", "<u8")])
+"""A batch: its first address, and how many documents it has."""
 
 
 class Index(NamedTuple):
@@ -100,7 +112,10 @@ class BuildInvertedIndex(beam.PTransform):
 
 
 class _Invert(beam.DoFn):
-    """What each batch has: its pieces, its documents, its place, and what its terms cost in the sample."""
+    """What batches have: their pieces, their documents, their places, and what their terms cost in the sample.
+
+    Batches are held until there are INVERTED_BYTES of text.
+    """
 
     def __init__(self, rule: str, positions: bool) -> None:
         self._rule = rule
@@ -108,34 +123,60 @@ class _Invert(beam.DoFn):
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
+        self._held: list[pa.RecordBatch] = []
+        self._bytes = 0
         self._places: list[tuple[int, int, int, int, int]] = []
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         self._metrics.took_in(batch)
-        yield from self._metrics.timed(self._invert(batch))
-
-    def _invert(self, batch: pa.RecordBatch) -> Iterator[Any]:
         if not batch.num_rows:
             return
-        inverted = invert(batch.column(schema.TEXT), self._rule, self._positions)
+        if self._held and _address(batch, 0) <= _address(self._held[-1], -1):  # documents ascend in a piece
+            yield from self._metrics.timed(self._invert())
+        self._held.append(batch)
+        self._bytes += batch.column(schema.TEXT).nbytes
+        if self._bytes >= INVERTED_BYTES:
+            yield from self._metrics.timed(self._invert())
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._held:
+            for found in self._metrics.timed(self._invert()):
+                yield _unwindowed(found)
+        if self._places:
+            yield _unwindowed(beam.pvalue.TaggedOutput(PLACES, pack_places(self._places)))
+
+    def _invert(self) -> Iterator[Any]:
+        batches, self._held, self._bytes = self._held, [], 0
+        inverted = invert_batches(batches, self._rule, self._positions)
         terms = term_strings(inverted)
-        first, last = (batch.column(schema.ADDRESS)[at].as_py() for at in (0, -1))
-        tokens = int(inverted.lengths.sum(dtype=np.int64))
-        self._places.append((first, last, batch.num_rows, tokens, inverted.left_out))
-        key = signed_key(first)
-        yield beam.pvalue.TaggedOutput(DOCUMENTS, (key, local_documents(batch, inverted.lengths)))
+        named = name_documents(batches, inverted.lengths)
+        left_out = inverted.left_out
+        for batch, documents in zip(batches, named, strict=True):
+            first = _address(batch, 0)
+            tokens = int(documents.column(LENGTH).to_numpy().sum(dtype=np.int64))
+            self._places.append((first, _address(batch, -1), batch.num_rows, tokens, left_out))
+            left_out = 0
+            yield beam.pvalue.TaggedOutput(DOCUMENTS, (signed_key(first), documents))
+        runs = np.array([(_address(batch, 0), batch.num_rows) for batch in batches], RUN).tobytes()
         for pieces in split_batch(local_pieces(inverted, terms), max(len(terms), 1), ELEMENT_BYTES):
             self._metrics.gave_out(pieces)
-            yield key, inverted.lengths.tobytes(), pieces
-        costs = sample_costs(inverted, batch.column(schema.ID), terms)
+            yield runs, inverted.lengths.tobytes(), pieces
+        costs = sample_costs(inverted, np.concatenate(list(map(in_sample, named))), terms)
         if costs is not None:
             for part in split_batch(costs):
                 yield beam.pvalue.TaggedOutput(SAMPLE, part)
 
-    def finish_bundle(self) -> Iterator[Any]:
-        if self._places:
-            value = WindowedValue(pack_places(self._places), MIN_TIMESTAMP, (GlobalWindow(),))
-            yield beam.pvalue.TaggedOutput(PLACES, value)
+
+def _address(batch: pa.RecordBatch, row: int) -> int:
+    found: int = batch.column(schema.ADDRESS)[row].as_py()
+    return found
+
+
+def _unwindowed(found: Any) -> Any:
+    """An output of `finish_bundle`."""
+    if isinstance(found, beam.pvalue.TaggedOutput):
+        return beam.pvalue.TaggedOutput(found.tag, _unwindowed(found.value))
+    return WindowedValue(found, MIN_TIMESTAMP, (GlobalWindow(),))
 
 
 class _Numbering(beam.DoFn):
@@ -144,10 +185,10 @@ class _Numbering(beam.DoFn):
     def start_bundle(self) -> None:
         self._numbered: Numbered | None = None
 
-    def start(self, key: int, places: Sequence[bytes]) -> int:
-        """The number of the first document of a batch."""
+    def numbers(self, first: int, documents: int, places: Sequence[bytes]) -> npt.NDArray[np.uint32]:
+        """The numbers of a batch, of which the first address is given."""
         self._numbered = self._numbered or number_places(places)
-        return self._numbered.start(key & (1 << 64) - 1)
+        return number_from(self._numbered.start(first), documents)
 
 
 class _NumberPieces(_Numbering):
@@ -156,10 +197,11 @@ class _NumberPieces(_Numbering):
         self._metrics = StepMetrics()
 
     def process(self, local: LocalPieces, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
-        key, packed, pieces = local
-        numbered = number_pieces(
-            pieces, self.start(key, places), np.frombuffer(packed, np.uint32), self._positions
-        )
+        runs, packed, pieces = local
+        batches = np.frombuffer(runs, RUN).tolist()
+        numbers = [self.numbers(first, documents, places) for first, documents in batches]
+        lengths = np.frombuffer(packed, np.uint32)
+        numbered = number_pieces(pieces, np.concatenate(numbers), lengths, self._positions)
         self._metrics.gave_out(numbered)
         yield numbered
 
@@ -167,7 +209,8 @@ class _NumberPieces(_Numbering):
 class _NumberDocuments(_Numbering):
     def process(self, local: LocalDocuments, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
         key, documents = local
-        yield number_documents(documents, self.start(key, places))
+        numbers = self.numbers(key & (1 << 64) - 1, documents.num_rows, places)
+        yield shuffled_documents(documents, numbers)
 
 
 def _count(_: int, places: Sequence[bytes]) -> int:

@@ -22,7 +22,7 @@ from tests.datasets import publish
 from tests.indexes import Expected, write_index
 from tests.ranking import Collection, average_precision, ndcg, random_query, random_text, typed
 
-GRANULE_BITS = 4
+GRANULE_BITS, DOCUMENT_GRANULE_BITS = 4, 3
 """Instead of 16: so that 300 documents have many blocks, ranges and row groups."""
 
 SIZES = (130, 1, 169)
@@ -46,6 +46,7 @@ def segments(positions: bool = True) -> list[Expected]:
             partitions=partitions,
             block_postings=block_postings,
             granule_bits=GRANULE_BITS,
+            document_granule_bits=DOCUMENT_GRANULE_BITS,
         )
         for number, (size, partitions, block_postings) in enumerate(
             zip(SIZES, (4, 1, 3), (8, 1, 20), strict=True)
@@ -67,7 +68,7 @@ def folders(expected: list[Expected], tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(autouse=True)
 def small_granules(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "folders" in request.fixturenames:
-        monkeypatch.setattr(index_segment, "GRANULE_BITS", GRANULE_BITS)
+        monkeypatch.setattr(index_segment, "DOCUMENT_GRANULE_BITS", DOCUMENT_GRANULE_BITS)
 
 
 def collection(expected: list[Expected]) -> Collection:
@@ -118,7 +119,11 @@ def test_documents_go_on_from_segment_to_segment(expected: list[Expected], folde
 
 def test_indexes_without_positions_are_searched_but_not_for_phrases(tmp_path: Path) -> None:
     parts = segments(positions=False)
-    folder = str(write_index(tmp_path / "index", replace(parts[0], granule_bits=16, split={})))
+    folder = str(
+        write_index(
+            tmp_path / "index", replace(parts[0], granule_bits=14, document_granule_bits=12, split={})
+        )
+    )
     index, draw, all_of_it = InvertedIndex(folder), random.Random(7), collection(parts[:1])
     for _ in range(100):
         query = random_query(draw, phrases=False)
@@ -184,7 +189,7 @@ NOT_SEARCHED: dict[str, tuple[Callable[[Path], Any], str]] = {
         without_index,
         "a dataset of documents, postings, split_terms, terms, no inverted index",
     ),
-    "another version": (lambda folder: about(folder, version=7), "version 7, this code has 1. Build it anew"),
+    "another version": (lambda folder: about(folder, version=7), "version 7, this code has 2. Build it anew"),
     "another rule": (
         lambda folder: about(folder, words="letters"),
         "rule 'letters'; this code has words, python",

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from beam_etl.kernels.blocks import merge_pieces
-from beam_etl.kernels.indexing import local_pieces, number_pieces, put_in_ranges
+from beam_etl.kernels.indexing import local_pieces, number_from, number_pieces, put_in_ranges
 from beam_etl.kernels.inverting import invert
 from beam_etl.kernels.pieces import GRANULE_BITS
 from beam_etl.kernels.split_terms import term_strings
@@ -79,7 +79,9 @@ def pieces(found: Sequence[str], case: Case, draw: random.Random) -> Iterator[pa
         part = found[begin : begin + draw.randint(1, 60)]
         inverted = invert(pa.array(part, pa.large_string()), positions=case.positions)
         local = local_pieces(inverted, term_strings(inverted))
-        numbered = number_pieces(local, case.start + begin, inverted.lengths, case.positions)
+        numbered = number_pieces(
+            local, number_from(case.start + begin, len(part)), inverted.lengths, case.positions
+        )
         yield put_in_ranges(numbered, split)
         begin += len(part)
 
@@ -172,4 +174,4 @@ def test_documents_beyond_32_bits_are_left_to_the_verdict() -> None:
     inverted = invert(pa.array(["a b", "a"]))
     local = local_pieces(inverted, term_strings(inverted))
     for start in (2**32 - 1, 2**32, 2**33 + 5):
-        assert number_pieces(local, start, inverted.lengths, False).num_rows >= 2
+        assert number_pieces(local, number_from(start, 2), inverted.lengths, False).num_rows >= 2

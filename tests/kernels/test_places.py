@@ -41,4 +41,4 @@ def test_batches_that_were_mixed_are_told() -> None:
 
 def test_too_many_documents_are_told() -> None:
     (reason,) = place_failures([pack_places([(0, 4, MAX_DOCUMENTS, 9, 0), (5, 6, 1, 9, 0)])])
-    assert "4,294,967,297 documents" in reason
+    assert "4,294,967,296 documents" in reason

@@ -1,36 +1,47 @@
 from collections import Counter
+from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
+import pytest
 
-from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.inverting import invert
 from beam_etl.kernels.pieces import GRANULE_BITS
 from beam_etl.kernels.split_terms import (
     COSTS,
     SAMPLED,
     SPLIT_BYTES,
+    in_sample,
     sample_costs,
     split_terms,
     sum_costs,
     term_strings,
 )
+from beam_etl.schema import INDEXED_DOCUMENT
 from beam_etl.testing import check_merge
 from beam_etl.transforms.batches import merge_batches
+
+
+def named(ids: Sequence[str | None], lengths: Sequence[int]) -> pa.RecordBatch:
+    rows = [{"id": each, "url": None, "length": length} for each, length in zip(ids, lengths, strict=True)]
+    return pa.RecordBatch.from_pylist(rows, INDEXED_DOCUMENT)
 
 
 def costs(ids: list[str], texts: list[str], positions: bool, batch: int) -> dict[str, int]:
     parts = []
     for at in range(0, len(texts), batch):
         inverted = invert(pa.array(texts[at : at + batch]), positions=positions)
-        part = sample_costs(inverted, pa.array(ids[at : at + batch]), term_strings(inverted))
+        chosen = in_sample(named(ids[at : at + batch], inverted.lengths.tolist()))
+        part = sample_costs(inverted, chosen, term_strings(inverted))
         parts += [part] if part else []
     return {row["term"]: row["bytes"] for row in sum_costs(merge_batches(parts)).to_pylist()}
 
 
-def test_the_sample_depends_on_ids_alone() -> None:
+def test_the_sample_depends_on_documents_alone() -> None:
     ids = [f"id {number}" for number in range(2000)]
     texts = [f"all all {'even' if number % 2 == 0 else 'odd'} only{number}" for number in range(2000)]
-    chosen = [number for number, hashed in enumerate(hash_values(pa.array(ids))) if hashed % SAMPLED == 0]
+    chosen = np.flatnonzero(in_sample(named(ids, [4] * 2000)[::-1])[::-1]).tolist()
+    assert len(chosen) == pytest.approx(2000 / SAMPLED, rel=0.5)
     for positions in (False, True):
         expected: Counter[str] = Counter()
         for number in chosen:
@@ -39,6 +50,13 @@ def test_the_sample_depends_on_ids_alone() -> None:
             for word in set(texts[number].split()):
                 expected[word] += 2
         assert costs(ids, texts, positions, 7) == costs(ids, texts, positions, 2000) == expected
+
+
+def test_the_sample_has_its_share_of_documents_whose_ids_repeat() -> None:
+    count = 64_000
+    for ids in (["same"] * count, [None] * count):
+        chosen = in_sample(named(ids, range(count)))
+        assert chosen.mean() == pytest.approx(1 / SAMPLED, rel=0.15)
 
 
 def test_terms_of_many_bytes_are_split_into_ranges_of_whole_granules() -> None:

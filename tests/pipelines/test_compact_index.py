@@ -104,8 +104,10 @@ LAYOUTS = {
 def lay_out(layout: Layout, patch: pytest.MonkeyPatch) -> None:
     """Small documents make what large collections have: granules, blocks, split terms and partitions."""
     if layout.granule_bits is not None:
-        for module in (pieces, indexing, blocks, split_terms, index_files):
+        for module in (pieces, indexing, blocks, split_terms):
             patch.setattr(module, "GRANULE_BITS", layout.granule_bits)
+        for module in (indexing, index_files):
+            patch.setattr(module, "DOCUMENT_GRANULE_BITS", layout.granule_bits - 1)
         small = partial(blocks.merge_pieces, block_postings=1 << layout.granule_bits)
         patch.setattr(index_files, "merge_pieces", small)
     if layout.split_bytes is not None:
