@@ -26,7 +26,7 @@ from beam_etl.transforms.metrics import BYTES_READ, FILES_READ, ROWS_READ, StepM
 from beam_etl.transforms.shuffle import Distribute
 
 SAMPLE, COUNT, STATISTICS, FAILURES = "sample", "count", "statistics", "failures"
-"""Tags of outputs, with DOCUMENTS."""
+"""Tags of outputs."""
 
 DOCUMENTS_REMOVED, REMOVALS_ABSENT = "documents_removed", "removals_absent"
 """Counters: documents that were left out, and removals of which no segment has the document."""
@@ -41,10 +41,8 @@ Part: TypeAlias = tuple[int, DataFile]
 class SegmentsRead(NamedTuple):
     """What ReadSegments gives."""
 
-    pieces: Batches
-    """pieces.NUMBERED_PIECE."""
-    documents: Batches
-    """indexing.SHUFFLED_DOCUMENT."""
+    rows: Batches
+    """pieces.NUMBERED_PIECE, and other batches of indexing.SHUFFLED_DOCUMENT."""
     sample: Batches
     """split_terms.COSTS."""
     count: beam.PCollection[int]
@@ -208,14 +206,14 @@ class ReadSegments(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> SegmentsRead:
         groups = [_pack(self.parts[at : at + GROUP_FILES]) for at in range(0, len(self.parts), GROUP_FILES)]
         read = beam.ParDo(_ReadPart(self.segments, self.positions)).with_output_types(
-            pa.RecordBatch, **dict.fromkeys((DOCUMENTS, SAMPLE), pa.RecordBatch), **{FAILURES: str}
+            pa.RecordBatch, **{SAMPLE: pa.RecordBatch, FAILURES: str}
         )
         found = (
             pipeline
             | "Files" >> beam.Create(groups, reshuffle=False)
             | "Unpack" >> beam.FlatMap(_unpack).with_output_types(Part)
             | "Distribute" >> Distribute()
-            | "Read" >> read.with_outputs(DOCUMENTS, SAMPLE, FAILURES, main="pieces")
+            | "Read" >> read.with_outputs(SAMPLE, FAILURES, main="rows")
         )
         tell = beam.ParDo(_Tell(self.segments, self.left_out)).with_output_types(
             int, **{STATISTICS: dict[str, Any], FAILURES: str}
@@ -226,9 +224,7 @@ class ReadSegments(beam.PTransform):
             | "Statistics" >> tell.with_outputs(STATISTICS, FAILURES, main=COUNT)
         )
         failures = (found[FAILURES], told[FAILURES]) | "Failures" >> beam.Flatten()
-        return SegmentsRead(
-            found.pieces, found[DOCUMENTS], found[SAMPLE], told[COUNT], told[STATISTICS], failures
-        )
+        return SegmentsRead(found.rows, found[SAMPLE], told[COUNT], told[STATISTICS], failures)
 
 
 def _pack(parts: Sequence[Part]) -> bytes:
@@ -264,8 +260,7 @@ class _ReadPart(beam.DoFn):
 
     def _documents(self, rows: pa.RecordBatch, becomes: Renumbered) -> Iterator[Any]:
         self._metrics.add(ROWS_READ, rows.num_rows)
-        for batch in split_batch(moved_documents(rows, becomes)):
-            yield beam.pvalue.TaggedOutput(DOCUMENTS, batch)
+        yield from split_batch(moved_documents(rows, becomes))
 
     def _postings(self, blocks: pa.RecordBatch, becomes: Renumbered) -> Iterator[Any]:
         pieces, costs = moved_pieces(blocks, becomes, self._positions)

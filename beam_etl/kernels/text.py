@@ -96,12 +96,14 @@ def split(text: pa.Array, rule: str = "words") -> Words:
     """The same as plain arrays, for kernels that go on from them."""
     table = rule_table(rule)
     texts = nfc(utf8(text))
-    edges = np.concatenate([[0], np.cumsum(_counts(texts, table))])
-    begins = np.empty(edges[-1] + 1, np.int64)
+    edges = np.zeros(texts.begin.size + 1, np.int64)
     size = int((texts.end - texts.begin).sum())
+    begins = np.empty(
+        size + 1, np.int64
+    )  # a word has a byte at least; pages that aren't written aren't there
     letters = np.empty(size * 3 // 2 + LONGEST_CHARACTER, np.uint8)  # lower case makes at most 3 bytes of 2
-    _split_words(texts.data, texts.begin, texts.end, table, letters, begins)
-    return Words(letters[: begins[-1]], begins, edges)
+    _split_words(texts.data, texts.begin, texts.end, table, letters, begins, edges)
+    return Words(letters[: begins[edges[-1]]], begins[: edges[-1] + 1], edges)
 
 
 def _counts(texts: Utf8, table: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
@@ -146,6 +148,7 @@ def _split_words(
     table: ReadOnly[np.uint32],
     letters: npt.NDArray[np.uint8],
     begins: npt.NDArray[np.int64],
+    edges: npt.NDArray[np.int64],
 ) -> None:
     """As _count_words, and writes. To write what isn't kept is faster than to ask whether it is."""
     word, size = 0, 0
@@ -176,6 +179,7 @@ def _split_words(
                     if open_word != NONE:
                         size = append(DOT_ABOVE, letters, size)
                 at += width
+        edges[row + 1] = word
     begins[np.uintp(word)] = size
 
 

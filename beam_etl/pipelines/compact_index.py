@@ -42,7 +42,7 @@ def build(source: SegmentSource, config: Config) -> dict[str, Any]:
     """The tables of the index. One shuffle of postings, a small one of a sample of terms."""
     found = source.read()
     partition = PartitionIndex(expected_bytes=source.expected_bytes())
-    numbered = NumberedIndex(found.pieces, found.documents, found.sample, found.count)
+    numbered = NumberedIndex(found.rows, found.sample, found.count)
     partitioned = numbered | "Index" >> partition
     index = Index(partitioned.partitions, partitioned.split_terms, found.statistics, found.failures)
     return index_tables(index, config, source.about, partition.count, {SEGMENTS: source.origins})

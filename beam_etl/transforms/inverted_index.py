@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.typehints.decorators import no_annotations
@@ -23,10 +22,10 @@ from beam_etl.kernels.indexing import (
     shuffled_documents,
 )
 from beam_etl.kernels.inverting import INVERTED_BYTES, invert_batches
+from beam_etl.kernels.pieces import PACKED
 from beam_etl.kernels.places import Numbered, number_places, pack_places, place_failures
 from beam_etl.kernels.split_terms import in_sample, sample_costs, term_strings
 from beam_etl.kernels.unicode_table import RULES
-from beam_etl.transforms.attached import signed_key
 from beam_etl.transforms.batches import Batches, split_batch
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.partition_index import NumberedIndex, PartitionIndex
@@ -35,12 +34,11 @@ from beam_etl.transforms.shuffle import Gather, Partition
 ELEMENT_BYTES = 16 << 20
 """Pieces that travel together at most; only a huge document has more."""
 
-DOCUMENTS, PLACES, SAMPLE = "documents", "places", "sample"
+PLACES, SAMPLE = "places", "sample"
 
-LocalPieces = tuple[bytes, bytes, pa.RecordBatch]
-"""RUN of batches that were inverted together, the lengths of their documents, uint32, and some of their LOCAL_PIECE."""
-LocalDocuments = tuple[int, pa.RecordBatch]
-"""The first address of a batch, as a signed key, and its LOCAL_DOCUMENT."""
+LocalRows = tuple[bytes, bytes, pa.RecordBatch]
+"""RUN of batches that were inverted together, the lengths of their documents, uint32, and either some of their
+LOCAL_PIECE or all of their LOCAL_DOCUMENT. (In two PCollections they would be written once more where these meet.)"""
 
 RUN = np.dtype([("first", "<u8"), ("documents", "<u8")])
 """A batch: its first address, and how many documents it has."""
@@ -90,19 +88,16 @@ class BuildInvertedIndex(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Index:
         inverting = beam.ParDo(_Invert(self.words, self.positions)).with_output_types(
-            LocalPieces, documents=LocalDocuments, places=bytes, sample=pa.RecordBatch
+            LocalRows, places=bytes, sample=pa.RecordBatch
         )
-        local = documents | "Invert" >> inverting.with_outputs(DOCUMENTS, PLACES, SAMPLE, main="pieces")
+        local = documents | "Invert" >> inverting.with_outputs(PLACES, SAMPLE, main="rows")
         places = beam.pvalue.AsSingleton(local.places | "Gather places" >> Gather())
-        pieces = local.pieces | "Number pieces" >> beam.ParDo(
-            _NumberPieces(self.positions), places=places
-        ).with_output_types(pa.RecordBatch)
-        named = local.documents | "Number documents" >> beam.ParDo(
-            _NumberDocuments(), places=places
+        numbered = local.rows | "Number" >> beam.ParDo(
+            _Number(self.positions), places=places
         ).with_output_types(pa.RecordBatch)
         one = documents.pipeline | "One" >> beam.Create([0], reshuffle=False)
         count = one | "Count" >> beam.Map(_count, places=places).with_output_types(int)
-        partitioned = NumberedIndex(pieces, named, local.sample, count) | "Partition" >> self.partition
+        partitioned = NumberedIndex(numbered, local.sample, count) | "Partition" >> self.partition
         return Index(
             partitioned.partitions,
             partitioned.split_terms,
@@ -156,11 +151,12 @@ class _Invert(beam.DoFn):
             tokens = int(documents.column(LENGTH).to_numpy().sum(dtype=np.int64))
             self._places.append((first, _address(batch, -1), batch.num_rows, tokens, left_out))
             left_out = 0
-            yield beam.pvalue.TaggedOutput(DOCUMENTS, (signed_key(first), documents))
         runs = np.array([(_address(batch, 0), batch.num_rows) for batch in batches], RUN).tobytes()
-        for pieces in split_batch(local_pieces(inverted, terms), max(len(terms), 1), ELEMENT_BYTES):
-            self._metrics.gave_out(pieces)
-            yield runs, inverted.lengths.tobytes(), pieces
+        documents = pa.concat_batches(named)
+        for part in (documents, local_pieces(inverted, terms)):
+            for rows in split_batch(part, max(part.num_rows, 1), ELEMENT_BYTES):
+                self._metrics.gave_out(rows)
+                yield runs, inverted.lengths.tobytes(), rows
         costs = sample_costs(inverted, np.concatenate(list(map(in_sample, named))), terms)
         if costs is not None:
             for part in split_batch(costs):
@@ -179,38 +175,31 @@ def _unwindowed(found: Any) -> Any:
     return WindowedValue(found, MIN_TIMESTAMP, (GlobalWindow(),))
 
 
-class _Numbering(beam.DoFn):
-    """Knows the numbers of all documents, computed once a bundle."""
+class _Number(beam.DoFn):
+    """Pieces and documents by the numbers of all documents."""
 
-    def start_bundle(self) -> None:
-        self._numbered: Numbered | None = None
-
-    def numbers(self, first: int, documents: int, places: Sequence[bytes]) -> npt.NDArray[np.uint32]:
-        """The numbers of a batch, of which the first address is given."""
-        self._numbered = self._numbered or number_places(places)
-        return number_from(self._numbered.start(first), documents)
-
-
-class _NumberPieces(_Numbering):
     def __init__(self, positions: bool) -> None:
         self._positions = positions
         self._metrics = StepMetrics()
 
-    def process(self, local: LocalPieces, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
-        runs, packed, pieces = local
-        batches = np.frombuffer(runs, RUN).tolist()
-        numbers = [self.numbers(first, documents, places) for first, documents in batches]
-        lengths = np.frombuffer(packed, np.uint32)
-        numbered = number_pieces(pieces, np.concatenate(numbers), lengths, self._positions)
+    def start_bundle(self) -> None:
+        self._places: Numbered | None = None
+
+    def process(self, local: LocalRows, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
+        self._places = self._places or number_places(places)
+        runs, lengths, rows = local
+        numbers = np.concatenate(
+            [
+                number_from(self._places.start(first), documents)
+                for first, documents in np.frombuffer(runs, RUN).tolist()
+            ]
+        )
+        if PACKED in rows.schema.names:
+            numbered = number_pieces(rows, numbers, np.frombuffer(lengths, np.uint32), self._positions)
+        else:
+            numbered = shuffled_documents(rows, numbers)
         self._metrics.gave_out(numbered)
         yield numbered
-
-
-class _NumberDocuments(_Numbering):
-    def process(self, local: LocalDocuments, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
-        key, documents = local
-        numbers = self.numbers(key & (1 << 64) - 1, documents.num_rows, places)
-        yield shuffled_documents(documents, numbers)
 
 
 def _count(_: int, places: Sequence[bytes]) -> int:

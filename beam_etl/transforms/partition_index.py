@@ -1,6 +1,6 @@
 """PartitionIndex: pieces of terms to the partitions of their terms, whoever made them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.kernels.indexing import put_in_ranges
+from beam_etl.kernels.pieces import PACKED
 from beam_etl.kernels.split_terms import split_terms, sum_costs
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches
@@ -29,10 +30,8 @@ bundle names its terms anew."""
 class NumberedIndex(NamedTuple):
     """What PartitionIndex takes."""
 
-    pieces: Batches
-    """pieces.NUMBERED_PIECE."""
-    documents: Batches
-    """indexing.SHUFFLED_DOCUMENT."""
+    rows: Batches
+    """pieces.NUMBERED_PIECE, and other batches of indexing.SHUFFLED_DOCUMENT."""
     sample: Batches
     """split_terms.COSTS."""
     count: beam.PCollection[int]
@@ -85,15 +84,16 @@ class PartitionIndex(beam.PTransform):
                 pa.RecordBatch
             )
         )
-        ranged = numbered.pieces | "Ranges" >> beam.Map(
-            put_in_ranges, split=beam.pvalue.AsList(split)
-        ).with_output_types(pa.RecordBatch)
         partitions: Any = (
-            (ranged, numbered.documents)
-            | "Pieces and documents" >> beam.Flatten()
+            numbered.rows
+            | "Ranges" >> beam.Map(_ranged, split=beam.pvalue.AsList(split)).with_output_types(pa.RecordBatch)
             | "Shuffle" >> self._shuffle
         )
         return PartitionedIndex(partitions, split)
+
+
+def _ranged(rows: pa.RecordBatch, split: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return put_in_ranges(rows, split) if PACKED in rows.schema.names else rows
 
 
 def _split(costs: pa.RecordBatch, documents: int) -> Iterator[pa.RecordBatch]:

@@ -14,7 +14,7 @@ from beam_etl.io.formats.avro_blocks import Block, Header, block_content, read_h
 from beam_etl.io.formats.avro_copies import AvroCopier
 from beam_etl.io.formats.avro_types import AvroTypes
 from beam_etl.io.formats.avro_write import AvroWriter
-from beam_etl.io.formats.base import Copier, FileEntry, Rows, Split, Writer, from_columns
+from beam_etl.io.formats.base import Copier, FileEntry, Rows, Split, Writer, even_bytes, from_columns
 from beam_etl.io.isolate import by_halves
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
@@ -39,17 +39,19 @@ class Avro:
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, that reads 36 bytes a block."""
-        start = stop = first = rows = 0
+        start = stop = first = rows = here = 0
+        even = even_bytes(file.bytes, split_bytes)
         problem = ""
         try:
             with open_file(file.path) as opened:
                 header = _header(opened, file.path)
                 start = stop = header.length
                 for block in scan_blocks(opened, header, start, file.bytes):
-                    rows, stop = rows + block.records, block.stop
-                    if stop - start >= split_bytes:
+                    part = (stop + block.stop) // 2 // even
+                    if part != here and stop > start:
                         yield Split(file, start, stop, first, rows - first)
                         start, first = stop, rows
+                    rows, stop, here = rows + block.records, block.stop, part
         except Exception as error:
             if not is_content_error(error):
                 raise

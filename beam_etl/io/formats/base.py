@@ -21,6 +21,14 @@ NO_ARROW_TYPE = b"beam_etl.no_arrow_type"
 """Metadata key of a stored column that can't be read, and why."""
 
 
+def even_bytes(size: int, split_bytes: int) -> int:
+    """Bytes of each split of a file of `size` bytes, at most `split_bytes`.
+
+    If a file's last split were a small rest, workers that take turns would have unequal shares.
+    """
+    return -(-size // max(-(-size // split_bytes), 1)) or 1
+
+
 class FileEntry(NamedTuple):
     """One input file. Numbers count the sorted list of a run."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from beam_etl import schema
 from beam_etl.io.access import Stream, compression
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.formats.base import FileEntry, Split
+from beam_etl.io.formats.base import FileEntry, Split, even_bytes
 
 BLOCK_BYTES = 8 << 20
 """Read and handled at once: as large as a batch."""
@@ -94,8 +94,9 @@ def line_splits(file: FileEntry, split_bytes: int) -> Iterator[Split]:
     if compression(file.path):
         yield Split(file, 0, file.bytes)
         return
-    for start in range(0, file.bytes, split_bytes):
-        yield Split(file, start, min(start + split_bytes, file.bytes), first=start)
+    even = even_bytes(file.bytes, split_bytes)
+    for start in range(0, file.bytes, even):
+        yield Split(file, start, min(start + even, file.bytes), first=start)
 
 
 def split_lines(split: Split, block_bytes: int, limit: int) -> Iterator[Lines | LongLine]:

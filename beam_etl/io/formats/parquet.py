@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS, is_content_error, one_line
-from beam_etl.io.formats.base import BatchCopier, Copier, FileEntry, Rows, Split, Writer
+from beam_etl.io.formats.base import BatchCopier, Copier, FileEntry, Rows, Split, Writer, even_bytes
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
@@ -160,6 +160,10 @@ class _Group(NamedTuple):
     batch_rows: int
     """Rows of about MAX_BYTES, as its pages hold them."""
 
+    @property
+    def middle(self) -> int:
+        return (self.start + self.stop) // 2
+
 
 def _groups(metadata: Any, size: int) -> list[_Group]:
     """The row groups of a file of `size` bytes."""
@@ -193,11 +197,12 @@ def _whole_grains(rows: int) -> int:
 def _plan(file: FileEntry, metadata: Any, split_bytes: int) -> Iterator[Split]:
     """Runs of row groups of about `split_bytes`."""
     groups = _groups(metadata, file.bytes)
+    even = even_bytes(file.bytes, split_bytes)
     start, rows = 0, 0
-    for group in groups:
+    for group, after in zip_longest(groups, groups[1:]):
         rows += group.rows
-        if group.stop - start >= split_bytes or group is groups[-1]:
-            stop = file.bytes if group is groups[-1] else group.stop
+        if after is None or group.middle // even != after.middle // even:
+            stop = group.stop if after else file.bytes
             yield Split(file, start, stop, group.first + group.rows - rows, rows)
             start, rows = stop, 0
 
