@@ -12,6 +12,12 @@ from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS, one_line
 from beam_etl.io.manifest import DatasetError, Manifest
 
+FOOTER_BYTES = 8 << 10
+"""Read at once from the end of a file. Most footers are smaller; pyarrow would read 64 KiB."""
+
+_MAGIC = b"PAR1"
+_LENGTH = 4
+
 
 class Counter:
     """Bytes that were read of some files."""
@@ -85,7 +91,10 @@ class TableFiles:
           DatasetError: the file is gone or damaged.
         """
         footer = self._footer(partition)
-        with self._open(partition, footer) as file:
+        with (
+            self._opened(partition) as opened,
+            pq.ParquetFile(opened, metadata=footer, page_checksum_verification=True) as file,
+        ):
             batches = file.read_row_group(group, columns=list(columns), use_threads=False).combine_chunks()
             found = batches.to_batches()
         return found[0] if found else pa.RecordBatch.from_pylist([], batches.schema)
@@ -118,22 +127,35 @@ class TableFiles:
 
     def _footer(self, partition: int) -> pq.FileMetaData:
         if partition not in self._footers:
-            with self._open(partition, None) as file:
-                self._footers[partition] = file.metadata
+            with self._opened(partition) as file:
+                self._footers[partition] = _read_footer(file)
         return self._footers[partition]
 
     @contextmanager
-    def _open(self, partition: int, footer: pq.FileMetaData | None) -> Any:
+    def _opened(self, partition: int) -> Iterator[_CountedFile]:
         path = self._paths[partition]
         try:
             counted = _CountedFile(path, self._counter)
-            with pq.ParquetFile(counted, metadata=footer, page_checksum_verification=True) as file:
-                yield file
+            yield counted
             counted.close()
         except FileNotFoundError as error:
             raise DatasetError(f"{path}: it is gone. The dataset was replaced; open it again.") from error
         except CONTENT_ERRORS as error:
             raise DatasetError(f"{path}: {one_line(error)}. check_index tells what is damaged.") from error
+
+
+def _read_footer(file: _CountedFile) -> pq.FileMetaData:
+    """The footer of an open file, and little more."""
+    size = file.seek(0, os.SEEK_END)
+    read = min(size, FOOTER_BYTES)
+    file.seek(size - read)
+    end = file.read(read)
+    wanted = int.from_bytes(end[-len(_MAGIC) - _LENGTH : -len(_MAGIC)], "little") + _LENGTH + len(_MAGIC)
+    if read < wanted <= size:
+        file.seek(size - wanted)
+        end = file.read(wanted - read) + end
+    # What stands before the footer isn't looked at.
+    return pq.read_metadata(pa.BufferReader(_MAGIC + end[-wanted:]))
 
 
 def _number(path: str) -> int:

@@ -13,23 +13,21 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import index_segment, manifest
+from beam_etl.io import index_segment, manifest, table_files
 from beam_etl.io.errors import InputError
 from beam_etl.io.inverted_index import InvertedIndex
 from beam_etl.io.manifest import DatasetError
+from beam_etl.io.table_files import FOOTER_BYTES
 from beam_etl.kernels.query import QueryError
 from tests.datasets import publish
 from tests.indexes import Expected, write_index
 from tests.ranking import Collection, average_precision, ndcg, random_query, random_text, typed
 
 GRANULE_BITS, DOCUMENT_GRANULE_BITS = 4, 3
-"""Instead of 16: so that 300 documents have many blocks, ranges and row groups."""
+"""Instead of 14 and 12: so that 300 documents have many blocks, ranges and row groups."""
 
 SIZES = (130, 1, 169)
 """Documents of each segment."""
-
-FOOTER_BYTES = 64 << 10
-"""What Parquet's reader reads from a file's end, in the hope that the footer isn't longer."""
 
 PARAMETERS = [(1.2, 0.75), (0.0, 0.75), (0.4, 0.0), (5.0, 1.0)]
 
@@ -133,6 +131,14 @@ def test_indexes_without_positions_are_searched_but_not_for_phrases(tmp_path: Pa
         index.search('"w0 w1"')
 
 
+@pytest.mark.parametrize("footer_bytes", [FOOTER_BYTES, 16], ids=["usual", "in two reads"])
+def test_footers_of_any_size_are_read(
+    footer_bytes: int, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_files, "FOOTER_BYTES", footer_bytes)
+    assert InvertedIndex(folders).search("w1 w3").hits
+
+
 @pytest.mark.parametrize("partitions", [1, 8])
 def test_a_term_costs_its_row_groups(partitions: int, webtext: list[dict[str, Any]], tmp_path: Path) -> None:
     texts = [row["text"] for row in webtext[::8]]
@@ -223,9 +229,10 @@ def test_a_file_that_is_gone_or_damaged_is_told(table: str, tmp_path: Path) -> N
     file.unlink()
     with pytest.raises(DatasetError, match=re.escape(f"{file}: it is gone")):
         index.search("a")
-    file.write_bytes(content[:-6])
-    with pytest.raises(DatasetError, match=r"check_index tells what is damaged"):
-        InvertedIndex(str(folder)).search("a")
+    for damaged in (content[:-6], content[-30:], content[:7], content[:-8] + b"\xff\xff\xff\x7fPAR1", b""):
+        file.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"check_index tells what is damaged"):
+            InvertedIndex(str(folder)).search("a")
 
 
 def test_an_index_without_documents_has_no_hits(tmp_path: Path) -> None:
