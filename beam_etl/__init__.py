@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beam_etl.io.columns import Columns as Columns
     from beam_etl.io.errors import InputError as InputError
-    from beam_etl.io.index_files import WriteIndex as WriteIndex
-    from beam_etl.io.inverted_index import InvertedIndex as InvertedIndex
+    from beam_etl.io.index.files import WriteIndex as WriteIndex
+    from beam_etl.io.index.reader import InvertedIndex as InvertedIndex
     from beam_etl.io.manifest import DatasetError as DatasetError
     from beam_etl.io.read import ReadDocuments as ReadDocuments
     from beam_etl.io.vocabularies import load_vocabulary as load_vocabulary
@@ -49,7 +49,7 @@ _PUBLIC = {
     "DeduplicateNear": "transforms.dedup",
     "ExactRule": "kernels.exact",
     "InputError": "io.errors",
-    "InvertedIndex": "io.inverted_index",
+    "InvertedIndex": "io.index.reader",
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
@@ -61,7 +61,7 @@ _PUBLIC = {
     "Shuffle": "transforms.shuffle",
     "UnbatchRows": "transforms.rows",
     "WriteDataset": "io.write",
-    "WriteIndex": "io.index_files",
+    "WriteIndex": "io.index.files",
     "load_vocabulary": "io.vocabularies",
     "plan": "observe.plan",
 }

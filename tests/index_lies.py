@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl import schema
-from beam_etl.io import index_files, manifest
+from beam_etl.io import manifest
+from beam_etl.io.index import files as index_files
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.kernels.blocks import posting_schema
 from tests.datasets import publish

@@ -9,7 +9,7 @@ from apache_beam.io.filesystem import BeamIOError
 
 from beam_etl import schema
 from beam_etl.io.errors import CONTENT_ERRORS
-from beam_etl.io.index_compare import read_as_built
+from beam_etl.io.index.compare import read_as_built
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.splits import plan_splits, read_split
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beam_etl.io.errors import InputError
-from beam_etl.io.index_check import IndexCheck
-from beam_etl.io.index_compare import Comparison, read_as_built
-from beam_etl.io.index_manifest import open_index
-from beam_etl.io.index_report import Report
+from beam_etl.io.index.check import IndexCheck
+from beam_etl.io.index.compare import Comparison, read_as_built
+from beam_etl.io.index.manifest import open_index
+from beam_etl.io.index.report import Report
 from beam_etl.observe.progress import status_line
 from beam_etl.observe.text import format_bytes, format_seconds
 from beam_etl.pipelines import flags

@@ -7,7 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_etl.io.read_segments import DOCUMENTS_REMOVED, REMOVALS_ABSENT, SegmentSource
+from beam_etl.io.index.read_segments import DOCUMENTS_REMOVED, REMOVALS_ABSENT, SegmentSource
 from beam_etl.pipelines.config import RunConfig, check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.inverted_index import index_tables

@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
-from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS, VERSION, WriteIndex
+from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS, VERSION, WriteIndex
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.index_sample import expected_crossing

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from beam_etl.io.document_texts import Place, read_texts
 from beam_etl.io.errors import InputError
-from beam_etl.io.inverted_index import Contribution, Document, Found, InvertedIndex
+from beam_etl.io.index.reader import Contribution, Document, Found, InvertedIndex
 from beam_etl.io.manifest import DatasetError
 from beam_etl.kernels.bm25 import K1, B, Bm25
 from beam_etl.kernels.excerpts import excerpt, printable

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io.index_manifest import open_index
-from beam_etl.io.index_report import Report
+from beam_etl.io.index.manifest import open_index
+from beam_etl.io.index.report import Report
 from beam_etl.pipelines import check_index, inverted_index
 from tests.index_lies import load, save
 from tests.small_indexes import DOCUMENTS, checked, document, write

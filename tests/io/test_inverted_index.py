@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io import index_segment, manifest, table_files
+from beam_etl.io import manifest, table_files
 from beam_etl.io.errors import InputError
-from beam_etl.io.inverted_index import InvertedIndex
+from beam_etl.io.index import segment as index_segment
+from beam_etl.io.index.reader import InvertedIndex
 from beam_etl.io.manifest import DatasetError
 from beam_etl.io.table_files import FOOTER_BYTES
 from beam_etl.kernels.query import QueryError

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl import schema
-from beam_etl.io import index_files, manifest
+from beam_etl.io import manifest
+from beam_etl.io.index import files as index_files
 from beam_etl.io.write import WriteDataset
 from beam_etl.kernels import blocks, indexing, pieces, split_terms
 from beam_etl.pipelines import check_index, compact_index, dedup, inverted_index

@@ -212,7 +212,7 @@ def test_the_index_of_a_collection_is_that_of_sqlite(collection: str, shared: Pa
 def test_terms_tell_the_bytes_that_hold_them(
     rows: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beam_etl.io.index_files.ROW_GROUP_BYTES", 20_000)
+    monkeypatch.setattr("beam_etl.io.index.files.ROW_GROUP_BYTES", 20_000)
     build(write(rows[:300], tmp_path / "in"), tmp_path / "out")
     (postings,), (terms,) = ((tmp_path / "out" / table).glob("*.parquet") for table in ("postings", "terms"))
     file = pq.ParquetFile(postings)

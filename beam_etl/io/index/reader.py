@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from beam_etl.io.errors import InputError
-from beam_etl.io.index_segment import IndexSegment
+from beam_etl.io.index.segment import IndexSegment
 from beam_etl.io.table_files import Counter
 from beam_etl.kernels.bm25 import K1, B, Bm25
 from beam_etl.kernels.phrases import Postings, phrase_postings

@@ -7,8 +7,8 @@ from typing import Any
 
 from beam_etl.io import manifest
 from beam_etl.io.errors import CONTENT_ERRORS, InputError, one_line
-from beam_etl.io.index_files import ABOUT, VERSION
-from beam_etl.io.index_report import Report
+from beam_etl.io.index.files import ABOUT, VERSION
+from beam_etl.io.index.report import Report
 from beam_etl.io.manifest import Manifest
 from beam_etl.kernels.findings import one
 from beam_etl.kernels.unicode_table import RULES

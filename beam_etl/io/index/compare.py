@@ -14,9 +14,9 @@ from apache_beam.io.filesystem import BeamIOError
 from beam_etl import schema
 from beam_etl.io.columns import Columns
 from beam_etl.io.errors import one_line
-from beam_etl.io.index_check import IndexCheck
-from beam_etl.io.index_files import DOCUMENTS, POSTINGS
-from beam_etl.io.index_tables import Unreadable
+from beam_etl.io.index.check import IndexCheck
+from beam_etl.io.index.files import DOCUMENTS, POSTINGS
+from beam_etl.io.index.tables import Unreadable
 from beam_etl.io.read import ReadDocuments
 from beam_etl.kernels import forward
 from beam_etl.kernels.findings import TOLD, Found, one

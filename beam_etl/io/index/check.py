@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.io.errors import CONTENT_ERRORS
-from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS
-from beam_etl.io.index_report import Report
-from beam_etl.io.index_tables import (
+from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS
+from beam_etl.io.index.report import Report
+from beam_etl.io.index.tables import (
     Table,
     Unreadable,
     by_partition,

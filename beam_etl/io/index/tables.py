@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_etl.io.errors import CONTENT_ERRORS, one_line
-from beam_etl.io.index_report import Report
+from beam_etl.io.index.report import Report
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.staging import SYSTEM_FOLDERS
 from beam_etl.kernels.findings import one

@@ -17,8 +17,8 @@ from beam_etl.io import manifest
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.formats.base import SPLIT_BYTES
-from beam_etl.io.index_files import ABOUT, DOCUMENTS
-from beam_etl.io.index_manifest import index_in
+from beam_etl.io.index.files import ABOUT, DOCUMENTS
+from beam_etl.io.index.manifest import index_in
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.rejects import Reject
 from beam_etl.kernels.indexing import LENGTH

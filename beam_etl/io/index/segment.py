@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.io.errors import InputError
-from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS
-from beam_etl.io.index_manifest import STATISTICS, index_in
+from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS
+from beam_etl.io.index.manifest import STATISTICS, index_in
 from beam_etl.io.manifest import DatasetError, Manifest
 from beam_etl.io.table_files import Counter, TableFiles
 from beam_etl.kernels.hashing import hash_rows

@@ -15,10 +15,10 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl.io.checks import evenly
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import FileEntry
-from beam_etl.io.index_files import ABOUT, DOCUMENTS, POSTINGS
+from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS
+from beam_etl.io.index.segments import REMOVALS, Opened, Segment, SegmentError, Segments, open_segments
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.read import GROUP_FILES
-from beam_etl.io.segments import REMOVALS, Opened, Segment, SegmentError, Segments, open_segments
 from beam_etl.kernels.indexing import put_in_ranges
 from beam_etl.kernels.renumbering import Renumbered, moved_documents, moved_pieces
 from beam_etl.transforms.batches import Batches, split_batch
