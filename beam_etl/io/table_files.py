@@ -1,6 +1,7 @@
 """Files of a dataset's tables, read row group by row group: footers are kept, and what is read is counted."""
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from beam_etl.io.manifest import DatasetError, Manifest
 
 FOOTER_BYTES = 8 << 10
 """Read at once from the end of a file. Most footers are smaller; pyarrow would read 64 KiB."""
+
+HELD_BYTES = 32 << 20
+"""Decoded bytes of row groups that are held of a table: some dozens. Terms of a query often lie in the same."""
 
 _MAGIC = b"PAR1"
 _LENGTH = 4
@@ -80,16 +84,28 @@ class TableFiles:
         }
         self._footers: dict[int, pq.FileMetaData] = {}
         self._bounds: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
+        self._held: OrderedDict[tuple[int, int, tuple[str, ...]], pa.RecordBatch] = OrderedDict()
+        self._held_bytes = 0
 
     def __contains__(self, partition: int) -> bool:
         return partition in self._paths
 
     def read(self, partition: int, group: int, columns: Sequence[str]) -> pa.RecordBatch:
-        """Columns of a row group.
+        """Columns of a row group. Those that were read last are held, HELD_BYTES of them.
 
         Raises:
           DatasetError: the file is gone or damaged.
         """
+        key = (partition, group, tuple(columns))
+        if key not in self._held:
+            self._held[key] = self._read(partition, group, columns)
+            self._held_bytes += self._held[key].nbytes
+            while self._held_bytes > HELD_BYTES and len(self._held) > 1:
+                self._held_bytes -= self._held.popitem(last=False)[1].nbytes
+        self._held.move_to_end(key)
+        return self._held[key]
+
+    def _read(self, partition: int, group: int, columns: Sequence[str]) -> pa.RecordBatch:
         footer = self._footer(partition)
         with (
             self._opened(partition) as opened,

@@ -21,6 +21,7 @@ from beam_etl.io.index.reader import InvertedIndex
 from beam_etl.io.manifest import DatasetError
 from beam_etl.io.table_files import FOOTER_BYTES
 from beam_etl.kernels.query import QueryError
+from beam_etl.pipelines import inverted_index
 from tests.datasets import publish
 from tests.indexes import Expected, write_index
 from tests.ranking import Collection, average_precision, ndcg, random_query, random_text, typed
@@ -303,13 +304,9 @@ def test_rankings_are_those_of_another_implementation(name: str, shared: Path, t
     with gzip.open(folder / "docs.jsonl.gz", "rt", encoding="utf-8") as lines:
         documents = [json.loads(line) for line in lines]
     texts, ids = [row["contents"] for row in documents], [row["id"] for row in documents]
-    index = InvertedIndex(
-        str(
-            write_index(
-                tmp_path / "index", Expected(texts=texts, ids=ids, rule="alphanumeric"), group_blocks=500
-            )
-        )
-    )
+    flags = [f"--input={folder}/docs.jsonl.gz", f"--output={tmp_path}/index"]
+    assert inverted_index.run([*flags, "--text_column=contents", "--words=alphanumeric"]) == 0
+    index = InvertedIndex(f"{tmp_path}/index")
     queries, judged = COLLECTIONS[name](folder)
     reference = Reference(texts)
     ours, theirs = {}, {}
