@@ -179,7 +179,7 @@ def _shared(
     if source.derived:
         from beam_etl.kernels.domains import registered_domain  # most jobs need no suffix list
 
-        return registered_domain(values.cast(pa.string())).cast(type_)
+        return registered_domain(values.cast(pa.string()), source.private_suffixes).cast(type_)
     if source.column in (schema.DATE, schema.TIME):
         result, unreadable = (read_dates if source.column == schema.DATE else read_times)(values)
         for row in unreadable:
