@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.dedup import DeduplicateExact as DeduplicateExact
     from beam_etl.transforms.dedup import DeduplicateNear as DeduplicateNear
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
+    from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
     from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
@@ -48,6 +49,7 @@ _PUBLIC = {
     "DeduplicateExact": "transforms.dedup",
     "DeduplicateNear": "transforms.dedup",
     "ExactRule": "kernels.exact",
+    "FilterQuality": "transforms.quality",
     "InputError": "io.errors",
     "InvertedIndex": "io.inverted_index",
     "Keep": "kernels.keeping",

@@ -1,0 +1,14 @@
+"""docs/signals.md says what the code does."""
+
+import runpy
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def test_the_tables_of_the_page_are_those_of_the_code() -> None:
+    page = (REPOSITORY / "docs/signals.md").read_text()
+    made = runpy.run_path(str(REPOSITORY / "tools/make_signals_page.py"))["page"](page)
+    assert made == page, "run tools/make_signals_page.py"
+    assert "| `duplicate_10gram_characters` | int64 |" in page
+    assert "| `fineweb.max_new_lines` | `new_lines` / `tokens` above 0.3 |" in page
