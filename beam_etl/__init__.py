@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from beam_etl.transforms.components import ConnectedComponents as ConnectedComponents
     from beam_etl.transforms.dedup import DeduplicateExact as DeduplicateExact
     from beam_etl.transforms.dedup import DeduplicateNear as DeduplicateNear
+    from beam_etl.transforms.domain_join import JoinDomainScores as JoinDomainScores
+    from beam_etl.transforms.domain_score import ScoreDomains as ScoreDomains
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
@@ -52,6 +54,7 @@ _PUBLIC = {
     "FilterQuality": "transforms.quality",
     "InputError": "io.errors",
     "InvertedIndex": "io.inverted_index",
+    "JoinDomainScores": "transforms.domain_join",
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
@@ -60,6 +63,7 @@ _PUBLIC = {
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",
+    "ScoreDomains": "transforms.domain_score",
     "Shuffle": "transforms.shuffle",
     "UnbatchRows": "transforms.rows",
     "WriteDataset": "io.write",

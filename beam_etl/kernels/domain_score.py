@@ -18,7 +18,6 @@ Source: Gelman and others, Bayesian Data Analysis, 3rd edition (2013), section 2
 first formula is Laplace's rule of succession: without it a corpus in which all pass would leave no doubt anywhere.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +92,7 @@ def corpus_totals(table: pa.RecordBatch, rule: ScoreRule) -> tuple[int, ...]:
     return tuple(int(column.to_numpy().sum()) for column in columns)
 
 
-def corpus_parts(totals: Sequence[int], rule: ScoreRule) -> pa.RecordBatch:
+def corpus_parts(totals: tuple[int, ...], rule: ScoreRule) -> pa.RecordBatch:
     """PARTS: what the whole corpus is like."""
     documents, *failed = totals
     columns = [
@@ -108,7 +107,7 @@ def corpus_parts(totals: Sequence[int], rule: ScoreRule) -> pa.RecordBatch:
     )
 
 
-def score_domains(table: pa.RecordBatch, totals: Sequence[int], rule: ScoreRule) -> pa.RecordBatch:
+def score_domains(table: pa.RecordBatch, totals: tuple[int, ...], rule: ScoreRule) -> pa.RecordBatch:
     """The table of domains with `score` behind the domain, and a `PART_rate` and `PART_bound` for each part.
 
     Args:

@@ -43,7 +43,9 @@ def filter_quality(batch: pa.RecordBatch, rules: Sequence[Rule], id: str = schem
     """
     told = failures(signals(text_of(batch)), rules)
     fails = pc.greater(pc.list_value_length(told.column(schema.FAILED)), 0)
-    return Filtered(batch.filter(pc.invert(fails)), _removals(batch.filter(fails), told.filter(fails), id))
+    return Filtered(
+        batch.filter(pc.invert(fails)), removals_of(batch.filter(fails), told.filter(fails), QUALITY, id)
+    )
 
 
 def annotate_quality(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:
@@ -69,7 +71,17 @@ def text_of(batch: pa.RecordBatch) -> pa.Array:
     return batch.column(schema.TEXT)
 
 
-def _removals(removed: pa.RecordBatch, told: pa.RecordBatch, id: str) -> pa.RecordBatch:
+def removals_of(
+    removed: pa.RecordBatch, told: pa.RecordBatch, reason: str | pa.Array, id: str = schema.ID
+) -> pa.RecordBatch:
+    """schema.QUALITY_REMOVAL of documents.
+
+    Args:
+      removed: with text; the removals have their file, position and id where the batch knows them.
+      told: schema.QUALITY_FAILURES of each.
+      reason: why they go, all of them or each.
+      id: the column that names documents.
+    """
     columns: dict[str, Any] = {name: told.column(name) for name in told.schema.names}
     files = files_of(removed)
     if files is not None:
@@ -79,8 +91,8 @@ def _removals(removed: pa.RecordBatch, told: pa.RecordBatch, id: str) -> pa.Reco
             columns[POSITION] = pa.array(position.astype(np.int64))
     if id in removed.schema.names:
         columns[schema.ID] = removed.column(id)
-    columns["reason"] = pa.repeat(pa.scalar(QUALITY), removed.num_rows)
-    columns["bytes"] = byte_lengths(removed.column(schema.TEXT))
+    columns["reason"] = pa.repeat(pa.scalar(reason), removed.num_rows) if isinstance(reason, str) else reason
+    columns["bytes"] = byte_lengths(removed.column(schema.TEXT)).fill_null(0)
     arrays = [
         columns[field.name].cast(field.type)
         if field.name in columns
