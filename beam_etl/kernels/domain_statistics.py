@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
+from beam_etl.kernels.compaction import compact
 from beam_etl.kernels.content import byte_lengths
 from beam_etl.kernels.hashing import hash_rows, hash_values
 from beam_etl.kernels.quantiles import bucket_of
@@ -158,10 +159,9 @@ def partial_statistics(
 def merge_statistics(batch: pa.RecordBatch, measures: Measures) -> pa.RecordBatch:
     """The merge kernel: STATISTIC in any order, with equal rows as one."""
     chosen = pc.greater_equal(batch.column("kind"), pa.scalar(EXAMPLE, pa.int8()))
-    some = batch.filter(chosen)
-    if not some.num_rows:
-        return _summed(batch)
-    return pa.concat_batches([_summed(batch.filter(pc.invert(chosen))), _smallest(some, measures)])
+    summed = _summed(batch.filter(pc.invert(chosen)))
+    merged = pa.concat_batches([summed, _smallest(batch.filter(chosen), measures)])
+    return compact(merged)  # without the ids of examples that weren't chosen
 
 
 def sample_keys(documents: pa.RecordBatch, by: Sequence[str]) -> tuple[Integers, Integers]:

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,16 +19,14 @@ from beam_etl.kernels.grouping import estimate_groups
 from beam_etl.kernels.partition import ESTIMATE_MARGIN
 from beam_etl.pipelines.domain_score_config import Config
 from beam_etl.pipelines.job import Job
+from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
-from beam_etl.transforms.domain_score import ScoreTable
+from beam_etl.transforms.domain_score import CountDomains, ScoreTable
 
 SAMPLE_BYTES = 4 << 20
 SAMPLE_PLACES = 16
 """Read by the launcher, to expect how many domains there will be; as token_count does."""
-
-STATISTIC_BYTES = 1300
-"""Of a domain's statistics in a bundle: some 40 rows, of 25 bytes, and names."""
 
 SCORE_BYTES = 64
 """Of a domain among the scores that documents are joined with."""
@@ -39,35 +38,19 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     It is of statistics. None where the input is partitioned; one of documents besides where there are too many domains
     for broadcasting.
     """
-    expected = _expected_domains(source, config)
-    score = config.scoring(source.stored_schema, expected_bytes=expected.of_bundles * STATISTIC_BYTES)
+    sample = _sample(source)
+    score = config.scoring(source.stored_schema)
     if config.partitioned:
         counted = source.pipeline | "Count files" >> MapFiles(source=source, kernel=score.count.in_place)
         scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule)
         rejects = counted.rejects
     else:
+        bundles = config.bundles(source.files, source.pipeline.options)
+        score.expected_bytes = _expected_crossing(sample, score.count, bundles)
         documents, rejects, _ = source.documents()
         scored = documents | "Score domains" >> score
     tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
-    return {**tables, **_documents(source, config, scored.scores, expected.all)} if config.joins else tables
-
-
-class _Domains(NamedTuple):
-    """How many domains are expected."""
-
-    all: int
-    of_bundles: int
-    """Summed over bundles: each sends the statistics of its own."""
-
-
-def _expected_domains(source: FileSource, config: Config) -> _Domains:
-    sample, half = _sample(source), set()
-    for batch in sample.batches:
-        half |= set(batch.column(schema.DOMAIN).slice(0, (batch.num_rows + 1) // 2).to_pylist())
-    whole = {name for batch in sample.batches for name in batch.column(schema.DOMAIN).to_pylist()}
-    bundles = config.bundles(source.files, source.pipeline.options)
-    of_bundle = estimate_groups(len(half), len(whole), sample.scale / bundles)
-    return _Domains(estimate_groups(len(half), len(whole), sample.scale), of_bundle * bundles)
+    return {**tables, **_documents(source, config, scored.scores, sample)} if config.joins else tables
 
 
 def _sample(source: FileSource) -> Sample:
@@ -77,13 +60,32 @@ def _sample(source: FileSource) -> Sample:
     return sample
 
 
-def _documents(source: FileSource, config: Config, scores: Batches, domains: int) -> dict[str, Any]:
+def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int:
+    """Bytes of statistics that cross, estimated as token_totals.expected_crossing does."""
+    if not sample.batches:
+        return 0
+    half = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in sample.batches]
+    unmarked = replace(count, mark=None)
+    few, many = (next(combine_all(map(unmarked, part), count.merge)) for part in (half, sample.batches))
+    rows = estimate_groups(few.num_rows, many.num_rows, sample.scale / bundles)
+    return round(many.nbytes / max(1, many.num_rows) * rows * bundles)
+
+
+def _expected_domains(sample: Sample) -> int:
+    half, whole = set(), set()
+    for batch in sample.batches:
+        names = batch.column(schema.DOMAIN).to_pylist()
+        half |= set(names[: (len(names) + 1) // 2])
+        whole |= set(names)
+    return estimate_groups(len(half), len(whole), sample.scale)
+
+
+def _documents(source: FileSource, config: Config, scores: Batches, sample: Sample) -> dict[str, Any]:
     """The input once more, with scores, without what a score or a sample removes."""
     way = config.join
-    if way == AUTO and domains * SCORE_BYTES * ESTIMATE_MARGIN <= config.broadcast_bytes:
+    if way == AUTO and _expected_domains(sample) * SCORE_BYTES * ESTIMATE_MARGIN <= config.broadcast_bytes:
         way = BROADCAST
     again, *_ = source.documents()
-    sample = source.sample(SAMPLE_BYTES)
     joined = {"documents": again, "scores": scores} | "Join scores" >> config.joining(
         source.stored_schema,
         way=way,
