@@ -85,7 +85,7 @@ def _documents(source: FileSource, config: Config, scores: Batches, sample: Samp
     way = config.join
     if way == AUTO and _expected_domains(sample) * SCORE_BYTES * ESTIMATE_MARGIN <= config.broadcast_bytes:
         way = BROADCAST
-    again, *_ = source.documents()
+    again, *_ = source.documents(again=True)
     joined = {"documents": again, "scores": scores} | "Join scores" >> config.joining(
         source.stored_schema,
         way=way,

@@ -21,7 +21,7 @@ from beam_etl.kernels.domain_join import (
     sorted_scores,
 )
 from beam_etl.kernels.provenance import carry_file
-from beam_etl.transforms.batches import Batches, MapBatches, split_batch, tagged
+from beam_etl.transforms.batches import Batches, MapBatches, RecordBatchCoder, split_batch, tagged
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
 
@@ -182,9 +182,14 @@ def _outputs(filtered: Filtered, metrics: StepMetrics) -> Iterator[Any]:
 
 
 def _sorted(scores: Batches, what: str) -> Batches:
-    """All of them as one batch, at one worker."""
-    gathered = scores | f"Gather {what}" >> Gather()
-    return gathered | f"Sort {what}" >> beam.Map(sorted_scores).with_output_types(pa.RecordBatch)
+    """All of them as one batch, at one worker. They travel as bytes: a pickled batch takes its parent along."""
+    encoded = scores | f"Encode {what}" >> beam.Map(RecordBatchCoder().encode).with_output_types(bytes)
+    gathered = encoded | f"Gather {what}" >> Gather()
+    return gathered | f"Sort {what}" >> beam.Map(_decoded).with_output_types(pa.RecordBatch)
+
+
+def _decoded(encoded: list[bytes]) -> pa.RecordBatch:
+    return sorted_scores(map(RecordBatchCoder().decode, encoded))
 
 
 def _too_large(size: int, most: int) -> Iterator[str]:

@@ -278,6 +278,7 @@ def test_the_closing_lines_say_how_scores_came_and_which_list_made_domains(
     printed = capsys.readouterr().out
     assert said in printed.splitlines()
     assert "domains of urls: by the public suffix list of 20" in printed
+    assert printed.startswith("read 2 documents, ")
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
