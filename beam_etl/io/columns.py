@@ -52,7 +52,8 @@ class Columns:
 
     Args:
       needed: shared columns that the job uses.
-      optional: more of them, which are null where the input has nothing to read them from.
+      optional: more of them, which are null where the input has nothing to read them from, or nothing that can be read:
+        a date that is none makes no reject here.
       carry: other stored columns to carry along; ALL for every one.
       reserved: names that the job gives to columns of its own.
       private_suffixes: as for kernels.domains.registered_domain, where the domain is derived.
@@ -106,6 +107,8 @@ class Source(NamedTuple):
     """The stored column is a URL, from which the domain is derived."""
     private_suffixes: bool = False
     """Sites under private suffixes have a domain each."""
+    optional: bool = False
+    """What can't be read is null."""
     others: tuple[str, ...] = ()
     """Synonyms that are stored as well: each is read where those before it are null."""
 
@@ -167,12 +170,13 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
 
 
 def _read(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:
+    optional = column not in columns.needed
     try:
-        return _source(columns, column, stored, path)
+        return _source(columns, column, stored, path)._replace(optional=optional)
     except InputError:
-        if column in columns.needed or getattr(columns, column) is not None:
+        if not optional or getattr(columns, column) is not None:
             raise
-        return Source(column, None)
+        return Source(column, None, optional=True)
 
 
 def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:

@@ -182,7 +182,7 @@ def _shared(
         return registered_domain(values.cast(pa.string()), source.private_suffixes).cast(type_)
     if source.column in (schema.DATE, schema.TIME):
         result, unreadable = (read_dates if source.column == schema.DATE else read_times)(values)
-        for row in unreadable:
+        for row in () if source.optional else unreadable:
             bad.setdefault(row, f"column {source.stored!r}: no {source.column} in {_shown(values[row])}")
         return result
     if source.column == schema.TEXT:

@@ -8,6 +8,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.read import REJECTS, FileSource, ReadDocuments, count_split, hand_out_files, tag_rejects
 from beam_etl.io.rejects import Reject
@@ -36,10 +37,12 @@ class MapFiles(beam.PTransform):
     Args:
       source: the input; its documents() needn't be called.
       kernel: it reads all documents, once.
+      columns: as for FileSource.documents.
     """
 
     source: FileSource
     kernel: FileKernel
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -47,7 +50,8 @@ class MapFiles(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, pipeline: beam.Pipeline) -> MappedFiles:
         read = self.source.read
-        work = beam.ParDo(_MapFile(read, self.kernel)).with_output_types(
+        columns = self.columns or read.columns
+        work = beam.ParDo(_MapFile(read, columns, self.kernel)).with_output_types(
             pa.RecordBatch, rejects=pa.RecordBatch
         )
         out = hand_out_files(pipeline, read.files) | "Map" >> work.with_outputs(REJECTS, main="batches")
@@ -55,8 +59,8 @@ class MapFiles(beam.PTransform):
 
 
 class _MapFile(beam.DoFn):
-    def __init__(self, read: ReadDocuments, kernel: FileKernel) -> None:
-        self._how = (read.known, read.columns, read.stored_schema)
+    def __init__(self, read: ReadDocuments, columns: Columns, kernel: FileKernel) -> None:
+        self._how = (read.known, columns, read.stored_schema)
         self._split_bytes = read.split_bytes
         self._kernel = kernel
         self._metrics = StepMetrics()

@@ -85,7 +85,7 @@ class ReadDocuments(beam.PTransform):
     Attributes:
       files: the numbered input.
       stored_schema: the columns of the input, as the files tell that were looked at.
-      again: it is a second read, whose documents are counted already.
+      again: what is read was counted already.
 
     Raises:
       InputError: when it is made: no such files, several formats, or they lack what is needed. See
@@ -288,14 +288,17 @@ class FileSource:
         """The columns of the input, as the files tell that were looked at."""
         return self._read.stored_schema
 
-    def documents(self, again: bool = False) -> Documents:
+    def documents(self, columns: Columns | None = None, again: bool = False) -> Documents:
         """Documents, rejects and splits; each call reads the files anew.
 
-        Documents are counted for people once: not by another call, nor where something else reads them (`again`).
+        Args:
+          columns: others than the source's, needed ones only if it needs them too.
+          again: they are counted for people elsewhere, as by the first call.
         """
         self._reads += 1
         label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
         read = copy.copy(self._read)
+        read.columns = columns or read.columns
         read.again = again or self._reads > 1
         found: Documents = self.pipeline | label >> read
         self._splits = self._splits or found.splits
@@ -315,10 +318,8 @@ class FileSource:
                 if left <= 0:
                     whole = False
                     break
-            read, size = (
-                (max_bytes // len(splits) - left) / self._expansion(split.file),
-                split.stop - split.start,
-            )
+            read = (max_bytes // len(splits) - left) / self._expansion(split.file)
+            size = split.stop - split.start
             stored += size if whole else min(read, size)
         return Sample(batches, self.input_bytes / max(stored, 1.0))
 

@@ -17,7 +17,7 @@ from beam_etl.io.write import FAILURES
 from beam_etl.kernels.domains import suffix_list_date
 from beam_etl.kernels.grouping import estimate_groups
 from beam_etl.kernels.partition import ESTIMATE_MARGIN
-from beam_etl.pipelines.domain_score_config import Config
+from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
@@ -41,13 +41,15 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     sample = _sample(source)
     score = config.scoring(source.stored_schema)
     if config.partitioned:
-        counted = source.pipeline | "Count files" >> MapFiles(source=source, kernel=score.count.in_place)
+        counted = source.pipeline | "Count files" >> MapFiles(
+            source=source, kernel=score.count.in_place, columns=config.counted
+        )
         scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule)
         rejects = counted.rejects
     else:
         bundles = config.bundles(source.files, source.pipeline.options)
         score.expected_bytes = _expected_crossing(sample, score.count, bundles)
-        documents, rejects, _ = source.documents()
+        documents, rejects, _ = source.documents(config.counted)
         scored = documents | "Score domains" >> score
     tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
     return {**tables, **_documents(source, config, scored.scores, sample)} if config.joins else tables
@@ -64,9 +66,10 @@ def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int
     """Bytes of statistics that cross, estimated as token_totals.expected_crossing does."""
     if not sample.batches:
         return 0
-    half = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in sample.batches]
+    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
+    half = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
     unmarked = replace(count, mark=None)
-    few, many = (next(combine_all(map(unmarked, part), count.merge)) for part in (half, sample.batches))
+    few, many = (next(combine_all(map(unmarked, part), count.merge)) for part in (half, whole))
     rows = estimate_groups(few.num_rows, many.num_rows, sample.scale / bundles)
     return round(many.nbytes / max(1, many.num_rows) * rows * bundles)
 
@@ -81,11 +84,14 @@ def _expected_domains(sample: Sample) -> int:
 
 
 def _documents(source: FileSource, config: Config, scores: Batches, sample: Sample) -> dict[str, Any]:
-    """The input once more, with scores, without what a score or a sample removes."""
+    """The input once more, with scores, without what a score or a sample removes.
+
+    The second read wants more columns: what it rejects, which is all that the first one does, is told instead.
+    """
     way = config.join
     if way == AUTO and _expected_domains(sample) * SCORE_BYTES * ESTIMATE_MARGIN <= config.broadcast_bytes:
         way = BROADCAST
-    again, *_ = source.documents(again=True)
+    again, rejects, _ = source.documents(again=True)
     joined = {"documents": again, "scores": scores} | "Join scores" >> config.joining(
         source.stored_schema,
         way=way,
@@ -93,7 +99,12 @@ def _documents(source: FileSource, config: Config, scores: Batches, sample: Samp
     )
     made = [found.column for found in _resolved(source, config) if found.stored is None]
     documents = joined.documents | "As stored" >> MapBatches(partial(_without, columns=made))
-    return {"documents": documents, "removals": joined.removals, FAILURES: joined.failures}
+    return {
+        "documents": documents,
+        "removals": joined.removals,
+        "rejects": rejects,
+        FAILURES: joined.failures,
+    }
 
 
 def _resolved(source: FileSource, config: Config) -> Sequence[Source]:

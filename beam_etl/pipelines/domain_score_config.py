@@ -16,6 +16,8 @@ from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.transforms.domain_join import AUTO, BROADCAST_BYTES, WAYS, JoinDomainScores
 from beam_etl.transforms.domain_score import DEFAULT_RULES, ScoreDomains
 
+NEEDED = (schema.ID, schema.DOMAIN, schema.TEXT)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(JobConfig):
@@ -110,13 +112,16 @@ class Config(JobConfig):
         return self.documents or any(limit is not None for limit in limits)
 
     @property
+    def counted(self) -> Columns:
+        """What is read to score domains."""
+        return self.read_as(NEEDED, optional=(schema.LANGUAGE, schema.DATE))
+
+    @property
     def columns(self) -> Columns:
-        read = self.read_as(
-            (schema.ID, schema.DOMAIN, schema.TEXT),
-            carry=ALL if self.joins else (),
-            optional=(schema.LANGUAGE, schema.DATE),
-        )
-        return replace(read, reserved=(DOMAIN_SCORE,))
+        """What is written of documents, if they are; else the same as `counted`."""
+        if not self.joins:
+            return self.counted
+        return replace(self.read_as(NEEDED, carry=ALL), reserved=(DOMAIN_SCORE,))
 
     def _sample_by(self, stored: pa.Schema) -> tuple[str, ...]:
         """By ids that the input has; those made of paths would change with the files, so then by the text."""

@@ -224,18 +224,57 @@ def test_duplicates_are_counted_where_a_table_of_removals_names_them(rows: list[
 
 def test_documents_keep_the_columns_that_they_had(tmp_path: Path) -> None:
     documents = [
-        {"url": "https://www.one.github.io/a", "text": "some words", "views": 3, "domain_score": "mine"},
-        {"url": None, "text": "", "views": None, "domain_score": "mine"},
+        {
+            "url": "https://www.one.github.io/a",
+            "text": "a",
+            "lang": "x",
+            "date": "today",
+            "domain_score": "mine",
+        },
+        {"url": None, "text": "b", "lang": None, "date": "2026-01-02", "domain_score": "mine"},
     ]
     source = write(tmp_path / "in", [documents])
-    found = score(source, tmp_path / "out", "--documents=true", "--private_suffixes=true")["documents"]
-    assert [sorted(row) for row in found] == [
-        ["domain", "domain_score", "stored_domain_score", "text", "url", "views"]
-    ] * 2
-    first, second = sorted(found, key=lambda row: row["text"], reverse=True)
-    assert (first["domain"], first["views"], first["stored_domain_score"]) == ("one.github.io", 3, "mine")
-    assert 0 <= first["domain_score"] <= 1
-    assert (second["domain"], second["domain_score"]) == (None, None)
+    found = score(source, tmp_path / "out", "--documents=true", "--private_suffixes=true")
+    written = sorted(found["documents"], key=lambda row: row["text"])
+    domains = {row["domain"]: row for row in found["domains"]}
+    assert written == [
+        {
+            "url": row["url"],
+            "text": row["text"],
+            "lang": row["lang"],
+            "date": row["date"],
+            "stored_domain_score": "mine",
+            "domain": domain,
+            "domain_score": None if domain is None else domains[domain]["score"],
+        }
+        for row, domain in zip(documents, ("one.github.io", None), strict=True)
+    ]
+    assert domains["one.github.io"]["languages"] == [{"language": "x", "documents": 1}]
+
+
+def test_a_date_that_is_none_is_no_reason_to_leave_a_document_out(tmp_path: Path) -> None:
+    dates = ["2026-01-02", "yesterday", None, "2024-12-31T23:00:00Z", ""]
+    documents = [{"domain": "a", "text": f"{place}", "date": date} for place, date in enumerate(dates)]
+    found = score(write(tmp_path / "in", [documents]), tmp_path / "out", "--documents=true")
+    ((row,), written) = found["domains"], found["documents"]
+    assert row["documents"] == 5
+    assert (row["first_date"], row["last_date"]) == (datetime.date(2024, 12, 31), datetime.date(2026, 1, 2))
+    assert sorted((one["text"], one["date"]) for one in written) == [
+        (f"{place}", date) for place, date in enumerate(dates)
+    ]
+    assert not read(tmp_path / "out", "rejects")
+
+
+def test_what_either_read_rejects_is_told_once(tmp_path: Path) -> None:
+    good = [{"domain": "a", "text": "good", "views": 1}, {"domain": "a", "text": "fine", "views": 2}]
+    folder = write(tmp_path / "in", [good])
+    with (folder / "000.jsonl").open("ab") as file:
+        file.write(b'{"domain": "a", "text": null, "views": 1}\n{"domain": "a", "text": "b", "views": {}}\n')
+    assert len(score(folder, tmp_path / "table")["domains"]) == 1
+    assert [row["reason"] for row in read(tmp_path / "table", "rejects")] == ["null text"]
+    found = score(folder, tmp_path / "out", "--documents=true")
+    assert [row["text"] for row in found["documents"]] == ["good", "fine"]
+    assert len(read(tmp_path / "out", "rejects")) == 2
 
 
 def test_the_sample_of_documents_without_ids_is_by_their_text(tmp_path: Path) -> None:
