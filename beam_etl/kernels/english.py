@@ -10,8 +10,17 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from beam_etl.kernels.affixes import closing_length, next_infix, opening_length, unit_length, value
+from beam_etl.kernels.affixes import (
+    STOP,
+    closing_length,
+    next_infix,
+    opening_length,
+    stops_to_cut,
+    unit_length,
+    value,
+)
 from beam_etl.kernels.characters import (
+    CLOSING,
     DIGIT,
     LETTER,
     MARK,
@@ -23,7 +32,7 @@ from beam_etl.kernels.characters import (
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.urls import is_url
 from beam_etl.kernels.utf8 import decode
-from beam_etl.kernels.word_hash import mix
+from beam_etl.kernels.word_hash import MULTIPLIER, mix
 
 Tokens: TypeAlias = tuple[
     npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint64]
@@ -34,15 +43,21 @@ ENDS: Final = 1
 KINDS: Final = 2
 HASHES: Final = 3
 
-Exceptions: TypeAlias = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]
-"""The hash of each exception, 0 in a free slot; what it is cut into; which characters begin one: exception_table."""
+Exceptions: TypeAlias = tuple[
+    npt.NDArray[np.uint64], npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint8]
+]
+"""The hash of each exception, 0 in a free slot; what it is cut into; how it may begin and end: exception_table."""
 KEYS: Final = 0
 CUTS: Final = 1
-PAIRS: Final = 2
+SHAPES: Final = 2
+PAIRS: Final = 3
 
 LONGEST_EXCEPTION = 12
 LONGEST_UNIT = 5
 """Characters."""
+
+SHAPE_COUNT = 256
+"""See begin_shape."""
 
 CUT_BITS = 4
 CUT_MASK = (1 << CUT_BITS) - 1
@@ -53,7 +68,10 @@ UNIT_SALT = np.uint64(0x5851F42D4C957F2D)
 JOINED_SALT = np.uint64(0x14057B7EF767814F)
 """Tell the hash of a unit, and of tokens that make an exception together, from that of an exception."""
 
-_SEED = np.uint64(0x6A09E667F3BCC909)
+FIRST_KEY = np.uint64(0x6A09E667F3BCC909)
+"""The state of a hash of no characters."""
+ALL_FLAGS = -1
+
 _CHOSEN = 16
 _TAKEN = 1 << 31
 """Of a token, above the lengths of exceptions that begin with it: the one chosen, and that it belongs to one."""
@@ -105,39 +123,72 @@ def split_english(
         if value(kinds, at) & SPACE:
             at += 1
             continue
-        first, found = at, 0
-        while at < end:
+        first, kind = at, 0
+        found = before = 0  # flags that some character has, and without the last one; that all have; the hash
+        every = every_before = ALL_FLAGS
+        key = key_before = FIRST_KEY
+        while at < end and not value(kinds, at) & SPACE:
+            before, every_before, key_before = found, every, key
             kind = value(kinds, at)
-            if kind & SPACE:
-                break
             found |= kind
+            every &= kind
+            key = absorb(key, points[np.uintp(at)])
             at += 1
-        if not found & MARK and (not found & DIGIT or not found & LETTER):
-            count = append_word(points, kinds, first, at, exceptions, tokens, count)
+        if is_whole(found):
+            count = append_word(points, kinds, first, at, key, found, every, exceptions, tokens, count)
+        elif is_whole(before) and is_cut_off(points, kinds, first, at, exceptions):
+            last = at - 1
+            count = append_word(
+                points, kinds, first, last, key_before, before, every_before, exceptions, tokens, count
+            )
+            count = append(points, kinds, last, at, tokens, count)
         else:
-            before = count
+            previous = count
             count = split_run(points, kinds, first, at, exceptions, tokens, count, spare)
-            if count > before + 1:
-                count = join_exceptions(points, kinds, exceptions, tokens, before, count, spare)
+            if count > previous + 1:
+                count = join_exceptions(points, kinds, exceptions, tokens, previous, count, spare)
     return count
 
 
 @compiled
-def append_word(
+def is_whole(found: int) -> bool:
+    """Whether a run with these flags among its characters is one token, or an exception."""
+    return found != 0 and not found & MARK and (not found & DIGIT or not found & LETTER)
+
+
+@compiled
+def is_cut_off(
+    points: ReadOnly[np.uint32], kinds: ReadOnly[np.uint32], first: int, last: int, exceptions: Exceptions
+) -> bool:
+    """Whether the mark behind a whole run is cut, and nothing else: a short way for most marks of prose.
+
+    That is so unless both are an exception, such as `Mr.`, or the mark is a full stop that stays.
+    """
+    point, kind = value(points, last - 1), value(kinds, last - 1)
+    if not (kind & CLOSING or point == STOP) or may_be_exception(points, first, last, exceptions):
+        return False
+    return point != STOP or stops_to_cut(points, kinds, first, last) == 1
+
+
+@compiled
+def append_word(  # noqa: PLR0913
     points: ReadOnly[np.uint32],
     kinds: ReadOnly[np.uint32],
     first: int,
     last: int,
+    key: np.uint64,
+    some: int,
+    every: int,
     exceptions: Exceptions,
     tokens: Tokens,
     count: int,
 ) -> int:
-    """A run that is one token, or an exception such as `cannot`."""
-    if last - first <= LONGEST_EXCEPTION:
-        cuts = find_exception(points, first, last, exceptions)
+    """A run that is one token, or an exception such as `cannot`. Its hash and its flags are known."""
+    if may_be_exception(points, first, last, exceptions):
+        cuts = find_key(finished(key), exceptions)
         if cuts != NO_CUTS:
             return append_cut(points, kinds, first, cuts, tokens, count)
-    return append(points, kinds, first, last, tokens, count)
+    return append_known(first, last, finished(key), some, every, tokens, count)
 
 
 @compiled
@@ -210,8 +261,8 @@ def end_length(
     if first == last:
         return 0
     closing = closing_length(points, kinds, first, last)
-    unit = unit_length(kinds, first, last, LONGEST_UNIT)
-    if unit > closing:
+    unit = unit_length(kinds, first, last, LONGEST_UNIT) if closing == 0 else 0
+    if unit > 0:
         key = hash_points(points, last - unit, last) ^ UNIT_SALT
         if find_key(key, exceptions) != NO_CUTS:
             return unit
@@ -259,11 +310,7 @@ def join_exceptions(
     Of several that overlap the one of most tokens counts, then the first. One that loses isn't replaced, but still
     keeps its tokens from others.
     """
-    longest = 0
-    for token in range(begin, count):
-        lengths = joined_lengths(points, exceptions, tokens, token, count)
-        spare[np.uintp(token - begin)] = lengths
-        longest |= lengths
+    longest = find_joined(points, exceptions, tokens, begin, count, spare)
     if longest == 0:
         return count
     for length in range(LONGEST_EXCEPTION, 1, -1):
@@ -282,6 +329,28 @@ def join_exceptions(
 
 
 @compiled
+def find_joined(
+    points: ReadOnly[np.uint32],
+    exceptions: Exceptions,
+    tokens: Tokens,
+    begin: int,
+    count: int,
+    spare: npt.NDArray[np.uint32],
+) -> int:
+    """Writes how many tokens from each one on make an exception, a bit for each number. Returns all these bits."""
+    begins, pairs, found = tokens[BEGINS], exceptions[PAIRS], 0
+    for token in range(begin, count):
+        spare[np.uintp(token - begin)] = 0
+    for token in range(begin, count - 1):
+        pair = pair_of(value(points, value(begins, token)), value(points, value(begins, token + 1)))
+        if pairs[np.uintp(pair)]:
+            lengths = joined_lengths(points, exceptions, tokens, token, count)
+            spare[np.uintp(token - begin)] = lengths
+            found |= lengths
+    return found
+
+
+@compiled
 def joined_lengths(
     points: ReadOnly[np.uint32],
     exceptions: Exceptions,
@@ -289,14 +358,9 @@ def joined_lengths(
     token: int,
     count: int,
 ) -> int:
-    """How many tokens from one on make an exception: a bit for each number that does."""
-    if token + 1 == count:
-        return 0
+    """How many tokens from one on make an exception: a bit for each number."""
     begins, ends = tokens[BEGINS], tokens[ENDS]
     begin = value(begins, token)
-    pair = pair_of(value(points, begin), value(points, value(begins, token + 1)))
-    if not exceptions[PAIRS][np.uintp(pair)]:
-        return 0
     lengths, boundaries, end = 0, np.uint64(0), token
     while end < count and value(ends, end) - begin <= LONGEST_EXCEPTION:
         boundaries = boundaries << np.uint64(CUT_BITS) | np.uint64(value(ends, end) - value(begins, end))
@@ -347,21 +411,30 @@ def append(
     tokens: Tokens,
     count: int,
 ) -> int:
-    """One more token.
-
-    It has the flag LETTER if a character has it; SYMBOL and PUNCTUATION if all do; SENTENCE_END if its only one does.
-    """
-    some, every = 0, -1
+    """One more token, which isn't empty."""
+    some, every, key = 0, ALL_FLAGS, FIRST_KEY
     for at in range(first, last):
         kind = value(kinds, at)
         some |= kind
         every &= kind
+        key = absorb(key, points[np.uintp(at)])
+    return append_known(first, last, finished(key), some, every, tokens, count)
+
+
+@compiled
+def append_known(
+    first: int, last: int, key: np.uint64, some: int, every: int, tokens: Tokens, count: int
+) -> int:
+    """One more token, of this hash, with characters of which some, or all, have these flags.
+
+    It has the flag LETTER if a character has it; SYMBOL and PUNCTUATION if all do; SENTENCE_END if its only one does.
+    """
     alone = SENTENCE_END if last - first == 1 else 0
     begins, ends, flags, hashes = tokens
     begins[np.uintp(count)] = first
     ends[np.uintp(count)] = last
     flags[np.uintp(count)] = some & LETTER | every & (SYMBOL | PUNCTUATION | alone)
-    hashes[np.uintp(count)] = hash_points(points, first, last)
+    hashes[np.uintp(count)] = key
     return count + 1
 
 
@@ -386,9 +459,32 @@ def append_cut(
 @compiled
 def find_exception(points: ReadOnly[np.uint32], first: int, last: int, exceptions: Exceptions) -> int:
     """The cuts of an exception, or NO_CUTS where the characters are none."""
-    if not 0 < last - first <= LONGEST_EXCEPTION:
+    if not may_be_exception(points, first, last, exceptions):
         return NO_CUTS
     return find_key(hash_points(points, first, last), exceptions)
+
+
+@compiled
+def may_be_exception(points: ReadOnly[np.uint32], first: int, last: int, exceptions: Exceptions) -> bool:
+    """Whether an exception of this length begins and ends as these characters do: few others get by."""
+    length = last - first
+    if not 0 < length <= LONGEST_EXCEPTION:
+        return False
+    begin = value(exceptions[SHAPES], begin_shape(value(points, first)))
+    end = value(exceptions[SHAPES], end_shape(value(points, last - 1)))
+    return (begin & end) >> length & 1 != 0
+
+
+@compiled
+def begin_shape(point: int) -> int:
+    """Where the lengths of exceptions stand that begin with a character: a bit each, in SHAPES entries in all."""
+    return point & 127
+
+
+@compiled
+def end_shape(point: int) -> int:
+    """Where the lengths of those stand that end with it."""
+    return point & 127 | 128
 
 
 @compiled
@@ -405,21 +501,26 @@ def find_key(key: np.uint64, exceptions: Exceptions) -> int:
 
 @compiled
 def hash_points(points: ReadOnly[np.uint32], first: int, last: int) -> np.uint64:
-    """64 bits that depend on the characters from `first` up to `last`. Fast; who wants collisions can make them."""
-    result = _SEED + np.uint64(last - first)
-    while first + 3 <= last:
-        result = mix(
-            result
-            ^ np.uint64(points[np.uintp(first)])
-            ^ np.uint64(points[np.uintp(first + 1)]) << np.uint64(21)
-            ^ np.uint64(points[np.uintp(first + 2)]) << np.uint64(42)
-        )
-        first += 3
-    if first < last:
-        result ^= np.uint64(points[np.uintp(first)])
-    if first + 1 < last:
-        result ^= np.uint64(points[np.uintp(first + 1)]) << np.uint64(21)
-    return mix(mix(result))
+    """64 bits that depend on the characters from `first` up to `last`: the hash of a token.
+
+    Fast; who wants collisions can make them.
+    """
+    key = FIRST_KEY
+    for at in range(first, last):
+        key = absorb(key, points[np.uintp(at)])
+    return finished(key)
+
+
+@compiled
+def absorb(key: np.uint64, point: np.uint32) -> np.uint64:
+    """The state of a hash with one more character."""
+    return (key ^ np.uint64(point)) * MULTIPLIER
+
+
+@compiled
+def finished(key: np.uint64) -> np.uint64:
+    """The hash of a state, of whose low bits each depends on all characters."""
+    return mix(key)
 
 
 @compiled
