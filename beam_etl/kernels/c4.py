@@ -10,8 +10,10 @@ import numpy.typing as npt
 from beam_etl.kernels.affixes import value
 from beam_etl.kernels.characters import DECIMAL, PUNCTUATION, SENTENCE_END, SPACE
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.english import BEGINS, ENDS, KINDS, Exceptions, Tokens, pair_of, split_english
+from beam_etl.kernels.english import split_english
+from beam_etl.kernels.exception_lookup import Exceptions, pair_of
 from beam_etl.kernels.line_signals import behind_break, ends_in_stops, line_end, stripped
+from beam_etl.kernels.text_tokens import BEGINS, ENDS, KINDS, Tokens
 
 LONGEST_WORD = 1000
 """Characters."""

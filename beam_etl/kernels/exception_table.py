@@ -6,18 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_etl.kernels.characters import character_table
-from beam_etl.kernels.english import (
-    CUT_BITS,
+from beam_etl.kernels.english import split_english
+from beam_etl.kernels.exception_lookup import (
     SHAPE_COUNT,
     UNIT_SALT,
     Exceptions,
     begin_shape,
     end_shape,
-    hash_points,
     joined_key,
     pair_of,
-    split_english,
 )
+from beam_etl.kernels.text_tokens import CUT_BITS, hash_points
 from beam_etl.kernels.word_exceptions import exceptions
 
 SLOTS = 1 << 12

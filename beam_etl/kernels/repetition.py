@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from beam_etl.kernels.affixes import value
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.english import BEGINS, ENDS, HASHES, Tokens
 from beam_etl.kernels.groups import Groups, begin_run, group_of
+from beam_etl.kernels.text_tokens import BEGINS, ENDS, HASHES, Tokens
 from beam_etl.kernels.word_hash import MULTIPLIER, mix
 
 TOP = (2, 4)
