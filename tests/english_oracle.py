@@ -132,6 +132,15 @@ def joined(found: list[str]) -> list[str]:
     return out
 
 
+NOT_YET_TERMINAL = "\u2024\u2cf9\u2cfa\u2cfb\ufe12\ufe15\ufe16"
+"""Sentence_Terminal since Unicode 15.1 or later, of which regex is."""
+
+
+def ends_sentences(token: str) -> bool:
+    """Whether it is one character that does."""
+    return token not in NOT_YET_TERMINAL and regex.fullmatch(r"\p{Sentence_Terminal}", token) is not None
+
+
 def sentences(text: str) -> int:
     """Sentences of a line, counted over its tokens; all spaces but a single blank are tokens too."""
     found, ended = 1, False
@@ -140,7 +149,7 @@ def sentences(text: str) -> int:
             continue
         whole = [part] if part.isspace() else tokens(part)
         for token in whole:
-            ends = regex.fullmatch(r"\p{Sentence_Terminal}", token) is not None
+            ends = ends_sentences(token)
             marks = all(unicodedata.category(letter).startswith("P") for letter in token)
             if ended and not ends and not marks:
                 found, ended = found + 1, False

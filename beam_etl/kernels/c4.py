@@ -10,8 +10,10 @@ import numpy.typing as npt
 from beam_etl.kernels.affixes import value
 from beam_etl.kernels.characters import DECIMAL, PUNCTUATION, SENTENCE_END, SPACE
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.english import BEGINS, ENDS, KINDS, Exceptions, Tokens, pair_of, split_english
+from beam_etl.kernels.english import split_english
+from beam_etl.kernels.exception_lookup import Exceptions, pair_of
 from beam_etl.kernels.line_signals import behind_break, ends_in_stops, line_end, stripped
+from beam_etl.kernels.text_tokens import BEGINS, ENDS, KINDS, Tokens
 
 LONGEST_WORD = 1000
 """Characters."""
@@ -82,6 +84,9 @@ def c4_lines(  # noqa: PLR0913
         at = behind_break(points, end, count)
         while token < token_count and value(tokens[BEGINS], token) < first:
             token += 1
+        if is_unpunctuated(points, first, last):
+            out[np.uintp(place + UNPUNCTUATED)] += 1
+            continue
         words, longest, brackets = words_of(points, kinds, first, last)
         clean = without_references(points, kinds, first, last, count) if brackets > 0 else count
         cleaned = brackets > 0 and clean - count < last - first
@@ -99,6 +104,19 @@ def c4_lines(  # noqa: PLR0913
             while stop < token_count and value(tokens[BEGINS], stop) < last:
                 stop += 1
         out[np.uintp(place + SENTENCES)] += sentences(points, first, tokens, begin, stop)
+
+
+@compiled
+def is_unpunctuated(points: ReadOnly[np.uint32], first: int, last: int) -> bool:
+    """Whether a line is so, at a look: it has no room for a long word, and its end is no mark and no reference."""
+    end = value(points, last - 1) if first < last else 0
+    return last - first <= LONGEST_WORD and end != CLOSING_BRACKET and not is_end_mark(end)
+
+
+@compiled
+def is_end_mark(point: int) -> bool:
+    """Whether a line that is kept may end in it."""
+    return point in (DOT, QUESTION, EXCLAMATION, DOUBLE_QUOTE, SINGLE_QUOTE)
 
 
 @compiled
@@ -170,9 +188,7 @@ def fate_of(points: ReadOnly[np.uint32], first: int, last: int, words: int, long
     if longest > LONGEST_WORD:
         return LONG_WORD
     end = value(points, last - 1) if first < last else 0
-    if end not in (DOT, QUESTION, EXCLAMATION, DOUBLE_QUOTE, SINGLE_QUOTE) or ends_in_stops(
-        points, first, last
-    ):
+    if not is_end_mark(end) or ends_in_stops(points, first, last):
         return UNPUNCTUATED
     if words < FEWEST_WORDS:
         return FEW_WORDS

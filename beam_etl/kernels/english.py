@@ -5,84 +5,44 @@ A run of characters without spaces is one token, or is cut: marks at its begin a
 does, and with it datatrove. Case is kept, and the text isn't normalised.
 """
 
-from typing import Final, TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 
-from beam_etl.kernels.affixes import closing_length, next_infix, opening_length, unit_length, value
-from beam_etl.kernels.characters import (
-    DIGIT,
-    LETTER,
-    MARK,
-    PUNCTUATION,
-    SENTENCE_END,
-    SPACE,
-    SYMBOL,
+from beam_etl.kernels.affixes import (
+    STOP,
+    closing_length,
+    next_infix,
+    opening_length,
+    stops_to_cut,
+    unit_length,
+    value,
 )
+from beam_etl.kernels.characters import CLOSING, DIGIT, LETTER, MARK, SPACE
 from beam_etl.kernels.compiled import ReadOnly, compiled
+from beam_etl.kernels.exception_lookup import (
+    NO_CUTS,
+    UNIT_SALT,
+    Exceptions,
+    find_exception,
+    find_key,
+    may_be_exception,
+)
+from beam_etl.kernels.joining import join_exceptions
+from beam_etl.kernels.text_tokens import (
+    ALL_FLAGS,
+    FIRST_KEY,
+    Tokens,
+    absorb,
+    append,
+    append_cut,
+    append_known,
+    finished,
+    hash_points,
+)
 from beam_etl.kernels.urls import is_url
-from beam_etl.kernels.utf8 import decode
-from beam_etl.kernels.word_hash import mix
 
-Tokens: TypeAlias = tuple[
-    npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint64]
-]
-"""Begin and end of each token in a text, in characters; its flags; its hash. Room for one a character."""
-BEGINS: Final = 0
-ENDS: Final = 1
-KINDS: Final = 2
-HASHES: Final = 3
-
-Exceptions: TypeAlias = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]
-"""The hash of each exception, 0 in a free slot; what it is cut into; which characters begin one: exception_table."""
-KEYS: Final = 0
-CUTS: Final = 1
-PAIRS: Final = 2
-
-LONGEST_EXCEPTION = 12
 LONGEST_UNIT = 5
 """Characters."""
-
-CUT_BITS = 4
-CUT_MASK = (1 << CUT_BITS) - 1
-"""The lengths of an exception's tokens, the first one in the lowest bits."""
-NO_CUTS = 0
-
-UNIT_SALT = np.uint64(0x5851F42D4C957F2D)
-JOINED_SALT = np.uint64(0x14057B7EF767814F)
-"""Tell the hash of a unit, and of tokens that make an exception together, from that of an exception."""
-
-_SEED = np.uint64(0x6A09E667F3BCC909)
-_CHOSEN = 16
-_TAKEN = 1 << 31
-"""Of a token, above the lengths of exceptions that begin with it: the one chosen, and that it belongs to one."""
-
-
-@compiled
-def read_characters(
-    data: ReadOnly[np.uint8],
-    begin: int,
-    end: int,
-    table: ReadOnly[np.uint32],
-    points: npt.NDArray[np.uint32],
-    kinds: npt.NDArray[np.uint32],
-) -> int:
-    """Writes the code points of a text and their flags, and returns how many there are. `table`: character_table."""
-    at, count = begin, 0
-    while at < end:
-        first = data[np.uintp(at)]
-        if first < np.uint8(0x80):
-            points[np.uintp(count)] = first
-            kinds[np.uintp(count)] = table[np.uintp(first)]
-            at += 1
-        else:
-            point, width = decode(data, at, end)
-            points[np.uintp(count)] = point
-            kinds[np.uintp(count)] = table[np.uintp(point)]
-            at += width
-        count += 1
-    return count
 
 
 @compiled
@@ -105,39 +65,72 @@ def split_english(
         if value(kinds, at) & SPACE:
             at += 1
             continue
-        first, found = at, 0
-        while at < end:
+        first = at
+        found = before = 0  # flags that some character has, and without the last one; that all have; the hash
+        every = every_before = ALL_FLAGS
+        key = key_before = FIRST_KEY
+        while at < end and not value(kinds, at) & SPACE:
+            before, every_before, key_before = found, every, key
             kind = value(kinds, at)
-            if kind & SPACE:
-                break
             found |= kind
+            every &= kind
+            key = absorb(key, points[np.uintp(at)])
             at += 1
-        if not found & MARK and (not found & DIGIT or not found & LETTER):
-            count = append_word(points, kinds, first, at, exceptions, tokens, count)
+        previous, least = count, 1
+        if is_whole(found):
+            count = append_word(points, kinds, first, at, key, found, every, exceptions, tokens, count)
+        elif is_whole(before) and is_cut_off(points, kinds, first, at, exceptions):
+            last, least = at - 1, 2
+            count = append_word(
+                points, kinds, first, last, key_before, before, every_before, exceptions, tokens, count
+            )
+            count = append(points, kinds, last, at, tokens, count)
         else:
-            before = count
             count = split_run(points, kinds, first, at, exceptions, tokens, count, spare)
-            if count > before + 1:
-                count = join_exceptions(points, kinds, exceptions, tokens, before, count, spare)
+        if count > previous + least:
+            count = join_exceptions(points, kinds, exceptions, tokens, previous, count, spare)
     return count
 
 
 @compiled
-def append_word(
+def is_whole(found: int) -> bool:
+    """Whether a run with these flags among its characters is one token, or an exception."""
+    return found != 0 and not found & MARK and (not found & DIGIT or not found & LETTER)
+
+
+@compiled
+def is_cut_off(
+    points: ReadOnly[np.uint32], kinds: ReadOnly[np.uint32], first: int, last: int, exceptions: Exceptions
+) -> bool:
+    """Whether the mark behind a whole run is cut, and nothing else: a short way for most marks of prose.
+
+    That is so unless both are an exception, such as `Mr.`, or the mark is a full stop that stays.
+    """
+    point, kind = value(points, last - 1), value(kinds, last - 1)
+    if not (kind & CLOSING or point == STOP) or may_be_exception(points, first, last, exceptions):
+        return False
+    return point != STOP or stops_to_cut(points, kinds, first, last) == 1
+
+
+@compiled
+def append_word(  # noqa: PLR0913
     points: ReadOnly[np.uint32],
     kinds: ReadOnly[np.uint32],
     first: int,
     last: int,
+    key: np.uint64,
+    some: int,
+    every: int,
     exceptions: Exceptions,
     tokens: Tokens,
     count: int,
 ) -> int:
-    """A run that is one token, or an exception such as `cannot`."""
-    if last - first <= LONGEST_EXCEPTION:
-        cuts = find_exception(points, first, last, exceptions)
+    """A run that is one token, or an exception such as `cannot`. Its hash and its flags are known."""
+    if may_be_exception(points, first, last, exceptions):
+        cuts = find_key(finished(key), exceptions)
         if cuts != NO_CUTS:
             return append_cut(points, kinds, first, cuts, tokens, count)
-    return append(points, kinds, first, last, tokens, count)
+    return append_known(first, last, finished(key), some, every, tokens, count)
 
 
 @compiled
@@ -210,8 +203,8 @@ def end_length(
     if first == last:
         return 0
     closing = closing_length(points, kinds, first, last)
-    unit = unit_length(kinds, first, last, LONGEST_UNIT)
-    if unit > closing:
+    unit = unit_length(kinds, first, last, LONGEST_UNIT) if closing == 0 else 0
+    if unit > 0:
         key = hash_points(points, last - unit, last) ^ UNIT_SALT
         if find_key(key, exceptions) != NO_CUTS:
             return unit
@@ -242,193 +235,3 @@ def split_inside(
     if start < last:
         count = append(points, kinds, start, last, tokens, count)
     return count
-
-
-@compiled
-def join_exceptions(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
-    exceptions: Exceptions,
-    tokens: Tokens,
-    begin: int,
-    count: int,
-    spare: npt.NDArray[np.uint32],
-) -> int:
-    """Tokens of one run that make an exception together, such as `:` and `)`, become what that is cut into.
-
-    Of several that overlap the one of most tokens counts, then the first. One that loses isn't replaced, but still
-    keeps its tokens from others.
-    """
-    longest = 0
-    for token in range(begin, count):
-        lengths = joined_lengths(points, exceptions, tokens, token, count)
-        spare[np.uintp(token - begin)] = lengths
-        longest |= lengths
-    if longest == 0:
-        return count
-    for length in range(LONGEST_EXCEPTION, 1, -1):
-        if not longest >> length & 1:
-            continue
-        for token in range(begin, count - length + 1):
-            place = token - begin
-            if not value(spare, place) >> length & 1:
-                continue
-            free = not (value(spare, place) | value(spare, place + length - 1)) & _TAKEN
-            for taken in range(place, place + length):
-                spare[np.uintp(taken)] = value(spare, taken) | _TAKEN
-            if free:
-                spare[np.uintp(place)] = value(spare, place) | length << _CHOSEN
-    return replace_joined(points, kinds, exceptions, tokens, begin, count, spare)
-
-
-@compiled
-def joined_lengths(
-    points: ReadOnly[np.uint32],
-    exceptions: Exceptions,
-    tokens: Tokens,
-    token: int,
-    count: int,
-) -> int:
-    """How many tokens from one on make an exception: a bit for each number that does."""
-    if token + 1 == count:
-        return 0
-    begins, ends = tokens[BEGINS], tokens[ENDS]
-    begin = value(begins, token)
-    pair = pair_of(value(points, begin), value(points, value(begins, token + 1)))
-    if not exceptions[PAIRS][np.uintp(pair)]:
-        return 0
-    lengths, boundaries, end = 0, np.uint64(0), token
-    while end < count and value(ends, end) - begin <= LONGEST_EXCEPTION:
-        boundaries = boundaries << np.uint64(CUT_BITS) | np.uint64(value(ends, end) - value(begins, end))
-        end += 1
-        if end - token > 1:
-            key = joined_key(hash_points(points, begin, value(ends, end - 1)), boundaries)
-            if find_key(key, exceptions) != NO_CUTS:
-                lengths |= 1 << end - token
-    return lengths
-
-
-@compiled
-def replace_joined(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
-    exceptions: Exceptions,
-    tokens: Tokens,
-    begin: int,
-    count: int,
-    spare: npt.NDArray[np.uint32],
-) -> int:
-    """Replaces the tokens that `join_exceptions` chose, by no more than there were. Returns the new number."""
-    begins, ends, flags, hashes = tokens
-    out, token = begin, begin
-    while token < count:
-        length = value(spare, token - begin) >> _CHOSEN & CUT_MASK
-        if length > 0:
-            first, last = value(begins, token), value(ends, token + length - 1)
-            cuts = find_exception(points, first, last, exceptions)
-            out = append_cut(points, kinds, first, cuts, tokens, out)
-            token += length
-        else:
-            begins[np.uintp(out)] = begins[np.uintp(token)]
-            ends[np.uintp(out)] = ends[np.uintp(token)]
-            flags[np.uintp(out)] = flags[np.uintp(token)]
-            hashes[np.uintp(out)] = hashes[np.uintp(token)]
-            out += 1
-            token += 1
-    return out
-
-
-@compiled
-def append(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
-    first: int,
-    last: int,
-    tokens: Tokens,
-    count: int,
-) -> int:
-    """One more token.
-
-    It has the flag LETTER if a character has it; SYMBOL and PUNCTUATION if all do; SENTENCE_END if its only one does.
-    """
-    some, every = 0, -1
-    for at in range(first, last):
-        kind = value(kinds, at)
-        some |= kind
-        every &= kind
-    alone = SENTENCE_END if last - first == 1 else 0
-    begins, ends, flags, hashes = tokens
-    begins[np.uintp(count)] = first
-    ends[np.uintp(count)] = last
-    flags[np.uintp(count)] = some & LETTER | every & (SYMBOL | PUNCTUATION | alone)
-    hashes[np.uintp(count)] = hash_points(points, first, last)
-    return count + 1
-
-
-@compiled
-def append_cut(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
-    first: int,
-    cuts: int,
-    tokens: Tokens,
-    count: int,
-) -> int:
-    """The tokens of an exception."""
-    while cuts > 0:
-        last = first + (cuts & CUT_MASK)
-        count = append(points, kinds, first, last, tokens, count)
-        first = last
-        cuts >>= CUT_BITS
-    return count
-
-
-@compiled
-def find_exception(points: ReadOnly[np.uint32], first: int, last: int, exceptions: Exceptions) -> int:
-    """The cuts of an exception, or NO_CUTS where the characters are none."""
-    if not 0 < last - first <= LONGEST_EXCEPTION:
-        return NO_CUTS
-    return find_key(hash_points(points, first, last), exceptions)
-
-
-@compiled
-def find_key(key: np.uint64, exceptions: Exceptions) -> int:
-    """What the table has for a hash, or NO_CUTS."""
-    keys, cuts = exceptions[KEYS], exceptions[CUTS]
-    slot = key & np.uint64(keys.size - 1)
-    while keys[np.uintp(slot)] != np.uint64(0):
-        if keys[np.uintp(slot)] == key:
-            return value(cuts, int(slot))
-        slot = slot + np.uint64(1) & np.uint64(keys.size - 1)
-    return NO_CUTS
-
-
-@compiled
-def hash_points(points: ReadOnly[np.uint32], first: int, last: int) -> np.uint64:
-    """64 bits that depend on the characters from `first` up to `last`. Fast; who wants collisions can make them."""
-    result = _SEED + np.uint64(last - first)
-    while first + 3 <= last:
-        result = mix(
-            result
-            ^ np.uint64(points[np.uintp(first)])
-            ^ np.uint64(points[np.uintp(first + 1)]) << np.uint64(21)
-            ^ np.uint64(points[np.uintp(first + 2)]) << np.uint64(42)
-        )
-        first += 3
-    if first < last:
-        result ^= np.uint64(points[np.uintp(first)])
-    if first + 1 < last:
-        result ^= np.uint64(points[np.uintp(first + 1)]) << np.uint64(21)
-    return mix(mix(result))
-
-
-@compiled
-def joined_key(key: np.uint64, boundaries: np.uint64) -> np.uint64:
-    """The hash of characters that are cut into tokens of certain lengths."""
-    return mix(key ^ JOINED_SALT ^ mix(boundaries))
-
-
-@compiled
-def pair_of(first: int, second: int) -> int:
-    """A number below 2^14 for two characters that begin neighbouring tokens."""
-    return (first & 127) << 7 | second & 127

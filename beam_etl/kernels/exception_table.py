@@ -6,15 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_etl.kernels.characters import character_table
-from beam_etl.kernels.english import (
-    CUT_BITS,
+from beam_etl.kernels.english import split_english
+from beam_etl.kernels.exception_lookup import (
+    SHAPE_COUNT,
     UNIT_SALT,
     Exceptions,
-    hash_points,
+    begin_shape,
+    end_shape,
     joined_key,
     pair_of,
-    split_english,
 )
+from beam_etl.kernels.text_tokens import CUT_BITS, hash_points
 from beam_etl.kernels.word_exceptions import exceptions
 
 SLOTS = 1 << 12
@@ -37,21 +39,24 @@ def exception_table() -> Exceptions:
     keys: uint64[SLOTS], the hash of an exception, of a unit, or of an exception as the tokens that it would be without
       being one; 0 in a free slot. An entry stands in the first free slot from that of its hash's low bits on.
     cuts: uint32[SLOTS], the lengths of its tokens.
+    shapes: uint32[SHAPE_COUNT], a bit for each length of the exceptions that begin with a character, or end with it.
     pairs: uint8[2^14], 1 for the begins of two tokens that may be the first ones of such an exception.
     """
-    table = np.zeros(SLOTS, np.uint64), np.zeros(SLOTS, np.uint32), np.zeros(_PAIRS, np.uint8)
+    shapes, pairs = np.zeros(SHAPE_COUNT, np.uint32), np.zeros(_PAIRS, np.uint8)
+    table = np.zeros(SLOTS, np.uint64), np.zeros(SLOTS, np.uint32), shapes, pairs
     for unit in UNITS.split():
         _insert(table, _hash(unit) ^ UNIT_SALT, (len(unit),))
     joined = {text: _tokens(text, table) for text in exceptions()}
     for text, lengths in exceptions().items():
         _insert(table, _hash(text), lengths)
+        shapes[[begin_shape(ord(text[0])), end_shape(ord(text[-1]))]] |= np.uint32(1 << len(text))
         tokens = joined[text]
         if len(tokens) > 1 and len(tokens) >= len(lengths):
             boundaries = np.uint64(0)
             for length in tokens:
                 boundaries = boundaries << np.uint64(CUT_BITS) | np.uint64(length)
             _insert(table, joined_key(_hash(text), boundaries), lengths)
-            table[2][pair_of(ord(text[0]), ord(text[tokens[0]]))] = 1
+            pairs[pair_of(ord(text[0]), ord(text[tokens[0]]))] = 1
     return table
 
 
@@ -66,7 +71,7 @@ def _tokens(text: str, table: Exceptions) -> list[int]:
 
 
 def _insert(table: Exceptions, key: np.uint64, lengths: tuple[int, ...]) -> None:
-    keys, cuts, _ = table
+    keys, cuts, *_ = table
     slot = int(key) & SLOTS - 1
     while keys[slot] != 0:
         slot = slot + 1 & SLOTS - 1

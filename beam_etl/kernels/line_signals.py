@@ -6,13 +6,16 @@ import numpy.typing as npt
 from beam_etl.kernels.affixes import ELLIPSIS, HYPHEN, STOP, value
 from beam_etl.kernels.characters import LINE_BREAK, SPACE, TERMINAL
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.english import hash_points
 from beam_etl.kernels.groups import Groups, begin_run, group_of
+from beam_etl.kernels.unicode_table import POINT_BITS
+from beam_etl.kernels.word_hash import mix
 
 NEW_LINE, CARRIAGE_RETURN, BULLET = 0x0A, 0x0D, 0x2022
 
 SHORT_LINE = 30
 """Characters of the longest line that is short (FineWeb)."""
+
+_SEED = np.uint64(0xBB67AE8584CAA73B)
 
 
 @compiled
@@ -108,7 +111,7 @@ def cut_lines(
             end += 1
         first, last = stripped(kinds, begin, end)
         pieces += 1
-        again = group_of(groups, mask, hash_points(points, begin, end), different) < different
+        again = group_of(groups, mask, line_hash(points, begin, end), different) < different
         repeated += end - begin if again else 0
         different += not again
         if first < last:
@@ -158,7 +161,7 @@ def paragraphs(
         while end < last and not (value(points, end) == NEW_LINE and value(points, end + 1) == NEW_LINE):
             end += 1
         pieces += 1
-        again = group_of(groups, mask, hash_points(points, begin, end), different) < different
+        again = group_of(groups, mask, line_hash(points, begin, end), different) < different
         repeated += end - begin if again else 0
         different += not again
         if end == last:
@@ -167,3 +170,25 @@ def paragraphs(
     out[np.uintp(at)] = pieces
     out[np.uintp(at + 1)] = pieces - different
     out[np.uintp(at + 2)] = repeated
+
+
+@compiled
+def line_hash(points: ReadOnly[np.uint32], first: int, last: int) -> np.uint64:
+    """64 bits that depend on the characters from `first` up to `last`, three of which are taken at a time."""
+    key = _SEED + np.uint64(last - first)
+    while first + 3 <= last:
+        key = mix(key ^ three(points, first))
+        first += 3
+    if first < last:
+        key ^= np.uint64(points[np.uintp(first)])
+    if first + 1 < last:
+        key ^= np.uint64(points[np.uintp(first + 1)]) << np.uint64(POINT_BITS)
+    return mix(mix(key))
+
+
+@compiled
+def three(points: ReadOnly[np.uint32], at: int) -> np.uint64:
+    """Three characters as a number."""
+    first, second = np.uint64(points[np.uintp(at)]), np.uint64(points[np.uintp(at + 1)])
+    third = np.uint64(points[np.uintp(at + 2)])
+    return first | second << np.uint64(POINT_BITS) | third << np.uint64(2 * POINT_BITS)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from beam_etl.kernels.affixes import value
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.english import BEGINS, ENDS, HASHES, Tokens
 from beam_etl.kernels.groups import Groups, begin_run, group_of
+from beam_etl.kernels.text_tokens import BEGINS, ENDS, HASHES, Tokens
 from beam_etl.kernels.word_hash import MULTIPLIER, mix
 
 TOP = (2, 4)
@@ -78,14 +78,15 @@ def extend(tokens: Tokens, count: int, places: Places, left: int, n: int) -> int
     """From places whose (n-1)-grams may repeat, those whose n-grams may: the next place is one of them too."""
     where, hashes = places[PLACES], places[PLACE_HASHES]
     kept = 0
-    for place in range(left):
+    for place in range(left - 1):
         token = value(where, place)
         last = token + n - 1
-        if last < count and place + 1 < left and value(where, place + 1) == token + 1:
-            where[np.uintp(kept)] = token
-            further = tokens[HASHES][np.uintp(last)]
-            hashes[np.uintp(kept)] = mix(hashes[np.uintp(place)] * MULTIPLIER + further)
-            kept += 1
+        if last >= count:
+            break
+        further = tokens[HASHES][np.uintp(last)]
+        where[np.uintp(kept)] = token  # to write what isn't kept is faster than to ask whether it is
+        hashes[np.uintp(kept)] = mix(hashes[np.uintp(place)] * MULTIPLIER + further)
+        kept += value(where, place + 1) == token + 1
     return kept
 
 
@@ -96,13 +97,12 @@ def number_places(places: Places, left: int, groups: Groups) -> int:
     mask = begin_run(groups, left)
     found = 0
     for place in range(left):
+        counts[np.uintp(found)] = 0  # in case that it is a new one
+        firsts[np.uintp(found)] = where[np.uintp(place)]
         group = group_of(groups, mask, hashes[np.uintp(place)], found)
-        if group == found:
-            counts[np.uintp(group)] = 0
-            firsts[np.uintp(group)] = where[np.uintp(place)]
-            found += 1
         counts[np.uintp(group)] += np.uint32(1)
         numbers[np.uintp(place)] = group
+        found += group == found
     return found
 
 
@@ -129,11 +129,11 @@ def keep_repeated(places: Places, left: int) -> int:
     )
     kept = 0
     for place in range(left):
-        if value(counts, value(numbers, place)) > 1:
-            where[np.uintp(kept)] = where[np.uintp(place)]
-            hashes[np.uintp(kept)] = hashes[np.uintp(place)]
-            numbers[np.uintp(kept)] = numbers[np.uintp(place)]
-            kept += 1
+        where[np.uintp(kept)] = where[np.uintp(place)]
+        hashes[np.uintp(kept)] = hashes[np.uintp(place)]
+        group = value(numbers, place)
+        numbers[np.uintp(kept)] = group
+        kept += value(counts, group) > 1
     return kept
 
 

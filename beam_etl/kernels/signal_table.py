@@ -35,8 +35,8 @@ SIGNALS: tuple[Signal, ...] = (
         "",
         ("bytes", "bytes", "The text in UTF-8"),
         ("characters", "characters", "Code points of the text"),
-        ("line_characters", "characters", "Those that are no new line"),
-        ("new_lines", "characters", "Those that are one (U+000A)"),
+        ("line_characters", "characters", "Code points that are no new line"),
+        ("new_lines", "characters", "New lines (U+000A)"),
     ),
     *_counted(
         GOPHER,
@@ -47,23 +47,27 @@ SIGNALS: tuple[Signal, ...] = (
         ("stop_words", "words", f"How many of these are tokens, in lower case: {', '.join(STOP_WORDS)}"),
         ("hash_signs", "characters", "`#` in the text"),
         ("ellipses", "ellipses", "`…` in the text, and `...` without overlap"),
-        ("lines", "lines", "What str.splitlines gives; the four below are of these too"),
-        ("bullet_lines", "lines", "Those whose first character that is no space is `•` or `-`"),
-        ("ellipsis_lines", "lines", "Those that end in `...` or `…`, spaces aside"),
+        ("lines", "lines", "Lines as Python's str.splitlines cuts them"),
+        ("bullet_lines", "lines", "`lines` that begin with `•` or `-`, spaces aside"),
+        ("ellipsis_lines", "lines", "`lines` that end in `...` or `…`, spaces aside"),
         ("cut_lines", "pieces", "The text cut at each run of new lines; a first or last piece may be empty"),
-        ("duplicate_lines", "pieces", "Those equal to an earlier one"),
+        ("duplicate_lines", "pieces", "`cut_lines` that are equal to an earlier one"),
         ("duplicate_line_characters", "characters", "Characters of `duplicate_lines`"),
     ),
     *_counted(
         FINEWEB,
-        ("filled_lines", "pieces", "Those of `cut_lines` that have more than spaces"),
+        ("filled_lines", "pieces", "`cut_lines` that have more than spaces"),
         (
             "punctuated_lines",
             "pieces",
-            "Those of `filled_lines` whose last character ends sentences in some script",
+            "`filled_lines` whose last character ends sentences in some script",
         ),
-        ("short_lines", "pieces", f"Those of `filled_lines` of at most {SHORT_LINE} characters"),
-        ("duplicate_filled_line_characters", "characters", "Those of `filled_lines` equal to an earlier one"),
+        ("short_lines", "pieces", f"`filled_lines` of at most {SHORT_LINE} characters"),
+        (
+            "duplicate_filled_line_characters",
+            "characters",
+            "Characters of `filled_lines` that are equal to an earlier one",
+        ),
     ),
     *_counted(
         GOPHER,
@@ -72,13 +76,13 @@ SIGNALS: tuple[Signal, ...] = (
             "pieces",
             "The text without spaces at its ends, cut at each run of two new lines or more",
         ),
-        ("duplicate_paragraphs", "pieces", "Those equal to an earlier one"),
+        ("duplicate_paragraphs", "pieces", "`paragraphs` that are equal to an earlier one"),
         ("duplicate_paragraph_characters", "characters", "Characters of `duplicate_paragraphs`"),
         *(
             (
                 f"top_{n}gram_characters",
                 "characters",
-                f"The most frequent run of {n} tokens, a space between two of them, times its occurrences",
+                f"Characters of the most frequent run of {n} tokens, with a space between two, times its occurrences",
             )
             for n in range(TOP[0], TOP[1] + 1)
         ),
@@ -86,7 +90,7 @@ SIGNALS: tuple[Signal, ...] = (
             (
                 f"duplicate_{n}gram_characters",
                 "characters",
-                f"Tokens of runs of {n} that occurred before, from the left, without overlap",
+                f"Characters of runs of {n} tokens that occurred before, from the left, without overlap",
             )
             for n in range(DUPLICATE[0], DUPLICATE[1] + 1)
         ),
@@ -96,7 +100,7 @@ SIGNALS: tuple[Signal, ...] = (
         (
             "c4_long_word_lines",
             "lines",
-            f"Lines with a word of more than {LONGEST_WORD} characters between spaces",
+            f"`lines` with a word of more than {LONGEST_WORD} characters, spaces being all that parts words",
         ),
         (
             "c4_unpunctuated_lines",
@@ -106,7 +110,7 @@ SIGNALS: tuple[Signal, ...] = (
         (
             "c4_short_lines",
             "lines",
-            f"Of the others, those of fewer than {FEWEST_WORDS} words between spaces",
+            f"Of the others, those of fewer than {FEWEST_WORDS} such words",
         ),
         ("c4_lorem_ipsum_lines", "lines", f"Of the others, those with `{PHRASES[0]}`, in any case"),
         ("c4_javascript_lines", "lines", f"Of the others, those with `{PHRASES[1]}`, in any case"),

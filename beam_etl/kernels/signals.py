@@ -9,12 +9,14 @@ import pyarrow as pa
 from beam_etl.kernels.c4 import c4_lines
 from beam_etl.kernels.characters import character_table
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.english import Exceptions, Tokens, hash_points, read_characters, split_english
+from beam_etl.kernels.english import split_english
+from beam_etl.kernels.exception_lookup import Exceptions
 from beam_etl.kernels.exception_table import exception_table
 from beam_etl.kernels.groups import Groups, make_groups
 from beam_etl.kernels.line_signals import cut_lines, line_marks, new_lines, paragraphs
 from beam_etl.kernels.repetition import Places, repetition
 from beam_etl.kernels.signal_table import SIGNAL_SCHEMA, SIGNALS, place_of
+from beam_etl.kernels.text_tokens import Tokens, hash_points, read_characters
 from beam_etl.kernels.token_signals import STOP_WORDS, symbol_signals, word_signals
 from beam_etl.kernels.utf8 import utf8
 

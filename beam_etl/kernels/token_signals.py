@@ -6,7 +6,7 @@ import numpy.typing as npt
 from beam_etl.kernels.affixes import ELLIPSIS, STOP, value
 from beam_etl.kernels.characters import LETTER, SYMBOL
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.english import BEGINS, ENDS, HASHES, KINDS, Tokens
+from beam_etl.kernels.text_tokens import BEGINS, ENDS, HASHES, KINDS, Tokens
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Of Gopher; in lower case only, as datatrove looks for them."""

@@ -31,7 +31,7 @@ def count_kept(folder: Path, workers: int) -> int:
     with tempfile.TemporaryDirectory() as logs:
         LocalPipelineExecutor(steps, tasks=tasks, workers=workers, logging_dir=logs).run()
         stats = json.loads((Path(logs) / "stats.json").read_text())
-    return int(stats[-1]["stats"]["forwarded"]["total"])
+    return int(stats[-1]["stats"]["forwarded"])
 
 
 def verdicts(folder: Path) -> Iterator[list[str]]:

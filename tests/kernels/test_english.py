@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beam_etl.kernels.characters import character_table
-from beam_etl.kernels.english import BEGINS, ENDS, read_characters, split_english
+from beam_etl.kernels.english import split_english
 from beam_etl.kernels.exception_table import exception_table
+from beam_etl.kernels.text_tokens import BEGINS, ENDS, read_characters
 from beam_etl.kernels.word_exceptions import LONGEST, exceptions
 from tests import english_oracle
 
@@ -52,6 +53,7 @@ FRAGMENTS = st.one_of(
 )
 
 
+@example("hed. Im. (id.) cannot: shes. U.S.)")
 @given(st.lists(FRAGMENTS, max_size=12).map("".join))
 def test_any_text_has_the_tokens_of_the_rules(text: str) -> None:
     assert tokens(text) == english_oracle.tokens(text)

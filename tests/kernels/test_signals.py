@@ -114,6 +114,7 @@ def by_row(batch: pa.RecordBatch) -> pa.RecordBatch:
     return signals(batch.column("text"))
 
 
+@pytest.mark.slow
 def test_signals_keep_the_promises_of_kernels(webtext: list[dict[str, Any]]) -> None:
     texts = pa.array([*(document["text"] for document in webtext[:20]), None, "", "a"])
     check_kernel(by_row, pa.record_batch({"text": texts}))

@@ -71,6 +71,7 @@ def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
     return filter_quality(batch, rules_of(RULES)).kept
 
 
+@pytest.mark.slow
 def test_the_filter_keeps_the_promises_of_kernels(documents: pa.RecordBatch) -> None:
     few = documents.slice(0, 25)
     check_kernel(kept, few)
