@@ -83,9 +83,20 @@ def scores_of(table: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def sorted_scores(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
-    """All scores in one batch, in the order of hashes, as the others here take them."""
+    """All scores in one batch, in the order of hashes and names, as the others here take them."""
     none = pa.RecordBatch.from_pylist([], schema=SCORES)
-    return pa.concat_batches([none, *(batch.select(SCORES.names) for batch in batches)]).sort_by(_HASH)
+    return pa.concat_batches([none, *(batch.select(SCORES.names) for batch in batches)]).sort_by(
+        [(_HASH, "ascending"), (schema.DOMAIN, "ascending")]
+    )
+
+
+def repeated_domain(scores: pa.RecordBatch) -> str | None:
+    """A domain that is there twice, of sorted_scores; None where each is there once."""
+    names, hashes = scores.column(schema.DOMAIN), scores.column(_HASH).to_numpy()
+    for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+        if names[place].equals(names[place + 1]):
+            return str(names[place])
+    return None
 
 
 def is_scores(batch: pa.RecordBatch) -> bool:

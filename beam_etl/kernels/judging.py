@@ -27,7 +27,7 @@ class JudgeDocuments:
 
     Args:
       rules: see quality.rules_of.
-      signals: those that statistics are made of; "words" is always one.
+      signals: those that statistics are made of.
 
     Raises:
       ValueError: there is no such signal.

@@ -16,6 +16,7 @@ from beam_etl.kernels.domain_join import (
     filter_documents,
     filter_partition,
     large_domains,
+    repeated_domain,
     salted_documents,
     salted_scores,
     sorted_scores,
@@ -93,23 +94,23 @@ class JoinDomainScores(beam.PTransform):
         total = sizes | "Gather sizes" >> Gather() | "Sum" >> beam.Map(sum).with_output_types(int)
         size = beam.pvalue.AsSingleton(total)
         few = scores | "Few" >> self._only(few=True, size=size)
-        table = beam.pvalue.AsSingleton(_sorted(few, "scores"))
+        table = _sorted(few, "scores")
+        twice = table | "Scored twice" >> beam.FlatMap(_scored_twice).with_output_types(str)
         out = documents | "Broadcast" >> beam.ParDo(
-            _Broadcast(self._rule, self.broadcast_bytes), size, table
+            _Broadcast(self._rule, self.broadcast_bytes), size, beam.pvalue.AsSingleton(table)
         ).with_output_types(pa.RecordBatch, removals=pa.RecordBatch, shuffled=pa.RecordBatch).with_outputs(
             REMOVALS, SHUFFLED, main="kept"
         )
         if self.way == BROADCAST:
-            failures = total | "Too large" >> beam.FlatMap(
-                _too_large, most=self.broadcast_bytes
-            ).with_output_types(str)
+            too_large = beam.FlatMap(_too_large, most=self.broadcast_bytes).with_output_types(str)
+            failures = (total | "Too large" >> too_large, twice) | "Failures" >> beam.Flatten()
             return JoinedScores(out.kept, out[REMOVALS], failures)
         many = scores | "Many" >> self._only(few=False, size=size)
         kept, removals = self._shuffled(out[SHUFFLED], many)
         return JoinedScores(
             (out.kept, kept) | "All kept" >> beam.Flatten(),
             (out[REMOVALS], removals) | "All removals" >> beam.Flatten(),
-            _no_failures(documents.pipeline),
+            twice,
         )
 
     def _only(self, few: bool, size: Any) -> beam.PTransform:
@@ -197,6 +198,15 @@ def _too_large(size: int, most: int) -> Iterator[str]:
         yield (
             f"the scores of all domains have {size:,} bytes, of which at most {most:,} are broadcast. "
             f"Use --join=shuffle, or a larger --broadcast_bytes."
+        )
+
+
+def _scored_twice(scores: pa.RecordBatch) -> Iterator[str]:
+    name = repeated_domain(scores)
+    if name is not None:
+        yield (
+            f"the domain {name} is in several partitions of the input, and has a score in each. Leave out "
+            f"--partitioned, or give files that each have all documents of their domains."
         )
 
 

@@ -96,7 +96,7 @@ class ScoreDomains(beam.PTransform):
       rules, thresholds: as for FilterQuality: what documents pass or fail.
       weights: of rule sets, and of UNIQUE where there is `mark`; those not named have 1.
       prior, confidence: as for domain_score.ScoreRule.
-      signals: what the table tells sums and quantiles of.
+      signals: what the table tells sums and quantiles of; "words" are always among it.
       sample: documents to choose of each domain, for JoinDomainScores; None for all.
       sample_by: columns whose hash chooses them.
       mark: finds duplicates.
@@ -129,7 +129,7 @@ class ScoreDomains(beam.PTransform):
         rules = rules_of(self.rules, self.thresholds)
         if not rules:
             raise ValueError(f"no rules to judge documents by: {self.rules!r}, {self.thresholds!r}")
-        judge = JudgeDocuments(rules, self.signals)
+        judge = JudgeDocuments(rules, tuple(dict.fromkeys(("words", *self.signals))))
         measures = judge.measures(self.sample, self.sample_by)
         self.count = CountDomains(judge=judge, measures=measures, mark=self.mark)
         parts = [name for name, _ in measures.rule_sets] + ([] if self.mark is None else [UNIQUE])

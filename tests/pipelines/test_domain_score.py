@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +23,7 @@ from beam_etl.pipelines.domain_score import run
 from beam_etl.transforms.domain_score import DEFAULT_RULES
 
 Row = dict[str, Any]
-SUMMED = ("characters", "words", "lines", "duplicate_line_characters", "top_2gram_characters", "c4_sentences")
+SUMMED = ("words", "characters", "lines", "duplicate_line_characters", "top_2gram_characters", "c4_sentences")
 TABLES = ("domains", "score_parts", "documents", "removals")
 
 
@@ -296,6 +297,33 @@ def test_scores_that_are_too_many_to_broadcast_fail_where_nothing_else_is_allowe
     assert run([f"--input={source}", f"--output={tmp_path}/out", *flags]) == 1
     assert "of which at most 3 are broadcast. Use --join=shuffle" in capsys.readouterr().err
     assert not list(tmp_path.glob("out/_manifests/*.json"))
+
+
+def test_a_domain_in_two_files_of_an_input_that_is_said_to_be_partitioned_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in", [[{"domain": "a", "text": "b"}]] * 2)
+    flags = ["--partitioned=true", "--documents=true"]
+    assert run([f"--input={source}", f"--output={tmp_path}/out", *flags]) == 1
+    assert "the domain a is in several partitions of the input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", ["avro", "jsonl"])
+def test_tables_have_the_same_rows_in_any_format(format_: str, rows: list[Row], tmp_path: Path) -> None:
+    source = write(tmp_path / "in", [rows[:60]])
+    expected = score(source, tmp_path / "out")["domains"]
+    flags = (f"--output_format={format_}", "--signals=lines")
+    assert run([f"--input={source}", f"--output={tmp_path}/other", *flags]) == 0
+    (path,) = (tmp_path / "other/domains").iterdir()
+    if format_ == "avro":
+        with path.open("rb") as file:
+            found = list(fastavro.reader(file))
+    else:
+        found = [json.loads(line) for line in path.read_bytes().splitlines()]
+    told = ("domain", "rank", "score", "failures", "languages", "examples", "words_sum", "lines_p50")
+    assert [[row[name] for name in told] for row in found] == [
+        [row[name] for name in told] for row in expected
+    ]
 
 
 SAID: dict[str, tuple[tuple[str, ...], str]] = {
