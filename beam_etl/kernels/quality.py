@@ -17,7 +17,17 @@ from beam_etl.kernels.signal_table import SIGNAL_SCHEMA, SIGNALS
 from beam_etl.kernels.signals import signals
 from beam_etl.schema import QUALITY_FAILURES
 
-__all__ = ["RULE_SETS", "SIGNALS", "SIGNAL_SCHEMA", "Rule", "failures", "rules_of", "signals"]
+__all__ = [
+    "RULE_SETS",
+    "SIGNALS",
+    "SIGNAL_SCHEMA",
+    "Rule",
+    "failures",
+    "parse_thresholds",
+    "rules_of",
+    "signals",
+]
+"""Signals too: whoever asks for failures needs them."""
 
 MINIMUM, MAXIMUM = "min", "max"
 
@@ -152,6 +162,22 @@ def rules_of(
         else:
             del rules[name]
     return tuple(rules.values())
+
+
+def parse_thresholds(given: Iterable[str]) -> dict[str, float | None]:
+    """Thresholds from a flag: `fineweb.max_new_lines:0.5`, or `:none` where the rule is left out.
+
+    Raises:
+      ValueError: an item is of another form. The message shows it.
+    """
+    thresholds: dict[str, float | None] = {}
+    for item in given:
+        name, _, number = item.partition(":")
+        try:
+            thresholds[name] = None if number == "none" else float(number)
+        except ValueError:
+            raise ValueError(f"a threshold is RULE:NUMBER or RULE:none, got {item!r}") from None
+    return thresholds
 
 
 def failures(found: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:

@@ -8,7 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from beam_etl.kernels.quality import RULE_SETS, SIGNAL_SCHEMA, Rule, failures, rules_of, signals
+from beam_etl.kernels.quality import (
+    RULE_SETS,
+    SIGNAL_SCHEMA,
+    Rule,
+    failures,
+    parse_thresholds,
+    rules_of,
+    signals,
+)
 
 GOLD = Path(__file__).with_name("datatrove_gold.json.gz")
 ALL = rules_of(RULE_SETS)
@@ -155,6 +163,17 @@ def test_thresholds_can_be_others_and_rules_left_out() -> None:
     ]
     own = Rule("house.max_bytes", "bytes", 10)
     assert rules_of([own, "c4"])[0] is own
+
+
+def test_thresholds_are_read_from_flags() -> None:
+    assert parse_thresholds(["a.max_b:0.5", "a.min_c:none", "a.max_d:1e3"]) == {
+        "a.max_b": 0.5,
+        "a.min_c": None,
+        "a.max_d": 1000,
+    }
+    for wrong in ("a.max_b", "a.max_b:", "a.max_b:x", ""):
+        with pytest.raises(ValueError, match=f"a threshold is RULE:NUMBER or RULE:none, got '{wrong}'"):
+            parse_thresholds([wrong])
 
 
 def test_what_does_not_exist_is_told_with_what_does() -> None:
