@@ -11,6 +11,7 @@ from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.removal_marks import mark_removed
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
 from beam_etl.kernels.judging import MAIN_SIGNALS
+from beam_etl.kernels.quality import parse_thresholds
 from beam_etl.pipelines.config import JobConfig, check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.transforms.domain_join import AUTO, BROADCAST_BYTES, WAYS, JoinDomainScores
@@ -76,17 +77,10 @@ class Config(JobConfig):
 
     def scoring(self, stored: pa.Schema, **how: Any) -> ScoreDomains:
         """How the domains of an input with these columns are scored; further arguments as of ScoreDomains."""
-        given = _pairs("thresholds", "rule:value", self.thresholds)
         return ScoreDomains(
             rules=self.rules,
-            thresholds={
-                name: None if value == "none" else _number("thresholds", value)
-                for name, value in given.items()
-            },
-            weights={
-                part: _number("weights", value)
-                for part, value in _pairs("weights", "part:weight", self.weights).items()
-            },
+            thresholds=parse_thresholds(self.thresholds),
+            weights=_weights(self.weights),
             prior=self.prior_documents,
             confidence=self.confidence,
             signals=self.signals,
@@ -128,16 +122,12 @@ class Config(JobConfig):
         return (schema.ID,) if self.id_column or schema.ID in stored.names else (schema.TEXT,)
 
 
-def _pairs(flag_: str, form: str, given: Sequence[str]) -> dict[str, str]:
-    split = [item.rpartition(":") for item in given]
-    wrong = [item for item, (name, _, _) in zip(given, split, strict=True) if not name]
-    if wrong:
-        raise ValueError(f"--{flag_} takes {form}, comma-separated; got {wrong[0]!r}")
-    return {name: value for name, _, value in split}
-
-
-def _number(flag_: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ValueError(f"--{flag_}: {value!r} is no number") from None
+def _weights(given: Sequence[str]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for item in given:
+        part, _, number = item.partition(":")
+        try:
+            weights[part] = float(number)
+        except ValueError:
+            raise ValueError(f"a weight is PART:NUMBER, got {item!r}") from None
+    return weights
