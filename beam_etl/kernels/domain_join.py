@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
+from beam_etl.kernels.domain_measures import DOCUMENTS
 from beam_etl.kernels.domain_score import SCORE
-from beam_etl.kernels.domain_statistics import DOCUMENTS, Integers, sample_keys
+from beam_etl.kernels.domain_statistics import Integers, sample_keys
 from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE
 from beam_etl.kernels.filtering import removals_of
 from beam_etl.kernels.hashing import hash_values

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.kernels.domain_statistics import DOCUMENTS, DUPLICATES
+from beam_etl.kernels.domain_measures import DOCUMENTS, DUPLICATES
 from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE, failed_column
 
 Floats = npt.NDArray[np.float64]

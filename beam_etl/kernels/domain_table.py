@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels.domain_statistics import (
+from beam_etl.kernels.domain_measures import (
     BUCKET,
     BUCKET_BITS,
     BYTES,
@@ -20,10 +20,9 @@ from beam_etl.kernels.domain_statistics import (
     LANGUAGE,
     LAST,
     SAMPLE,
-    Integers,
     Measures,
-    failed_matrix,
 )
+from beam_etl.kernels.domain_statistics import Integers, failed_matrix
 from beam_etl.kernels.quantiles import quantiles
 
 PERCENTS = (10, 50, 90)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.kernels.domain_statistics import FAILED, Measures
+from beam_etl.kernels.domain_measures import FAILED, Measures
 from beam_etl.kernels.quality import SIGNAL_SCHEMA, Rule, signals
 
 MAIN_SIGNALS = (

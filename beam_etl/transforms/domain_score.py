@@ -12,6 +12,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.kernels.domain_join import scores_of
+from beam_etl.kernels.domain_measures import Measures
 from beam_etl.kernels.domain_score import (
     UNIQUE,
     ScoreRule,
@@ -22,7 +23,7 @@ from beam_etl.kernels.domain_score import (
     score_units,
     without_cut,
 )
-from beam_etl.kernels.domain_statistics import Flags, Measures, merge_statistics, partial_statistics
+from beam_etl.kernels.domain_statistics import Flags, merge_statistics, partial_statistics
 from beam_etl.kernels.domain_table import domain_table
 from beam_etl.kernels.judging import MAIN_SIGNALS, JudgeDocuments
 from beam_etl.kernels.quality import Rule, rules_of
@@ -66,7 +67,7 @@ class CountDomains:
     mark: Mark | None = None
 
     def __call__(self, documents: pa.RecordBatch) -> pa.RecordBatch:
-        """domain_statistics.STATISTIC. A null text is no document."""
+        """domain_measures.STATISTIC. A null text is no document."""
         if documents.column(schema.TEXT).null_count:
             documents = documents.filter(pc.is_valid(documents.column(schema.TEXT)))
         duplicate = None if self.mark is None else self.mark(documents)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beam_etl.kernels.domain_measures import Measures
 from beam_etl.kernels.domain_score import (
     PARTS,
     ScoreRule,
@@ -19,7 +20,6 @@ from beam_etl.kernels.domain_score import (
     score_domains,
     score_units,
 )
-from beam_etl.kernels.domain_statistics import Measures
 from beam_etl.kernels.domain_table import table_schema
 
 SCHEMA = table_schema(Measures((), (("one", ()), ("two", ())), ()))

@@ -13,16 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_etl.kernels.domain_statistics import (
-    EXAMPLES,
-    FAILED,
-    MAX_RULES,
-    STATISTIC,
-    Measures,
-    merge_statistics,
-    partial_statistics,
-    sample_keys,
-)
+from beam_etl.kernels.domain_measures import EXAMPLES, FAILED, MAX_RULES, STATISTIC, Measures
+from beam_etl.kernels.domain_statistics import merge_statistics, partial_statistics, sample_keys
 from beam_etl.kernels.domain_table import PERCENTS, domain_table, table_schema
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.quantiles import RELATIVE_ERROR
