@@ -50,6 +50,8 @@ bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz wi
 		--tokenizer=.bench/tokenizer.json
 	$(BIN)/python -m benchmarks.dedup --corpora=.bench/corpora --peers=.bench/peers --pairs="$(PAIRS)"
 	$(BIN)/python -m benchmarks.inverted_index --corpora=.bench/corpora --peers=.bench/peers
+	$(BIN)/python -m benchmarks.quality --corpora=.bench/corpora --peers=.bench/peers
+	$(BIN)/python -m benchmarks.domain_score --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.engines --corpora=.bench/corpora --peers=.bench/peers
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from beam_etl.transforms.components import ConnectedComponents as ConnectedComponents
     from beam_etl.transforms.dedup import DeduplicateExact as DeduplicateExact
     from beam_etl.transforms.dedup import DeduplicateNear as DeduplicateNear
+    from beam_etl.transforms.domain_join import JoinDomainScores as JoinDomainScores
+    from beam_etl.transforms.domain_score import ScoreDomains as ScoreDomains
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
+    from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
     from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
@@ -48,8 +51,10 @@ _PUBLIC = {
     "DeduplicateExact": "transforms.dedup",
     "DeduplicateNear": "transforms.dedup",
     "ExactRule": "kernels.exact",
+    "FilterQuality": "transforms.quality",
     "InputError": "io.errors",
     "InvertedIndex": "io.index.reader",
+    "JoinDomainScores": "transforms.domain_join",
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
@@ -58,6 +63,7 @@ _PUBLIC = {
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",
+    "ScoreDomains": "transforms.domain_score",
     "Shuffle": "transforms.shuffle",
     "UnbatchRows": "transforms.rows",
     "WriteDataset": "io.write",

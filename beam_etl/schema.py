@@ -140,6 +140,25 @@ is the estimated Jaccard similarity to the survivor, null where nothing was veri
 text. Where the survivor couldn't be read a second time, which is a reject then, its file and id are null.
 """
 
+FAILED = "failed"
+REASONS = "reasons"
+
+_STRINGS = pa.list_(pa.string())
+
+QUALITY_FAILURES = pa.schema(
+    [pa.field(FAILED, _STRINGS, nullable=False), pa.field(REASONS, _STRINGS, nullable=False)]
+)
+"""The names of the quality rules that a document fails, in the order of the rules, and what broke each:
+`fineweb.max_new_lines: 0.412 > 0.3`. Both lists are empty for a document that fails none."""
+
+QUALITY_REMOVAL = pa.schema(
+    [
+        *(field.with_nullable(field.nullable or field.name.startswith(CLUSTER)) for field in REMOVAL),
+        *QUALITY_FAILURES,
+    ]
+)
+"""A document that was removed for its quality, as REMOVAL has it: without cluster and survivor; `reason` is quality."""
+
 CLUSTERS = pa.schema(
     [
         pa.field(CLUSTER, pa.uint64(), nullable=False),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 from demo_clusters import show_groups
+from demo_domains import show_domains
 
 DOCUMENTS = "demo/documents"
 QUERY = '"apache license" +python'
@@ -48,6 +49,7 @@ JOBS = (
         largest="removed",
         explain=show_groups,
     ),
+    Job(name="domain_score", flags=(), table="score_parts", largest="failed", explain=show_domains),
     Job(
         name="inverted_index",
         flags=("--positions=true",),
@@ -62,6 +64,7 @@ Next:
   .venv/bin/beam-etl token_count --input=demo/documents --output=demo/planned --by=domain --plan
   .venv/bin/beam-etl dedup --input=demo/documents --output=demo/exact --method=exact
   .venv/bin/beam-etl dedup --input=demo/documents --output=demo/planned --threshold=0.8 --plan
+  .venv/bin/beam-etl domain_score --input=demo/documents --output=demo/good --min_domain_score=0.2
   .venv/bin/beam-etl search demo/inverted_index '"apache license" -warranty' --explain
   .venv/bin/beam-etl                                      (the pipelines; PIPELINE --help lists its flags)
 """

@@ -131,6 +131,44 @@ def test_a_group_of_duplicates_shows_why_it_is_one(tmp_path: Path) -> None:
     assert lines_after("removed  c==3/other.py", second, 1) == ["the same text"]
 
 
+def test_domains_are_shown_from_both_ends_with_what_makes_them_so(tmp_path: Path) -> None:
+    rows = [
+        {
+            "domain": f"site{rank}.org",
+            "rank": rank,
+            "score": 1 - rank / 10,
+            "prose_rate": 0.5,
+            "prose_bound": 0.4,
+            "documents": 1000 * rank,
+            "failures": [{"rule": "prose.min_words", "documents": 7}] if rank > 1 else [],
+            "examples": [{"id": f"example {rank}", "rules": ["prose.min_words"]}] if rank > 1 else [],
+        }
+        for rank in range(1, 6)
+    ]
+    (tmp_path / "domains").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / "domains" / "0.parquet")
+    said = subprocess.run(
+        [sys.executable, "examples/demo_domains.py", tmp_path / "documents", tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    best, worst = said.split("The worst of 5 domains:")
+    assert [line for line in said.splitlines() if ".org" in line] == [
+        f"  {rank}. site{rank}.org: score {1 - rank / 10:.3f}, {rank},000 documents" for rank in range(1, 6)
+    ]
+    assert lines_after("1. site1.org: score 0.900, 1,000 documents", best, 2) == [
+        "pass: prose 50%",
+        "fail most: nothing",
+    ]
+    assert lines_after("5. site5.org: score 0.500, 5,000 documents", worst, 3) == [
+        "pass: prose 50%",
+        "fail most: prose.min_words 7",
+        "such as example 5",
+    ]
+
+
 def lines_after(line: str, text: str, count: int) -> list[str]:
     lines = list(map(str.strip, text.splitlines()))
     return lines[lines.index(line) + 1 :][:count]

@@ -38,6 +38,11 @@ SHUFFLES: dict[str, list[list[str]]] = {
         *SECOND_READ,
     ],
     "dedup --within=domain --partitioned=true": [],
+    "domain_score": [["domain"]],
+    "domain_score --min_domain_score=0.5 --max_documents_per_domain=100": [["domain"]],
+    "domain_score --documents=true --join=shuffle": [["domain"], ["domain", "beam_etl.salt"]],
+    "domain_score --partitioned=true": [],
+    "domain_score --partitioned=true --min_domain_score=0.5": [],
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 

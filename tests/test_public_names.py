@@ -6,11 +6,12 @@ import sys
 import beam_etl
 
 PUBLIC = [
-    *("Aggregate", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns", "ConnectedComponents"),
-    *("CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear", "ExactRule", "InputError"),
-    *("InvertedIndex", "Keep", "KernelError", "MapBatches", "MapPartitions", "NearRule", "ReadDocuments"),
-    *("Rebalance", "RecordBatchCoder", "Shuffle", "UnbatchRows", "WriteDataset", "WriteIndex", "__version__"),
-    *("load_vocabulary", "plan"),
+    *("Aggregate", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
+    *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
+    *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "JoinDomainScores", "Keep"),
+    *("KernelError", "MapBatches", "MapPartitions", "NearRule", "ReadDocuments", "Rebalance"),
+    *("RecordBatchCoder", "ScoreDomains", "Shuffle", "UnbatchRows", "WriteDataset", "WriteIndex"),
+    *("__version__", "load_vocabulary", "plan"),
 ]
 
 

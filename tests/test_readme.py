@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 README = (REPOSITORY / "README.md").read_text()
 DEDUP = (REPOSITORY / "docs/dedup.md").read_text()
+DOMAINS = (REPOSITORY / "docs/domain_score.md").read_text()
 INDEX = (REPOSITORY / "docs/index.md").read_text()
 ENGINES = (REPOSITORY / "docs/engines.md").read_text()
 PROGRAM = ".venv/bin/beam-etl "
@@ -62,7 +63,7 @@ def test_the_commands_run_on_documents_as_the_demo_makes_them(
     monkeypatch.chdir(tmp_path)
     make_documents(tmp_path)
     local = [command for command in commands(README, PROGRAM) if ON_FLINK not in command]
-    assert [main(command) for command in local] == [0] * 5
+    assert [main(command) for command in local] == [0] * 6
     ((_, query),) = commands(README, "duckdb ")
     rows = duckdb.sql(query).fetchall()
     assert rows
@@ -105,3 +106,22 @@ def test_the_commands_of_the_index_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert [main(command) for command in commands(INDEX, PROGRAM)] == [0] * 3
     *hits, _ = printed_by_example(INDEX, tmp_path).splitlines()
     assert hits == sorted(hits, key=lambda line: -float(line.split()[0]))
+
+
+@pytest.mark.slow
+def test_the_commands_and_queries_of_domain_scores_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_documents(tmp_path)
+    assert [main(command) for command in commands(DOMAINS, PROGRAM)] == [0] * 4
+    best, worst, removed = (duckdb.sql(query).fetchall() for query in blocks(DOMAINS, "sql"))
+    assert [row[0] for row in best] == sorted(row[0] for row in best)
+    assert worst
+    assert all(reason.startswith("domain_s") for reason, *_ in removed)
+
+
+@pytest.mark.slow
+def test_the_example_of_domain_scores_ranks_and_keeps() -> None:
+    printed = printed_by_example(DOMAINS).splitlines()
+    assert sorted(printed) == ["1 good.org", "2 bad.org", *(f"kept good {n}" for n in range(9))]

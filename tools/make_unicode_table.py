@@ -80,6 +80,15 @@ def kinds(folder: Path, data: UnicodeData) -> Array:
     return out
 
 
+def categories(folder: Path, data: UnicodeData) -> Array:
+    """uint8[code points]: the number of each one's general category, and a flag where it ends sentences."""
+    numbers = {name: number for number, name in enumerate(table.CATEGORIES)}
+    names, index = np.unique(data.category, return_inverse=True)
+    out = np.array([numbers[str(name)] for name in names], np.uint8)[index]
+    out[members(folder, "PropList.txt", "Sentence_Terminal")] |= table.SENTENCE_TERMINAL
+    return out
+
+
 def in_class(data: UnicodeData, letter: str) -> Array:
     """bool[code points]: the general category begins with a letter."""
     found: Array = np.strings.startswith(data.category, letter)
@@ -139,6 +148,7 @@ def build(folder: Path) -> dict[str, Array]:
         **in_blocks("table", rule),
         **in_blocks("alphanumeric", in_class(data, "L") | data.numeric),
         **in_blocks("composition", normal.pop("table")),
+        **in_blocks("category", categories(folder, data)),
         **normal,
     }
 

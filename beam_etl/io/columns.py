@@ -52,9 +52,11 @@ class Columns:
 
     Args:
       needed: shared columns that the job uses.
-      optional: more of them, which are null where the input has nothing to read them from.
+      optional: more of them, which are null where the input has nothing to read them from, or nothing that can be read:
+        a date that is none makes no reject here.
       carry: other stored columns to carry along; ALL for every one.
       reserved: names that the job gives to columns of its own.
+      private_suffixes: as for kernels.domains.registered_domain, where the domain is derived.
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
         column of that name, or one of schema.SYNONYMS.
 
@@ -66,6 +68,7 @@ class Columns:
     optional: tuple[str, ...] = ()
     carry: tuple[str, ...] | str = ()
     reserved: tuple[str, ...] = ()
+    private_suffixes: bool = False
     id: str | None = None
     url: str | None = None
     domain: str | None = None
@@ -102,6 +105,10 @@ class Source(NamedTuple):
     """None: `id` is made of the path and the position, an optional column is null."""
     derived: bool = False
     """The stored column is a URL, from which the domain is derived."""
+    private_suffixes: bool = False
+    """Sites under private suffixes have a domain each."""
+    optional: bool = False
+    """What can't be read is null."""
     others: tuple[str, ...] = ()
     """Synonyms that are stored as well: each is read where those before it are null."""
 
@@ -163,12 +170,13 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
 
 
 def _read(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:
+    optional = column not in columns.needed
     try:
-        return _source(columns, column, stored, path)
+        return _source(columns, column, stored, path)._replace(optional=optional)
     except InputError:
-        if column in columns.needed or getattr(columns, column) is not None:
+        if not optional or getattr(columns, column) is not None:
             raise
-        return Source(column, None)
+        return Source(column, None, optional=True)
 
 
 def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:
@@ -183,7 +191,8 @@ def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Sour
         return Source(column, None)
     if told is None and column == schema.DOMAIN:
         try:
-            return _source(columns, schema.URL, stored, path)._replace(column=column, derived=True)
+            url = _source(columns, schema.URL, stored, path)
+            return url._replace(column=column, derived=True, private_suffixes=columns.private_suffixes)
         except InputError as error:
             raise InputError(f"{error} (a domain is read, or derived from the url)") from error
     raise InputError(_missing(column, told, stored, path))

@@ -179,10 +179,10 @@ def _shared(
     if source.derived:
         from beam_etl.kernels.domains import registered_domain  # most jobs need no suffix list
 
-        return registered_domain(values.cast(pa.string())).cast(type_)
+        return registered_domain(values.cast(pa.string()), source.private_suffixes).cast(type_)
     if source.column in (schema.DATE, schema.TIME):
         result, unreadable = (read_dates if source.column == schema.DATE else read_times)(values)
-        for row in unreadable:
+        for row in () if source.optional else unreadable:
             bad.setdefault(row, f"column {source.stored!r}: no {source.column} in {_shown(values[row])}")
         return result
     if source.column == schema.TEXT:

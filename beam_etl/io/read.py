@@ -1,5 +1,6 @@
 """ReadDocuments: files to batches of documents, and rejects for what could not be read."""
 
+import copy
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import (
     BYTES_READ,
+    BYTES_READ_AGAIN,
     FILES_READ,
     RECORDS_REJECTED,
     ROWS_READ,
@@ -83,6 +85,7 @@ class ReadDocuments(beam.PTransform):
     Attributes:
       files: the numbered input.
       stored_schema: the columns of the input, as the files tell that were looked at.
+      again: what is read was counted already.
 
     Raises:
       InputError: when it is made: no such files, several formats, or they lack what is needed. See
@@ -98,6 +101,7 @@ class ReadDocuments(beam.PTransform):
         super().__init__()
         if self.split_bytes < 1:
             raise ValueError(f"split_bytes must be at least 1, got {self.split_bytes}")
+        self.again = False
         try:
             self.files = match_files(self.patterns, self.format, dataset_documents)
             self.known = input_format(self.files, self.format)
@@ -111,9 +115,8 @@ class ReadDocuments(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:
-        read = beam.ParDo(_ReadSplit(self.known, self.columns, self.stored_schema)).with_output_types(
-            pa.RecordBatch, rejects=pa.RecordBatch
-        )
+        work = _ReadSplit(self.known, self.columns, self.stored_schema, self.again)
+        read = beam.ParDo(work).with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
         splits = (
             hand_out_files(pipeline, self.files)
             | "Plan splits"
@@ -136,10 +139,11 @@ class ReadDocuments(beam.PTransform):
 
 
 class _ReadSplit(beam.DoFn):
-    def __init__(self, known: Format, columns: Columns, stored: pa.Schema) -> None:
+    def __init__(self, known: Format, columns: Columns, stored: pa.Schema, again: bool) -> None:
         self._known = known
         self._columns = columns
         self._stored = stored
+        self._again = again
         self._metrics = StepMetrics()
 
     def process(self, split: Split) -> Iterator[Any]:
@@ -147,9 +151,13 @@ class _ReadSplit(beam.DoFn):
         for found in tag_rejects(read, self._metrics):
             if isinstance(found, pa.RecordBatch):
                 self._metrics.gave_out(found)
-                self._metrics.add(ROWS_READ, found.num_rows)
+                if not self._again:
+                    self._metrics.add(ROWS_READ, found.num_rows)
             yield found
-        count_split(split, self._metrics)
+        if self._again:
+            count_live(BYTES_READ_AGAIN, split.stop - split.start)
+        else:
+            count_split(split, self._metrics)
 
 
 def count_split(split: Split, metrics: StepMetrics) -> None:
@@ -280,11 +288,19 @@ class FileSource:
         """The columns of the input, as the files tell that were looked at."""
         return self._read.stored_schema
 
-    def documents(self) -> Documents:
-        """Documents, rejects and splits; each call reads the files anew."""
+    def documents(self, columns: Columns | None = None, again: bool = False) -> Documents:
+        """Documents, rejects and splits; each call reads the files anew.
+
+        Args:
+          columns: others than the source's, needed ones only if it needs them too.
+          again: they are counted for people elsewhere, as by the first call.
+        """
         self._reads += 1
         label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
-        found: Documents = self.pipeline | label >> self._read
+        read = copy.copy(self._read)
+        read.columns = columns or read.columns
+        read.again = again or self._reads > 1
+        found: Documents = self.pipeline | label >> read
         self._splits = self._splits or found.splits
         return found
 
@@ -302,10 +318,8 @@ class FileSource:
                 if left <= 0:
                     whole = False
                     break
-            read, size = (
-                (max_bytes // len(splits) - left) / self._expansion(split.file),
-                split.stop - split.start,
-            )
+            read = (max_bytes // len(splits) - left) / self._expansion(split.file)
+            size = split.stop - split.start
             stored += size if whole else min(read, size)
         return Sample(batches, self.input_bytes / max(stored, 1.0))
 

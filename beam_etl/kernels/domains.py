@@ -1,11 +1,13 @@
 """From a URL to the domain that somebody registered, by the public suffix list that comes with tldextract.
 
-Only the list's ICANN section counts, as in Common Crawl's `url_host_registered_domain` and in tldextract's
-default: what is under github.io or blogspot.com belongs to github.io or blogspot.com. The network is never
+Without being told otherwise only the list's ICANN section counts, as in Common Crawl's
+`url_host_registered_domain` and in tldextract's default: what is under github.io or blogspot.com belongs to
+github.io or blogspot.com. With private suffixes every site there is a domain of its own. The network is never
 asked for a newer list.
 """
 
 import ipaddress
+import pkgutil
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -31,7 +33,10 @@ REMEMBERED_HOSTS = 1 << 16
 """Hosts whose domain a process remembers, some 20 MB: sites come back in batch after batch."""
 
 
-def registered_domain(url: pa.Array) -> pa.Array:
+_VERSION = re.compile(rb"^// VERSION: (\d{4}-\d\d-\d\d)", re.MULTILINE)
+
+
+def registered_domain(url: pa.Array, private_suffixes: bool = False) -> pa.Array:
     """The registered domain of each URL: of https://forums.news.bbc.co.uk:443/, bbc.co.uk.
 
     Lower case; internationalised names as they are registered (xn--...), however they are written; without
@@ -40,28 +45,35 @@ def registered_domain(url: pa.Array) -> pa.Array:
 
     Args:
       url: string or large_string, plain or dictionary-encoded.
+      private_suffixes: the list's section of private suffixes counts as well: of https://a.b.github.io/, b.github.io.
 
     Returns:
       string[rows]. Null for a null and for what has no usable host: a URL needs `//`, and a host letters that
       can be registered. Each host of the array is looked up once.
     """
     if pa.types.is_dictionary(url.type):
-        return registered_domain(url.dictionary).take(url.indices)
+        return registered_domain(url.dictionary, private_suffixes).take(url.indices)
     if pa.types.is_null(url.type):
         return pa.nulls(len(url), pa.string())
     if not pa.types.is_large_string(url.type):
         url = url.cast(pa.large_string())
     hosts = pc.struct_field(pc.extract_regex(url, _HOST), "host").dictionary_encode()
-    lookup = once_per_process(_domain_lookup)
+    lookup = once_per_process(_domain_lookup, private_suffixes)
     domains = [lookup(host) for host in hosts.dictionary.to_pylist()]
     return pa.array(domains, pa.string()).take(hosts.indices)
 
 
-def _domain_lookup() -> Callable[[str], str | None]:
+def suffix_list_date() -> str | None:
+    """The day that the bundled list is of, as 2025-04-07; None where it doesn't say."""
+    found = _VERSION.search(pkgutil.get_data("tldextract", ".tld_set_snapshot") or b"")
+    return None if found is None else found[1].decode()
+
+
+def _domain_lookup(private_suffixes: bool) -> Callable[[str], str | None]:
     """A function from a host, as a URL has it, to its domain. The list takes 0.1 s to load."""
     from tldextract import TLDExtract
 
-    extract = TLDExtract(suffix_list_urls=(), cache_dir=None)
+    extract = TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=private_suffixes)
 
     @lru_cache(REMEMBERED_HOSTS)
     def lookup(written: str) -> str | None:

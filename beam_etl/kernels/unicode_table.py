@@ -41,6 +41,15 @@ POINT_MASK = (1 << POINT_BITS) - 1
 BLOCK = 128
 """Code points in a block of the stored arrays; equal blocks are stored once."""
 
+CATEGORIES = (
+    *("Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Me", "Mn", "Nd", "Nl", "No"),
+    *("Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", "Zl", "Zp", "Zs"),
+)
+"""General categories, by the number that `categories` has for each."""
+CATEGORY_MASK = 0x1F
+SENTENCE_TERMINAL = 0x80
+"""Flag beside a category: the character ends sentences (the property Sentence_Terminal)."""
+
 # A rule's table, uint32 for each code point: lower-case code point, two flags, kind in the highest bits.
 LOWER_MASK = POINT_MASK
 CASED = 1 << 21
@@ -96,6 +105,12 @@ class Composition:
     table: npt.NDArray[np.uint32]
     parts: npt.NDArray[np.uint64]
     pairs: npt.NDArray[np.uint64]
+
+
+@cache
+def categories() -> npt.NDArray[np.uint8]:
+    """The place of each code point's category in CATEGORIES, and SENTENCE_TERMINAL: uint8[CODE_POINTS], read-only."""
+    return _read_only(_stored("category"))
 
 
 @cache

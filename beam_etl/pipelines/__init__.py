@@ -7,6 +7,7 @@ PIPELINES: Mapping[str, str] = {
     "check_index": "whether an inverted index is sound, and has what the documents have",
     "compact_index": "several inverted indexes as one, without the documents that were removed",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
+    "domain_score": "a quality score for each domain, and the documents of those that are good enough",
     "inverted_index": "which documents have a word, how often, and where",
     "search": "the documents of an inverted index that answer a query best",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",

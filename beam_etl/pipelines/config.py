@@ -109,6 +109,10 @@ class JobConfig(RunConfig):
     date_column: str | None = flag("the input's column that is read as date", default=None)
     time_column: str | None = flag("the input's column that is read as time", default=None)
     text_column: str | None = flag("the input's column that is read as text", default=None)
+    private_suffixes: bool = flag(
+        "where the domain is derived from a url, sites under github.io and the like have a domain each",
+        default=False,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,7 +133,13 @@ class JobConfig(RunConfig):
         others = tuple(name for name in wanted if name not in _COLUMNS)
         named = {name: getattr(self, f"{name}_column") for name in _COLUMNS}
         optional = tuple(name for name in optional if name not in wanted)
-        return Columns(needed=shared, optional=optional, carry=carry or others, **named)
+        return Columns(
+            needed=shared,
+            optional=optional,
+            carry=carry or others,
+            private_suffixes=self.private_suffixes,
+            **named,
+        )
 
     def bundles(self, files: Sequence[FileEntry], options: PipelineOptions) -> int:
         """Bundles that the engine makes of these files: one a worker in process, one a task on Flink, else one a split.

@@ -1,3 +1,4 @@
+import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -5,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_etl.kernels.domains import registered_domain
+from beam_etl.kernels.domains import registered_domain, suffix_list_date
+from tests.suffix_vectors import VECTORS
 
 
 def domain_of(url: str | None) -> str | None:
@@ -13,33 +15,60 @@ def domain_of(url: str | None) -> str | None:
     return domain
 
 
-PUBLISHED = {
-    "biz": "biz",
-    "domain.biz": "domain.biz",
-    "a.b.domain.biz": "domain.biz",
-    "uk.com": "uk.com",
-    "test.ac": "test.ac",
-    "b.c.mm": "b.c.mm",
-    "a.b.c.mm": "b.c.mm",
-    "www.test.ac.jp": "test.ac.jp",
-    "www.test.kyoto.jp": "test.kyoto.jp",
-    "b.ide.kyoto.jp": "b.ide.kyoto.jp",
-    "a.b.c.kobe.jp": "b.c.kobe.jp",
-    "www.city.kobe.jp": "city.kobe.jp",
-    "a.b.test.ck": "b.test.ck",
-    "www.www.ck": "www.ck",
-    "www.test.k12.ak.us": "test.k12.ak.us",
-    "www.食狮.com.cn": "xn--85x722f.com.cn",
-    "www.食狮.公司.cn": "xn--85x722f.xn--55qx5d.cn",
-    "shishi.中国": "shishi.xn--fiqs8s",
-    "www.xn--85x722f.xn--fiqs8s": "xn--85x722f.xn--fiqs8s",
+UNLISTED = {
+    "example.example": "example.example",
+    "b.example.example": "b.example.example",
+    "a.b.example.example": "a.b.example.example",
 }
-"""Of test_psl.txt, which the public suffix list publishes, for hosts whose suffix is in its ICANN section."""
+"""Under a top level that isn't listed the host stays as it is. The list's last resort is to cut it to two labels."""
 
 
-@pytest.mark.parametrize(("host", "domain"), PUBLISHED.items(), ids=PUBLISHED)
-def test_domains_are_those_that_the_suffix_list_publishes(host: str, domain: str) -> None:
-    assert domain_of(f"https://{host}/path") == domain
+def expected_domain(host: str) -> str | None:
+    """As the list says; a host that is a suffix is its own domain, and one that begins with a dot is none."""
+    if host.startswith("."):
+        return None
+    domain = UNLISTED.get(host) or VECTORS[host] or host.lower()
+    labels = domain.split(".")
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels
+    )
+
+
+@pytest.mark.parametrize("host", VECTORS)
+def test_domains_are_those_that_the_suffix_list_publishes(host: str) -> None:
+    """Its cases are of the whole list, private suffixes included."""
+    found = registered_domain(pa.array([f"https://{host}/path"]), private_suffixes=True)
+    assert found.to_pylist() == [expected_domain(host)]
+
+
+@pytest.mark.parametrize("host", [host for host in VECTORS if not host.endswith("uk.com")])
+def test_the_section_of_icann_alone_says_the_same_of_what_is_in_it(host: str) -> None:
+    assert domain_of(f"https://{host}/path") == expected_domain(host)
+
+
+PRIVATE = {
+    "somebody.github.io": ("github.io", "somebody.github.io"),
+    "www.somebody.github.io": ("github.io", "somebody.github.io"),
+    "github.io": ("github.io", "github.io"),
+    "somebody.blogspot.com": ("blogspot.com", "somebody.blogspot.com"),
+    "b.example.uk.com": ("uk.com", "example.uk.com"),
+    "www.example.com": ("example.com", "example.com"),
+}
+
+
+@pytest.mark.parametrize(("host", "domains"), PRIVATE.items(), ids=PRIVATE)
+def test_sites_under_private_suffixes_are_domains_where_that_is_asked(
+    host: str, domains: tuple[str, str]
+) -> None:
+    url = pa.array([f"http://{host}/"])
+    found = [registered_domain(url, private_suffixes=asked)[0].as_py() for asked in (False, True)]
+    assert tuple(found) == domains
+
+
+def test_the_list_says_its_date() -> None:
+    said = suffix_list_date()
+    assert said is not None
+    assert datetime.date(2024, 1, 1) < datetime.date.fromisoformat(said)
 
 
 URLS = {

@@ -225,8 +225,8 @@ def open_segments(
     )
     if removals is None:
         return Segments(segments), found, None
-    told = _removals(removals)
-    return Segments(segments, Removals(removals, told.number, told.run)), found, told
+    stored, told = open_removals(removals)
+    return Segments(segments, stored), found, told
 
 
 def _check_alike(first: str, ours: Mapping[str, Any], other: str, theirs: Mapping[str, Any]) -> None:
@@ -241,7 +241,12 @@ def _check_alike(first: str, ours: Mapping[str, Any], other: str, theirs: Mappin
         )
 
 
-def _removals(folder: str) -> Manifest:
+def open_removals(folder: str) -> tuple[Removals, Manifest]:
+    """A dataset with a table of removed documents, and its manifest.
+
+    Raises:
+      InputError: it is none, or the table doesn't say which documents.
+    """
     found = manifest.latest(folder)
     if found is None:
         raise InputError(f"{folder}: no dataset. Give a folder that dedup wrote as --output.")
@@ -252,4 +257,4 @@ def _removals(folder: str) -> Manifest:
         raise InputError(
             f"{folder}: its {REMOVALS} have no column {missing[0]!r}; they have {', '.join(found.schemas[REMOVALS])}"
         )
-    return found
+    return Removals(folder, found.number, found.run), found

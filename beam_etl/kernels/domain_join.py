@@ -1,0 +1,231 @@
+"""Scores of domains brought to their documents: each document's score, and which documents are removed for it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl import schema
+from beam_etl.kernels.domain_measures import DOCUMENTS
+from beam_etl.kernels.domain_score import SCORE
+from beam_etl.kernels.domain_statistics import Integers, sample_keys
+from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE
+from beam_etl.kernels.filtering import removals_of
+from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.provenance import without_carried
+
+DOMAIN_SCORE = "domain_score"
+"""float64 of a document: the score of its domain; null where it has none."""
+
+LOW_SCORE, NOT_SAMPLED = "domain_score", "domain_sample"
+"""Reasons in a table of removals: a score below the minimum, or not chosen for the sample of a domain."""
+
+SALT = "beam_etl.salt"
+"""uint32: only while rows travel."""
+SALT_DOCUMENTS = 1 << 10
+"""Documents of a domain that meet its score under one key: a domain of millions is spread over many."""
+
+NO_DOMAIN_SALTS = 1 << 16
+"""Keys for the documents without a domain: no score waits for them anywhere."""
+
+_HASH = "domain_hash"
+
+SCORES = pa.schema(
+    [
+        pa.field(_HASH, pa.uint64(), nullable=False),
+        pa.field(schema.DOMAIN, pa.string()),
+        pa.field(SCORE, pa.float64(), nullable=False),
+        pa.field(DOCUMENTS, pa.int64(), nullable=False),
+        pa.field(CUT_KEY, pa.int64()),
+        pa.field(CUT_TIE, pa.int64()),
+    ]
+)
+"""What documents need of the table of domains."""
+
+
+@dataclass(frozen=True)
+class DomainFilter:
+    """Which documents stay.
+
+    Args:
+      min_score: those of domains with at least this score; None for all.
+      sample_by: columns that a sample is chosen by, where Measures asked for one.
+
+    A document without a domain stays: nulls never join.
+    """
+
+    min_score: float | None = None
+    sample_by: tuple[str, ...] = (schema.ID,)
+
+    def __post_init__(self) -> None:
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise ValueError(f"scores are from 0 to 1, got a minimum of {self.min_score}")
+
+
+class Filtered(NamedTuple):
+    """Some documents with their scores."""
+
+    kept: pa.RecordBatch
+    """Those that stay, with a column DOMAIN_SCORE; one of that name is replaced."""
+    removals: pa.RecordBatch
+    """schema.QUALITY_REMOVAL of the others."""
+
+
+def scores_of(table: pa.RecordBatch) -> pa.RecordBatch:
+    """SCORES of scored domains. The domain that is null has none."""
+    table = table.filter(table.column(schema.DOMAIN).is_valid())
+    hashes = pa.array(hash_values(table.column(schema.DOMAIN)))
+    columns = [hashes, *(table.column(name) for name in SCORES.names[1:])]
+    return pa.RecordBatch.from_arrays(columns, schema=SCORES)
+
+
+def sorted_scores(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """All scores in one batch, in the order of hashes and names, as the others here take them."""
+    none = pa.RecordBatch.from_pylist([], schema=SCORES)
+    return pa.concat_batches([none, *(batch.select(SCORES.names) for batch in batches)]).sort_by(
+        [(_HASH, "ascending"), (schema.DOMAIN, "ascending")]
+    )
+
+
+def repeated_domain(scores: pa.RecordBatch) -> str | None:
+    """A domain that is there twice, of sorted_scores; None where each is there once."""
+    names, hashes = scores.column(schema.DOMAIN), scores.column(_HASH).to_numpy()
+    for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+        if names[place].equals(names[place + 1]):
+            return str(names[place])
+    return None
+
+
+def is_scores(batch: pa.RecordBatch) -> bool:
+    """Whether a batch has scores, and not documents."""
+    return batch.schema.names[: len(SCORES)] == SCORES.names
+
+
+def filter_documents(documents: pa.RecordBatch, scores: pa.RecordBatch, rule: DomainFilter) -> Filtered:
+    """Documents with the scores of their domains, without those that the rule removes.
+
+    Args:
+      documents: with domain, text and for a sample rule.sample_by and what else partial_statistics had of it.
+      scores: sorted_scores.
+      rule: which documents stay.
+    """
+    at = _places(documents.column(schema.DOMAIN), scores)
+    mine = scores.take(pa.array(at, mask=at < 0))
+    low, cut = _low(mine, rule), _cut(documents, mine, rule)
+    stays = ~(low | cut)
+    scored = _with_score(documents, mine.column(SCORE))
+    kept = scored if stays.all() else scored.filter(pa.array(stays))
+    gone = np.flatnonzero(~stays)
+    removals = _removals(documents.take(pa.array(gone)), mine.take(pa.array(gone)), low[gone], rule)
+    return Filtered(without_carried(kept), removals)
+
+
+def filter_partition(batches: Iterable[pa.RecordBatch], rule: DomainFilter) -> Iterator[Filtered]:
+    """The same where documents and scores have met in one partition, which can be iterated over twice."""
+    scores = sorted_scores(batch.drop_columns([SALT]) for batch in batches if is_scores(batch))
+    for batch in batches:
+        if not is_scores(batch):
+            yield filter_documents(batch.drop_columns([SALT]), scores, rule)
+
+
+def large_domains(scores: pa.RecordBatch) -> pa.RecordBatch:
+    """SCORES of the domains that are spread over several keys."""
+    return scores.filter(pc.greater_equal(scores.column(DOCUMENTS), SALT_DOCUMENTS))
+
+
+def salted_documents(documents: pa.RecordBatch, large: pa.RecordBatch) -> pa.RecordBatch:
+    """Documents with the SALT of their key.
+
+    Args:
+      documents: with domain and text, and where there is one the address.
+      large: sorted_scores of large_domains.
+    """
+    domain = documents.column(schema.DOMAIN)
+    at = _places(domain, large)
+    salts = _salts(large.take(pa.array(at, mask=at < 0)).column(DOCUMENTS).fill_null(0).to_numpy())
+    salts = np.where(domain.is_null().to_numpy(zero_copy_only=False), NO_DOMAIN_SALTS, salts)
+    name = schema.ADDRESS if schema.ADDRESS in documents.schema.names else schema.TEXT
+    own = hash_values(documents.column(name)) % salts.astype(np.uint64)
+    return documents.append_column(
+        pa.field(SALT, pa.uint32(), nullable=False), pa.array(own.astype(np.uint32))
+    )
+
+
+def salted_scores(scores: pa.RecordBatch) -> pa.RecordBatch:
+    """Scores once for each SALT of their domain."""
+    times = _salts(scores.column(DOCUMENTS).to_numpy())
+    rows = np.repeat(np.arange(scores.num_rows), times)
+    salt = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+    repeated = scores.take(pa.array(rows))
+    return repeated.append_column(
+        pa.field(SALT, pa.uint32(), nullable=False), pa.array(salt.astype(np.uint32))
+    )
+
+
+def _salts(documents: Integers) -> Integers:
+    return 1 + documents // SALT_DOCUMENTS
+
+
+def _places(domains: pa.Array, scores: pa.RecordBatch) -> Integers:
+    """Where each document's domain is among the scores: int64[rows], -1 where it isn't. Names decide, not hashes."""
+    if not scores.num_rows:
+        return np.full(len(domains), -1)
+    plain = domains.dictionary_decode() if pa.types.is_dictionary(domains.type) else domains
+    encoded = plain.cast(pa.string()).dictionary_encode()
+    names, hashes = encoded.dictionary, hash_values(encoded.dictionary)
+    known, found = scores.column(_HASH).to_numpy(), scores.column(schema.DOMAIN)
+    first, end = (np.searchsorted(known, hashes, side=side) for side in ("left", "right"))
+    at = np.where(first < end, first, -1)
+    same = pc.equal(found.take(pa.array(np.maximum(at, 0))), names).to_numpy(zero_copy_only=False)
+    for place in np.flatnonzero((at >= 0) & ~same):  # another name has this hash
+        others = range(first[place] + 1, end[place])
+        at[place] = next((other for other in others if found[other].equals(names[place])), -1)
+    return np.append(at, -1)[encoded.indices.fill_null(len(names)).to_numpy()]
+
+
+def _low(mine: pa.RecordBatch, rule: DomainFilter) -> npt.NDArray[np.bool_]:
+    if rule.min_score is None:
+        return np.zeros(mine.num_rows, np.bool_)
+    low = pc.less(mine.column(SCORE), rule.min_score)
+    return low.fill_null(False).to_numpy(zero_copy_only=False)
+
+
+def _cut(documents: pa.RecordBatch, mine: pa.RecordBatch, rule: DomainFilter) -> npt.NDArray[np.bool_]:
+    """Whether a document isn't in its domain's sample: it comes behind the last one, or has no text."""
+    cut = mine.column(CUT_KEY)
+    if cut.null_count == len(cut):
+        return np.zeros(mine.num_rows, np.bool_)
+    key, tie = sample_keys(documents, rule.sample_by)
+    last_key, last_tie = (mine.column(name).fill_null(0).to_numpy() for name in (CUT_KEY, CUT_TIE))
+    behind = (key > last_key) | ((key == last_key) & (tie > last_tie))
+    behind |= documents.column(schema.TEXT).is_null().to_numpy(zero_copy_only=False)
+    return behind & cut.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _with_score(documents: pa.RecordBatch, score: pa.Array) -> pa.RecordBatch:
+    field, place = pa.field(DOMAIN_SCORE, pa.float64()), documents.schema.get_field_index(DOMAIN_SCORE)
+    if place < 0:
+        return documents.append_column(field, score)
+    return documents.set_column(place, field, score)
+
+
+def _removals(
+    documents: pa.RecordBatch, mine: pa.RecordBatch, low: npt.NDArray[np.bool_], rule: DomainFilter
+) -> pa.RecordBatch:
+    reason = pa.array(np.where(low, LOW_SCORE, NOT_SAMPLED).tolist(), pa.string())
+    score, count = (mine.column(name).cast(pa.string()) for name in (SCORE, DOCUMENTS))
+    broken = pc.if_else(
+        pa.array(low),
+        pc.binary_join_element_wise(score, f" < {rule.min_score}", ""),
+        pc.binary_join_element_wise("not chosen of", count, "documents", " "),
+    )
+    told = [_one_each(values) for values in (reason, pc.binary_join_element_wise(reason, broken, ": "))]
+    return removals_of(documents, pa.RecordBatch.from_arrays(told, schema=schema.QUALITY_FAILURES), reason)
+
+
+def _one_each(values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32)), values)

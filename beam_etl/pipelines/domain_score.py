@@ -1,0 +1,139 @@
+"""`python -m beam_etl.pipelines.domain_score`: how good each domain is, and the documents of those that are."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.columns import Source, resolve
+from beam_etl.io.map_files import MapFiles
+from beam_etl.io.read import FileSource, Sample
+from beam_etl.io.removal_marks import MARKED
+from beam_etl.io.write import FAILURES
+from beam_etl.kernels.domains import suffix_list_date
+from beam_etl.kernels.grouping import estimate_groups
+from beam_etl.kernels.partition import ESTIMATE_MARGIN
+from beam_etl.pipelines.domain_score_config import NEEDED, Config
+from beam_etl.pipelines.job import Job
+from beam_etl.transforms.aggregate import combine_all
+from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
+from beam_etl.transforms.domain_score import CountDomains, ScoreTable
+
+SAMPLE_BYTES = 4 << 20
+SAMPLE_PLACES = 16
+"""Read by the launcher, to expect how many domains there will be; as token_count does."""
+
+SCORE_BYTES = 64
+"""Of a domain among the scores that documents are joined with."""
+
+
+def build(source: FileSource, config: Config) -> dict[str, Any]:
+    """The domains, the parts of their scores, rejects, and where asked for documents and removals. One shuffle.
+
+    It is of statistics. None where the input is partitioned; one of documents besides where there are too many domains
+    for broadcasting.
+    """
+    sample = _sample(source)
+    score = config.scoring(source.stored_schema)
+    if config.partitioned:
+        counted = source.pipeline | "Count files" >> MapFiles(
+            source=source, kernel=score.count.in_place, columns=config.counted
+        )
+        scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule)
+        rejects = counted.rejects
+    else:
+        bundles = config.bundles(source.files, source.pipeline.options)
+        score.expected_bytes = _expected_crossing(sample, score.count, bundles)
+        documents, rejects, _ = source.documents(config.counted)
+        scored = documents | "Score domains" >> score
+    tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
+    return {**tables, **_documents(source, config, scored.scores, sample)} if config.joins else tables
+
+
+def _sample(source: FileSource) -> Sample:
+    sample = source.sample(SAMPLE_BYTES, SAMPLE_PLACES)
+    if told := source.told_documents():
+        return sample._replace(scale=told / max(1, sum(batch.num_rows for batch in sample.batches)))
+    return sample
+
+
+def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int:
+    """Bytes of statistics that cross, estimated as token_totals.expected_crossing does."""
+    if not sample.batches:
+        return 0
+    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
+    half = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
+    unmarked = replace(count, mark=None)
+    few, many = (next(combine_all(map(unmarked, part), count.merge)) for part in (half, whole))
+    rows = estimate_groups(few.num_rows, many.num_rows, sample.scale / bundles)
+    return round(many.nbytes / max(1, many.num_rows) * rows * bundles)
+
+
+def _expected_domains(sample: Sample) -> int:
+    half, whole = set(), set()
+    for batch in sample.batches:
+        names = batch.column(schema.DOMAIN).to_pylist()
+        half |= set(names[: (len(names) + 1) // 2])
+        whole |= set(names)
+    return estimate_groups(len(half), len(whole), sample.scale)
+
+
+def _documents(source: FileSource, config: Config, scores: Batches, sample: Sample) -> dict[str, Any]:
+    """The input once more, with scores, without what a score or a sample removes.
+
+    The second read wants more columns: what it rejects, which is all that the first one does, is told instead.
+    """
+    way = config.join
+    if way == AUTO and _expected_domains(sample) * SCORE_BYTES * ESTIMATE_MARGIN <= config.broadcast_bytes:
+        way = BROADCAST
+    again, rejects, _ = source.documents(again=True)
+    joined = {"documents": again, "scores": scores} | "Join scores" >> config.joining(
+        source.stored_schema,
+        way=way,
+        expected_bytes=round(sum(batch.nbytes for batch in sample.batches) * sample.scale),
+    )
+    made = [found.column for found in _resolved(source, config) if found.stored is None]
+    documents = joined.documents | "As stored" >> MapBatches(partial(_without, columns=made))
+    return {
+        "documents": documents,
+        "removals": joined.removals,
+        "rejects": rejects,
+        FAILURES: joined.failures,
+    }
+
+
+def _resolved(source: FileSource, config: Config) -> Sequence[Source]:
+    return resolve(config.columns, source.stored_schema, source.files[0].path).sources
+
+
+def _without(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    return batch.drop_columns(columns)
+
+
+def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
+    """By which list domains were told, which way scores met documents, and which removals were found."""
+    kind = "with private suffixes" if config.private_suffixes else "its section of ICANN"
+    lines = [f"domains of urls: by the public suffix list of {suffix_list_date()}, {kind}"]
+    ways = {BY_BROADCAST: "scores were broadcast", BY_SHUFFLE: "documents were shuffled to their scores"}
+    lines += [f"{way}: {counters[name]:,} documents" for name, way in ways.items() if counters.get(name)]
+    if config.removals is not None:
+        found = counters.get(MARKED, 0)
+        lines.append(f"duplicates by {config.removals}: {found:,} documents")
+    return lines
+
+
+JOB = Job("domain_score", "A quality score for each domain, and the documents by it.", Config, build, notes)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the job with these flags; the exit code."""
+    return JOB.run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,91 @@
+"""FilterQuality: the published quality rules as a filter."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl import schema
+from beam_etl.kernels.filtering import annotate_quality, filter_quality
+from beam_etl.kernels.quality import Rule, rules_of
+from beam_etl.transforms.batches import Batches, run_kernel, split_batch, tagged
+from beam_etl.transforms.metrics import StepMetrics
+
+REMOVED = "removed"
+
+
+class FilteredDocuments(NamedTuple):
+    """What FilterQuality gives."""
+
+    documents: Batches
+    """Those that stay, with all their columns."""
+    removals: Batches
+    """schema.QUALITY_REMOVAL: the others. Empty where documents are annotated."""
+
+
+@dataclass(eq=False, kw_only=True)
+class FilterQuality(beam.PTransform):
+    """Removes documents that fail quality rules, and says which. No shuffle.
+
+    Input: batches of documents that have text. Output: FilteredDocuments.
+
+    Args:
+      rules: names of rule sets (quality.RULE_SETS), or rules of your own.
+      thresholds: others than those that were published, by the name of the rule; None leaves the rule out.
+      annotate: all documents stay, and get the columns `failed`, `reasons` and `signals` (filtering.annotate_quality).
+      id: the column that names documents in the removals.
+
+    Raises:
+      ValueError: no rules; no such rule set, or no such rule.
+      KernelError: while running, where there is no text.
+    """
+
+    rules: tuple[str | Rule, ...] = ("gopher_quality", "gopher_repetition", "fineweb")
+    thresholds: Mapping[str, float | None] = field(default_factory=dict)
+    annotate: bool = False
+    id: str = schema.ID
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if not rules_of(self.rules, self.thresholds):
+            raise ValueError(f"no rules to filter by: rules={self.rules!r}, thresholds={self.thresholds!r}")
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> FilteredDocuments:
+        rules = rules_of(self.rules, self.thresholds)
+        done = documents | "Filter" >> beam.ParDo(_Filter(rules, self.annotate, self.id)).with_outputs(
+            REMOVED, main="documents"
+        )
+        return FilteredDocuments(done["documents"], done[REMOVED])
+
+
+class _Filter(beam.DoFn):
+    def __init__(self, rules: tuple[Rule, ...], annotate: bool, id: str) -> None:
+        self._kernel = partial(_annotated if annotate else _filtered, rules=rules, id=id)
+        self._metrics = StepMetrics()
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        self._metrics.took_in(batch)
+        yield from self._metrics.timed(self._outputs(batch))
+
+    def _outputs(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        kept, *removed = run_kernel(self._kernel, batch)
+        for part in split_batch(kept):
+            self._metrics.gave_out(part)
+            yield part
+        yield from tagged(REMOVED, removed)
+
+
+def _filtered(batch: pa.RecordBatch, rules: tuple[Rule, ...], id: str) -> Iterator[pa.RecordBatch]:
+    done = filter_quality(batch, rules, id)
+    yield done.kept
+    yield done.removed
+
+
+def _annotated(batch: pa.RecordBatch, rules: tuple[Rule, ...], id: str) -> Iterator[pa.RecordBatch]:
+    del id
+    yield annotate_quality(batch, rules)

@@ -1,0 +1,154 @@
+"""Scores at their documents: by name, whatever the hashes say."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from beam_etl import schema
+from beam_etl.kernels import domain_join
+from beam_etl.kernels.domain_join import (
+    SALT,
+    SALT_DOCUMENTS,
+    SCORES,
+    DomainFilter,
+    filter_documents,
+    filter_partition,
+    large_domains,
+    salted_documents,
+    salted_scores,
+    scores_of,
+    sorted_scores,
+)
+from beam_etl.kernels.domain_statistics import sample_keys
+
+NAMES = [f"site{number}.org" for number in range(50)]
+
+
+def scores(**columns: list[Any]) -> pa.RecordBatch:
+    count = len(columns["domain"])
+    given: dict[str, Any] = {
+        "score": [0.5] * count,
+        "documents": [1] * count,
+        "cut_key": [None] * count,
+        "cut_tie": [None] * count,
+        **columns,
+    }
+    table = pa.record_batch(
+        {name: pa.array(given[name], SCORES.field(name).type) for name in SCORES.names[1:]}
+    )
+    return sorted_scores([scores_of(table)])
+
+
+def documents(domains: list[str | None], **columns: Any) -> pa.RecordBatch:
+    count = len(domains)
+    return pa.record_batch(
+        {
+            "address": pa.array(range(count), pa.uint64()),
+            "id": [f"d{place}" for place in range(count)],
+            "domain": pa.array(domains, pa.string()),
+            "text": pa.array(["text"] * count, pa.large_string()),
+            **columns,
+        }
+    )
+
+
+SOME = scores(domain=[*NAMES, None], score=[number / 100 for number in range(50)] + [0.9])
+ASKED = ["site7.org", None, "unknown.org", "site49.org", "site7.org", ""]
+FOUND = [0.07, None, None, 0.49, 0.07, None]
+
+
+FORMS: dict[str, Callable[[pa.Array], pa.Array]] = {
+    "string": lambda names: names,
+    "large_string": lambda names: names.cast(pa.large_string()),
+    "dictionary": lambda names: names.dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_each_document_has_the_score_of_its_domain(form: Callable[[pa.Array], pa.Array]) -> None:
+    batch = documents(ASKED)
+    kept, removals = filter_documents(
+        batch.set_column(2, "domain", form(batch["domain"])), SOME, DomainFilter()
+    )
+    assert kept["domain_score"].to_pylist() == FOUND
+    assert kept.drop_columns(["domain_score"]).num_columns == batch.num_columns
+    assert removals.num_rows == 0
+
+
+def test_names_decide_where_hashes_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def few_hashes(array: pa.Array) -> np.ndarray:
+        return np.array([len(value or "") % 3 for value in array.to_pylist()], np.uint64)
+
+    monkeypatch.setattr(domain_join, "hash_values", few_hashes)
+    some = scores(domain=NAMES, score=[number / 100 for number in range(50)])
+    assert filter_documents(documents(ASKED), some, DomainFilter()).kept["domain_score"].to_pylist() == FOUND
+
+
+def test_a_score_that_was_there_is_replaced_in_its_place() -> None:
+    batch = documents(["site7.org"]).add_column(0, "domain_score", pa.array(["old"]))
+    kept = filter_documents(batch, SOME, DomainFilter()).kept
+    assert kept.schema.names == batch.schema.names
+    assert kept["domain_score"].to_pylist() == [0.07]
+
+
+def test_documents_of_domains_below_the_minimum_go_with_the_reason() -> None:
+    batch = documents(["site7.org", "site8.org", None, "unknown.org"]).replace_schema_metadata(
+        {schema.FILE_METADATA: "/in/a.parquet"}
+    )
+    kept, removals = filter_documents(batch, SOME, DomainFilter(min_score=0.08))
+    assert kept["id"].to_pylist() == ["d1", "d2", "d3"]
+    assert removals.schema == schema.QUALITY_REMOVAL
+    assert {name: value for name, value in removals.to_pylist()[0].items() if value is not None} == {
+        "file": "/in/a.parquet",
+        "position": 0,
+        "id": "d0",
+        "reason": "domain_score",
+        "bytes": 4,
+        "failed": ["domain_score"],
+        "reasons": ["domain_score: 0.07 < 0.08"],
+    }
+
+
+def test_a_sample_is_cut_at_a_key_and_a_tie() -> None:
+    batch = documents(["a"] * 6, id=["x", "x", "x", "y", "y", "z"])
+    key, tie = sample_keys(batch, ("id",))
+    order = np.lexsort((tie, key))
+    for size in range(1, 7):
+        last = order[size - 1]
+        some = scores(domain=["a"], documents=[6], cut_key=[int(key[last])], cut_tie=[int(tie[last])])
+        kept, removals = filter_documents(batch, some, DomainFilter(sample_by=("id",)))
+        assert kept["address"].to_pylist() == sorted(order[:size].tolist())
+        assert set(removals["reason"].to_pylist()) <= {"domain_sample"}
+        assert removals.num_rows == 6 - size
+    none = scores(domain=["a"], documents=[6], cut_key=[0], cut_tie=[0])
+    (reason,) = filter_documents(batch, none, DomainFilter()).removals["reasons"][0].as_py()
+    assert reason == "domain_sample: not chosen of 6 documents"
+
+
+def test_a_large_domain_is_spread_and_meets_its_score_in_each_part() -> None:
+    many = 40 * SALT_DOCUMENTS
+    some = scores(domain=["hot", "cold"], documents=[many, 3], score=[0.25, 0.75])
+    batch = documents(["hot"] * 5000 + ["cold", None] * 10)
+    salted = salted_documents(batch, sorted_scores([large_domains(some)]))
+    repeated = salted_scores(some)
+    assert salted[SALT].to_pylist()[5000::2] == [0] * 10
+    hot = np.bincount(salted[SALT].to_numpy()[:5000])
+    assert len(hot) == repeated.num_rows - 1 == 41
+    assert hot.max() < 2 * hot.mean()
+    assert len(set(salted[SALT].to_pylist()[5001::2])) == 10
+    joined = list(filter_partition([salted, repeated], DomainFilter()))
+    assert joined[0].kept["domain_score"].to_pylist() == [0.25] * 5000 + [0.75, None] * 10
+    assert joined[0].kept.schema.names == [*batch.schema.names, "domain_score"]
+
+
+def test_without_scores_no_document_has_one() -> None:
+    none = sorted_scores([])
+    assert filter_documents(documents(ASKED), none, DomainFilter(0.5)).kept["domain_score"].null_count == 6
+
+
+def test_a_minimum_that_no_score_can_be_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"scores are from 0 to 1, got a minimum of 1\.5"):
+        DomainFilter(min_score=1.5)
