@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
-from beam_etl.io.segments import Removals, open_removals
+from beam_etl.io.stored import Removals, open_removals
 from beam_etl.kernels.process import OncePerProcess, once_per_process
 from beam_etl.kernels.provenance import add_place
 from beam_etl.kernels.renumbering import RemovedPlaces
@@ -27,7 +27,7 @@ def mark_removed(folder: str) -> OncePerProcess[[pa.RecordBatch], np.ndarray]:
       folder: a dataset with a table `removals`, as dedup writes it, of the files that are read.
 
     Raises:
-      InputError: there is none. While running, SegmentError: it was replaced, or is damaged.
+      InputError: there is none. While running, StoredError: it was replaced, or is damaged.
     """
     return once_per_process(_marker, open_removals(folder)[0])
 

@@ -16,9 +16,10 @@ from beam_etl.io.checks import evenly
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS
-from beam_etl.io.index.segments import REMOVALS, Opened, Segment, SegmentError, Segments, open_segments
+from beam_etl.io.index.segments import Opened, Segment, Segments, open_segments
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.read import GROUP_FILES
+from beam_etl.io.stored import REMOVALS, StoredError
 from beam_etl.kernels.indexing import put_in_ranges
 from beam_etl.kernels.renumbering import Renumbered, moved_documents, moved_pieces
 from beam_etl.transforms.batches import Batches, split_batch
@@ -131,7 +132,7 @@ class SegmentSource:
         for segment, found in zip(self.segments.segments, self._found, strict=True):
             try:
                 crossing += _expected(segment, found)
-            except SegmentError as error:
+            except StoredError as error:
                 raise InputError(str(error)) from error
         return round(crossing * max(1 - removed / max(documents, 1), 0))
 
@@ -251,7 +252,7 @@ class _ReadPart(beam.DoFn):
             for batch in self._segments.segments[number].read(file):
                 self._metrics.took_in(batch)
                 yield from self._metrics.timed(read(batch, becomes))
-        except SegmentError as error:  # raised, it would be tried again in vain
+        except StoredError as error:  # raised, it would be tried again in vain
             yield beam.pvalue.TaggedOutput(FAILURES, str(error))
             return
         self._metrics.add(BYTES_READ, file.bytes)
@@ -282,7 +283,7 @@ class _Tell(beam.DoFn):
     def process(self, _: int) -> Iterator[Any]:
         try:
             opened = self._segments.opened()
-        except SegmentError as error:
+        except StoredError as error:
             yield 0
             yield beam.pvalue.TaggedOutput(FAILURES, str(error))
             return

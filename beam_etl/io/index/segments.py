@@ -1,7 +1,6 @@
 """Segments: indexes beside each other, as a job sees them that makes one of them."""
 
 import hashlib
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,64 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_etl import schema
-from beam_etl.io import manifest
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats import FileEntry, format_of
-from beam_etl.io.formats.base import SPLIT_BYTES
 from beam_etl.io.index.files import ABOUT, DOCUMENTS
 from beam_etl.io.index.manifest import index_in
 from beam_etl.io.manifest import DataFile, Manifest
-from beam_etl.io.rejects import Reject
+from beam_etl.io.stored import Removals, StoredDataset, StoredError, open_removals
 from beam_etl.kernels.indexing import LENGTH
 from beam_etl.kernels.places import MAX_DOCUMENTS
 from beam_etl.kernels.provenance import POSITION
 from beam_etl.kernels.renumbering import RemovedPlaces, Renumbered, renumber
 from beam_etl.kernels.split_terms import SAMPLED_BY, in_sample
 
-REMOVALS = "removals"
-"""The table of a dataset of removals."""
-
 ALIKE = ("version", "words", "unicode", "positions")
 """What segments have in common: what a posting is depends on it."""
 
 _NAMED = (schema.NUMBER, *SAMPLED_BY, schema.FILE, POSITION)
-
-
-class SegmentError(Exception):
-    """A segment isn't as it was when the job began, or damaged. The message names it, and what to do."""
-
-
-@dataclass(frozen=True)
-class StoredDataset:
-    """A dataset that a launcher looked into. Small and picklable: workers read its manifest themselves."""
-
-    folder: str
-    number: int
-    """Of its manifest."""
-    run: str
-    """That made it."""
-
-    def files(self, table: str) -> tuple[DataFile, ...]:
-        """The files of a table.
-
-        Raises:
-          SegmentError: the dataset was replaced.
-        """
-        try:
-            found = Manifest.read(manifest.manifest_path(self.folder, self.number))
-        except FileNotFoundError as error:
-            raise self.replaced() from error
-        if found.run != self.run:
-            raise self.replaced()
-        return found.table(table)
-
-    def replaced(self) -> SegmentError:
-        """The error of a dataset that isn't there any more."""
-        return SegmentError(f"{self.folder} was replaced or removed since the job began. Run again.")
-
-    def path(self, file: DataFile) -> str:
-        """Where a file is."""
-        return os.path.join(self.folder, file.path)
 
 
 @dataclass(frozen=True)
@@ -83,7 +39,7 @@ class Segment(StoredDataset):
         """The rows of a file, a row group at a time. The file is held whole, and is what the manifest says.
 
         Raises:
-          SegmentError: it isn't, or is gone.
+          StoredError: it isn't, or is gone.
         """
         try:
             with open(self.path(file), "rb") as stored:
@@ -96,9 +52,9 @@ class Segment(StoredDataset):
         for group in range(opened.metadata.num_row_groups):
             yield from opened.read_row_group(group, columns, use_threads=False).combine_chunks().to_batches()
 
-    def damaged(self, file: DataFile) -> SegmentError:
+    def damaged(self, file: DataFile) -> StoredError:
         """The error of a file that isn't what its manifest says."""
-        return SegmentError(
+        return StoredError(
             f"{self.path(file)} isn't what was written. check_index tells what is wrong with {self.folder}; "
             f"build it anew."
         )
@@ -107,7 +63,7 @@ class Segment(StoredDataset):
         """What becomes of its documents, if `start` stay of the segments before.
 
         Raises:
-          SegmentError: as `read`, or there aren't as many as its statistics say.
+          StoredError: as `read`, or there aren't as many as its statistics say.
         """
         lengths = np.zeros(self.documents, np.uint32)
         sampled = np.zeros(self.documents, np.bool_)
@@ -122,32 +78,8 @@ class Segment(StoredDataset):
                     gone[numbers] = removed.ask(batch)
                 rows += batch.num_rows
         if rows != self.documents:
-            raise SegmentError(f"{self.folder} has {rows:,} documents, its manifest says {self.documents:,}")
+            raise StoredError(f"{self.folder} has {rows:,} documents, its manifest says {self.documents:,}")
         return renumber(start, lengths, sampled, gone)
-
-
-@dataclass(frozen=True)
-class Removals(StoredDataset):
-    """A dataset with a table of removed documents."""
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        """Their files and positions, in a format that our datasets have.
-
-        Raises:
-          SegmentError: they were replaced, or are damaged.
-        """
-        for file in self.files(REMOVALS):
-            entry, known = FileEntry(0, self.path(file), file.bytes), format_of(file.path)
-            if known is None:
-                raise SegmentError(f"{entry.path}: no format has this suffix")
-            try:
-                for split in known.splits(entry, SPLIT_BYTES):
-                    for rows in known.open(split, None).rows((schema.FILE, POSITION), False):
-                        if isinstance(rows, Reject):
-                            raise SegmentError(f"{entry.path} is damaged: {rows.reason}")
-                        yield rows.batch
-            except FileNotFoundError as error:
-                raise self.replaced() from error
 
 
 @dataclass(frozen=True)
@@ -178,7 +110,7 @@ class Segments:
         """What workers need of all documents, read once a process, and held as long as somebody holds it.
 
         Raises:
-          SegmentError: as of Segment.renumber, or there are too many documents.
+          StoredError: as of Segment.renumber, or there are too many documents.
         """
         with _lock:
             found = _open.get(self)
@@ -190,12 +122,12 @@ class Segments:
         try:
             removed = None if self.removals is None else RemovedPlaces(self.removals.read())
         except OverflowError as error:
-            raise SegmentError(f"{error}. Compact with the removals of some of them at a time.") from error
+            raise StoredError(f"{error}. Compact with the removals of some of them at a time.") from error
         parts: list[Renumbered] = []
         documents = 0
         for segment in self.segments:
             if documents + segment.documents > MAX_DOCUMENTS:
-                raise SegmentError(
+                raise StoredError(
                     f"more than {MAX_DOCUMENTS:,} documents with those of {segment.folder}: an index can't have more. "
                     f"Leave it a segment of its own: a search reads them together."
                 )
@@ -239,22 +171,3 @@ def _check_alike(first: str, ours: Mapping[str, Any], other: str, theirs: Mappin
         raise InputError(
             f"{other} can't become one index with {first}: {'; '.join(differences)}. Build one of them anew."
         )
-
-
-def open_removals(folder: str) -> tuple[Removals, Manifest]:
-    """A dataset with a table of removed documents, and its manifest.
-
-    Raises:
-      InputError: it is none, or the table doesn't say which documents.
-    """
-    found = manifest.latest(folder)
-    if found is None:
-        raise InputError(f"{folder}: no dataset. Give a folder that dedup wrote as --output.")
-    if REMOVALS not in found.schemas:
-        raise InputError(f"{folder}: a dataset of {', '.join(found.schemas)}, without a table {REMOVALS}")
-    missing = [name for name in (schema.FILE, POSITION) if name not in found.schemas[REMOVALS]]
-    if found.table(REMOVALS) and missing:
-        raise InputError(
-            f"{folder}: its {REMOVALS} have no column {missing[0]!r}; they have {', '.join(found.schemas[REMOVALS])}"
-        )
-    return Removals(folder, found.number, found.run), found
