@@ -67,7 +67,7 @@ class IndexBench(Bench):
 
 def peers(bench: IndexBench) -> Iterator[Row]:
     """The same group-by to Parquet, and the two engines that do nothing else."""
-    for corpus in ("0.14gb", "1gb"):
+    for corpus in ("0.14gb", "1gb", "2gb"):
         ours = bench.ours(corpus)
         yield f"beam_etl, {corpus}", ours, bench.our_counts()
         for name, script, bound in (
