@@ -8,6 +8,7 @@ import numpy.typing as npt
 from beam_etl.kernels.affixes import value
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.text_tokens import hash_points
+from beam_etl.kernels.word_exceptions import LONGEST_EXCEPTION
 from beam_etl.kernels.word_hash import mix
 
 Exceptions: TypeAlias = tuple[
@@ -19,8 +20,6 @@ CUTS: Final = 1
 SHAPES: Final = 2
 PAIRS: Final = 3
 
-LONGEST_EXCEPTION = 12
-"""Characters."""
 NO_CUTS = 0
 """Of what is no exception."""
 

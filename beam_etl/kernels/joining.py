@@ -6,7 +6,6 @@ import numpy.typing as npt
 from beam_etl.kernels.affixes import value
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.exception_lookup import (
-    LONGEST_EXCEPTION,
     NO_CUTS,
     PAIRS,
     Exceptions,
@@ -16,6 +15,7 @@ from beam_etl.kernels.exception_lookup import (
     pair_of,
 )
 from beam_etl.kernels.text_tokens import BEGINS, CUT_BITS, CUT_MASK, ENDS, Tokens, append_cut, hash_points
+from beam_etl.kernels.word_exceptions import LONGEST_EXCEPTION
 
 _CHOSEN = 16
 _TAKEN = 1 << 31

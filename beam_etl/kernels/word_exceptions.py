@@ -59,7 +59,7 @@ _FACES = r"""
 0.0 o.0 0.o @_@ <3 <33 <333 </3 (^_^) (-_-) (._.) (>_<) (*_*) (¬_¬) ಠ_ಠ ಠ︵ಠ (ಠ_ಠ) ¯\(ツ)/¯ (╯°□°）╯︵┻━┻ ><(((*>
 """
 
-LONGEST = 12
+LONGEST_EXCEPTION = 12
 """Characters of the longest exception."""
 
 

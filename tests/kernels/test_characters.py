@@ -12,10 +12,12 @@ from beam_etl.kernels import characters
 from beam_etl.kernels.unicode_table import CATEGORIES, CATEGORY_MASK, categories
 from tests import signal_oracle
 
+CHANGED = 0x1734
+"""Python 3.10 has another category for it: Unicode 14 made it a spacing mark."""
 KNOWN = [
     chr(point)
     for point in np.flatnonzero(categories() & CATEGORY_MASK).tolist()
-    if unicodedata.category(chr(point)) not in ("Cn", "Cs")
+    if unicodedata.category(chr(point)) not in ("Cn", "Cs") and point != CHANGED
 ]
 
 CLASSES: dict[str, Callable[[str], bool]] = {

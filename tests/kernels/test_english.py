@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beam_etl.kernels.characters import character_table
-from beam_etl.kernels.english import split_english
-from beam_etl.kernels.exception_table import exception_table
+from beam_etl.kernels.english import LONGEST_UNIT, split_english
+from beam_etl.kernels.exception_table import UNITS, exception_table
 from beam_etl.kernels.text_tokens import BEGINS, ENDS, read_characters
-from beam_etl.kernels.word_exceptions import LONGEST, exceptions
+from beam_etl.kernels.word_exceptions import LONGEST_EXCEPTION, exceptions
 from tests import english_oracle
 
 GOLD = Path(__file__).with_name("datatrove_gold.json.gz")
@@ -70,5 +70,6 @@ def test_a_run_of_marks_without_end_is_cut_like_a_short_one() -> None:
     assert len(tokens(many)) - len(tokens(few)) == len(many) - len(few)  # one a mark, but for the ends
 
 
-def test_no_exception_is_longer_than_it_says() -> None:
-    assert max(map(len, exceptions())) == LONGEST
+def test_no_exception_or_unit_is_longer_than_it_says() -> None:
+    assert max(map(len, exceptions())) == LONGEST_EXCEPTION
+    assert max(map(len, UNITS.split())) == LONGEST_UNIT

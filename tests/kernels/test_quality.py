@@ -95,7 +95,7 @@ def test_real_documents_have_the_verdicts_of_datatrove(place: int, webtext: list
     for document, failed in zip(english, ours.column("failed").to_pylist(), strict=True):
         reason = gold["verdicts"][document["id"]][place]
         told = f"{name}.{TOLD[reason]}" if reason else None
-        if bool(failed) != bool(reason) or (told and told not in failed):
+        if failed[:1] != ([told] if told else []):  # rules are in the order in which datatrove asks
             wrong.append((document["id"], reason, failed))
     assert len(english) == 734
     assert wrong == []
