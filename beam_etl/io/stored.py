@@ -72,6 +72,8 @@ class Removals(StoredDataset):
                 raise StoredError(f"{entry.path}: no format has this suffix")
             try:
                 for split in known.splits(entry, SPLIT_BYTES):
+                    if split.problem:
+                        raise StoredError(f"{entry.path} is damaged: {split.problem}")
                     for rows in known.open(split, None).rows((schema.FILE, POSITION), False):
                         if isinstance(rows, Reject):
                             raise StoredError(f"{entry.path} is damaged: {rows.reason}")

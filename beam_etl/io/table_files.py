@@ -90,12 +90,14 @@ class TableFiles:
     def __contains__(self, partition: int) -> bool:
         return partition in self._paths
 
-    def read(self, partition: int, group: int, columns: Sequence[str]) -> pa.RecordBatch:
-        """Columns of a row group. Those that were read last are held, HELD_BYTES of them.
+    def read(self, partition: int, group: int, columns: Sequence[str], hold: bool = True) -> pa.RecordBatch:
+        """Columns of a row group. Those that were read last are held, HELD_BYTES of them, unless nobody asks again.
 
         Raises:
           DatasetError: the file is gone or damaged.
         """
+        if not hold:
+            return self._read(partition, group, columns)
         key = (partition, group, tuple(columns))
         if key not in self._held:
             self._held[key] = self._read(partition, group, columns)
@@ -119,7 +121,7 @@ class TableFiles:
         """Columns of the whole table, which is small."""
         for partition in sorted(self._paths):
             for group in range(self._footer(partition).num_row_groups):
-                yield self.read(partition, group, columns)
+                yield self._read(partition, group, columns)
 
     def groups_between(self, partition: int, column: int, low: Any, high: Any) -> list[int]:
         """Row groups that may hold a value from `low` to `high`, by their statistics.

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels.domain_measures import DOCUMENTS
+from beam_etl.kernels.domain_measures import BYTES, DOCUMENTS
 from beam_etl.kernels.domain_score import SCORE
 from beam_etl.kernels.domain_statistics import Integers, sample_keys
 from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE
@@ -26,8 +26,8 @@ LOW_SCORE, NOT_SAMPLED = "domain_score", "domain_sample"
 
 SALT = "beam_etl.salt"
 """uint32: only while rows travel."""
-SALT_DOCUMENTS = 1 << 10
-"""Documents of a domain that meet its score under one key: a domain of millions is spread over many."""
+SALT_DOCUMENTS, SALT_BYTES = 1 << 10, 4 << 20
+"""Documents of a domain, and bytes of their texts, that meet its score under one key; a larger one has several."""
 
 NO_DOMAIN_SALTS = 1 << 16
 """Keys for the documents without a domain: no score waits for them anywhere."""
@@ -40,6 +40,7 @@ SCORES = pa.schema(
         pa.field(schema.DOMAIN, pa.string()),
         pa.field(SCORE, pa.float64(), nullable=False),
         pa.field(DOCUMENTS, pa.int64(), nullable=False),
+        pa.field(BYTES, pa.int64(), nullable=False),
         pa.field(CUT_KEY, pa.int64()),
         pa.field(CUT_TIE, pa.int64()),
     ]
@@ -100,6 +101,17 @@ def repeated_domain(scores: pa.RecordBatch) -> str | None:
     return None
 
 
+def repeated_part(batches: Iterable[pa.RecordBatch]) -> str | None:
+    """A domain that has two scores under one key, of a partition where they met; None where none has."""
+    key = [schema.DOMAIN, SALT]
+    parts = [batch.select(key) for batch in batches if is_scores(batch)]
+    if not parts:
+        return None
+    counted = pa.Table.from_batches(parts).group_by(key, use_threads=False).aggregate([([], "count_all")])
+    twice = counted.filter(pc.greater(counted["count_all"], 1)).sort_by(schema.DOMAIN)
+    return str(twice[schema.DOMAIN][0]) if twice.num_rows else None
+
+
 def is_scores(batch: pa.RecordBatch) -> bool:
     """Whether a batch has scores, and not documents."""
     return batch.schema.names[: len(SCORES)] == SCORES.names
@@ -134,7 +146,7 @@ def filter_partition(batches: Iterable[pa.RecordBatch], rule: DomainFilter) -> I
 
 def large_domains(scores: pa.RecordBatch) -> pa.RecordBatch:
     """SCORES of the domains that are spread over several keys."""
-    return scores.filter(pc.greater_equal(scores.column(DOCUMENTS), SALT_DOCUMENTS))
+    return scores.filter(pa.array(_salts(scores) > 1))
 
 
 def salted_documents(documents: pa.RecordBatch, large: pa.RecordBatch) -> pa.RecordBatch:
@@ -146,7 +158,7 @@ def salted_documents(documents: pa.RecordBatch, large: pa.RecordBatch) -> pa.Rec
     """
     domain = documents.column(schema.DOMAIN)
     at = _places(domain, large)
-    salts = _salts(large.take(pa.array(at, mask=at < 0)).column(DOCUMENTS).fill_null(0).to_numpy())
+    salts = np.append(_salts(large), 1)[at]
     salts = np.where(domain.is_null().to_numpy(zero_copy_only=False), NO_DOMAIN_SALTS, salts)
     name = schema.ADDRESS if schema.ADDRESS in documents.schema.names else schema.TEXT
     own = hash_values(documents.column(name)) % salts.astype(np.uint64)
@@ -157,7 +169,7 @@ def salted_documents(documents: pa.RecordBatch, large: pa.RecordBatch) -> pa.Rec
 
 def salted_scores(scores: pa.RecordBatch) -> pa.RecordBatch:
     """Scores once for each SALT of their domain."""
-    times = _salts(scores.column(DOCUMENTS).to_numpy())
+    times = _salts(scores)
     rows = np.repeat(np.arange(scores.num_rows), times)
     salt = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
     repeated = scores.take(pa.array(rows))
@@ -166,8 +178,10 @@ def salted_scores(scores: pa.RecordBatch) -> pa.RecordBatch:
     )
 
 
-def _salts(documents: Integers) -> Integers:
-    return 1 + documents // SALT_DOCUMENTS
+def _salts(scores: pa.RecordBatch) -> Integers:
+    documents, size = (scores.column(name).to_numpy() for name in (DOCUMENTS, BYTES))
+    salts: Integers = 1 + np.maximum(documents // SALT_DOCUMENTS, size // SALT_BYTES)
+    return salts
 
 
 def _places(domains: pa.Array, scores: pa.RecordBatch) -> Integers:

@@ -29,6 +29,9 @@ slashes."""
 _LABELS = re.compile(r"[a-z0-9_+-]{1,63}(?:\.[a-z0-9_+-]{1,63})*")
 """Letters, digits and hyphens are names (RFC 952); the others are met in hosts all the same."""
 
+LONGEST_HOST, LONGEST_WRITTEN = 253, 1024
+"""Characters of a host's name (RFC 1035: 255 octets), and of one as it may be written: no longer one is looked up."""
+
 REMEMBERED_HOSTS = 1 << 16
 """Hosts whose domain a process remembers, some 20 MB: sites come back in batch after batch."""
 
@@ -59,7 +62,9 @@ def registered_domain(url: pa.Array, private_suffixes: bool = False) -> pa.Array
         url = url.cast(pa.large_string())
     hosts = pc.struct_field(pc.extract_regex(url, _HOST), "host").dictionary_encode()
     lookup = once_per_process(_domain_lookup, private_suffixes)
-    domains = [lookup(host) for host in hosts.dictionary.to_pylist()]
+    domains = [
+        lookup(host) if len(host) <= LONGEST_WRITTEN else None for host in hosts.dictionary.to_pylist()
+    ]
     return pa.array(domains, pa.string()).take(hosts.indices)
 
 
@@ -108,4 +113,4 @@ def _registered_form(host: str) -> str | None:
             label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels
         )
     host = host.lower().removesuffix(".")
-    return host if _LABELS.fullmatch(host) else None
+    return host if len(host) <= LONGEST_HOST and _LABELS.fullmatch(host) else None

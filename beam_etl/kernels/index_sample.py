@@ -1,6 +1,6 @@
 """How many bytes an index will be shuffled as."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -12,7 +12,7 @@ from beam_etl.kernels.indexing import (
     put_in_ranges,
     shuffled_documents,
 )
-from beam_etl.kernels.inverting import invert_batches
+from beam_etl.kernels.inverting import INVERTED_BYTES, invert_batches
 from beam_etl.kernels.split_terms import term_strings
 
 
@@ -20,13 +20,27 @@ def expected_crossing(sample: Sequence[pa.RecordBatch], scale: float, words: str
     """Bytes that cross the shuffle of BuildInvertedIndex, estimated.
 
     Args:
-      sample: batches of documents, about INVERTED_BYTES. They are indexed together, as in the job.
+      sample: batches of documents. As many are inverted together as in the job.
       scale: the input's size in samples.
       words, positions: as for BuildInvertedIndex.
     """
+    return round(sum(_crossing(group, words, positions) for group in _groups(sample)) * scale)
+
+
+def _groups(sample: Sequence[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Batches that the job inverts together."""
+    held: list[pa.RecordBatch] = []
+    for batch in sample:
+        if held and sum(each.nbytes for each in held) + batch.nbytes > INVERTED_BYTES:
+            yield held
+            held = []
+        held += [batch] if batch.num_rows else []
+    if held:
+        yield held
+
+
+def _crossing(sample: Sequence[pa.RecordBatch], words: str, positions: bool) -> int:
     rows = sum(batch.num_rows for batch in sample)
-    if not rows:
-        return 0
     inverted = invert_batches(sample, words, positions)
     pieces = local_pieces(inverted, term_strings(inverted))
     numbered = number_pieces(pieces, number_from(0, rows), inverted.lengths, positions)
@@ -34,4 +48,4 @@ def expected_crossing(sample: Sequence[pa.RecordBatch], scale: float, words: str
         shuffled_documents(each, number_from(0, each.num_rows)).nbytes
         for each in name_documents(sample, inverted.lengths)
     )
-    return round((put_in_ranges(numbered, ()).nbytes + named) * scale)
+    return int(put_in_ranges(numbered, ()).nbytes + named)

@@ -28,7 +28,7 @@ NO_TERM = 0xFFFFFFFF
 """Instead of a term's number: a word that is none."""
 
 FIRST_TERMS = 1 << 15
-"""The table begins with room for so many terms, some more than a batch of web text has, and grows twofold."""
+"""The table begins with room for so many terms, and grows twofold."""
 
 _PREFIX = 8
 """Bytes that terms are sorted by at a time."""

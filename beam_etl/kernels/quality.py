@@ -4,6 +4,7 @@ A rule compares a ratio of two signals with a threshold. All are asked of every 
 not only the first.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -174,10 +175,17 @@ def parse_thresholds(given: Iterable[str]) -> dict[str, float | None]:
     for item in given:
         name, _, number = item.partition(":")
         try:
-            thresholds[name] = None if number == "none" else float(number)
+            thresholds[name] = None if number == "none" else _finite(number)
         except ValueError:
             raise ValueError(f"a threshold is RULE:NUMBER or RULE:none, got {item!r}") from None
     return thresholds
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 def failures(found: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:

@@ -1,7 +1,7 @@
 """Split terms: those whose postings are too many for one partition, found in a sample of the documents.
 
-Which documents are in the sample depends on what they are called and how long they are, not on where they stand. So the
-same terms are split whatever the sharding.
+Which documents are in the sample depends on what they are called and how long they are; where they stand counts only
+for those without an id. So the same terms are split whatever the sharding.
 """
 
 import numpy as np
@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 from beam_etl.kernels.hashing import hash_rows
 from beam_etl.kernels.inverting import Inverted
 from beam_etl.kernels.pieces import GRANULE_BITS
+from beam_etl.kernels.provenance import POSITION
 from beam_etl.schema import ID, SPLIT_TERM, TERM, URL
 
 SAMPLED = 64
 """One document of so many is in the sample. A term of SPLIT_BYTES has some 64 KiB there, enough to go by."""
 
-SAMPLED_BY = (ID, URL, "length")
-"""Columns of a document that tell whether it is in the sample."""
+SAMPLED_BY = (ID, URL, "length", POSITION)
+"""Columns of a document that tell whether it is in the sample. The last one, where it has no id."""
 
 SPLIT_BYTES = 4 << 20
 """Packed bytes of a term from which on it is split, and of a range, about: an eighth of what a key may have."""
@@ -57,7 +58,12 @@ def in_sample(documents: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     Args:
       documents: with the columns of SAMPLED_BY. Only documents that are equal in all of them stand or fall together.
     """
-    return hash_rows([documents.column(name) for name in SAMPLED_BY]) % np.uint64(SAMPLED) == 0
+    unnamed = documents.column(ID).is_null()
+    position = pc.if_else(
+        unnamed, documents.column(POSITION), None
+    )  # of one without an id nothing else is its own
+    named = [documents.column(name) for name in SAMPLED_BY[:-1]]
+    return hash_rows([*named, position]) % np.uint64(SAMPLED) == 0
 
 
 def posting_costs(

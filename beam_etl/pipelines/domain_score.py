@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
@@ -16,7 +17,6 @@ from beam_etl.io.removal_marks import MARKED
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.domains import suffix_list_date
 from beam_etl.kernels.grouping import estimate_groups
-from beam_etl.kernels.partition import ESTIMATE_MARGIN
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.aggregate import combine_all
@@ -28,7 +28,7 @@ SAMPLE_BYTES = 4 << 20
 SAMPLE_PLACES = 16
 """Read by the launcher, to expect how many domains there will be; as token_count does."""
 
-SCORE_BYTES = 64
+SCORE_BYTES = 72
 """Of a domain among the scores that documents are joined with."""
 
 
@@ -74,24 +74,22 @@ def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int
     return round(many.nbytes / max(1, many.num_rows) * rows * bundles)
 
 
-def _expected_domains(sample: Sample) -> int:
-    half, whole = set(), set()
-    for batch in sample.batches:
-        names = batch.column(schema.DOMAIN).to_pylist()
-        half |= set(names[: (len(names) + 1) // 2])
-        whole |= set(names)
-    return estimate_groups(len(half), len(whole), sample.scale)
-
-
 def _documents(source: FileSource, config: Config, scores: Batches, sample: Sample) -> dict[str, Any]:
     """The input once more, with scores, without what a score or a sample removes.
 
     The second read wants more columns: what it rejects, which is all that the first one does, is told instead.
     """
     way = config.join
-    if way == AUTO and _expected_domains(sample) * SCORE_BYTES * ESTIMATE_MARGIN <= config.broadcast_bytes:
+    documents = sum(batch.num_rows for batch in sample.batches) * sample.scale
+    if (
+        way == AUTO and documents * SCORE_BYTES <= config.broadcast_bytes
+    ):  # there are no more domains than documents
         way = BROADCAST
     again, rejects, _ = source.documents(again=True)
+    removals: tuple[Batches, ...] = ()
+    if config.filter or config.annotate:
+        judged = again | "Filter quality" >> config.filtering()
+        again, removals = judged.documents, (judged.removals,)
     joined = {"documents": again, "scores": scores} | "Join scores" >> config.joining(
         source.stored_schema,
         way=way,
@@ -101,7 +99,7 @@ def _documents(source: FileSource, config: Config, scores: Batches, sample: Samp
     documents = joined.documents | "As stored" >> MapBatches(partial(_without, columns=made))
     return {
         "documents": documents,
-        "removals": joined.removals,
+        "removals": (*removals, joined.removals) | "Removals" >> beam.Flatten(),
         "rejects": rejects,
         FAILURES: joined.failures,
     }

@@ -10,12 +10,14 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.removal_marks import mark_removed
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
+from beam_etl.kernels.filtering import SIGNALS
 from beam_etl.kernels.judging import MAIN_SIGNALS
 from beam_etl.kernels.quality import parse_thresholds
 from beam_etl.pipelines.config import JobConfig, check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.transforms.domain_join import AUTO, BROADCAST_BYTES, WAYS, JoinDomainScores
 from beam_etl.transforms.domain_score import DEFAULT_RULES, ScoreDomains
+from beam_etl.transforms.quality import FilterQuality
 
 NEEDED = (schema.ID, schema.DOMAIN, schema.TEXT)
 
@@ -54,6 +56,10 @@ class Config(JobConfig):
     max_documents_per_domain: int | None = flag(
         "write the documents, at most so many of a domain, chosen by a hash", default=None
     )
+    filter: bool = flag("write the documents, without those that fail a rule of --rules", default=False)
+    annotate: bool = flag(
+        "write the documents, each with the rules that it fails, their values, and its signals", default=False
+    )
     partitioned: bool = flag(
         "each input file has all documents of its domains, so that nothing is shuffled", default=False
     )
@@ -72,6 +78,8 @@ class Config(JobConfig):
             raise ValueError(
                 f"--max_documents_per_domain must be at least 1, got {self.max_documents_per_domain}"
             )
+        if self.filter and self.annotate:
+            raise ValueError("--filter removes what --annotate only tells: ask for one of them")
         self.scoring(pa.schema([]))
         self.joining(pa.schema([]))
 
@@ -99,11 +107,18 @@ class Config(JobConfig):
             **how,
         )
 
+    def filtering(self) -> FilterQuality:
+        """What each document is judged by."""
+        return FilterQuality(
+            rules=self.rules, thresholds=parse_thresholds(self.thresholds), annotate=self.annotate
+        )
+
     @property
     def joins(self) -> bool:
         """Whether documents are written."""
         limits = (self.min_domain_score, self.max_documents_per_domain)
-        return self.documents or any(limit is not None for limit in limits)
+        asked = self.documents or self.filter or self.annotate
+        return asked or any(limit is not None for limit in limits)
 
     @property
     def counted(self) -> Columns:
@@ -115,7 +130,8 @@ class Config(JobConfig):
         """What is written of documents, if they are; else the same as `counted`."""
         if not self.joins:
             return self.counted
-        return replace(self.read_as(NEEDED, carry=ALL), reserved=(DOMAIN_SCORE,))
+        told = (*schema.QUALITY_FAILURES.names, SIGNALS) if self.annotate else ()
+        return replace(self.read_as(NEEDED, carry=ALL), reserved=(DOMAIN_SCORE, *told))
 
     def _sample_by(self, stored: pa.Schema) -> tuple[str, ...]:
         """By ids that the input has; those made of paths would change with the files, so then by the text."""

@@ -17,6 +17,7 @@ from beam_etl.kernels.domain_join import (
     filter_partition,
     large_domains,
     repeated_domain,
+    repeated_part,
     salted_documents,
     salted_scores,
     sorted_scores,
@@ -36,7 +37,7 @@ BROADCAST_BYTES = 24 << 20
 BY_BROADCAST, BY_SHUFFLE = "documents_scored_by_broadcast", "documents_scored_by_shuffle"
 """Counters that say which way documents met their scores."""
 
-REMOVALS, SHUFFLED = "removals", "shuffled"
+REMOVALS, SHUFFLED, FAILURES = "removals", "shuffled", "failures"
 """Tags of outputs."""
 
 
@@ -88,8 +89,7 @@ class JoinDomainScores(beam.PTransform):
     def expand(self, rows: dict[str, Batches]) -> JoinedScores:
         documents, scores = rows["documents"], rows["scores"]
         if self.way == SHUFFLE:
-            kept, removals = self._shuffled(documents | "With file" >> MapBatches(carry_file), scores)
-            return JoinedScores(kept, removals, _no_failures(documents.pipeline))
+            return self._shuffled(documents | "With file" >> MapBatches(carry_file), scores)
         sizes = scores | "Size" >> beam.Map(lambda batch: batch.nbytes).with_output_types(int)
         total = sizes | "Gather sizes" >> Gather() | "Sum" >> beam.Map(sum).with_output_types(int)
         size = beam.pvalue.AsSingleton(total)
@@ -106,17 +106,17 @@ class JoinDomainScores(beam.PTransform):
             failures = (total | "Too large" >> too_large, twice) | "Failures" >> beam.Flatten()
             return JoinedScores(out.kept, out[REMOVALS], failures)
         many = scores | "Many" >> self._only(few=False, size=size)
-        kept, removals = self._shuffled(out[SHUFFLED], many)
+        shuffled = self._shuffled(out[SHUFFLED], many)
         return JoinedScores(
-            (out.kept, kept) | "All kept" >> beam.Flatten(),
-            (out[REMOVALS], removals) | "All removals" >> beam.Flatten(),
-            twice,
+            (out.kept, shuffled.documents) | "All kept" >> beam.Flatten(),
+            (out[REMOVALS], shuffled.removals) | "All removals" >> beam.Flatten(),
+            (twice, shuffled.failures) | "All failures" >> beam.Flatten(),
         )
 
     def _only(self, few: bool, size: Any) -> beam.PTransform:
         return beam.ParDo(_Only(self.broadcast_bytes, few), size).with_output_types(pa.RecordBatch)
 
-    def _shuffled(self, documents: Batches, scores: Batches) -> tuple[Batches, Batches]:
+    def _shuffled(self, documents: Batches, scores: Batches) -> JoinedScores:
         large = _sorted(scores | "Large domains" >> MapBatches(large_domains), "large domains")
         salted = documents | "Spread" >> beam.Map(
             salted_documents, large=beam.pvalue.AsSingleton(large)
@@ -127,10 +127,10 @@ class JoinDomainScores(beam.PTransform):
             | "By domain" >> Shuffle(by=(schema.DOMAIN, SALT), expected_bytes=self.expected_bytes)
             | "Join"
             >> beam.ParDo(_Join(self._rule))
-            .with_output_types(pa.RecordBatch, removals=pa.RecordBatch)
-            .with_outputs(REMOVALS, main="kept")
+            .with_output_types(pa.RecordBatch, removals=pa.RecordBatch, failures=str)
+            .with_outputs(REMOVALS, FAILURES, main="kept")
         )
-        return out.kept, out[REMOVALS]
+        return JoinedScores(out.kept, out[REMOVALS], out[FAILURES])
 
 
 class _Only(beam.DoFn):
@@ -170,6 +170,9 @@ class _Join(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[Any]:
+        if (twice := repeated_part(partition[1])) is not None:
+            yield beam.pvalue.TaggedOutput(FAILURES, _told_twice(twice))
+            return
         for filtered in self._metrics.timed(filter_partition(partition[1], self._rule)):
             self._metrics.add(BY_SHUFFLE, filtered.kept.num_rows + filtered.removals.num_rows)
             yield from _outputs(filtered, self._metrics)
@@ -204,11 +207,11 @@ def _too_large(size: int, most: int) -> Iterator[str]:
 def _scored_twice(scores: pa.RecordBatch) -> Iterator[str]:
     name = repeated_domain(scores)
     if name is not None:
-        yield (
-            f"the domain {name} is in several partitions of the input, and has a score in each. Leave out "
-            f"--partitioned, or give files that each have all documents of their domains."
-        )
+        yield _told_twice(name)
 
 
-def _no_failures(pipeline: beam.Pipeline) -> beam.PCollection[str]:
-    return pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
+def _told_twice(domain: str) -> str:
+    return (
+        f"the domain {domain} is in several partitions of the input, and has a score in each. Leave out --partitioned, "
+        f"or give files that each have all documents of their domains."
+    )

@@ -37,8 +37,8 @@ ELEMENT_BYTES = 16 << 20
 PLACES, SAMPLE = "places", "sample"
 
 LocalRows = tuple[bytes, bytes, pa.RecordBatch]
-"""RUN of batches that were inverted together, the lengths of their documents, uint32, and either some of their
-LOCAL_PIECE or all of their LOCAL_DOCUMENT. (In two PCollections they would be written once more where these meet.)"""
+"""RUN of batches that were inverted together, the lengths of their documents, uint32, and some of their LOCAL_PIECE. Or
+RUN of one batch and its LOCAL_DOCUMENT: in two PCollections they would be written once more where these meet."""
 
 RUN = np.dtype([("first", "<u8"), ("documents", "<u8")])
 """A batch: its first address, and how many documents it has."""
@@ -126,12 +126,13 @@ class _Invert(beam.DoFn):
         self._metrics.took_in(batch)
         if not batch.num_rows:
             return
-        if self._held and _address(batch, 0) <= _address(self._held[-1], -1):  # documents ascend in a piece
+        if self._held and (
+            self._bytes + batch.nbytes > INVERTED_BYTES
+            or _address(batch, 0) <= _address(self._held[-1], -1)  # documents ascend in a piece
+        ):
             yield from self._metrics.timed(self._invert())
         self._held.append(batch)
-        self._bytes += batch.column(schema.TEXT).nbytes
-        if self._bytes >= INVERTED_BYTES:
-            yield from self._metrics.timed(self._invert())
+        self._bytes += batch.nbytes
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._held:
@@ -151,16 +152,20 @@ class _Invert(beam.DoFn):
             tokens = int(documents.column(LENGTH).to_numpy().sum(dtype=np.int64))
             self._places.append((first, _address(batch, -1), batch.num_rows, tokens, left_out))
             left_out = 0
-        runs = np.array([(_address(batch, 0), batch.num_rows) for batch in batches], RUN).tobytes()
-        documents = pa.concat_batches(named)
-        for part in (documents, local_pieces(inverted, terms)):
-            for rows in split_batch(part, max(part.num_rows, 1), ELEMENT_BYTES):
-                self._metrics.gave_out(rows)
-                yield runs, inverted.lengths.tobytes(), rows
+            self._metrics.gave_out(documents)
+            yield _runs([batch]), b"", documents
+        runs = _runs(batches)
+        for pieces in split_batch(local_pieces(inverted, terms), max(len(terms), 1), ELEMENT_BYTES):
+            self._metrics.gave_out(pieces)
+            yield runs, inverted.lengths.tobytes(), pieces
         costs = sample_costs(inverted, np.concatenate(list(map(in_sample, named))), terms)
         if costs is not None:
             for part in split_batch(costs):
                 yield beam.pvalue.TaggedOutput(SAMPLE, part)
+
+
+def _runs(batches: Sequence[pa.RecordBatch]) -> bytes:
+    return np.array([(_address(batch, 0), batch.num_rows) for batch in batches], RUN).tobytes()
 
 
 def _address(batch: pa.RecordBatch, row: int) -> int:

@@ -57,9 +57,10 @@ class FilterQuality(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> FilteredDocuments:
         rules = rules_of(self.rules, self.thresholds)
-        done = documents | "Filter" >> beam.ParDo(_Filter(rules, self.annotate, self.id)).with_outputs(
-            REMOVED, main="documents"
+        filtering = beam.ParDo(_Filter(rules, self.annotate, self.id)).with_output_types(
+            pa.RecordBatch, **{REMOVED: pa.RecordBatch}
         )
+        done = documents | "Filter" >> filtering.with_outputs(REMOVED, main="documents")
         return FilteredDocuments(done["documents"], done[REMOVED])
 
 

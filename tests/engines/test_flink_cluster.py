@@ -27,7 +27,7 @@ def watch(found: cluster.Running, seen: set[tuple[str, int]], done: threading.Ev
         time.sleep(0.5)
 
 
-@pytest.mark.parametrize("kind", ["flink_cluster", "embedded_flink"])
+@pytest.mark.parametrize("kind", ["flink_cluster", pytest.param("embedded_flink", marks=pytest.mark.long)])
 def test_while_a_job_runs_nothing_listens_beyond_this_machine(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

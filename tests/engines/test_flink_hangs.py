@@ -48,8 +48,7 @@ def totals(folder: Path) -> list[int]:
     "harm",
     [
         "freeze",
-        "wait_natively",
-        *(pytest.param(harm, marks=pytest.mark.long) for harm in ("keep_the_lock", "die")),
+        *(pytest.param(harm, marks=pytest.mark.long) for harm in ("wait_natively", "keep_the_lock", "die")),
     ],
 )
 def test_a_worker_of_a_pool_that_hangs_is_replaced(

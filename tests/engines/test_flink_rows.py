@@ -32,8 +32,14 @@ SETTINGS = [
 ]
 
 
+ALIKE = ("near, routed to rounds", "near, split clusters", "near, signatures", "exact, a column")
+"""Modes whose steps other modes have too."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=pytest.mark.long if mode in ALIKE else ()) for mode in MODES]
+)
 def test_rows_on_embedded_flink_are_those_in_process(
     mode: str, embedded_flink: cluster.Running, bench: Bench, report: Report, tmp_path: Path
 ) -> None:

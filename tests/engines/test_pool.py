@@ -264,15 +264,20 @@ with beam.Pipeline(runner=runner) as pipeline:
 """
 
 
-def test_an_element_that_never_ends_ends_its_worker_with_its_place() -> None:
-    with ending(Pool("tests.engines.preloads:short_elements")) as pool:
-        job = subprocess.Popen([sys.executable, "-c", ENDLESS, pool.address], stderr=subprocess.DEVNULL)
+def test_an_element_that_never_ends_ends_its_worker_with_its_place(tmp_path: Path) -> None:
+    with (
+        ending(Pool("tests.engines.preloads:short_elements")) as pool,
+        (tmp_path / "job").open("w+") as log,
+    ):
+        job = subprocess.Popen([sys.executable, "-c", ENDLESS, pool.address], stderr=log)
         try:
             pool.said(r"exit code 1: one element in For ever takes longer than 3 s")
             pool.said("in endless$")
         finally:
             job.kill()
             job.wait()
+            log.seek(0)
+            sys.stderr.write(log.read())  # shown where this fails
 
 
 def command(pid: int) -> str:

@@ -11,12 +11,14 @@ from beam_etl import schema
 from beam_etl.kernels import domain_join
 from beam_etl.kernels.domain_join import (
     SALT,
+    SALT_BYTES,
     SALT_DOCUMENTS,
     SCORES,
     DomainFilter,
     filter_documents,
     filter_partition,
     large_domains,
+    repeated_part,
     salted_documents,
     salted_scores,
     scores_of,
@@ -32,6 +34,7 @@ def scores(**columns: list[Any]) -> pa.RecordBatch:
     given: dict[str, Any] = {
         "score": [0.5] * count,
         "documents": [1] * count,
+        "bytes": [4] * count,
         "cut_key": [None] * count,
         "cut_tie": [None] * count,
         **columns,
@@ -152,3 +155,17 @@ def test_without_scores_no_document_has_one() -> None:
 def test_a_minimum_that_no_score_can_be_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scores are from 0 to 1, got a minimum of 1\.5"):
         DomainFilter(min_score=1.5)
+
+
+def test_a_domain_of_few_large_documents_is_spread_as_well() -> None:
+    some = scores(
+        domain=["large.org", "small.org"], documents=[100, 100], bytes=[20 * SALT_BYTES, SALT_BYTES - 1]
+    )
+    assert large_domains(some)["domain"].to_pylist() == ["large.org"]
+    assert len(salted_scores(some)) == 22
+
+
+def test_two_scores_of_a_domain_under_one_key_are_seen() -> None:
+    one, other = (scores(domain=["a.org", "b.org"], documents=[5000, 1]) for _ in range(2))
+    assert repeated_part([salted_scores(one)]) is None
+    assert repeated_part([salted_scores(one), salted_scores(other)]) == "a.org"

@@ -23,7 +23,10 @@ from beam_etl.transforms.batches import merge_batches
 
 
 def named(ids: Sequence[str | None], lengths: Sequence[int]) -> pa.RecordBatch:
-    rows = [{"id": each, "url": None, "length": length} for each, length in zip(ids, lengths, strict=True)]
+    rows = [
+        {"id": each, "url": None, "length": length, "position": place}
+        for place, (each, length) in enumerate(zip(ids, lengths, strict=True))
+    ]
     return pa.RecordBatch.from_pylist(rows, INDEXED_DOCUMENT)
 
 
@@ -54,8 +57,8 @@ def test_the_sample_depends_on_documents_alone() -> None:
 
 def test_the_sample_has_its_share_of_documents_whose_ids_repeat() -> None:
     count = 64_000
-    for ids in (["same"] * count, [None] * count):
-        chosen = in_sample(named(ids, range(count)))
+    for ids, lengths in ((["same"] * count, range(count)), ([None] * count, [512] * count)):
+        chosen = in_sample(named(ids, lengths))
         assert chosen.mean() == pytest.approx(1 / SAMPLED, rel=0.15)
 
 

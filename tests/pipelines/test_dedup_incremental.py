@@ -79,7 +79,9 @@ def removals(output: Path) -> list[Document]:
     return pq.read_table(output / "removals").to_pylist()
 
 
-@pytest.fixture(params=[1, 8], ids=["1 partition", "8 partitions"])
+@pytest.fixture(
+    params=[pytest.param(1, id="1 partition", marks=pytest.mark.long), pytest.param(8, id="8 partitions")]
+)
 def partitions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beam_etl.io.signatures.signature_partitions", lambda _: request.param)
 
@@ -158,7 +160,13 @@ GONE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("flags", [(), ("--threshold=0.8",)], ids=["near", "verified"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param((), id="near", marks=pytest.mark.long),
+        pytest.param(("--threshold=0.8",), id="verified"),
+    ],
+)
 @pytest.mark.parametrize(("change", "message"), GONE.values(), ids=GONE)
 def test_signatures_that_go_away_while_a_run_reads_them_fail_it_and_nothing_is_published(
     tmp_path: Path,

@@ -210,6 +210,24 @@ def test_documents_stay_or_go_as_their_domains_score_and_the_hash_of_their_ids_s
             assert gone[row["id"]]["bytes"] == len(row["text"].encode())
 
 
+def test_documents_that_fail_a_rule_are_left_out_or_told(rows: list[Row], tmp_path: Path) -> None:
+    source = write(tmp_path / "in", [rows[:100]])
+    rules = ("--rules=fineweb", "--thresholds=fineweb.max_new_lines:0.2")
+    found = signals(pa.array([row["text"] for row in rows[:100]], pa.large_string()))
+    told = failures(found, rules_of(("fineweb",), {"fineweb.max_new_lines": 0.2}))
+    failed = {row["id"]: names for row, names in zip(rows, told["failed"].to_pylist(), strict=False)}
+    filtered = score(source, tmp_path / "filtered", "--filter=true", *rules)
+    removed = {row["id"]: row for row in filtered["removals"]}
+    assert 0 < len(removed) < 100
+    assert removed.keys() == {id for id, names in failed.items() if names}
+    assert {row["reason"] for row in removed.values()} == {"quality"}
+    assert {row["id"] for row in filtered["documents"]} == failed.keys() - removed.keys()
+    annotated = score(source, tmp_path / "annotated", "--annotate=true", *rules)
+    assert {row["id"]: row["failed"] for row in annotated["documents"]} == failed
+    assert [row["signals"]["words"] for row in annotated["documents"]] == found["words"].to_pylist()
+    assert annotated["removals"] == []
+
+
 def test_duplicates_are_counted_where_a_table_of_removals_names_them(rows: list[Row], tmp_path: Path) -> None:
     twice = rows + [{**row, "id": f"copy of {row['id']}"} for row in rows[::4]]
     source = write(tmp_path / "in", [twice[::2], twice[1::2]])
@@ -299,11 +317,12 @@ def test_scores_that_are_too_many_to_broadcast_fail_where_nothing_else_is_allowe
     assert not list(tmp_path.glob("out/_manifests/*.json"))
 
 
+@pytest.mark.parametrize("join", ["--join=auto", "--join=shuffle"])
 def test_a_domain_in_two_files_of_an_input_that_is_said_to_be_partitioned_fails(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    join: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = write(tmp_path / "in", [[{"domain": "a", "text": "b"}]] * 2)
-    flags = ["--partitioned=true", "--documents=true"]
+    flags = ["--partitioned=true", "--documents=true", join]
     assert run([f"--input={source}", f"--output={tmp_path}/out", *flags]) == 1
     assert "the domain a is in several partitions of the input" in capsys.readouterr().err
 

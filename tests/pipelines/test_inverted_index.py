@@ -117,6 +117,7 @@ class Sharding:
     group_rows: int
     split_bytes: int = 16 << 20
     inverted_bytes: int = 16 << 20
+    element_bytes: int = 16 << 20
     flags: tuple[str, ...] = ()
 
 
@@ -124,6 +125,7 @@ SHARDINGS = {
     "small row groups": Sharding(1, 50, split_bytes=1),
     "many files": Sharding(17, 20),
     "some texts at a time": Sharding(2, 10, inverted_bytes=100_000),
+    "pieces of few bytes": Sharding(1, 100, element_bytes=1000),
     "one worker": Sharding(3, 100, flags=("--direct_num_workers=1",)),
 }
 
@@ -138,6 +140,7 @@ def test_an_index_doesnt_depend_on_sharding(
     smaller = partial(ReadDocuments, split_bytes=sharding.split_bytes)
     monkeypatch.setattr("beam_etl.io.read.ReadDocuments", smaller)
     monkeypatch.setattr("beam_etl.transforms.inverted_index.INVERTED_BYTES", sharding.inverted_bytes)
+    monkeypatch.setattr("beam_etl.transforms.inverted_index.ELEMENT_BYTES", sharding.element_bytes)
     other = build(source, tmp_path / "b", "--positions=true", *sharding.flags)
     assert other.postings == plain.postings
     assert other.about == plain.about

@@ -261,7 +261,9 @@ class _ReadPart(beam.DoFn):
 
     def _documents(self, rows: pa.RecordBatch, becomes: Renumbered) -> Iterator[Any]:
         self._metrics.add(ROWS_READ, rows.num_rows)
-        yield from split_batch(moved_documents(rows, becomes))
+        for batch in split_batch(moved_documents(rows, becomes)):
+            self._metrics.gave_out(batch)
+            yield batch
 
     def _postings(self, blocks: pa.RecordBatch, becomes: Renumbered) -> Iterator[Any]:
         pieces, costs = moved_pieces(blocks, becomes, self._positions)

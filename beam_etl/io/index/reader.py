@@ -78,7 +78,8 @@ class InvertedIndex:
     """An index of one folder or several, whose documents are numbered from one to the next in the order given.
 
     Only what is asked for is read: of a term, its row group of `terms` and the row groups of `postings` that have it,
-    in the files that can. Footers, lengths of documents and some postings are kept. Not for several threads at once.
+    in the files that can. Footers, lengths of documents, some postings and of each segment up to 64 MiB
+    of row groups are kept. Not for several threads at once.
 
     Args:
       path: a folder, several separated by commas, or a sequence of them.

@@ -98,7 +98,7 @@ class IndexSegment:
         """The length of each of some documents."""
         granules = documents >> np.uint32(DOCUMENT_GRANULE_BITS)
         for granule in np.unique(granules[~self._has_lengths[granules]]).tolist():
-            for rows in self._documents_of(granule, (schema.NUMBER, "length")):
+            for rows in self._documents_of(granule, (schema.NUMBER, "length"), hold=False):
                 self._lengths[rows.column(schema.NUMBER).to_numpy()] = rows.column("length").to_numpy()
             self._has_lengths[granule] = True
         return self._lengths[documents]
@@ -116,7 +116,11 @@ class IndexSegment:
         raise DatasetError(f"{self.folder}: no document {number} of {self.documents}. Run check_index.")
 
     def _documents_of(
-        self, granule: int, columns: tuple[str, ...] | list[str], number: int | None = None
+        self,
+        granule: int,
+        columns: tuple[str, ...] | list[str],
+        number: int | None = None,
+        hold: bool = True,
     ) -> Iterator[pa.RecordBatch]:
         """Row groups that may have documents of a granule, or the one of a number."""
         partition = self._partition(self._documents, None, granule)
@@ -127,7 +131,7 @@ class IndexSegment:
         if partition in self._documents:
             low, high = (first, end - 1) if number is None else (number, number)
             for group in self._documents.groups_between(partition, 0, low, high):
-                yield self._documents.read(partition, group, columns)
+                yield self._documents.read(partition, group, columns, hold)
 
     def _find(self, term: str) -> Term:
         found = [part for partition in self._partitions(term) for part in self._look_up(term, partition)]

@@ -19,14 +19,13 @@ from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.stored import Removals, StoredDataset, StoredError, open_removals
 from beam_etl.kernels.indexing import LENGTH
 from beam_etl.kernels.places import MAX_DOCUMENTS
-from beam_etl.kernels.provenance import POSITION
 from beam_etl.kernels.renumbering import RemovedPlaces, Renumbered, renumber
 from beam_etl.kernels.split_terms import SAMPLED_BY, in_sample
 
 ALIKE = ("version", "words", "unicode", "positions")
 """What segments have in common: what a posting is depends on it."""
 
-_NAMED = (schema.NUMBER, *SAMPLED_BY, schema.FILE, POSITION)
+_NAMED = (schema.NUMBER, *SAMPLED_BY, schema.FILE)
 
 
 @dataclass(frozen=True)
