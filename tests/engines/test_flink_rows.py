@@ -32,7 +32,14 @@ SETTINGS = [
 ]
 
 
-ALIKE = ("near, routed to rounds", "near, split clusters", "near, signatures", "exact, a column")
+ALIKE = (
+    "tokens",
+    "near, routed to rounds",
+    "near, split clusters",
+    "near, signatures",
+    "near, against earlier",
+    "exact, a column",
+)
 """Modes whose steps other modes have too."""
 
 

@@ -188,7 +188,7 @@ def flip(path: Path, at: int, bit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "flips", [50, pytest.param(300, marks=pytest.mark.slow)], ids=lambda flips: f"{flips} flips"
+    "flips", [50, pytest.param(300, marks=pytest.mark.long)], ids=lambda flips: f"{flips} flips"
 )
 def test_every_bit_flip_is_found(flips: int, sound_index: Path, tmp_path: Path) -> None:
     folder, draw = copied(sound_index, tmp_path), random.Random(flips)

@@ -95,7 +95,6 @@ class Layout:
 
 
 LAYOUTS = {
-    "three segments": Layout(parts=(30, 50, 150)),
     "positions, several partitions": Layout(positions=True, partitions=5),
     "across granules": Layout(positions=True, granule_bits=5, partitions=3),
     "split terms": Layout(parts=(7, 70, 150), split_bytes=60, granule_bits=4, partitions=2),

@@ -124,8 +124,7 @@ class Sharding:
 SHARDINGS = {
     "small row groups": Sharding(1, 50, split_bytes=1),
     "many files": Sharding(17, 20),
-    "some texts at a time": Sharding(2, 10, inverted_bytes=100_000),
-    "pieces of few bytes": Sharding(1, 100, element_bytes=1000),
+    "some texts at a time": Sharding(2, 10, inverted_bytes=100_000, element_bytes=1000),
     "one worker": Sharding(3, 100, flags=("--direct_num_workers=1",)),
 }
 
