@@ -17,6 +17,7 @@ from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE
 from beam_etl.kernels.filtering import removals_of
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.provenance import without_carried
+from beam_etl.kernels.removals import repeat_rows
 
 DOMAIN_SCORE = "domain_score"
 """float64 of a document: the score of its domain; null where it has none."""
@@ -169,9 +170,7 @@ def salted_documents(documents: pa.RecordBatch, large: pa.RecordBatch) -> pa.Rec
 
 def salted_scores(scores: pa.RecordBatch) -> pa.RecordBatch:
     """Scores once for each SALT of their domain."""
-    times = _salts(scores)
-    rows = np.repeat(np.arange(scores.num_rows), times)
-    salt = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+    rows, salt = repeat_rows(_salts(scores))
     repeated = scores.take(pa.array(rows))
     return repeated.append_column(
         pa.field(SALT, pa.uint32(), nullable=False), pa.array(salt.astype(np.uint32))

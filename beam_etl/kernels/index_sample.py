@@ -30,11 +30,13 @@ def expected_crossing(sample: Sequence[pa.RecordBatch], scale: float, words: str
 def _groups(sample: Sequence[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     """Batches that the job inverts together."""
     held: list[pa.RecordBatch] = []
-    for batch in sample:
-        if held and sum(each.nbytes for each in held) + batch.nbytes > INVERTED_BYTES:
+    size = 0
+    for batch in filter(len, sample):
+        if held and size + batch.nbytes > INVERTED_BYTES:
             yield held
-            held = []
-        held += [batch] if batch.num_rows else []
+            held, size = [], 0
+        held.append(batch)
+        size += batch.nbytes
     if held:
         yield held
 

@@ -75,6 +75,12 @@ def describe(found: pa.RecordBatch, exact: ExactRule | None, id: str = schema.ID
     return with_salts(columns, numbers(found, schema.CLUSTER_SIZE), node, numbers(found, schema.SURVIVOR))
 
 
+def repeat_rows(times: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows, each so many times, and which copy of its row each one is, from 0."""
+    rows = np.repeat(np.arange(len(times)), times)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+
+
 def with_salts(
     columns: dict[str, Any],
     size: npt.NDArray[np.int64],
@@ -84,13 +90,8 @@ def with_salts(
     """FOUND of these columns; those that are absent are null. Survivors are repeated for each salt of their cluster."""
     salts = salts_of(size)
     own = (hash_values(pa.array(node)) % salts.astype(np.uint64)).astype(np.uint32)
-    times = np.where(node == survivor, salts, 1)
-    rows = np.repeat(np.arange(len(node)), times)
-    salt = np.where(
-        node[rows] == survivor[rows],
-        np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times),
-        own[rows],
-    )
+    rows, copies = repeat_rows(np.where(node == survivor, salts, 1))
+    salt = np.where(node[rows] == survivor[rows], copies, own[rows])
     repeated = {name: values.take(pa.array(rows)) for name, values in columns.items()}
     repeated[SALT] = pa.array(salt)
     arrays = [

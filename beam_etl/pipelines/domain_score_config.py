@@ -16,8 +16,8 @@ from beam_etl.kernels.quality import parse_thresholds
 from beam_etl.pipelines.config import JobConfig, check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.transforms.domain_join import AUTO, BROADCAST_BYTES, WAYS, JoinDomainScores
-from beam_etl.transforms.domain_score import DEFAULT_RULES, ScoreDomains
-from beam_etl.transforms.quality import FilterQuality
+from beam_etl.transforms.domain_score import ScoreDomains
+from beam_etl.transforms.quality import DEFAULT_RULES, FilterQuality
 
 NEEDED = (schema.ID, schema.DOMAIN, schema.TEXT)
 

@@ -29,9 +29,8 @@ from beam_etl.kernels.judging import MAIN_SIGNALS, JudgeDocuments
 from beam_etl.kernels.quality import Rule, rules_of
 from beam_etl.transforms.aggregate import Aggregate, combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.quality import DEFAULT_RULES
 from beam_etl.transforms.shuffle import Gather, MapPartitions, Partition
-
-DEFAULT_RULES = ("gopher_quality", "gopher_repetition", "fineweb")
 
 Judge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 """From documents to what domain_statistics.partial_statistics takes as `judged`."""

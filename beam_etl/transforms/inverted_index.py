@@ -109,7 +109,7 @@ class BuildInvertedIndex(beam.PTransform):
 class _Invert(beam.DoFn):
     """What batches have: their pieces, their documents, their places, and what their terms cost in the sample.
 
-    Batches are held until there are INVERTED_BYTES of text.
+    Batches are held until there are INVERTED_BYTES of them.
     """
 
     def __init__(self, rule: str, positions: bool) -> None:
@@ -154,10 +154,10 @@ class _Invert(beam.DoFn):
             left_out = 0
             self._metrics.gave_out(documents)
             yield _runs([batch]), b"", documents
-        runs = _runs(batches)
+        runs, lengths = _runs(batches), inverted.lengths.tobytes()
         for pieces in split_batch(local_pieces(inverted, terms), max(len(terms), 1), ELEMENT_BYTES):
             self._metrics.gave_out(pieces)
-            yield runs, inverted.lengths.tobytes(), pieces
+            yield runs, lengths, pieces
         costs = sample_costs(inverted, np.concatenate(list(map(in_sample, named))), terms)
         if costs is not None:
             for part in split_batch(costs):

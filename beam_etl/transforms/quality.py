@@ -17,6 +17,9 @@ from beam_etl.transforms.metrics import StepMetrics
 
 REMOVED = "removed"
 
+DEFAULT_RULES = ("gopher_quality", "gopher_repetition", "fineweb")
+"""Rule sets that documents are judged by where no others are asked for."""
+
 
 class FilteredDocuments(NamedTuple):
     """What FilterQuality gives."""
@@ -44,7 +47,7 @@ class FilterQuality(beam.PTransform):
       KernelError: while running, where there is no text.
     """
 
-    rules: tuple[str | Rule, ...] = ("gopher_quality", "gopher_repetition", "fineweb")
+    rules: tuple[str | Rule, ...] = DEFAULT_RULES
     thresholds: Mapping[str, float | None] = field(default_factory=dict)
     annotate: bool = False
     id: str = schema.ID
@@ -66,7 +69,9 @@ class FilterQuality(beam.PTransform):
 
 class _Filter(beam.DoFn):
     def __init__(self, rules: tuple[Rule, ...], annotate: bool, id: str) -> None:
-        self._kernel = partial(_annotated if annotate else _filtered, rules=rules, id=id)
+        self._kernel = (
+            partial(annotate_quality, rules=rules) if annotate else partial(_filtered, rules=rules, id=id)
+        )
         self._metrics = StepMetrics()
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
@@ -85,8 +90,3 @@ def _filtered(batch: pa.RecordBatch, rules: tuple[Rule, ...], id: str) -> Iterat
     done = filter_quality(batch, rules, id)
     yield done.kept
     yield done.removed
-
-
-def _annotated(batch: pa.RecordBatch, rules: tuple[Rule, ...], id: str) -> Iterator[pa.RecordBatch]:
-    del id
-    yield annotate_quality(batch, rules)

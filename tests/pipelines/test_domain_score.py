@@ -20,7 +20,7 @@ from beam_etl.kernels.partition import PartitionPlan, plan_partitions
 from beam_etl.kernels.quality import failures, rules_of, signals
 from beam_etl.pipelines import dedup
 from beam_etl.pipelines.domain_score import run
-from beam_etl.transforms.domain_score import DEFAULT_RULES
+from beam_etl.transforms.quality import DEFAULT_RULES
 
 Row = dict[str, Any]
 SUMMED = ("words", "characters", "lines", "duplicate_line_characters", "top_2gram_characters", "c4_sentences")
