@@ -192,21 +192,6 @@ class _WritePartition(beam.DoFn):
         yield file.close(rows)
 
 
-def missing_signatures(folder: str, run: str) -> str | None:
-    """What a launcher tells whose documents are published: nothing, where the signatures are as well.
-
-    Args:
-      folder: of the signatures.
-      run: of their WriteSignatures.
-    """
-    if manifest.is_published(folder, run):
-        return None
-    return (
-        f"the documents are published, but their signatures in {folder} are not: a run with --against={folder} would "
-        f"not know them. Run again with --overwrite=true."
-    )
-
-
 @dataclass(frozen=True)
 class EarlierSignatures:
     """A dataset of signatures that is there. Small and picklable: workers look into its manifest themselves."""
