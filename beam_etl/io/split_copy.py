@@ -13,10 +13,10 @@ from beam_etl.io.access import open_file
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import document_places, to_documents
 from beam_etl.io.data_files import Finished, OpenFile
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import Copier, Format, Rows, Split, SplitReader
 from beam_etl.io.formats.base import take_rows
-from beam_etl.io.read import DOCUMENTS_TABLE
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.splits import SMALL_BYTES, bounded, open_split
 from beam_etl.kernels import stacking
