@@ -12,7 +12,7 @@ from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
 from beam_etl.kernels.pruning import partition_facts
-from beam_etl.kernels.where import Condition, bind, can_hold, columns_of
+from beam_etl.kernels.where import Condition, WhereError, bind, can_hold, columns_of
 
 DOCUMENTS_TABLE = "documents"
 """The table of a dataset that is read."""
@@ -68,7 +68,10 @@ class DatasetInput:
         types = {column.name: column.type for column in stored}
         if not set(columns_of(self.where)) <= set(types):
             return files  # which is told where the columns are checked
-        condition = bind(self.where, types)
+        try:
+            condition = bind(self.where, types)
+        except WhereError as error:
+            raise InputError(f"{folder}: {error}") from error
         partitions = current.partitions(DOCUMENTS_TABLE)
         kept = [
             values
@@ -83,13 +86,14 @@ class DatasetInput:
             return None
         folder, current = self._found[0]
         partitioning = current.partitioned(DOCUMENTS_TABLE)
-        known = {f"{folder}/{file.path}" for file in current.table(DOCUMENTS_TABLE)}
-        if partitioning is None or not all(file.path in known for file in files):
+        rows = {f"{folder}/{file.path}": file.rows for file in current.table(DOCUMENTS_TABLE)}
+        if partitioning is None or not all(file.path in rows for file in files):
             return None
         groups: dict[tuple[str | None, ...], list[FileEntry]] = {}
         for file in files:
             groups.setdefault(values_of(partitioning, file.path[len(folder) + 1 :]), []).append(file)
-        return InputPartitions(partitioning, tuple(map(tuple, groups.values())))
+        most = max((sum(rows[file.path] for file in group) for group in groups.values()), default=0)
+        return InputPartitions(partitioning, tuple(map(tuple, groups.values())), most)
 
 
 @dataclass(frozen=True)
@@ -99,3 +103,20 @@ class InputPartitions:
     partitioning: Partitioning
     files: tuple[tuple[FileEntry, ...], ...]
     """Of each partition, in order."""
+    most_rows: int
+    """Of a partition."""
+
+    @property
+    def levels(self) -> int:
+        """Folders of each file that tell its partition; 0 where its name does."""
+        levels = len(self.partitioning.by)
+        return (
+            levels
+            if all("=" in folder_above(file.path, levels) for files in self.files for file in files)
+            else 0
+        )
+
+
+def folder_above(path: str, levels: int) -> str:
+    """The last folders of a path, so many."""
+    return "/".join(path.split("/")[-1 - levels : -1])
