@@ -75,7 +75,7 @@ class MapFiles(beam.PTransform):
 
 
 def hand_out_groups(pipeline: beam.Pipeline, groups: Groups) -> beam.PCollection[bytes]:
-    """The groups, one by one, each as `pack_files` packs it. GROUP_FILES files are an element of the job's description."""
+    """The groups, one by one, each as `pack_files` packs it. GROUP_FILES files are one element of the job."""
     packs: list[list[bytes]] = []
     count = GROUP_FILES
     for group in groups:
