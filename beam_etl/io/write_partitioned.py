@@ -85,6 +85,7 @@ class WritePartitioned(beam.PTransform):
       max_partition_bytes: a partition with more bytes in memory is cut into pieces of at most so many, and the table is
         told to be split; None never does.
       expected_bytes: of all rows in memory, estimated, for the plan.
+      append: as of WriteDataset.
       found: one element, the JSON of the partitioning with its bounds, where they show in the run.
     """
 
@@ -96,6 +97,7 @@ class WritePartitioned(beam.PTransform):
     file_bytes: int
     max_partition_bytes: int | None = None
     expected_bytes: int | None = None
+    append: bool = False
     found: beam.PCollection[str] | None = None
 
     def __post_init__(self) -> None:
@@ -108,7 +110,7 @@ class WritePartitioned(beam.PTransform):
     def expand(self, batches: Batches) -> Partitioned:
         known: Any = json.dumps(self.partitioning.to_json())
         known = beam.pvalue.AsSingleton(self.found) if self.found is not None else known
-        writing = _WriteRuns(self.folder, self.partitioning.order)
+        writing = _WriteRuns(self)
         runs = batches | "Write runs" >> beam.ParDo(writing, known=known).with_output_types(
             pa.RecordBatch, failures=str
         ).with_outputs(FAILURES, main="blocks")
@@ -143,10 +145,10 @@ def _told(split: list[bool], table: str, known: str) -> dict[str, Any]:
 class _WriteRuns(GatherBatches):
     """Rows of a bundle by partition, in files; a row a block of them."""
 
-    def __init__(self, folder: str, order: tuple[str, ...]) -> None:
+    def __init__(self, writing: WritePartitioned) -> None:
         super().__init__(RUN_BYTES)
-        self._folder = folder
-        self._order = order_of(order)
+        self._folder, self._order = writing.folder, order_of(writing.partitioning.order)
+        self._output, self._run, self._append = writing.output, writing.run, writing.append
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -181,6 +183,8 @@ class _WriteRuns(GatherBatches):
         self._runs += 1
         rows, blocks = describe_blocks(rows, numbers, folders, self._order, name)
         os.makedirs(self._folder, exist_ok=True)
+        if self._append:
+            staging.mark_appending(self._output, self._run)
         with (
             pa.OSFile(_path(self._folder, name), "wb") as sink,
             pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer,
@@ -229,6 +233,7 @@ class _WritePiece(beam.DoFn):
         self._folder, self._order = writing.folder, order_of(writing.partitioning.order)
         self._output, self._run, self._table = writing.output, writing.run, writing.table
         self._format, self._file_bytes = writing.format, writing.file_bytes
+        self._append = writing.append
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
@@ -274,7 +279,8 @@ class _WritePiece(beam.DoFn):
         numbers = (f"{piece.number:05d}", f"{part:05d}")
         name = staging.split_file_name(*numbers, self._run, self._attempt, form.suffix)
         writer = partial(form.writer, columns=columns)
-        return OpenFile(self._output, self._run, f"{self._table}/{piece.folder}/{name}", columns, writer)
+        path = f"{self._table}/{piece.folder}/{name}"
+        return OpenFile(self._output, self._run, path, columns, writer, self._append)
 
     def _close(self, file: OpenFile, rows: int) -> Finished:
         self._metrics.add("files_out", 1)
