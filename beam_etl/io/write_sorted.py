@@ -166,6 +166,8 @@ class _WriteRuns(GatherBatches):
         for column in (pa.repeat(name, blocks.num_rows), pa.array(range(blocks.num_rows), pa.uint32())):
             blocks = blocks.append_column(_RUN if column.type == pa.string() else _BLOCK, column)
         yield blocks
+        del rows, sample, blocks
+        pa.default_memory_pool().release_unused()  # what it keeps for later is more than what is held
 
 
 def _path(folder: str, name: str) -> str:
@@ -230,6 +232,8 @@ class _WriteRange(beam.DoFn):
                 if file.size >= self._file_bytes:
                     yield self._close(file, rows)
                     parts, file, rows = parts + 1, None, 0
+            del merged
+            pa.default_memory_pool().release_unused()
         if file is not None:
             yield self._close(file, rows)
 
