@@ -1,8 +1,9 @@
 """The closing lines of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from beam_etl.observe.skew import ShuffleSkew, skew_lines
 from beam_etl.observe.text import format_bytes, format_seconds
 
 
@@ -22,6 +23,8 @@ class Summary:
     """Bytes that crossed shuffles, in both hops where there are two; None where the engine tells no counters."""
     slices: int = 0
     """Elements that they were."""
+    skews: Sequence[ShuffleSkew] = ()
+    """What the partitions of each shuffle were."""
 
     def to_text(self) -> str:
         """A few lines for people."""
@@ -32,6 +35,7 @@ class Summary:
         if self.crossed_bytes is not None:
             noun = "slice" if self.slices == 1 else "slices"
             crossed = f"crossed shuffles: {format_bytes(self.crossed_bytes)} in {self.slices:,} {noun}\n"
+        crossed += "".join(f"{line}\n" for line in skew_lines(self.skews))
         return (
             f"{read} {format_bytes(self.input_bytes)} in {format_seconds(self.seconds)} ({rate}/s)\n"
             f"{crossed}rows written: {tables} ({format_bytes(self.output_bytes)})\n"
