@@ -61,7 +61,7 @@ class JoinTable:
         counts = self._counts[codes]
         ends = np.cumsum(counts)
         total = int(ends[-1]) if len(ends) else 0
-        sizes = row_bytes(others) if total else None
+        sizes = row_bytes(others)
         for begin in range(0, total, PAIRS):
             pair = np.arange(begin, min(begin + PAIRS, total))
             at = np.searchsorted(ends, pair, side="right")

@@ -35,20 +35,15 @@ def merge_join(left: Sequence[Run], right: Sequence[Run], rule: JoinRule) -> Ite
     Raises:
       OrderError: a key is smaller than one before it in its run.
     """
-    sides = [_Cursor(run, rule) for run in left], [_Cursor(run, rule) for run in right]
-    cursors = [*sides[0], *sides[1]]
-    while waiting := [cursor for cursor in cursors if cursor.rows is not None]:
+    mine, others = _Side(left, rule), _Side(right, rule)
+    while waiting := [cursor for cursor in (*mine.cursors, *others.cursors) if cursor.rows is not None]:
         bound = min(cursor.last for cursor in waiting)
         if any(cursor.goes_on(bound) for cursor in waiting):
-            yield from _join(
-                *([rows for cursor in side for rows in cursor.below(bound)] for side in sides), rule
-            )
-            runs = [chain.from_iterable(cursor.all_of(bound) for cursor in side) for side in sides]
-            yield from _join_key(*runs, rule, has_null=any(is_null for is_null, _ in bound))
+            yield from _join(mine.below(bound), others.below(bound), rule)
+            has_null = any(is_null for is_null, _ in bound)
+            yield from _join_key(mine.all_of(bound), others.all_of(bound), rule, has_null)
         else:
-            yield from _join(
-                *([rows for cursor in side for rows in cursor.upto(bound)] for side in sides), rule
-            )
+            yield from _join(mine.upto(bound), others.upto(bound), rule)
 
 
 def _join(
@@ -94,6 +89,25 @@ def _join_held_left(mine: Sequence[pa.RecordBatch], right: Run, rule: JoinRule) 
             yield rule.right_alone(batch)
 
 
+class _Side:
+    """Where all runs of a side are being read."""
+
+    def __init__(self, runs: Sequence[Run], rule: JoinRule) -> None:
+        self.cursors = [_Cursor(run, rule) for run in runs]
+
+    def below(self, key: Key) -> list[pa.RecordBatch]:
+        """Takes the rows with smaller keys."""
+        return [rows for cursor in self.cursors for rows in cursor.below(key)]
+
+    def upto(self, key: Key) -> list[pa.RecordBatch]:
+        """Takes the rows with keys that aren't larger, as far as the batches have them."""
+        return [rows for cursor in self.cursors for rows in cursor.upto(key)]
+
+    def all_of(self, key: Key) -> Iterator[pa.RecordBatch]:
+        """Takes the rows with this key, the smallest there is."""
+        return chain.from_iterable(cursor.all_of(key) for cursor in self.cursors)
+
+
 class _Cursor:
     """Where a run is being read: the rest of a batch, and the batch behind it."""
 
@@ -104,6 +118,8 @@ class _Cursor:
         """The rest of a batch, not empty; None at the end of the run."""
         self.last: Key = ()
         """The largest key of `rows`."""
+        self._keys: list[pa.Array] = []
+        self._next_keys: list[pa.Array] = []
         self._next = self._read()
         self._step()
 

@@ -168,12 +168,9 @@ def no_broadcast(how: str, held: str) -> str | None:
 
 def join_partition(batches: Iterable[pa.RecordBatch], rule: JoinRule) -> Iterator[pa.RecordBatch]:
     """The joined rows of one partition, in which rows of both sides have met. The batches are iterated over again."""
-    sides = [_Side(batches, is_left) for is_left in (True, False)]
-    holds_left = False
-    if rule.how == INNER:
-        left, right = (sum(batch.nbytes for batch in side) for side in sides)
-        holds_left = left < right
-    yield from hash_join(*sides, rule, holds_left=holds_left)
+    left, right = _Side(batches, is_left=True), _Side(batches, is_left=False)
+    holds_left = rule.how == INNER and left.nbytes < right.nbytes
+    yield from hash_join(left, right, rule, holds_left=holds_left)
 
 
 class _Side:
@@ -182,6 +179,11 @@ class _Side:
     def __init__(self, batches: Iterable[pa.RecordBatch], is_left: bool) -> None:
         self._batches = batches
         self._is_left = is_left
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(batch.nbytes for batch in self)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._batches:
