@@ -42,8 +42,9 @@ def sides(
 ) -> tuple[pa.Table, pa.Table]:
     """Two tables with the key columns k0, k1...: nulls, keys that are there often or on one side only."""
     chosen = random.Random(seed)
-    left = _table(chosen, kinds, rows, 0, distinct)
-    right = _table(chosen, kinds, rows * 2 // 3, distinct // 3, distinct)
+    few = round(distinct ** (1 / len(kinds)))
+    left = _table(chosen, kinds, rows, range(few))
+    right = _table(chosen, kinds, rows * 2 // 3, range(few // 3, few // 3 + few))
     return (
         left.append_column("note", pa.array([f"left {i}" for i in range(left.num_rows)])).append_column(
             "tags", pa.array([[i % 3] * (i % 4) for i in range(left.num_rows)])
@@ -54,12 +55,11 @@ def sides(
     )
 
 
-def _table(chosen: random.Random, kinds: tuple[str, ...], rows: int, first: int, distinct: int) -> pa.Table:
-    few = max(2, round(distinct ** (1 / len(kinds))))
+def _table(chosen: random.Random, kinds: tuple[str, ...], rows: int, few: range) -> pa.Table:
     columns = {}
     for place, kind in enumerate(kinds):
         type_, value = KINDS[kind]
-        numbers = [first + min(chosen.randrange(few), chosen.randrange(few)) for _ in range(rows)]
+        numbers = [min(chosen.choice(few), chosen.choice(few)) for _ in range(rows)]
         values = [None if chosen.random() < 0.08 else value(number) for number in numbers]
         columns[f"k{place}"] = pa.array(values, type_)
     return pa.table(columns)
