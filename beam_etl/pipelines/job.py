@@ -79,8 +79,8 @@ class Job(Generic[Config]):
     AFTER."""
     notes: Callable[[Config, Mapping[str, int]], Sequence[str]] = lambda config, counters: ()
     """What else the closing lines say, from the totals of our counters."""
-    explain: Callable[[Config], Sequence[str]] = lambda config: ()
-    """What else the plan says."""
+    explain: Callable[[Any, Config], Sequence[str]] = lambda source, config: ()
+    """What else the plan says, from the source and the configuration."""
     source: Callable[[beam.Pipeline, Config], Source] = read_documents
     """Opens what `build` takes."""
 
@@ -122,7 +122,7 @@ class Job(Generic[Config]):
             after(verdict)
         if config.plan:
             drawn, cluster = plan(pipeline), config.described_cluster
-            more = "".join(f"\n{line}" for line in self.explain(config))
+            more = "".join(f"\n{line}" for line in self.explain(source, config))
             shown = _planned(source, drawn, cluster) + more
             print(drawn.to_json(cluster) if config.plan == "json" else shown)
             return DONE
