@@ -189,6 +189,13 @@ def manifest_path(dataset: str, number: int) -> str:
     return os.path.join(dataset, FOLDER, f"{number:06d}.json")
 
 
+def manifest_number(path: str) -> int | None:
+    """The number of the manifest that a path is of; None where it is of something else."""
+    folder, name = os.path.split(path)
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match and os.path.basename(folder) == FOLDER else None
+
+
 def latest(dataset: str) -> Manifest | None:
     """The highest manifest, which is the dataset; None for a folder without one.
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -208,13 +209,21 @@ def unpack_files(packed: bytes) -> list[FileEntry]:
     return [FileEntry(*file) for file in json.loads(zlib.decompress(packed))]
 
 
-def dataset_documents(folder: str) -> list[tuple[str, int]] | None:
+def dataset_documents(place: str) -> list[tuple[str, int]] | None:
     """The files of a dataset's documents, as its manifest says; None for a folder that is no dataset.
+
+    Args:
+      place: folder of a dataset, for its latest version; or the manifest of the version that is meant.
 
     Raises:
       InputError: a dataset without documents, or without the table.
     """
-    current = manifest.latest(folder) if is_local(folder) else None
+    if not is_local(place):
+        return None
+    number, folder = manifest.manifest_number(place), place
+    if number:
+        folder = os.path.dirname(os.path.dirname(place))
+    current = manifest.version(folder, number) if number else manifest.latest(folder)
     if current is None:
         return None
     files = current.table(DOCUMENTS_TABLE)
