@@ -97,7 +97,7 @@ def test_a_damaged_file_is_named_once_and_the_others_are_read(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     copy = shutil.copytree(versions, tmp_path / "copy")
-    path = sorted(copy.glob("documents/*"))[0]
+    path = min(copy.glob("documents/*"))
     damage(path)
     assert verify.run([str(copy)]) == 1
     said = capsys.readouterr().out
