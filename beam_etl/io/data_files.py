@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
+from beam_etl import schema
 from beam_etl.io import manifest, staging
 
 Finished: TypeAlias = tuple[manifest.DataFile, dict[str, str]]
@@ -36,6 +37,15 @@ def unpack_finished(packed: Iterable[bytes]) -> Iterator[Finished]:
         body = json.loads(zlib.decompress(pack))
         for *file, kind in body["files"]:
             yield manifest.DataFile(*file), body["columns"][kind]
+
+
+def stored_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch as it is stored: without what means something inside one run only."""
+    batch = batch.replace_schema_metadata(None)
+    index = batch.schema.get_field_index(schema.ADDRESS)
+    if index < 0 or batch.schema.field(index).type != schema.DOCUMENT.field(schema.ADDRESS).type:
+        return batch  # a column of the user's that has the same name stays
+    return batch.remove_column(index)
 
 
 class HashedFile:

@@ -18,6 +18,8 @@ from typing import Any
 
 from beam_etl.io import staging
 from beam_etl.io.file_lists import DataFile, DatasetError, encode_list, list_name, read_list
+from beam_etl.kernels.partition_paths import values_of
+from beam_etl.kernels.partitioning import Partitioning
 
 __all__ = ["DataFile", "DatasetError", "Manifest"]
 
@@ -44,7 +46,7 @@ class Manifest:
     about: Mapping[str, Any] = field(default_factory=dict)
     """What the job adds: its name, configuration, inputs, versions."""
     partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """For tables of one file a partition: `{"hash": column, "partitions": n}`."""
+    """For tables that are partitioned: JSON of kernels.partitioning.Partitioning."""
 
     appended: tuple[tuple[int, str], ...] | None = None
     """Where the run added to what was there: number and run of each version whose files are here as well, oldest first.
@@ -60,6 +62,35 @@ class Manifest:
     def table(self, name: str) -> tuple[DataFile, ...]:
         """The files of a table, by path; none when the table is empty."""
         return tuple(file for file in self.files if file.table == name)
+
+    def partitioned(self, name: str) -> Partitioning | None:
+        """How a table is partitioned; None where it isn't.
+
+        Raises:
+          DatasetError: what stands there is none that this code knows.
+        """
+        told = self.partitioning.get(name)
+        try:
+            return Partitioning.from_json(told) if told else None
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"table {name}: unknown partitioning {told} ({error})") from error
+
+    def partitions(self, name: str) -> dict[tuple[str | None, ...], tuple[DataFile, ...]]:
+        """The files of each partition of a table that has rows: the levels' values, null as None, to files by path.
+
+        Raises:
+          DatasetError: the table isn't partitioned, or a file is in none of its partitions.
+        """
+        partitioning = self.partitioned(name)
+        if partitioning is None:
+            raise DatasetError(f"table {name} is not partitioned")
+        found: dict[tuple[str | None, ...], list[DataFile]] = {}
+        for file in self.table(name):
+            try:
+                found.setdefault(values_of(partitioning, file.path), []).append(file)
+            except ValueError as error:
+                raise DatasetError(str(error)) from error
+        return {values: tuple(files) for values, files in found.items()}
 
     def of_run(self, run: str) -> "Manifest":
         """The manifest with those files only that a run wrote."""

@@ -16,12 +16,13 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_etl import schema
 from beam_etl.io import manifest, staging
 from beam_etl.io.append import misfits
 from beam_etl.io.commit import PUBLISHED, settle
-from beam_etl.io.data_files import Finished, OpenFile, pack_finished, unpack_finished
+from beam_etl.io.data_files import Finished, OpenFile, pack_finished, stored_rows, unpack_finished
 from beam_etl.io.formats import Format, format_named
+from beam_etl.io.write_partitioned import WritePartitioned
+from beam_etl.kernels.partitioning import Partitioning
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import NAMESPACE, UNPUBLISHED, StepMetrics
 from beam_etl.transforms.shuffle import Gather
@@ -35,15 +36,18 @@ FAILURES = "_failures"
 FINDINGS = "_findings"
 """Instead of a table's name: a PCollection of dicts, what the job found out, which the manifest tells with `about`."""
 
+PARTITIONED = "_partitioned"
+"""Instead of a table's name: a PCollection of dicts, table to JSON of its Partitioning, where that shows in the run."""
+
 Table: TypeAlias = (
     Batches | beam.PCollection[Finished] | beam.PCollection[str] | beam.PCollection[dict[str, Any]]
 )
-"""Batches, or files of the same run that are written already, or what FAILURES or FINDINGS names."""
+"""Batches, or files of the same run that are written already, or what FAILURES, FINDINGS or PARTITIONED names."""
 
 
 @dataclass(eq=False, kw_only=True)
 class WriteDataset(beam.PTransform):
-    """Writes named tables as one dataset, published in one atomic step. No shuffle.
+    """Writes named tables as one dataset, published in one atomic step. No shuffle, but for tables of `partition`.
 
     Input: a dict of table name to Table. Output: one element, the verdict: see `commit`.
     Files have unique names, `table/part-PPPPP-RUN-ATTEMPT.ext`, and are written under `_staging/RUN` first. Which
@@ -60,7 +64,8 @@ class WriteDataset(beam.PTransform):
       file_bytes: close a file at this many bytes.
       keep_versions: with `overwrite`, how many versions stay readable, this one among them.
       about: what the manifest tells of the job; must be JSON.
-      partitioning: what it tells of tables that have one file a partition: `{"hash": column, "partitions": n}`.
+      partitioning: what it tells of tables whose files are partitioned already: JSON of a Partitioning.
+      partition: how tables of batches are to be partitioned. See WritePartitioned: one shuffle each.
 
     Raises:
       DatasetError: when the pipeline is made: a dataset is there and `overwrite` isn't set, the folder holds something
@@ -76,6 +81,7 @@ class WriteDataset(beam.PTransform):
     about: Mapping[str, Any] = field(default_factory=dict)
     run: str = field(default_factory=staging.new_run)
     partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    partition: Mapping[str, Partitioning] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -90,15 +96,17 @@ class WriteDataset(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
     def expand(self, tables: Mapping[str, Table]) -> beam.PCollection[str]:
         base = check_output(self.output, self.overwrite or self.append)
-        names = tuple(sorted(name for name in tables if name not in (FAILURES, FINDINGS)))
+        tables = self._partitioned(tables)
+        names = tuple(sorted(name for name in tables if name not in _TOLD))
         made = self._manifest(base, names)
         if self.append and base:
-            _refuse_misfits(self.output, base, made, self._format)
+            known = replace(made, partitioning=base.partitioning) if PARTITIONED in tables else made
+            _refuse_misfits(self.output, base, known, self._format)
         run = _Run(self.output, made, self.file_bytes)
         written = [self._files(tables[name], name, run) for name in names]
         told: dict[str, Any] = {
             argument: beam.pvalue.AsSingleton(tables[name] | f"Gather {argument}" >> Gather())
-            for name, argument in ((FAILURES, "failures"), (FINDINGS, "findings"))
+            for name, argument in _TOLD.items()
             if name in tables
         }
         return (
@@ -108,6 +116,25 @@ class WriteDataset(beam.PTransform):
             | "Gather" >> Gather()
             | "Commit" >> beam.Map(_commit, run=run, **told)
         )
+
+    def _partitioned(self, tables: Mapping[str, Table]) -> dict[str, Table]:
+        """The tables, where those of `partition` are files, and what is told of them."""
+        made = dict(tables)
+        for name, partitioning in self.partition.items():
+            written = _in_one_window(made[name], name) | f"Partition {name}" >> WritePartitioned(
+                partitioning=partitioning,
+                output=self.output,
+                run=self.run,
+                table=name,
+                format=self.format,
+                file_bytes=self.file_bytes,
+                append=self.append,
+            )
+            made[name] = written.files
+            for kind, more in ((FAILURES, written.failures), (PARTITIONED, written.partitioned)):
+                known = [made[kind]] if kind in made else []
+                made[kind] = [*known, more] | f"{kind} of {name}" >> beam.Flatten()
+        return made
 
     def _manifest(self, base: manifest.Manifest | None, tables: Sequence[str]) -> manifest.Manifest:
         """What the run will publish, without its files."""
@@ -129,6 +156,9 @@ class WriteDataset(beam.PTransform):
         writing = beam.ParDo(_WriteFiles(run, name, self._format)).with_output_types(Finished)
         return _in_one_window(table, name) | f"Write {name}" >> writing
 
+
+_TOLD = {FAILURES: "failures", FINDINGS: "findings", PARTITIONED: "partitioned"}
+"""What isn't a table, and the argument of `_commit` that it is."""
 
 _WRITTEN = convert_to_beam_type(Finished)
 
@@ -233,7 +263,7 @@ class _WriteFiles(beam.DoFn):
         self._file: OpenFile | None = None
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Finished]:
-        batch = _stored(batch)
+        batch = stored_rows(batch)
         self._metrics.took_in(batch)
         if self._file is None:
             self._open(batch.schema)
@@ -261,15 +291,6 @@ class _WriteFiles(beam.DoFn):
         return file.close(self._rows)
 
 
-def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch as it is stored: without what means something inside one run only."""
-    batch = batch.replace_schema_metadata(None)
-    index = batch.schema.get_field_index(schema.ADDRESS)
-    if index < 0 or batch.schema.field(index).type != schema.DOCUMENT.field(schema.ADDRESS).type:
-        return batch  # a column of the user's that has the same name stays
-    return batch.remove_column(index)
-
-
 class _Pack(beam.DoFn):
     """The files of a bundle as one element: what is gathered is one record, in which an engine takes some 32 MiB."""
 
@@ -285,7 +306,11 @@ class _Pack(beam.DoFn):
 
 
 def _commit(
-    packed: list[bytes], run: _Run, failures: Sequence[str] = (), findings: Sequence[Mapping[str, Any]] = ()
+    packed: list[bytes],
+    run: _Run,
+    failures: Sequence[str] = (),
+    findings: Sequence[Mapping[str, Any]] = (),
+    partitioned: Sequence[Mapping[str, Mapping[str, Any]]] = (),
 ) -> str:
     finished = sorted(unpack_finished(packed), key=lambda pair: pair[0].path)
     schemas: dict[str, dict[str, str]] = {table: {} for table in run.made.schemas}
@@ -293,7 +318,10 @@ def _commit(
         schemas[file.table].update(columns)
     files = tuple(file for file, _ in finished)
     about = {**run.made.about, **{name: value for found in findings for name, value in found.items()}}
-    made = replace(run.made, files=files, schemas=schemas, about=about)
+    shown = {name: told for found in partitioned for name, told in found.items()}
+    made = replace(
+        run.made, files=files, schemas=schemas, about=about, partitioning={**run.made.partitioning, **shown}
+    )
     verdict = settle(run.output, made, failures)
     Metrics.counter(NAMESPACE, UNPUBLISHED).inc(verdict != PUBLISHED)
     return verdict

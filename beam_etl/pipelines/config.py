@@ -15,6 +15,8 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
 from beam_etl.io.formats.base import SPLIT_BYTES, FileEntry
 from beam_etl.io.write import FILE_BYTES
+from beam_etl.kernels.where import Condition
+from beam_etl.kernels.where_text import parse_where
 from beam_etl.observe.cluster import Cluster, parse_cluster
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.runners import FLINK, IN_PROCESS, runner_name
@@ -121,6 +123,11 @@ class JobConfig(RunConfig):
     date_column: str | None = flag("the input's column that is read as date", default=None)
     time_column: str | None = flag("the input's column that is read as time", default=None)
     text_column: str | None = flag("the input's column that is read as text", default=None)
+    where: str | None = flag(
+        "read the rows of which this is true, such as \"date >= 2026-01-01 and domain = 'a.example'\"; what partitions "
+        "and row groups tell spares reading the others",
+        default=None,
+    )
     private_suffixes: bool = flag(
         "where the domain is derived from a url, sites under github.io and the like have a domain each",
         default=False,
@@ -130,6 +137,12 @@ class JobConfig(RunConfig):
         super().__post_init__()
         if self.file_bytes < 1:
             raise ValueError(f"--file_bytes must be at least 1, got {self.file_bytes}")
+        self.condition  # noqa: B018 - a condition that can't be read is told at once
+
+    @property
+    def condition(self) -> Condition | None:
+        """What --where says."""
+        return None if self.where is None else parse_where(self.where)
 
     @property
     def columns(self) -> Columns:
@@ -150,6 +163,7 @@ class JobConfig(RunConfig):
             optional=optional,
             carry=carry or others,
             private_suffixes=self.private_suffixes,
+            where=self.condition,
             **named,
         )
 

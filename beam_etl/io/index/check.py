@@ -42,6 +42,7 @@ from beam_etl.kernels.index_check import (
 )
 from beam_etl.kernels.index_postings import Block, check_blocks
 from beam_etl.kernels.indexing import LENGTH
+from beam_etl.kernels.partitioning import hashed
 from beam_etl.kernels.places import MAX_DOCUMENTS
 
 
@@ -102,11 +103,11 @@ class IndexCheck:
     def _partitions(self) -> int:
         told = [self.current.partitioning.get(name) for name in (POSTINGS, TERMS, DOCUMENTS)]
         first = told[0] or {}
-        number = first.get("partitions")
-        known = isinstance(number, int) and number > 0 and list(first.get("hash", ())) == list(KEY)
-        if not known or told != [first] * len(told):
+        found = next((level.get("partitions") for level in first.get("by", ())), None)
+        number = found if isinstance(found, int) and found > 0 else 1
+        if told != [hashed(KEY, number).to_json()] * len(told):
             self.report.add("manifest", one("partitioning", f"the tables are partitioned by {told}"))
-        return number if isinstance(number, int) and number > 0 else 1
+        return number
 
     def run(self) -> None:
         """Looks at everything but the documents that were indexed."""
