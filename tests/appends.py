@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import durable, manifest, staging
 from beam_etl.io.commit import CONFLICT, PUBLISHED, clean_run, settle
 from beam_etl.io.manifest import Manifest
 from tests.attempts import RUN, KilledError, rows_of, seen, stage
@@ -107,8 +107,8 @@ class Additions:
 
 
 def killing(name: str, call: int) -> Callable[[], None]:
-    """What makes this process die before it calls a function of `os` or `manifest` for the n-th time."""
-    calls, module = iter(range(1 << 30)), os if hasattr(os, name) else manifest
+    """What makes this process die before it calls a function of `os` or `durable` for the n-th time."""
+    calls, module = iter(range(1 << 30)), os if hasattr(os, name) else durable
     called = getattr(module, name)
 
     def dying(*arguments: object, **more: object) -> object:
