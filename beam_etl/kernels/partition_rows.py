@@ -144,8 +144,8 @@ def time_bounds(text: str, unit: str) -> tuple[np.datetime64, np.datetime64]:
       ValueError: the text is none that `partition_rows` gives.
     """
     written = text[::-1].replace("-", "T", 1)[::-1] if unit == "hour" else text
-    start = np.datetime64(written, _NUMPY_UNITS[unit])
-    return start, start + np.timedelta64(1, _NUMPY_UNITS[unit])
+    start = np.array(written, f"datetime64[{_NUMPY_UNITS[unit]}]")
+    return start[()], (start + 1)[()]
 
 
 def named_for(partitioning: Partitioning, stored: pa.Schema) -> Partitioning:
