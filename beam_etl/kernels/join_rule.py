@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.kernels.join_keys import key_type, valid_keys
-from beam_etl.kernels.merging import mergeable
+from beam_etl.kernels.mergeable import mergeable
 
 INNER, LEFT, SEMI, ANTI, OUTER = "inner", "left", "semi", "anti", "outer"
 HOWS = (INNER, LEFT, SEMI, ANTI, OUTER)

@@ -1,43 +1,60 @@
-"""Types in which rows of several batches can stand in one, and rows can be taken."""
+"""Sorted runs merged: whole pieces of them at a time, by what is known of where their blocks begin."""
 
+from collections.abc import Callable, Iterator
+
+import numpy as np
 import pyarrow as pa
 
+from beam_etl.kernels.sorting import Order, key_rows, range_numbers, sorted_places
 
-def mergeable(columns: pa.Schema) -> pa.Schema:
-    """The schema in types that Arrow can join and take rows from.
 
-    String and binary views become large_string and large_binary, and indices of dictionaries get 32 bits at least,
-    since each batch may bring other values. So it is inside structs, maps and lists. List views stay: Arrow takes rows
-    of them, but can't cast them. Metadata is dropped.
+def merge_blocks(
+    firsts: pa.RecordBatch, load: Callable[[int], pa.RecordBatch], order: Order, memory_bytes: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows of all blocks in order, each block loaded once.
+
+    Blocks are loaded by where they begin. What lies before the next one is complete, so it is sorted and given out as
+    soon as more than `memory_bytes` wait. A row is never handled by itself.
+
+    Args:
+      firsts: `key_rows` of each block's first row, or of one before it. All have a tie.
+      load: the rows of the block at a place of `firsts`, in any order, none before its first.
+      order: of rows.
+      memory_bytes: rows that wait before they are sorted. Held are about three times as many, and a block of each run.
+
+    Returns:
+      Batches of any size.
     """
-    return pa.schema([with_mergeable_type(column) for column in columns])
+    turns = sorted_places(firsts, order)
+    waiting: list[pa.RecordBatch] = []
+    size = left = 0
+    for turn, place in enumerate(turns.tolist()):
+        block = load(place)
+        if block.num_rows:
+            waiting.append(block)
+            size += block.nbytes
+        if turn + 1 < len(turns) and size > max(memory_bytes, 2 * left):
+            next_first = firsts.slice(int(turns[turn + 1]), 1)
+            done, rest = _cut(waiting, next_first, order)
+            waiting, size = [rest], rest.nbytes
+            left = size
+            if done.num_rows:
+                yield done
+                del done
+    if waiting:
+        rows = pa.concat_batches(waiting)
+        waiting.clear()
+        yield rows.take(pa.array(sorted_places(key_rows(rows, order), order)))
 
 
-def with_mergeable_type(column: pa.Field) -> pa.Field:
-    """A column's field; see `mergeable`."""
-    return column.with_type(mergeable_type(column.type))
-
-
-def mergeable_type(kind: pa.DataType) -> pa.DataType:
-    """A column's type; see `mergeable`."""
-    if pa.types.is_string_view(kind):
-        return pa.large_string()
-    if pa.types.is_binary_view(kind):
-        return pa.large_binary()
-    if pa.types.is_dictionary(kind):
-        index = kind.index_type if kind.index_type.bit_width >= 32 else pa.int32()
-        return pa.dictionary(index, mergeable_type(kind.value_type), kind.ordered)
-    if pa.types.is_struct(kind):
-        return pa.struct([with_mergeable_type(child) for child in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(
-            with_mergeable_type(kind.key_field),
-            with_mergeable_type(kind.item_field),
-            keys_sorted=kind.keys_sorted,
-        )
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(with_mergeable_type(kind.value_field), kind.list_size)
-    for is_list, make in ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list)):
-        if is_list(kind):
-            return make(with_mergeable_type(kind.value_field))
-    return kind
+def _cut(
+    waiting: list[pa.RecordBatch], first: pa.RecordBatch, order: Order
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The rows before `first` in order, and the others."""
+    rows = pa.concat_batches(waiting)
+    waiting.clear()
+    keys = key_rows(rows, order)
+    before = range_numbers(keys, first, order) == 0
+    places = sorted_places(keys, order)
+    is_done = before[places]
+    return rows.take(pa.array(places[is_done])), rows.take(pa.array(np.flatnonzero(~before)))

@@ -12,7 +12,7 @@ from apache_beam.coders import registry
 
 from beam_etl import schema
 from beam_etl.kernels.compaction import compact
-from beam_etl.kernels.merging import mergeable
+from beam_etl.kernels.mergeable import mergeable
 from beam_etl.transforms.metrics import StepMetrics
 
 Batches: TypeAlias = beam.PCollection[pa.RecordBatch]
