@@ -126,6 +126,7 @@ def copying(source: FileSource, columns: Columns, output: str, run: str) -> Copy
         run=run,
         file_digits=max(NUMBER_DIGITS, len(str(len(read.files)))),
         split_digits=max(NUMBER_DIGITS, len(str(most))),
+        levels=read.partitions.levels if read.partitions else 0,
     )
 
 

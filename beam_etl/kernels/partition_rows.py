@@ -10,6 +10,7 @@ from beam_etl.kernels.partition import Numbers, hash_partition
 from beam_etl.kernels.partition_paths import folder_of, number_text
 from beam_etl.kernels.partitioning import HASH, RANGE, TIME, Level, Partitioning
 from beam_etl.kernels.sorting import Key, Order, key_rows, range_numbers
+from beam_etl.kernels.where import moment
 
 _NUMPY_UNITS = {"month": "M", "day": "D", "hour": "h"}
 
@@ -92,13 +93,14 @@ def bounds_of(level: Level, kind: pa.DataType) -> pa.Array:
     Raises:
       TypeError: they are none of it.
     """
+    texts = [str(bound) for bound in level.bounds or ()]
     try:
-        return pa.array(
-            [None if bound is None else str(bound) for bound in level.bounds or ()], pa.string()
-        ).cast(kind)
+        if pa.types.is_timestamp(kind):
+            return pa.array([moment(text, kind).value for text in texts], pa.int64()).cast(kind)
+        return pa.array(texts, pa.string()).cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise TypeError(
-            f"column {level.columns[0]!r} is {kind}, and the bounds of its ranges aren't: {error}"
+            f"column {level.columns[0]!r} is {kind}, its ranges' bounds aren't: {error}"
         ) from error
 
 
@@ -142,8 +144,8 @@ def time_bounds(text: str, unit: str) -> tuple[np.datetime64, np.datetime64]:
       ValueError: the text is none that `partition_rows` gives.
     """
     written = text[::-1].replace("-", "T", 1)[::-1] if unit == "hour" else text
-    start = np.datetime64(written, _NUMPY_UNITS[unit])
-    return start, start + np.timedelta64(1, _NUMPY_UNITS[unit])
+    start = np.array(written, f"datetime64[{_NUMPY_UNITS[unit]}]")
+    return start[()], (start + 1)[()]
 
 
 def named_for(partitioning: Partitioning, stored: pa.Schema) -> Partitioning:

@@ -23,7 +23,7 @@ class Level:
       function: hash (XXH64 of the columns, modulo `partitions`; see kernels.hashing), range (how many `bounds` are
         at most the value), time (the `unit` that a date or time lies in, UTC), value (the value itself).
       columns: what it is a function of; of all but hash, one.
-      partitions: of hash.
+      partitions: of hash; of range how many are wanted, while its bounds aren't known.
       bounds: of range, ascending, as JSON has them (dates and times in ISO 8601): the first value of each partition but
         the first one, so there is a partition more than bounds.
       unit: of time: month, day or hour.
@@ -52,10 +52,10 @@ class Level:
                 f"{self.function} takes {self._many} column, got {', '.join(self.columns) or 'none'}"
             )
         given = {name for name in ("partitions", "bounds", "unit") if getattr(self, name) is not None}
-        if given != set(_OWN[self.function]):
+        if given != set(_OWN[self.function]) and (self.function, given) != (RANGE, {"partitions"}):
             raise ValueError(f"{self.function} takes {_OWN[self.function]}, got {sorted(given)}")
-        if self.function == HASH and not (isinstance(self.partitions, int) and self.partitions > 0):
-            raise ValueError(f"hash needs at least 1 partition, got {self.partitions!r}")
+        if self.partitions is not None and not (isinstance(self.partitions, int) and self.partitions > 0):
+            raise ValueError(f"{self.function} needs at least 1 partition, got {self.partitions!r}")
         if self.function == TIME and self.unit not in UNITS:
             raise ValueError(f"time has the units {', '.join(UNITS)}; got {self.unit!r}")
         object.__setattr__(self, "name", self.name or self._default_name)

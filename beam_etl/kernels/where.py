@@ -1,9 +1,8 @@
-"""Conditions that choose rows: parsed from text, applied to batches, and asked whether any row of a part can fulfil them.
+"""Conditions that choose rows: applied to batches, and asked whether any row of a part can fulfil them.
 
 Null compares as in SQL: a comparison with it is neither true nor false, and only true chooses a row.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -72,7 +71,6 @@ class Either:
 
 Condition: TypeAlias = Comparison | Membership | IsNull | Negation | Both | Either
 
-_OPERATORS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _COMPUTE: dict[str, Callable[..., Any]] = {
     "=": pc.equal,
     "!=": pc.not_equal,
@@ -81,118 +79,6 @@ _COMPUTE: dict[str, Callable[..., Any]] = {
     ">": pc.greater,
     ">=": pc.greater_equal,
 }
-_WORDS = ("and", "or", "not", "in", "is", "null")
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<operator><=|>=|!=|<>|==|=|<|>)|(?P<mark>[(),])|(?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*")"""
-    r"""|(?P<bare>[^\s()=<>!,'"]+))"""
-)
-
-
-def parse_where(text: str) -> Condition:
-    """A condition as users write it: `date >= 2026-01-01 and (domain = 'a.example' or words in (1, 2)) and url is not null`.
-
-    Names and values stand bare or in quotes; a quote inside is doubled. `and`, `or`, `not`, `in`, `is` and `null` are
-    words of the language, in any case; as a name or value they stand in quotes.
-
-    Raises:
-      WhereError: it isn't one. The message shows what was left.
-    """
-    return _Parser(text).parse()
-
-
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._tokens = list(self._split(text))
-        self._at = 0
-
-    @staticmethod
-    def _split(text: str) -> Iterator[tuple[str, str, int]]:
-        at = 0
-        while text[at:].strip():
-            found = _TOKEN.match(text, at)
-            if found is None:
-                raise WhereError(f"--where: can't read {text[at:].strip()!r}")
-            kind, token = str(found.lastgroup), found[str(found.lastgroup)]
-            if kind == "quoted":
-                token = token[1:-1].replace(token[0] * 2, token[0])
-            elif kind == "bare" and token.lower() in _WORDS:
-                kind, token = "word", token.lower()
-            yield kind, token, at
-            at = found.end()
-
-    def parse(self) -> Condition:
-        condition = self._either()
-        if self._at < len(self._tokens):
-            raise self._unexpected("and, or, or the end")
-        return condition
-
-    def _either(self) -> Condition:
-        condition = self._both()
-        while self._take("word", "or"):
-            condition = Either(condition, self._both())
-        return condition
-
-    def _both(self) -> Condition:
-        condition = self._single()
-        while self._take("word", "and"):
-            condition = Both(condition, self._single())
-        return condition
-
-    def _single(self) -> Condition:
-        if self._take("word", "not"):
-            return Negation(self._single())
-        if self._take("mark", "("):
-            condition = self._either()
-            self._need("mark", ")")
-            return condition
-        return self._predicate(self._name("the name of a column"))
-
-    def _predicate(self, column: str) -> Condition:
-        if self._take("word", "is"):
-            negated = self._take("word", "not")
-            self._need("word", "null")
-            return Negation(IsNull(column)) if negated else IsNull(column)
-        if self._take("word", "not"):
-            self._need("word", "in")
-            return Negation(self._membership(column))
-        if self._take("word", "in"):
-            return self._membership(column)
-        if self._at < len(self._tokens) and self._tokens[self._at][0] == "operator":
-            self._at += 1
-            operator = _OPERATORS[self._tokens[self._at - 1][1]]
-            return Comparison(column, operator, self._name("a value; use `is null` for null"))
-        raise self._unexpected("=, !=, <, <=, >, >=, in or is")
-
-    def _membership(self, column: str) -> Condition:
-        self._need("mark", "(")
-        values = [self._name("a value")]
-        while self._take("mark", ","):
-            values.append(self._name("a value"))
-        self._need("mark", ")")
-        return Membership(column, tuple(values))
-
-    def _name(self, wanted: str) -> str:
-        if self._at < len(self._tokens) and self._tokens[self._at][0] in ("bare", "quoted"):
-            self._at += 1
-            return self._tokens[self._at - 1][1]
-        raise self._unexpected(wanted)
-
-    def _take(self, kind: str, token: str) -> bool:
-        found = self._at < len(self._tokens) and self._tokens[self._at][:2] == (kind, token)
-        self._at += found
-        return found
-
-    def _need(self, kind: str, token: str) -> None:
-        if not self._take(kind, token):
-            raise self._unexpected(f"`{token}`")
-
-    def _unexpected(self, wanted: str) -> WhereError:
-        if self._at == len(self._tokens):
-            return WhereError(f"--where={self._text}: it ends where {wanted} is expected")
-        return WhereError(
-            f"--where: {wanted} is expected at {self._text[self._tokens[self._at][2] :].strip()!r}"
-        )
 
 
 def columns_of(condition: Condition) -> tuple[str, ...]:
@@ -229,9 +115,11 @@ def bind(condition: Condition, types: Mapping[str, pa.DataType]) -> Condition:
 
 def _scalar(text: str, kind: pa.DataType, column: str) -> pa.Scalar:
     kind = _compared_as(kind)
+    if pa.types.is_null(kind):
+        return pa.scalar(None)
     try:
         if pa.types.is_timestamp(kind):
-            return _moment(text, kind)
+            return moment(text, kind)
         if pa.types.is_large_binary(kind):
             return pa.scalar(text.encode(), kind)
         return pa.scalar(text, pa.string()).cast(kind)
@@ -241,8 +129,12 @@ def _scalar(text: str, kind: pa.DataType, column: str) -> pa.Scalar:
         ) from error
 
 
-def _moment(text: str, kind: pa.DataType) -> pa.Scalar:
-    """A time as written, in UTC unless it says otherwise."""
+def moment(text: str, kind: pa.DataType) -> pa.Scalar:
+    """A time as written, in UTC unless it says otherwise.
+
+    Raises:
+      ArrowInvalid: it is none.
+    """
     try:
         found = pa.scalar(text).cast(pa.timestamp(kind.unit, "UTC"))
     except pa.ArrowInvalid:
@@ -276,11 +168,13 @@ def _evaluated(batch: pa.RecordBatch, condition: Condition) -> pa.BooleanArray:
     values = batch.column(condition.column)
     if isinstance(condition, IsNull):
         return pc.is_null(values)
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     kind = _compared_as(values.type)
     values = values.cast(kind) if values.type != kind else values
     if isinstance(condition, Comparison):
         return _COMPUTE[condition.operator](values, condition.value)
-    wanted = pa.array([value.as_py() for value in condition.values], kind)
+    wanted = pa.array(condition.values, kind)
     return pc.if_else(pc.is_null(values), pa.scalar(None, pa.bool_()), pc.is_in(values, wanted))
 
 

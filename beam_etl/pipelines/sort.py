@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beam_etl.io.read import DOCUMENTS_TABLE, FileSource
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE
+from beam_etl.io.read import FileSource
 from beam_etl.io.write_sorted import WriteSorted
 from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.order_config import OrderConfig, check_order

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.fetch_rows import FetchRows
-from beam_etl.io.read import DOCUMENTS_TABLE, FileSource
+from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import sorted_addresses
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.flags import UsageError, flag
