@@ -23,10 +23,10 @@ class Summary:
     """Bytes that crossed shuffles, in both hops where there are two; None where the engine tells no counters."""
     slices: int = 0
     """Elements that they were."""
-    skews: Sequence[ShuffleSkew] = ()
-    """What the partitions of each shuffle were."""
     skipped_bytes: int = 0
     """Stored bytes that a condition on rows spared."""
+    skews: Sequence[ShuffleSkew] = ()
+    """What the partitions of each shuffle were."""
 
     def to_text(self) -> str:
         """A few lines for people."""

@@ -193,8 +193,8 @@ class Job(Generic[Config]):
             output=config.output,
             crossed_bytes=counted.get(metrics.BYTES_CROSSED),
             slices=counted.get(metrics.ELEMENTS_OUT, 0),
-            skews=skews,
             skipped_bytes=counted.get(metrics.BYTES_SKIPPED, 0) + getattr(source, "skipped_bytes", 0),
+            skews=skews,
         )
         print(summary.to_text())
         repeated = result.retries() if isinstance(result, FlinkResult) else None
