@@ -27,7 +27,8 @@ test: ## install everything, then formatting, lint, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'not slow' --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest -m slow
 
 test-flink: ## the long form of the tests of engines: every mode and kill on Flink, and Spark; most of an hour
 	@$(install) dev
