@@ -28,6 +28,7 @@ from beam_etl.kernels.partition_blocks import (
     order_of,
     partition_totals,
 )
+from beam_etl.kernels.partition_bounds import is_open
 from beam_etl.kernels.partition_paths import PartitionNameError
 from beam_etl.kernels.partition_rows import partition_rows
 from beam_etl.kernels.partitioning import Partitioning
@@ -105,6 +106,8 @@ class WritePartitioned(beam.PTransform):
         super().__init__()
         if self.max_partition_bytes is not None and self.max_partition_bytes < 1:
             raise ValueError(f"max_partition_bytes must be at least 1, got {self.max_partition_bytes}")
+        if self.found is None and any(map(is_open, self.partitioning.by)):
+            raise ValueError("ranges without bounds: FindBounds gives what `found` takes")
         self.folder = os.path.join(staging.staging_folder(self.output, self.run), f"_runs_{self.table}")
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
@@ -184,9 +187,10 @@ class _WriteRuns(GatherBatches):
         name = f"{self._attempt}-{self._runs}"
         self._runs += 1
         rows, blocks = describe_blocks(rows, numbers, folders, self._order, name)
-        os.makedirs(self._folder, exist_ok=True)
-        if self._append:
-            staging.mark_appending(self._output, self._run)
+        with staging.turn(self._run):
+            os.makedirs(self._folder, exist_ok=True)
+            if self._append:
+                staging.mark_appending(self._output, self._run)
         with (
             pa.OSFile(_path(self._folder, name), "wb") as sink,
             pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer,

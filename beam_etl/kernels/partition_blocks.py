@@ -122,6 +122,7 @@ def cut_pieces(
             count = -(-total // limit)
             before = np.cumsum(sizes[start:end]) - sizes[start:end]
             edges = np.unique(np.searchsorted(before, np.arange(count) * (total / count)))
+            edges = edges[edges < len(before)]
             for number, (begin, stop) in enumerate(
                 zip(edges, np.append(edges[1:], end - start), strict=True)
             ):
