@@ -10,8 +10,8 @@ PUBLIC = [
     *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
     *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
     *("KernelError", "MapBatches", "MapPartitions", "NearRule", "Order", "ReadDocuments", "Rebalance"),
-    *("RecordBatchCoder", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset", "WriteIndex"),
-    *("__version__", "load_vocabulary", "plan"),
+    *("RecordBatchCoder", "SampleKeys", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset"),
+    *("WriteIndex", "__version__", "load_vocabulary", "plan"),
 ]
 
 

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
 from beam_etl.io import manifest
 from beam_etl.io.columns import ALL, Columns
@@ -445,3 +446,58 @@ def test_a_partitioning_that_can_not_be_is_told(
 ) -> None:
     assert repartition.run([f"--input={source}", f"--output={tmp_path}/out", f"--partition={by}"]) == 2
     assert told in capsys.readouterr().err
+
+
+MOST = 4
+
+
+@pytest.mark.parametrize("by", ["hash:domain:3", "value:domain,time:date:day"])
+def test_of_each_key_the_rows_with_the_smallest_hashes_stay(source: Path, tmp_path: Path, by: str) -> None:
+    partition(source, tmp_path / "out", by, f"--max_rows_per_key={MOST}")
+    domains: dict[str, list[str]] = {}
+    for row in ROWS:
+        domains.setdefault(row["domain"], []).append(row["url"])
+    expected = sorted(
+        url
+        for urls in domains.values()
+        for url in sorted(urls, key=lambda url: xxhash.xxh64_intdigest(url.encode()) >> 1)[:MOST]
+    )
+    assert sorted(row["url"] for row in hive(tmp_path / "out")) == expected
+    again = partition(tmp_path / "out", tmp_path / "again", "hash:domain:7", f"--max_rows_per_key={MOST}")
+    assert again.rows("documents") == len(expected)
+
+
+SAMPLES = {
+    "no key": ("time:date:day", ("--max_rows_per_key=3",), "of hash and value levels, and .* has none"),
+    "none": ("hash:url:2", ("--max_rows_per_key=0",), "at least 1, got 0"),
+    "no sample": ("hash:url:2", ("--sample_by=url",), "says nothing without --max_rows_per_key"),
+    "absent": ("hash:url:2", ("--max_rows_per_key=1", "--sample_by=x"), "no column 'x'; the input has url"),
+}
+
+
+@pytest.mark.parametrize(("by", "flags", "message"), SAMPLES.values(), ids=SAMPLES)
+def test_a_sample_that_can_not_be_is_told(
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    by: str,
+    flags: tuple[str, ...],
+    message: str,
+) -> None:
+    arguments = [f"--input={source}", f"--output={tmp_path / 'out'}", f"--partition={by}", *flags]
+    assert repartition.run(arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_hot_key_of_a_bucket_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nine rows out of ten are of one domain; buckets are 64 KB of text each but for its own."""
+    domains = ["hot.example" if number % 10 else f"{number}.example" for number in range(20_000)]
+    table = pa.table({"domain": domains, "id": range(20_000), "text": ["x" * 100] * 20_000})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "0.parquet")
+    partition(tmp_path / "in", tmp_path / "out", "hash:domain:32")
+    found = capsys.readouterr()
+    assert re.search(r"Partition/Pieces: 2\d\.\dx rows, 2\d\.\dx bytes of .* in 32", found.out)
+    assert re.search(
+        r"skew: the largest partition of Partition/Pieces has 1\d,\d{3} rows.*domain='hot.example'", found.err
+    )
