@@ -109,6 +109,22 @@ class DescribeRemovals(beam.PTransform):
         return removal_tables(removed, report)
 
 
+def fold_reports(report: Batches) -> Batches:
+    """Reports of places that report for themselves (cluster_report.REPORT) as one, but for rows of domains. No shuffle."""
+    clusters = report | "Of clusters" >> MapBatches(partial(_of_domains, wanted=False))
+    domains = report | "Of domains" >> MapBatches(partial(_of_domains, wanted=True))
+    return (domains, clusters | "Fold clusters" >> Fold(merge=_folded)) | "Reports" >> beam.Flatten()
+
+
+def _of_domains(report: pa.RecordBatch, wanted: bool) -> pa.RecordBatch:
+    is_domain = pc.equal(report.column(KIND), DOMAIN_ROW)
+    return report.filter(is_domain if wanted else pc.invert(is_domain))
+
+
+def _folded(reports: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return merge_report(pa.concat_batches(reports)) if reports else pa.RecordBatch.from_pylist([], REPORT)
+
+
 def removal_tables(removed: Batches, report: Batches) -> RemovalTables:
     """The tables of removals.REMOVED and cluster_report.REPORT."""
     clusters, sizes, domains = (

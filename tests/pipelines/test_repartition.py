@@ -429,6 +429,17 @@ def test_a_condition_that_does_not_fit_is_told_before_the_job(
     assert told in capsys.readouterr().err
 
 
+def test_of_a_key_so_many_rows_stay_and_those_of_another_sharding(source: Path, tmp_path: Path) -> None:
+    flags = ["value:lang", "--max_rows_per_key=20"]
+    partition(source, tmp_path / "out", *flags)
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS[::-1], SCHEMA), whole)
+    partition(whole, tmp_path / "again", *flags)
+    rows = hive(tmp_path / "out")
+    assert Counter(row["lang"] for row in rows) == dict.fromkeys(("de", "en", "zh-Hant", None), 20)
+    assert in_order(rows) == in_order(hive(tmp_path / "again"))
+
+
 USAGE = {
     "hash:url": "hash:COLUMN:N",
     "hash:url:0": "at least 1",
