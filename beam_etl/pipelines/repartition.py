@@ -17,7 +17,7 @@ from beam_etl.io.write_partitioned import WritePartitioned
 from beam_etl.kernels.partition_bounds import is_open
 from beam_etl.kernels.partition_request import FORMS, parse_partitioning
 from beam_etl.kernels.partition_rows import named_for
-from beam_etl.kernels.partitioning import HASH, TIME, VALUE, Partitioning
+from beam_etl.kernels.partitioning import TIME, Partitioning
 from beam_etl.kernels.sorting import Key, Order, key_rows
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import UsageError, flag
@@ -42,14 +42,10 @@ class Config(JobConfig):
     )
 
     max_rows_per_key: int | None = flag(
-        "keep at most so many rows of each value of the columns that hash and value levels name: those with the "
-        "smallest hashes of --sample_by, whatever the sharding",
+        "keep at most so many documents that are equal in the columns of --partition, chosen by a hash of id, url "
+        "or text; one shuffle more",
         default=None,
-        unit="rows",
-    )
-    sample_by: tuple[str, ...] = flag(
-        "with --max_rows_per_key: columns in which rows of a key differ (default: id, else url, else text)",
-        default=(),
+        unit="documents",
     )
     append: bool = flag("add to the dataset that is there, which is partitioned so", default=False)
 
@@ -58,27 +54,10 @@ class Config(JobConfig):
         self.partitioning  # noqa: B018 - checks the flags
         if self.max_partition_bytes is not None and self.max_partition_bytes < 1:
             raise ValueError(f"--max_partition_bytes must be at least 1, got {self.max_partition_bytes}")
-        self._check_sample()
+        if self.max_rows_per_key is not None and self.max_rows_per_key < 1:
+            raise ValueError(f"--max_rows_per_key must be at least 1, got {self.max_rows_per_key}")
         if len(set(self.order)) < len(self.order):
             raise ValueError(f"--order names a column twice: {','.join(self.order)}")
-
-    def _check_sample(self) -> None:
-        if self.max_rows_per_key is None:
-            if self.sample_by:
-                raise ValueError("--sample_by says nothing without --max_rows_per_key")
-            return
-        if self.max_rows_per_key < 1:
-            raise ValueError(f"--max_rows_per_key must be at least 1, got {self.max_rows_per_key}")
-        if not self.sampled_keys:
-            raise ValueError(
-                f"--max_rows_per_key is of hash and value levels, and --partition={','.join(self.partition)} has none"
-            )
-
-    @property
-    def sampled_keys(self) -> tuple[str, ...]:
-        """The columns whose values are the keys of --max_rows_per_key."""
-        keyed = (level.columns for level in self.partitioning.by if level.function in (HASH, VALUE))
-        return tuple(dict.fromkeys(column for columns in keyed for column in columns))
 
     @property
     def partitioning(self) -> Partitioning:
@@ -108,7 +87,7 @@ class Config(JobConfig):
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
-    """Tables documents and rejects. One shuffle, another where keys are sampled; ranges read their keys before."""
+    """Tables documents and rejects. One shuffle, or two with --max_rows_per_key; ranges' columns are read before."""
     columns = config.reading(source.stored_schema)
     partitioning = _checked(source, config, columns)
     sample = source.sample(SAMPLE_BYTES)
@@ -119,13 +98,13 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     if any(map(is_open, partitioning.by)):
         keys, _, _ = source.documents(_keys(config, partitioning, source.stored_schema), again=True)
         found = keys | "Find bounds" >> FindBounds(partitioning=partitioning, expected_rows=rows)
-    size = round(sum(batch.nbytes for batch in sample.batches) / sampled * rows)
+    expected = round(sum(batch.nbytes for batch in sample.batches) / sampled * rows)
     if config.max_rows_per_key is not None:
-        documents |= "Sample keys" >> SampleKeys(
-            by=config.sampled_keys,
-            sample_by=_sample_by(config, source.stored_schema),
+        documents = documents | "Sample keys" >> SampleKeys(
+            by=partitioning.columns,
+            sample_by=_sample_by(source.stored_schema),
             most=config.max_rows_per_key,
-            expected_bytes=size,
+            expected_bytes=expected,
         )
     written = documents | "Partition" >> WritePartitioned(
         partitioning=partitioning,
@@ -135,7 +114,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         format=config.output_format,
         file_bytes=config.file_bytes,
         max_partition_bytes=config.max_partition_bytes,
-        expected_bytes=size,
+        expected_bytes=expected,
         append=config.append,
         found=found,
     )
@@ -147,19 +126,16 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     }
 
 
-def _sample_by(config: Config, stored: pa.Schema) -> tuple[str, ...]:
-    """What chooses rows: what tells them apart in the input, and doesn't change with its files.
+def _sample_by(stored: pa.Schema) -> tuple[str, ...]:
+    """The column whose hash chooses among documents of a key.
 
     Raises:
-      UsageError: nothing is known to, or a column is absent.
+      UsageError: there is none that tells them apart.
     """
-    known = [name for name in (schema.ID, schema.URL, schema.TEXT) if name in stored.names]
-    chosen = config.sample_by or tuple(known[:1])
-    missing = [name for name in chosen if name not in stored.names]
-    if missing or not chosen:
-        what = f"no column {missing[0]!r}" if missing else "no id, url or text to choose rows by"
-        raise UsageError(f"{what}; the input has {', '.join(stored.names)}. Use --sample_by=COLUMN.")
-    return chosen
+    for name in (schema.ID, schema.URL, schema.TEXT):
+        if name in stored.names:
+            return (name,)
+    raise UsageError("--max_rows_per_key needs a column id, url or text to choose by")
 
 
 def _keys(config: Config, partitioning: Partitioning, stored: pa.Schema) -> Columns:

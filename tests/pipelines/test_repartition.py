@@ -16,7 +16,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import xxhash
 
 from beam_etl.io import manifest
 from beam_etl.io.columns import ALL, Columns
@@ -430,6 +429,17 @@ def test_a_condition_that_does_not_fit_is_told_before_the_job(
     assert told in capsys.readouterr().err
 
 
+def test_of_a_key_so_many_rows_stay_and_those_of_another_sharding(source: Path, tmp_path: Path) -> None:
+    flags = ["value:lang", "--max_rows_per_key=20"]
+    partition(source, tmp_path / "out", *flags)
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS[::-1], SCHEMA), whole)
+    partition(whole, tmp_path / "again", *flags)
+    rows = hive(tmp_path / "out")
+    assert Counter(row["lang"] for row in rows) == dict.fromkeys(("de", "en", "zh-Hant", None), 20)
+    assert in_order(rows) == in_order(hive(tmp_path / "again"))
+
+
 USAGE = {
     "hash:url": "hash:COLUMN:N",
     "hash:url:0": "at least 1",
@@ -446,47 +456,6 @@ def test_a_partitioning_that_can_not_be_is_told(
 ) -> None:
     assert repartition.run([f"--input={source}", f"--output={tmp_path}/out", f"--partition={by}"]) == 2
     assert told in capsys.readouterr().err
-
-
-MOST = 4
-
-
-@pytest.mark.parametrize("by", ["hash:domain:3", "value:domain,time:date:day"])
-def test_of_each_key_the_rows_with_the_smallest_hashes_stay(source: Path, tmp_path: Path, by: str) -> None:
-    partition(source, tmp_path / "out", by, f"--max_rows_per_key={MOST}")
-    domains: dict[str, list[str]] = {}
-    for row in ROWS:
-        domains.setdefault(row["domain"], []).append(row["url"])
-    expected = sorted(
-        url
-        for urls in domains.values()
-        for url in sorted(urls, key=lambda url: xxhash.xxh64_intdigest(url.encode()) >> 1)[:MOST]
-    )
-    assert sorted(row["url"] for row in hive(tmp_path / "out")) == expected
-    again = partition(tmp_path / "out", tmp_path / "again", "hash:domain:7", f"--max_rows_per_key={MOST}")
-    assert again.rows("documents") == len(expected)
-
-
-SAMPLES = {
-    "no key": ("time:date:day", ("--max_rows_per_key=3",), "of hash and value levels, and .* has none"),
-    "none": ("hash:url:2", ("--max_rows_per_key=0",), "at least 1, got 0"),
-    "no sample": ("hash:url:2", ("--sample_by=url",), "says nothing without --max_rows_per_key"),
-    "absent": ("hash:url:2", ("--max_rows_per_key=1", "--sample_by=x"), "no column 'x'; the input has url"),
-}
-
-
-@pytest.mark.parametrize(("by", "flags", "message"), SAMPLES.values(), ids=SAMPLES)
-def test_a_sample_that_can_not_be_is_told(
-    source: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    by: str,
-    flags: tuple[str, ...],
-    message: str,
-) -> None:
-    arguments = [f"--input={source}", f"--output={tmp_path / 'out'}", f"--partition={by}", *flags]
-    assert repartition.run(arguments) == 2
-    assert re.search(message, capsys.readouterr().err)
 
 
 def test_the_hot_key_of_a_bucket_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
