@@ -56,7 +56,7 @@ NO_JOBS = {"check_index", "search"}
 
 
 def test_every_pipeline_is_pinned() -> None:
-    assert {command for command in SHUFFLES if " " not in command} | NO_JOBS == set(PIPELINES)
+    assert {command.split()[0] for command in SHUFFLES} | NO_JOBS == set(PIPELINES)
 
 
 @pytest.mark.parametrize(("command", "keys"), SHUFFLES.items(), ids=SHUFFLES)
