@@ -23,6 +23,9 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "aggregate": [[]],
     "aggregate --by=domain --agg=count,p50:id": [["domain"]],
     "quantiles --columns=id --exact=true": [[]],
+    "repartition --partition=value:language": [["partition"]],
+    "repartition --partition=range:id:2,hash:domain:3 --order=id": [["partition"]],
+    "repartition --partition=hash:domain:2 --max_rows_per_key=1": [["domain"], ["partition"]],
     "sort --by=id": [["partition"]],
     "topk --by=id": [],
     "compact_index": [["term"], ["term", "range"]],
@@ -51,7 +54,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 
-NO_JOBS = {"check_index", "search"}
+NO_JOBS = {"append", "check_index", "clean", "describe", "search", "verify"}
 """Pipelines that are no Beam jobs, and have no plan."""
 
 

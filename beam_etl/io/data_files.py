@@ -109,18 +109,27 @@ class OpenFile:
       path: of the file below the folder, `table/name`.
       columns: what it holds.
       writer: makes what writes into a sink: `writer` of a Format, or `copier`.
+      append: whether the run adds to the dataset.
 
     Raises:
       AbandonedError: the run was given up.
     """
 
     def __init__(
-        self, output: str, run: str, path: str, columns: pa.Schema, writer: Callable[[HashedFile], Any]
+        self,
+        output: str,
+        run: str,
+        path: str,
+        columns: pa.Schema,
+        writer: Callable[[HashedFile], Any],
+        append: bool = False,
     ) -> None:
         self._path = path
         folder = staging.staging_folder(output, run)
         with staging.turn(run):
             is_late = not os.path.isdir(folder) and manifest.is_published(output, run)
+            if append and not is_late:
+                staging.mark_appending(output, run)
             self._file = HashedFile(None if is_late else os.path.join(folder, path))
         self.writer = writer(self._file)
         self._columns = {column.name: str(column.type) for column in columns}

@@ -49,6 +49,7 @@ class RunConfig:
     input: tuple[str, ...] = flag("what to read, comma-separated")
     output: str = flag("folder of the dataset to write", unit=FOLDER)
     overwrite: bool = flag("replace the dataset that is there", default=False)
+    keep_versions: int = flag("with --overwrite, how many versions stay readable, the new one too", default=1)
     runner: str = flag("engine: direct, flink, dataflow, spark, or a name of Beam's", default="direct")
     plan: str | None = flag(
         "print steps, shuffles and the bytes that will cross, and stop",
@@ -66,8 +67,19 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.input:
             raise ValueError("--input names no file, folder or glob")
+        if self.append and self.overwrite:
+            raise ValueError(
+                "--append=true adds to a dataset and --overwrite=true replaces it: give one of them"
+            )
+        if self.keep_versions < 1:
+            raise ValueError(f"--keep_versions must be at least 1, got {self.keep_versions}")
         if self.cluster is not None:
             parse_cluster(self.cluster)
+
+    @property
+    def append(self) -> bool:
+        """Whether the tables are added to the dataset that is there. A job whose tables can be has a flag for it."""
+        return False
 
     @property
     def output_format(self) -> str:
