@@ -135,15 +135,23 @@ def _times(values: pa.Array, level: Level) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(texts, pa.string()))
 
 
-def time_bounds(text: str, unit: str) -> tuple[np.datetime64, np.datetime64]:
-    """The first moment of a partition by time, and the first behind it.
+def time_bounds(text: str, unit: str, ticks: str) -> tuple[int, int]:
+    """The first moment of a partition by time, and the first behind it, counted in ticks since 1970.
+
+    Args:
+      text: of the partition.
+      unit: of its level.
+      ticks: D, s, ms, us or ns.
 
     Raises:
       ValueError: the text is none that `partition_rows` gives.
     """
     written = text[::-1].replace("-", "T", 1)[::-1] if unit == "hour" else text
-    start = np.array(written, f"datetime64[{_NUMPY_UNITS[unit]}]")
-    return start[()], (start + 1)[()]
+    first = np.array(written, f"datetime64[{_NUMPY_UNITS[unit]}]")
+    start, stop = (
+        int(moment.astype(f"datetime64[{ticks}]").astype(np.int64)) for moment in (first, first + 1)
+    )
+    return start, stop
 
 
 def named_for(partitioning: Partitioning, stored: pa.Schema) -> Partitioning:

@@ -72,7 +72,8 @@ class Side:
         """The files by the number of their bucket in a level of the partitioning, modulo `partitions`."""
         found = self.source.read.partitions
         assert found is not None
-        place, buckets = found.partitioning.by.index(level), defaultdict(list)
+        place = found.partitioning.by.index(level)
+        buckets: defaultdict[int, list[FileEntry]] = defaultdict(list)
         for files in found.files:
             below = files[0].path.split("/")[-1 - found.levels :]
             number = values_of(found.partitioning, "/".join([DOCUMENTS_TABLE, *below]))[place]
