@@ -238,9 +238,10 @@ class _CutPieces(beam.DoFn):
         sizes = partition_totals(blocks)
         for _, rows, size in sizes:
             self._metrics.saw_partition(rows, size)
-        for namespace, place in ((HOT_BY_ROWS, 1), (HOT_BY_BYTES, 2)):
-            largest = max(sizes, key=lambda found: found[place])
-            self._metrics.saw_hot_key(namespace, largest[0], largest[place])
+        most_rows = max(sizes, key=lambda found: found[1])
+        most_bytes = max(sizes, key=lambda found: found[2])
+        self._metrics.saw_hot_key(HOT_BY_ROWS, most_rows[0], most_rows[1])
+        self._metrics.saw_hot_key(HOT_BY_BYTES, most_bytes[0], most_bytes[2])
 
 
 class _WritePiece(beam.DoFn):
