@@ -6,12 +6,13 @@ import sys
 import beam_etl
 
 PUBLIC = [
-    *("Aggregate", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
+    *("Aggregate", "AggregateColumns", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
     *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
     *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
-    *("KernelError", "MapBatches", "MapPartitions", "NearRule", "ReadDocuments", "Rebalance"),
-    *("RecordBatchCoder", "ScoreDomains", "Shuffle", "UnbatchRows", "WriteDataset", "WriteIndex"),
-    *("__version__", "load_vocabulary", "plan"),
+    *("KernelError", "MapBatches", "MapDocumentPartitions", "MapPartitions", "NearRule", "Order"),
+    *("Partitioning", "ReadDocuments", "Rebalance"),
+    *("RecordBatchCoder", "SampleKeys", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset"),
+    *("WriteIndex", "__version__", "load_vocabulary", "plan"),
 ]
 
 

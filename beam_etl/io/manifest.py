@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from beam_etl.io import staging
+from beam_etl.io import durable, staging
 from beam_etl.io.file_lists import DataFile, DatasetError, encode_list, list_name, read_list
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
@@ -51,6 +51,8 @@ class Manifest:
     appended: tuple[tuple[int, str], ...] | None = None
     """Where the run added to what was there: number and run of each version whose files are here as well, oldest first.
     None where it replaced what was there, or made the dataset."""
+    replaced: tuple[int, str] | None = None
+    """Number and run of the version that this one replaced, where it did."""
     keep_versions: int = 1
     """How many versions stay when this one has replaced another, itself among them. An append keeps all."""
 
@@ -140,7 +142,9 @@ class Manifest:
         }
         if self.appended is not None:
             body["appended"] = [list(version) for version in self.appended]
-        elif self.keep_versions != 1:
+        if self.replaced is not None:
+            body["replaced"] = list(self.replaced)
+        if self.keep_versions != 1:
             body["keep_versions"] = self.keep_versions
         if self.list_name:
             body["files"] = {"path": self.list_name, "sha256": list_sha256}
@@ -182,6 +186,7 @@ class Manifest:
                 body["about"],
                 partitioning,
                 _versions(body),
+                _replaced(body),
                 body.get("keep_versions", 1),
             )
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -201,6 +206,11 @@ def _versions(body: Mapping[str, Any]) -> tuple[tuple[int, str], ...] | None:
     return None if told is None else tuple((number, run) for number, run in told)
 
 
+def _replaced(body: Mapping[str, Any]) -> tuple[int, str] | None:
+    told = body.get("replaced")
+    return None if told is None else (told[0], told[1])
+
+
 def _digest(body: Mapping[str, Any]) -> str:
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -218,6 +228,13 @@ def numbers(dataset: str) -> list[int]:
 def manifest_path(dataset: str, number: int) -> str:
     """Where manifest `number` of a dataset is."""
     return os.path.join(dataset, FOLDER, f"{number:06d}.json")
+
+
+def manifest_number(path: str) -> int | None:
+    """The number of the manifest that a path is of; None where it is of something else."""
+    folder, name = os.path.split(path)
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match and os.path.basename(folder) == FOLDER else None
 
 
 def latest(dataset: str) -> Manifest | None:
@@ -248,46 +265,13 @@ def version(dataset: str, number: int) -> Manifest:
         raise DatasetError(f"{dataset} has no version {number}; there are: {present}") from error
 
 
-def create_if_absent(path: str, content: bytes) -> bool:
-    """Creates a file with all of its content, or not at all; False when it exists already.
-
-    The content is written and synced under another name, and linked: a link fails when its name is taken.
-
-    Raises:
-      FileNotFoundError: there is no such folder.
-    """
-    temporary = f"{path}.{secrets.token_hex(6)}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        sync_folder(os.path.dirname(path))
-        return True
-    finally:
-        staging.remove([temporary])
-
-
-def sync_folder(path: str) -> None:
-    """Makes new names in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def prepare(folder: str, manifest: Manifest) -> bytes:
     """The bytes of a manifest, for `publish`; the list of its files is written into `folder`, where it has one."""
     if not manifest.list_name:
         return manifest.to_json()
     listed = encode_list(manifest.files)
     os.makedirs(folder, exist_ok=True)
-    create_if_absent(os.path.join(folder, manifest.list_name), listed)
+    durable.create_if_absent(os.path.join(folder, manifest.list_name), listed)
     return manifest.to_json(hashlib.sha256(listed).hexdigest())
 
 
@@ -309,13 +293,15 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
         os.link(prepared, path)
     except FileExistsError:
         return run_of(dataset, number) == run or is_published(dataset, run)
-    sync_folder(os.path.dirname(path))
+    durable.sync_folder(os.path.dirname(path))
     if numbers(dataset)[-1] == number:
         return True
-    lineage = _head(dataset)
-    if (number, run) not in lineage:  # the number was free because later writers had replaced and removed it
+    if _before(dataset, number + 1) != (
+        number,
+        run,
+    ):  # it was free because later writers had replaced and removed it
         staging.remove([path])
-    return any(run == other for _, other in lineage)
+    return is_published(dataset, run)
 
 
 def refresh(dataset: str) -> None:
@@ -351,10 +337,23 @@ def _head(dataset: str) -> list[tuple[int, str]]:
     return []
 
 
+def _before(dataset: str, number: int) -> tuple[int, str] | None:
+    """The version that version `number` was put on top of, or replaced; None where that isn't there or doesn't tell."""
+    body = _body(dataset, number)
+    appended = _versions(body)
+    return appended[-1] if appended else _replaced(body)
+
+
 def _lineage(dataset: str, number: int) -> list[tuple[int, str]]:
+    body = _body(dataset, number)
+    return [*(_versions(body) or ()), (number, str(body["run"]))] if "run" in body else []
+
+
+def _body(dataset: str, number: int) -> dict[str, Any]:
+    """What a manifest has, unchecked; nothing where it isn't there or is no JSON."""
     try:
         with open(manifest_path(dataset, number), "rb") as file:
             body = json.load(file)
-        return [*(_versions(body) or ()), (number, str(body["run"]))]
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return []
+    except (FileNotFoundError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -44,7 +44,7 @@ from beam_etl.transforms.duplicates import (
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT, count_oversized
-from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, removal_tables
+from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, fold_reports, removal_tables
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many documents there will be."""
@@ -162,7 +162,7 @@ def _own(decisions: Batches, earlier: Earlier | None) -> Batches:
 
 
 def _in_place(source: FileSource, config: Config, groups: Groups) -> dict[str, Any]:
-    """No shuffle: each group of files is deduplicated by itself, and reports for itself."""
+    """No shuffle: each group of files is deduplicated by itself. Domains are told by group, which has all of theirs."""
     exact = config.exact if config.method == "exact" else None
     decide: Any = (
         partial(near_decisions, rule=config.near, keep=config.keep_rule)
@@ -177,7 +177,7 @@ def _in_place(source: FileSource, config: Config, groups: Groups) -> dict[str, A
         run=config.run,
         groups=groups,
     )
-    told = removal_tables(done.removed, done.report)
+    told = removal_tables(done.removed, fold_reports(done.report))
     return {**told._asdict(), "documents": done.files, "rejects": done.rejects, FAILURES: done.failures}
 
 
