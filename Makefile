@@ -56,6 +56,8 @@ bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz wi
 	$(BIN)/python -m benchmarks.inverted_index --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.quality --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.domain_score --corpora=.bench/corpora --peers=.bench/peers
+	$(BIN)/python -m benchmarks.partitioning --corpora=.bench/corpora --peers=.bench/peers
+	$(BIN)/python -m benchmarks.skew --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.engines --corpora=.bench/corpora --peers=.bench/peers
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows

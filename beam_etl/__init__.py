@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from beam_etl.io.index.files import WriteIndex as WriteIndex
     from beam_etl.io.index.reader import InvertedIndex as InvertedIndex
     from beam_etl.io.manifest import DatasetError as DatasetError
+    from beam_etl.io.map_partitions import MapDocumentPartitions as MapDocumentPartitions
     from beam_etl.io.read import ReadDocuments as ReadDocuments
     from beam_etl.io.vocabularies import load_vocabulary as load_vocabulary
     from beam_etl.io.write import WriteDataset as WriteDataset
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from beam_etl.kernels.candidates import NearRule as NearRule
     from beam_etl.kernels.exact import ExactRule as ExactRule
     from beam_etl.kernels.keeping import Keep as Keep
+    from beam_etl.kernels.partitioning import Partitioning as Partitioning
+    from beam_etl.kernels.sorting import Order as Order
     from beam_etl.observe.plan import plan as plan
     from beam_etl.transforms.aggregate import Aggregate as Aggregate
+    from beam_etl.transforms.aggregate_columns import AggregateColumns as AggregateColumns
     from beam_etl.transforms.batches import Batches as Batches
     from beam_etl.transforms.batches import KernelError as KernelError
     from beam_etl.transforms.batches import MapBatches as MapBatches
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.domain_join import JoinDomainScores as JoinDomainScores
     from beam_etl.transforms.domain_score import ScoreDomains as ScoreDomains
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
+    from beam_etl.transforms.join import Join as Join
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
@@ -35,11 +40,13 @@ if TYPE_CHECKING:
     from beam_etl.transforms.shuffle import Rebalance as Rebalance
     from beam_etl.transforms.shuffle import Shuffle as Shuffle
     from beam_etl.transforms.token_count import CountTokens as CountTokens
+    from beam_etl.transforms.top import TopK as TopK
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Aggregate": "transforms.aggregate",
+    "AggregateColumns": "transforms.aggregate_columns",
     "Banding": "kernels.banding",
     "BatchRows": "transforms.rows",
     "Batches": "transforms.batches",
@@ -54,17 +61,22 @@ _PUBLIC = {
     "FilterQuality": "transforms.quality",
     "InputError": "io.errors",
     "InvertedIndex": "io.index.reader",
+    "Join": "transforms.join",
     "JoinDomainScores": "transforms.domain_join",
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
+    "MapDocumentPartitions": "io.map_partitions",
     "MapPartitions": "transforms.shuffle",
     "NearRule": "kernels.candidates",
+    "Order": "kernels.sorting",
+    "Partitioning": "kernels.partitioning",
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",
     "ScoreDomains": "transforms.domain_score",
     "Shuffle": "transforms.shuffle",
+    "TopK": "transforms.top",
     "UnbatchRows": "transforms.rows",
     "WriteDataset": "io.write",
     "WriteIndex": "io.index.files",

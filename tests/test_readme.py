@@ -64,7 +64,8 @@ def test_the_commands_run_on_documents_as_the_demo_makes_them(
     monkeypatch.chdir(tmp_path)
     make_documents(tmp_path)
     local = [command for command in commands(README, PROGRAM) if ON_FLINK not in command]
-    assert [main(command) for command in local] == [0] * 6
+    assert len(local) > 6
+    assert [command for command in local if main(command) != 0] == []
     assert [main(command) for command in commands(DATASETS, PROGRAM)] == [0] * 2
     ((_, query),) = commands(README, "duckdb ")
     rows = duckdb.sql(query).fetchall()

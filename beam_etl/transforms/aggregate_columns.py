@@ -42,6 +42,7 @@ class AggregateColumns(beam.PTransform):
       input: the columns of batches.
       approximate: quantiles differ by at most log_buckets.RELATIVE_ERROR of them.
       partitions, expected_bytes: as for Shuffle.
+      salts: as for Aggregate.
 
     Raises:
       KeyError, TypeError, ValueError: see StatePlan.
@@ -53,6 +54,7 @@ class AggregateColumns(beam.PTransform):
     approximate: bool = False
     partitions: int | None = None
     expected_bytes: int | None = None
+    salts: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -64,11 +66,12 @@ class AggregateColumns(beam.PTransform):
             none = batches.pipeline | "No rows" >> beam.Create([no_rows(self.state)], reshuffle=False)
             states = (states, none) | "All rows" >> beam.Flatten()
         answers = states | "Merge" >> Aggregate(
-            by=self.state.groups,
+            by=self.by,
             merge=partial(merge_states, plan=self.state),
             finish=partial(finish_states, plan=self.state),
             partitions=self.partitions,
             expected_bytes=self.expected_bytes,
+            salts=self.salts,
         )
         if not self.state.whole:
             return answers

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from apache_beam.metrics import Metrics, MetricsFilter
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.metrics.metric import MetricResults
 
 NAMESPACE = "beam_etl"
 ROWS_IN, ROWS_OUT, BYTES_IN, BYTES_OUT = "rows_in", "rows_out", "bytes_in", "bytes_out"
@@ -23,6 +23,12 @@ ELEMENTS_OUT, BYTES_CROSSED = "elements_out", "bytes_crossed"
 """Slices that cross a shuffle, and their bytes before they are encoded."""
 UNPUBLISHED = "unpublished"
 """Datasets that a run decided not to publish."""
+PARTITION_ROWS, PARTITION_BYTES = "partition_rows", "partition_bytes"
+"""Distributions over the partitions that had rows."""
+PARTITIONS = "partitions"
+"""A distribution, each of whose values is how many there are, empty ones too; none where only those with rows count."""
+HOT_BY_ROWS, HOT_BY_BYTES = f"{NAMESPACE}.hot_key_rows", f"{NAMESPACE}.hot_key_bytes"
+"""Namespaces of distributions that are named by a key: about how many rows or bytes of it one partition had."""
 MICROSECONDS = "microseconds"
 """Time inside the step's own code. Beam's counters are integers, so seconds travel as microseconds."""
 
@@ -40,6 +46,7 @@ class StepMetrics:
 
     def __init__(self) -> None:
         self._counters: dict[str, Any] = {}
+        self._distributions: dict[str, Any] = {}
 
     def add(self, name: str, value: int) -> None:
         """Adds `value` to the counter `name` of this step."""
@@ -47,6 +54,28 @@ class StepMetrics:
         if counter is None:
             counter = self._counters[name] = Metrics.counter(NAMESPACE, name)
         counter.inc(value)
+
+    def observe(self, name: str, value: int) -> None:
+        """Adds `value` to the values whose number, sum, minimum and maximum are kept under `name`."""
+        distribution = self._distributions.get(name)
+        if distribution is None:
+            distribution = self._distributions[name] = Metrics.distribution(NAMESPACE, name)
+        distribution.update(value)
+
+    def saw_partition(self, rows: int, size: int) -> None:
+        """Counts a partition, once it is read."""
+        self.observe(PARTITION_ROWS, rows)
+        self.observe(PARTITION_BYTES, size)
+
+    def saw_hot_key(self, namespace: str, key: str, value: int) -> None:
+        """Names the key of a large partition: a metric of its own, so only of the largest in sight.
+
+        Args:
+          namespace: HOT_BY_ROWS or HOT_BY_BYTES.
+          key: in words.
+          value: about how many rows or bytes the partition has of it.
+        """
+        Metrics.distribution(namespace, key).update(value)
 
     def took_in(self, batch: pa.RecordBatch) -> None:
         """Counts a batch that came in."""
@@ -73,10 +102,10 @@ class StepMetrics:
             self.add(MICROSECONDS, spent // 1000)
 
 
-def totals(result: PipelineResult) -> dict[str, int]:
+def totals(metrics: MetricResults) -> dict[str, int]:
     """Our counters over all steps of a run that ended; none where the engine doesn't tell."""
     found: Counter[str] = Counter()
-    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+    for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
         found[counter.key.metric.name] += counter.result
     return dict(found)
 
