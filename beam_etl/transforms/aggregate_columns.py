@@ -88,10 +88,9 @@ class _Summarize(GatherBatches):
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = merge_batches(batch.select(self._plan.needed) for batch in batches)
-        for state in self._metrics.timed(iter([summarize_rows(rows, self._plan)])):
-            for batch in split_batch(state):
-                self._metrics.gave_out(batch)
-                yield batch
+        for batch in split_batch(summarize_rows(rows, self._plan)):
+            self._metrics.gave_out(batch)
+            yield batch
 
 
 def _widened(batch: pa.RecordBatch, wide: Sequence[str]) -> pa.RecordBatch:
