@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import durable, manifest, staging
 from beam_etl.io.manifest import DatasetError
 
 REPORT_NAME = re.compile(r"(\d{6,})-(\w+)\.report\.json")
@@ -26,7 +26,7 @@ def write_report(dataset: str, number: int, run: str, report: Mapping[str, Any])
     """
     path = report_path(dataset, number, run)
     try:
-        manifest.create_if_absent(path, json.dumps(report, indent=1, ensure_ascii=False).encode())
+        durable.create_if_absent(path, json.dumps(report, indent=1, ensure_ascii=False).encode())
     except FileNotFoundError:
         return None
     if manifest.run_of(dataset, number) == run:

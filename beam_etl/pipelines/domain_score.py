@@ -17,7 +17,7 @@ from beam_etl.io.removal_marks import MARKED
 from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.domains import suffix_list_date
-from beam_etl.kernels.grouping import estimate_groups
+from beam_etl.kernels.grouping import estimate_places
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.aggregate import combine_all
@@ -46,7 +46,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         counted = source.pipeline | "Count files" >> MapFiles(
             source=source, kernel=score.count.in_place, columns=config.counted, groups=groups
         )
-        scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule)
+        scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule, partitioned=True)
         rejects = counted.rejects
     else:
         bundles = config.bundles(source.files, source.pipeline.options)
@@ -54,7 +54,11 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         documents, rejects, _ = source.documents(config.counted)
         scored = documents | "Score domains" >> score
     tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
-    return {**tables, **_documents(source, config, scored.scores, sample)} if config.joins else tables
+    if not config.joins:
+        return {**tables, FAILURES: scored.failures}
+    joined = _documents(source, config, scored.scores, sample)
+    failures = (scored.failures, joined[FAILURES]) | "All failures" >> beam.Flatten()
+    return {**tables, **joined, FAILURES: failures}
 
 
 def _groups(source: FileSource, config: Config) -> Groups | None:
@@ -75,15 +79,17 @@ def _sample(source: FileSource) -> Sample:
 
 
 def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int:
-    """Bytes of statistics that cross, estimated as token_totals.expected_crossing does."""
+    """Bytes of statistics that cross, estimated. Documents may lie by domain, or as they come."""
     if not sample.batches:
         return 0
-    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
-    half = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
     unmarked = replace(count, mark=None)
-    few, many = (next(combine_all(map(unmarked, part), count.merge)) for part in (half, whole))
-    rows = estimate_groups(few.num_rows, many.num_rows, sample.scale / bundles)
-    return round(many.nbytes / max(1, many.num_rows) * rows * bundles)
+    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
+    halves = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
+    half, alternate, found = (
+        next(combine_all(map(unmarked, part), count.merge)) for part in (halves, whole[::2], whole)
+    )
+    rows = estimate_places(half.num_rows, alternate.num_rows, found.num_rows, sample.scale / bundles)
+    return round(found.nbytes / max(1, found.num_rows) * rows * bundles)
 
 
 def _documents(source: FileSource, config: Config, scores: Batches, sample: Sample) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptio
 from beam_etl.observe import report
 from beam_etl.observe.graph import Graph, Leaf, contract, leaves
 from beam_etl.observe.plan import Plan, ShuffleStep, is_inside, plan
-from beam_etl.observe.report import Crossing, Stage
+from beam_etl.observe.report import Crossing, Stage, plain
 from beam_etl.observe.skew import ShuffleSkew
 from beam_etl.pipelines.runners import FLINK, IN_PROCESS, runner_name
 from beam_etl.transforms.metrics import (
@@ -161,19 +161,25 @@ def _crossing(
 ) -> Crossing:
     mine = [counters for label, counters in counted.items() if is_inside(label, step.label)]
     cuts = [counters for counters in mine if ELEMENTS_OUT in counters]
-    skew = skews.get(step.label)
-    readers = [counted.get(leaf.label, {}) for leaf in found if step.label in leaf.merges]
+    readers = [leaf.label for leaf in found if step.label in leaf.merges]
+    own = skews.get(step.label)
+    as_files = None if own else next((skews[name] for name in map(plain, readers) if name in skews), None)
+    rows, size = (
+        (as_files.rows.total, as_files.bytes.total)
+        if as_files  # what goes through the engine stands for them
+        else (sum(counters.get(name, 0) for counters in cuts) for name in (ROWS_OUT, BYTES_CROSSED))
+    )
     return Crossing(
         label=step.label,
         by=step.by,
-        rows=sum(counters.get(ROWS_OUT, 0) for counters in cuts) or (skew.rows.total if skew else 0),
-        bytes=sum(counters.get(BYTES_CROSSED, 0) for counters in cuts) or (skew.bytes.total if skew else 0),
+        rows=rows,
+        bytes=size,
         elements=sum(counters[ELEMENTS_OUT] for counters in cuts),
-        skew=skew,
+        skew=own or as_files,
         cutting=sum(counters.get(MICROSECONDS, 0) for counters in cuts) / 1e6,
         encoding=sum(counters.get(ENCODE_MICROSECONDS, 0) for counters in mine) / 1e6,
         decoding=sum(counters.get(DECODE_MICROSECONDS, 0) for counters in mine) / 1e6,
-        merging=sum(counters.get(MICROSECONDS, 0) for counters in readers) / 1e6,
+        merging=sum(counted.get(label, {}).get(MICROSECONDS, 0) for label in readers) / 1e6,
     )
 
 
