@@ -174,9 +174,6 @@ class _WriteRuns(GatherBatches):
         return super().process(batch, timestamp, window)
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
-        return self._metrics.timed(self._write(batches))
-
-    def _write(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
         rows = merge_batches(batches)
         batches.clear()
         partitioning = Partitioning.from_json(json.loads(self._known))

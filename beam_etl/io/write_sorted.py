@@ -152,9 +152,6 @@ class _WriteRuns(GatherBatches):
         self._attempt, self._runs = staging.new_attempt(), 0
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
-        return self._metrics.timed(self._write(batches))
-
-    def _write(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
         rows = merge_batches(batches)
         batches.clear()
         rows = sort_batch(rows, self._order)
