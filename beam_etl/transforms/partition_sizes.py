@@ -36,9 +36,8 @@ class MeasurePartitions(beam.DoFn):
     ) -> Iterator[tuple[int, Iterable[pa.RecordBatch]]]:
         sample = KeySample(self._by)
         yield partition[0], _Measured(partition[1], sample)
-        self._metrics.saw_partition(
-            sample.rows, sample.bytes
-        )  # the steps behind this one have read it by now
+        # The steps behind this one have read it by now.
+        self._metrics.saw_partition(sample.rows, sample.bytes)
         if self._by_rows is None or sample.rows > self._by_rows.rows:
             self._by_rows = sample
         if self._by_bytes is None or sample.bytes > self._by_bytes.bytes:
