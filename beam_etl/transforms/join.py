@@ -257,7 +257,9 @@ class _Broadcast(beam.DoFn):
         self._is_left = is_left
         self._most = most
         self._shared = Shared()
-        self._side: HeldSide | None = None  # Shared itself keeps alive only what was asked for last in a process
+        self._side: HeldSide | None = (
+            None  # Shared itself keeps alive only what was asked for last in a process
+        )
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
