@@ -133,6 +133,7 @@ class HeldSide:
 
 
 _ROWS = 1 << 14
+"""Held rows without a partner that are looked for at a time."""
 
 
 def _some(rows: pa.RecordBatch, wanted: Flags) -> Iterator[pa.RecordBatch]:

@@ -24,6 +24,7 @@ FEW_ROWS = 8
 """So many of a sample say nothing of a key."""
 
 MOST_SALTS = 1 << 12
+"""Parts of a key at most: the other side's rows are copied to each."""
 
 _SALT = pa.field(SALT, pa.uint32(), nullable=False)
 
