@@ -192,6 +192,11 @@ def _check_type(level: Level, stored: pa.Schema) -> None:
         [pa.nulls(0, stored.field(name).type) for name in level.columns], level.columns
     )
     if level.function == RANGE and level.bounds is None:
+        kind = stored.field(level.columns[0]).type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_boolean(kind):
+            raise TypeError(
+                f"column {level.columns[0]!r} is {kind}: ranges are of text, numbers, dates and times"
+            )
         key_rows(nothing, Order((Key(level.columns[0]),)))
     else:
         level_values(nothing, level)

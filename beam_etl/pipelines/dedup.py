@@ -13,7 +13,7 @@ from apache_beam.metrics import Metrics
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.dataset_input import DOCUMENTS_TABLE
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE, InputPartitions
 from beam_etl.io.dedup_files import DeduplicateFiles
 from beam_etl.io.map_files import Groups
 from beam_etl.io.read import FileSource
@@ -73,12 +73,18 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
 
 def _groups(source: FileSource, config: Config) -> Groups | None:
     """Files that are deduplicated by themselves, since no document has duplicates elsewhere; None to shuffle."""
+    if (found := _partitions(source, config)) is not None:
+        return found.files
+    return [(file,) for file in source.files] if config.partitioned else None
+
+
+def _partitions(source: FileSource, config: Config) -> InputPartitions | None:
+    """Those of the input, where its manifest says that no document has duplicates in another one."""
     if not config.can_stay or config.within_read is None:
         return None
     found = together(source.read, config.columns, (config.within_read,))
-    if found is not None and (config.partitioned or found.most_rows <= IN_PLACE_DOCUMENTS):
-        return found.files
-    return [(file,) for file in source.files] if config.partitioned else None
+    fits = found is not None and (config.partitioned or found.most_rows <= IN_PLACE_DOCUMENTS)
+    return found if fits else None
 
 
 def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
@@ -215,9 +221,10 @@ def _type_of(column: str, stored: pa.Schema) -> pa.DataType:
 
 
 def explain(source: FileSource, config: Config) -> list[str]:
-    """What the bands find."""
-    del source
-    return [] if config.method == "exact" else [config.near.banding.curve()]
+    """What the bands find, and why nothing is shuffled, where the input's manifest tells it."""
+    found = _partitions(source, config)
+    lines = [found.told(config.within or "")] if found is not None else []
+    return lines if config.method == "exact" else [*lines, config.near.banding.curve()]
 
 
 def notes(config: Config, counters: Mapping[str, int]) -> list[str]:

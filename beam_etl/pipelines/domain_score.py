@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Source, resolve
+from beam_etl.io.dataset_input import InputPartitions
 from beam_etl.io.map_files import Groups, MapFiles
 from beam_etl.io.read import FileSource, Sample
 from beam_etl.io.removal_marks import MARKED
 from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
+from beam_etl.kernels.domain_sample import expected_rows
 from beam_etl.kernels.domains import suffix_list_date
-from beam_etl.kernels.grouping import estimate_groups
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.aggregate import combine_all
@@ -46,7 +47,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         counted = source.pipeline | "Count files" >> MapFiles(
             source=source, kernel=score.count.in_place, columns=config.counted, groups=groups
         )
-        scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule)
+        scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule, partitioned=True)
         rejects = counted.rejects
     else:
         bundles = config.bundles(source.files, source.pipeline.options)
@@ -54,17 +55,29 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         documents, rejects, _ = source.documents(config.counted)
         scored = documents | "Score domains" >> score
     tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
-    return {**tables, **_documents(source, config, scored.scores, sample)} if config.joins else tables
+    if not config.joins:
+        return {**tables, FAILURES: scored.failures}
+    joined = _documents(source, config, scored.scores, sample)
+    failures = (scored.failures, joined[FAILURES]) | "All failures" >> beam.Flatten()
+    return {**tables, **joined, FAILURES: failures}
 
 
 def _groups(source: FileSource, config: Config) -> Groups | None:
     """Files that have all documents of their domains; None where that isn't known."""
-    if config.partitioned is False:
-        return None
-    found = together(source.read, config.counted, (schema.DOMAIN,))
-    if found is not None:
+    if (found := _partitions(source, config)) is not None:
         return found.files
     return [(file,) for file in source.files] if config.partitioned else None
+
+
+def _partitions(source: FileSource, config: Config) -> InputPartitions | None:
+    """Those of the input, where its manifest says that each has all documents of its domains."""
+    return None if config.partitioned is False else together(source.read, config.counted, (schema.DOMAIN,))
+
+
+def explain(source: FileSource, config: Config) -> list[str]:
+    """Why nothing is shuffled, where the input's manifest tells it."""
+    found = _partitions(source, config)
+    return [] if found is None else [found.told(schema.DOMAIN)]
 
 
 def _sample(source: FileSource) -> Sample:
@@ -75,15 +88,17 @@ def _sample(source: FileSource) -> Sample:
 
 
 def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int:
-    """Bytes of statistics that cross, estimated as token_totals.expected_crossing does."""
+    """Bytes of statistics that cross, estimated. Documents may lie by domain, or as they come."""
     if not sample.batches:
         return 0
-    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
-    half = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
     unmarked = replace(count, mark=None)
-    few, many = (next(combine_all(map(unmarked, part), count.merge)) for part in (half, whole))
-    rows = estimate_groups(few.num_rows, many.num_rows, sample.scale / bundles)
-    return round(many.nbytes / max(1, many.num_rows) * rows * bundles)
+    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
+    halves = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
+    half, alternate, found = (
+        next(combine_all(map(unmarked, part), count.merge)) for part in (halves, whole[::2], whole)
+    )
+    rows = expected_rows(half, alternate, found, sample.scale / bundles)
+    return round(found.nbytes / max(1, found.num_rows) * rows * bundles)
 
 
 def _documents(source: FileSource, config: Config, scores: Batches, sample: Sample) -> dict[str, Any]:
@@ -137,7 +152,9 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
     return lines
 
 
-JOB = Job("domain_score", "A quality score for each domain, and the documents by it.", Config, build, notes)
+JOB = Job(
+    "domain_score", "A quality score for each domain, and the documents by it.", Config, build, notes, explain
+)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -131,17 +131,20 @@ class _Summarize(beam.DoFn):
 
     def _summarize(self, held: _Held) -> None:
         """Rows become partial answers, and these are merged when they are twice as many as they were merged."""
-        if held.rows:
-            rows = merge_batches(held.rows)
-            held.rows, held.row_bytes = [], 0
-            held.states.append(summarize_rows(rows, self._plan))
-        first, *others = held.states
-        if sum(state.nbytes for state in others) > first.nbytes:
-            held.states = [merge_states(merge_batches(held.states), self._plan)]
+        with self._metrics.timing():
+            if held.rows:
+                rows = merge_batches(held.rows)
+                held.rows, held.row_bytes = [], 0
+                held.states.append(summarize_rows(rows, self._plan))
+            first, *others = held.states
+            if sum(state.nbytes for state in others) > first.nbytes:
+                held.states = [merge_states(merge_batches(held.states), self._plan)]
 
     def _sent(self, window: BoundedWindow) -> Iterator[WindowedValue]:
         held = self._windows.pop(window)
-        for batch in split_batch(merge_states(merge_batches(held.states), self._plan)):
+        with self._metrics.timing():
+            merged = merge_states(merge_batches(held.states), self._plan)
+        for batch in split_batch(merged):
             self._metrics.gave_out(batch)
             yield WindowedValue(batch, held.timestamp, (window,))
 

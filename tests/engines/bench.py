@@ -4,7 +4,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from beam_etl.pipelines import dedup
+from beam_etl.pipelines import dedup, inverted_index
 from tests.engines import corpora
 from tests.engines.digests import Contents
 from tests.engines.modes import MODES
@@ -27,6 +27,7 @@ class Bench:
         self._folder = folder
         self.corpus = cache(self._corpus)
         self.expected = cache(self._expected)
+        self.make = cache(self._make)
 
     def _corpus(self, name: str) -> Path:
         folder = self._folder / "corpora" / name.replace(" ", "-")
@@ -34,12 +35,31 @@ class Bench:
             corpora.multiply(list(corpora.read_lines(self._documents)), folder, LARGE_BYTES)
         else:
             corpora.deal(self._documents, folder, 6)
-        earlier = [f"--input={self._documents}", f"--output={folder}-once"]
-        assert dedup.run([*earlier, f"--write_signatures={folder}-earlier"]) == 0
         return folder
+
+    def _make(self, name: str, corpus: str) -> None:
+        """What modes need besides a corpus, named {source}-NAME."""
+        source = self.corpus(corpus)
+        if name == "signatures":
+            earlier = [f"--input={self._documents}", f"--output={source}-once"]
+            assert dedup.run([*earlier, f"--write_signatures={source}-{name}"]) == 0
+        elif name == "removals":
+            assert dedup.run([f"--input={source}", f"--output={source}-{name}"]) == 0
+        elif name == "domains":
+            corpora.by_domain(corpora.read_lines(self._documents), Path(f"{source}-{name}"), 4)
+        else:
+            assert inverted_index.run([f"--input={source}", f"--output={source}-index"]) == 0
+            again = [f"--input={self._documents}", f"--output={source}-index-again"]
+            assert inverted_index.run(again) == 0
+
+    def arguments(self, mode: str, corpus: str, output: Path) -> list[str]:
+        """Flags of a mode's job, of which all is there that it reads."""
+        for name in MODES[mode].needs:
+            self.make(name, corpus)
+        return MODES[mode].arguments(self.corpus(corpus), output)
 
     def _expected(self, mode: str, source: str) -> list[Contents]:
         output = self._folder / f"expected-{list(MODES).index(mode)}-{len(source)}"
         job = import_module(f"beam_etl.pipelines.{MODES[mode].job}")
-        assert job.run(MODES[mode].arguments(self.corpus(source), output)) == 0
+        assert job.run(self.arguments(mode, source, output)) == 0
         return MODES[mode].published(output)

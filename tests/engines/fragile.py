@@ -94,7 +94,7 @@ class Fragile:
         output = output or self._place / name / "out"
         output.parent.mkdir(exist_ok=True)
         arguments = [
-            *MODES[mode].arguments(self._bench.corpus(WEBTEXT), output),
+            *self._bench.arguments(mode, WEBTEXT, output),
             *launching.on(self.running, 2, self._workers[workers]),
             f"--job_name={name}",
             *more,

@@ -8,17 +8,20 @@ from tests.engines.digests import Contents, contents
 
 @dataclass(frozen=True)
 class Mode:
-    """A job and its flags. In these, {side} is a folder beside the output, {earlier} what an earlier run has kept."""
+    """A job and its flags. In these, {source} is the corpus, {side} a folder beside the output; see `needs`."""
 
     job: str
     flags: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     """Folders below {side} that the job publishes besides its output."""
+    needs: tuple[str, ...] = ()
+    """What Bench makes of the corpus before, each {source}-NAME: see `Bench.make`."""
+    input: str = "{source}"
 
     def arguments(self, source: Path, output: Path) -> list[str]:
-        side, earlier = output.parent / f"{output.name}-side", source.parent / f"{source.name}-earlier"
-        flags = [flag.format(side=side, earlier=earlier) for flag in self.flags]
-        return [f"--input={source}", f"--output={output}", *flags]
+        side = output.parent / f"{output.name}-side"
+        given = (f"--input={self.input}", "--output={output}", *self.flags)
+        return [flag.format(source=source, side=side, output=output) for flag in given]
 
     def published(self, output: Path) -> list[Contents]:
         side = output.parent / f"{output.name}-side"
@@ -34,11 +37,31 @@ MODES = {
     "near, routed to rounds": Mode("dedup", ("--components_memory=1500", "--component_rounds=8")),
     "near, split clusters": Mode("dedup", ("--max_cluster_size=3", "--oversized=split")),
     "near, signatures": Mode("dedup", ("--write_signatures={side}/signatures",), ("signatures",)),
-    "near, against earlier": Mode("dedup", ("--against={earlier}",)),
+    "near, against earlier": Mode("dedup", ("--against={source}-signatures",), needs=("signatures",)),
     "exact": Mode("dedup", ("--method=exact",)),
     "exact, a column": Mode(
         "dedup", ("--method=exact", "--key=domain,lang", "--keep=newest", "--time_column=date")
     ),
+    "near, partitioned": Mode(
+        "dedup", ("--partitioned=true", "--within=domain"), needs=("domains",), input="{source}-domains"
+    ),
     "index": Mode("inverted_index", ("--positions=true",)),
+    "compacted": Mode(
+        "compact_index",
+        ("--removals={source}-removals",),
+        needs=("index", "removals"),
+        input="{source}-index,{source}-index-again",
+    ),
+    "domains": Mode(
+        "domain_score",
+        ("--filter=true", "--max_documents_per_domain=3", "--removals={source}-removals", "--join=broadcast"),
+        needs=("removals",),
+    ),
+    "domains, shuffled": Mode(
+        "domain_score", ("--annotate=true", "--min_domain_score=0.3", "--join=shuffle")
+    ),
+    "domains, partitioned": Mode(
+        "domain_score", ("--partitioned=true",), needs=("domains",), input="{source}-domains"
+    ),
 }
 """near: clusters in one process. Routed: both ways are in the graph, and the number of links decides."""

@@ -42,10 +42,11 @@ def test_nothing_runs_in_a_folder_where_nothing_was_started(folder: Path) -> Non
     assert no_trace(folder)
 
 
-def test_too_little_memory_is_refused_before_anything_is_made(folder: Path) -> None:
-    asked = command("start", f"--folder={folder}", "--memory=512MiB")
+@pytest.mark.parametrize(("memory", "told"), [("512MiB", "give at least 1024MiB"), ("0", "no memory at all")])
+def test_too_little_memory_is_refused_before_anything_is_made(memory: str, told: str, folder: Path) -> None:
+    asked = command("start", f"--folder={folder}", f"--memory={memory}")
     assert asked.returncode == 2
-    assert "give at least 1024MiB" in asked.stderr
+    assert told in asked.stderr
     assert no_trace(folder)
 
 
@@ -95,6 +96,21 @@ def test_leftovers_are_named_with_the_command_that_cleans_up(ready: bool, folder
     assert command("stop", f"--folder={folder}").returncode == 0
     wait_until(lambda: not alive.alive())
     assert no_trace(folder)
+
+
+def test_a_process_of_a_broken_start_is_not_started_again_alone(folder: Path) -> None:
+    recorded(folder, ["pool"], ready=False)
+    with pytest.raises(ClusterError, match="a start that was broken off"):
+        cluster.restart(str(folder), "pool")
+    assert cluster.stop(str(folder))
+
+
+def test_a_job_that_asks_for_another_cluster_than_runs_is_told(folder: Path) -> None:
+    recorded(folder, ["pool"])
+    asked = command("run", f"--folder={folder}", "--slots=3", "--memory=2GiB", "token_count", "--input=x")
+    assert asked.returncode == 1
+    assert "a cluster with other settings runs" in asked.stderr
+    assert cluster.stop(str(folder))
 
 
 def test_processes_are_found_when_their_record_is_gone(folder: Path) -> None:

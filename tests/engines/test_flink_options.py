@@ -101,6 +101,7 @@ DELAYS = {
     "a second by default": ("fixed-delay", None),
     "failure rate": ("failure-rate", "1s"),
     "exponential": ("exponential-delay", "1 s"),
+    "ISO 8601": ("fixed-delay", "PT0.9S"),
 }
 
 

@@ -115,7 +115,7 @@ def workers(kind: str, folder: Path) -> Iterator[list[str]]:
 def test_rows_on_spark_are_those_in_process(
     mode: str, kind: str, server: Server, bench: Bench, report: Report, tmp_path: Path
 ) -> None:
-    arguments = MODES[mode].arguments(bench.corpus(WEBTEXT), tmp_path / "out")
+    arguments = bench.arguments(mode, WEBTEXT, tmp_path / "out")
     with workers(kind, tmp_path) as flags:
         on_spark = ["--runner=spark", f"--job_endpoint={server.endpoint}", *flags]
         seconds = launching.run(MODES[mode].job, [*arguments, *on_spark], tmp_path / "log")
@@ -126,7 +126,7 @@ def test_rows_on_spark_are_those_in_process(
 
 @pytest.mark.long
 def test_a_verdict_ends_a_job_on_spark(server: Server, bench: Bench, tmp_path: Path) -> None:
-    arguments = MODES["near"].arguments(bench.corpus(WEBTEXT), tmp_path / "out")
+    arguments = bench.arguments("near", WEBTEXT, tmp_path / "out")
     verdict = ["--max_cluster_size=2", "--oversized=fail"]
     with workers("pool", tmp_path) as flags:
         on_spark = ["--runner=spark", f"--job_endpoint={server.endpoint}", *flags]

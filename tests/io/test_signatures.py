@@ -22,7 +22,6 @@ from beam_etl.io.signatures import (
     EarlierSignatures,
     SignatureParameters,
     WriteSignatures,
-    missing_signatures,
     open_signatures,
     signature_partitions,
 )
@@ -210,14 +209,6 @@ def test_a_killed_run_leaves_no_dataset_and_the_next_one_clears_up(tmp_path: Pat
     assert found is not None
     on_disk = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("part-*")}
     assert on_disk == {file.path for file in found.files}
-
-
-def test_documents_without_signatures_are_told_with_what_to_do(written: EarlierSignatures) -> None:
-    assert missing_signatures(written.folder, written.run) is None
-    told = missing_signatures(written.folder, "another")
-    assert told is not None
-    assert f"--against={written.folder}" in told
-    assert "--overwrite=true" in told
 
 
 def test_a_dataset_that_was_replaced_meanwhile_is_not_mixed_with_the_new_one(tmp_path: Path) -> None:

@@ -291,6 +291,18 @@ def by_domain(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+def test_the_plan_says_why_nothing_is_shuffled(
+    by_domain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "no shuffle by domain: by the manifest, equal ones are in one of 4 partitions domain_bucket=..."
+    for pipeline, flags in ((dedup, ["--within=domain"]), (domain_score, [])):
+        asked = [f"--input={by_domain}", f"--output={tmp_path}/out", "--plan", *flags]
+        assert pipeline.run(asked) == 0
+        assert told in capsys.readouterr().out
+        assert pipeline.run([*asked, "--partitioned=false"]) == 0
+        assert told not in capsys.readouterr().out
+
+
 def shuffles(pipeline: Any, flags: list[str], capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     capsys.readouterr()
     assert pipeline.run([*flags, "--plan=json"]) == 0

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that
 
+from beam_etl.kernels import hash_join
 from beam_etl.kernels.join_rule import HOWS, INNER, OUTER, JoinError, JoinRule
 from beam_etl.kernels.join_salts import HotKeys, KeySample, find_hot_keys
 from beam_etl.observe.plan import plan
@@ -139,6 +140,27 @@ def test_a_side_that_turns_out_large_is_a_verdict(
         }
         joined = both | "Join" >> join_of(left, right, way=BROADCAST, broadcast_bytes=limit)
         assert_that(joined.rows, check_rows([]), label="rows")
+        assert_that(joined.failures, check, label="failures")
+
+
+def test_a_key_that_can_not_be_held_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right = (pa.table({"k": [1] * 100, name: range(100)}) for name in ("m", "n"))
+    monkeypatch.setattr(hash_join, "MAX_HELD_BYTES", 1000)
+
+    def check(failures: list[str]) -> None:
+        (message,) = failures
+        assert (
+            "on the right side, of which 1,000 can be held. Join fewer columns, or leave out that key."
+            in message
+        )
+
+    with run() as pipeline:
+        both = {
+            LEFT_SIDE: pipeline | "left" >> beam.Create(pieces(left, 50)).with_output_types(pa.RecordBatch),
+            RIGHT_SIDE: pipeline
+            | "right" >> beam.Create(pieces(right, 50)).with_output_types(pa.RecordBatch),
+        }
+        joined = both | "Join" >> join_of(left, right)
         assert_that(joined.failures, check, label="failures")
 
 

@@ -21,13 +21,15 @@ DONE, FAILED, USAGE = 0, 1, 2
 INTERRUPTED = 130
 
 _PIPELINES = Path(__file__).parents[2] / "pipelines"
+_TASK_MANAGERS, _SLOTS = 2, 2
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in _ends():
+        signal.signal(number, _interrupt)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
@@ -70,6 +72,8 @@ def _run(arguments: argparse.Namespace) -> int:
         hint = f"Did you mean {close[0]}?" if close else f"There is: {', '.join(known)}."
         raise ValueError(f"no job {name!r}. {hint}")
     there = cluster.running(arguments.folder)
+    if there and _asks(arguments):
+        there = _started(arguments)  # which refuses what differs from the cluster that runs
     ours = None if there else _started(arguments)
     found = there or ours
     assert found is not None
@@ -116,7 +120,8 @@ def _watched(line: Sequence[str]) -> int:
     """
     with subprocess.Popen(line) as job:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, _: job.send_signal(number))
+        for number in _ends():
+            signal.signal(number, lambda *_: job.send_signal(signal.SIGTERM))
         code = job.wait()
     return code if code >= 0 else 128 - code
 
@@ -124,12 +129,24 @@ def _watched(line: Sequence[str]) -> int:
 def _started(arguments: argparse.Namespace) -> cluster.Running:
     return cluster.start(
         arguments.folder,
-        arguments.task_managers,
-        arguments.slots,
+        _TASK_MANAGERS if arguments.task_managers is None else arguments.task_managers,
+        arguments.slots or _SLOTS,
         arguments.memory,
         arguments.high_availability,
         say=_say,
     )
+
+
+def _asks(arguments: argparse.Namespace) -> bool:
+    """Whether a flag says what cluster it shall be."""
+    given = (arguments.task_managers, arguments.slots, arguments.memory)
+    return any(value is not None for value in given) or arguments.high_availability
+
+
+def _ends() -> list[signal.Signals]:
+    """Signals that end a command, besides Ctrl-C. SIGHUP, of a terminal that is closed, not under `nohup`."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
 def _show(found: cluster.Running) -> None:
@@ -153,7 +170,10 @@ def memory_bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+)\s*([KMG]iB|B|)", text, re.IGNORECASE)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} isn't an amount such as 1GiB or 768MiB")
-    return int(found[1]) * _UNITS[found[2].upper()]
+    size = int(found[1]) * _UNITS[found[2].upper()]
+    if not size:
+        raise argparse.ArgumentTypeError(f"{text!r} is no memory at all")
+    return size
 
 
 def _count(least: int) -> Callable[[str], int]:
@@ -224,11 +244,10 @@ def _cluster_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--task_managers",
         type=_count(0),
-        default=2,
         metavar="N",
-        help="2; with 0 Flink runs in the job server",
+        help=f"{_TASK_MANAGERS}; with 0 Flink runs in the job server",
     )
-    add("--slots", type=_count(1), default=2, metavar="N", help="tasks at a time of each task manager: 2")
+    add("--slots", type=_count(1), metavar="N", help=f"tasks at a time of each task manager: {_SLOTS}")
     add(
         "--memory",
         type=memory_bytes,

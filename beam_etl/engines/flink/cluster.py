@@ -144,6 +144,11 @@ def restart(folder: str | None, name: str, say: Say = _silent) -> Running:
         names = [process.name for process in found.processes] if found else []
         if found is None or name not in names:
             raise ClusterError(f"no {name} in {where}; there is: {', '.join(names) or 'no cluster'}")
+        if not found.ready:
+            raise ClusterError(
+                f"{where} holds what is left of a start that was broken off: `{COMMAND} stop{folder_flag(where)}` "
+                f"cleans up, then start it"
+            )
         processes.end([process for process in found.processes if process.name == name])
         again = _spawn(found.plan, name, jars.install(say))
         replaced = tuple(again if process.name == name else process for process in found.processes)

@@ -39,6 +39,10 @@ _DURATION = re.compile(
     r"|(?P<ms>|ms|milli|millis|milliseconds?))"
 )
 """As Flink writes them. A number alone is milliseconds."""
+_ISO_DURATION = re.compile(
+    r"p(?:(?P<d>\d+)d)?(?:t(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?)?", re.IGNORECASE
+)
+"""As Flink takes them as well: PT1M30S."""
 
 
 class RefusedError(ValueError):
@@ -209,8 +213,16 @@ def _restart_delay(settings: dict[str, str]) -> int | None:
     if kind not in keys:
         return None
     key, default = keys[kind]
-    found = _DURATION.fullmatch(settings.get(key, default).strip().lower())
-    return int(found[1]) * _MILLIS[str(found.lastgroup)] if found else None
+    return _millis(settings.get(key, default).strip().lower())
+
+
+def _millis(duration: str) -> int | None:
+    """None for what is no duration."""
+    if found := _DURATION.fullmatch(duration):
+        return int(found[1]) * _MILLIS[str(found.lastgroup)]
+    iso = _ISO_DURATION.fullmatch(duration)
+    parts = [(name, value) for name, value in iso.groupdict().items() if value] if iso else []
+    return round(sum(float(value) * _MILLIS[name] for name, value in parts)) if parts else None
 
 
 def _is_elastic(settings: dict[str, str]) -> bool:
