@@ -12,7 +12,7 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import Manifest
 
-_TEMPORARY = re.compile(r".*\.[0-9a-f]{12}\.tmp|_beam_etl_\w+(\.link)?")
+_TEMPORARY = re.compile(rf".*\.[0-9a-f]{{12}}\.tmp|{staging.PROBE}\w+(\.link)?")
 """Files that stand for a moment beside a manifest, and probes of a filesystem."""
 
 
