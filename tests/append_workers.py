@@ -27,7 +27,7 @@ STEPS = {
     "before the manifest": ("link", 7),
     "after the manifest": ("sync_folder", 4),
     "before its staging folder goes": ("rename", 0),
-    "while its staging folder goes": ("unlink", 4),
+    "while its staging folder goes": ("unlink", 7),
     "while the folder is emptied": ("rmdir", 1),
 }
 BEFORE = 5

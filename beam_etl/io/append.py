@@ -42,6 +42,7 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
     """
     seen, tries = 0, _TRIES
     while tries:
+        manifest.refresh(dataset)
         head = manifest.latest(dataset)
         if head is not None and any(run == own.run for _, run in head.lineage):
             return None
@@ -55,7 +56,6 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
         durable.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), merged))
         if manifest.publish(dataset, merged.number, own.run, path):
             return None
-        manifest.refresh(dataset)
         if merged.number == seen:  # this writer still doesn't see who took the number
             tries -= 1
             time.sleep(_WAIT_SECONDS)

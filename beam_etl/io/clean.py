@@ -13,7 +13,7 @@ from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.run_reports import find_reports, report_path
 
-_TEMPORARY = re.compile(r".*\.[0-9a-f]{12}\.tmp|_beam_etl_\w+(\.link)?")
+_TEMPORARY = re.compile(rf".*\.[0-9a-f]{{12}}\.tmp|{staging.PROBE}\w+(\.link)?")
 """Files that stand for a moment beside a manifest, and probes of a filesystem."""
 
 

@@ -311,7 +311,7 @@ def refresh(dataset: str) -> None:
     """
     folders = (os.path.dirname(os.path.abspath(dataset)), dataset, os.path.join(dataset, FOLDER))
     for folder in folders:
-        path = os.path.join(folder, f"_beam_etl_{secrets.token_hex(6)}")
+        path = os.path.join(folder, f"{staging.PROBE}{secrets.token_hex(6)}")
         with contextlib.suppress(OSError):
             open(path, "xb").close()
             os.unlink(path)

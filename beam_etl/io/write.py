@@ -239,7 +239,7 @@ def _refuse_without_links(output: str) -> None:
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="_beam_etl_") as probe:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=staging.PROBE) as probe:
             os.link(probe.name, f"{probe.name}.link")
             os.unlink(f"{probe.name}.link")
     except OSError as error:

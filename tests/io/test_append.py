@@ -1,9 +1,11 @@
 """Adding to a dataset: each run's rows are there once or not at all, and what was there before isn't touched."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,6 +133,51 @@ def test_appends_in_any_order_of_their_steps_are_there_once(
             world.verdicts.pop(RUN, None)  # who begins after that may publish, whole
         world.check()
         assert not (world.dataset / "_staging").exists()
+
+
+class StaleFolder:
+    """The manifests as a client of a network filesystem lists them: as they were, until it changes something there."""
+
+    def __init__(self, dataset: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folder = str(dataset / manifest.FOLDER)
+        self._known: list[str] | None = os.listdir(self._folder)
+        for name in ("listdir", "link", "unlink"):
+            patch.setattr(os, name, partial(self._call, getattr(os, name)))
+
+    def _call(self, called: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        if called.__name__ == "listdir" and arguments[0] == self._folder:
+            self._known = called(*arguments) if self._known is None else self._known
+            return list(self._known)
+        result = called(*arguments, **more)
+        if self._folder in map(os.path.dirname, map(str, arguments)):
+            self._known = None
+        return result
+
+
+MEANWHILE: dict[str, tuple[list[Work], str]] = {
+    "others added": ([SECOND, LAST], PUBLISHED),
+    "the same attempt, and others": ([FIRST, SECOND], PUBLISHED),
+    "somebody replaced it": ([SECOND, Additions.overwrite], CONFLICT),
+}
+
+
+@pytest.mark.parametrize(("others", "verdict"), MEANWHILE.values(), ids=MEANWHILE)
+def test_a_client_that_lists_what_was_there_before_adds_to_what_is_there(
+    others: list[Work], verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Additions(tmp_path)
+    with monkeypatch.context() as patch:
+        stale = StaleFolder(tmp_path, patch)
+        known = stale._known
+        for other in others:
+            other(world)
+        stale._known = known
+        assert append_to(tmp_path, RUN, world.base) == verdict
+    if verdict == PUBLISHED:
+        world.verdicts[RUN] = {PUBLISHED}
+        world.check()
+    else:
+        world.replaced()
 
 
 def test_the_first_append_makes_the_dataset_and_one_beside_it_is_on_top(tmp_path: Path) -> None:
