@@ -65,8 +65,9 @@ def _summary(report: RunReport) -> str:
         cards.append(("hottest key", f"{report.hottest[1]} of {report.hottest[0].label}"))
     shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in cards)
     workers = "" if report.workers is None else f", {report.workers} worker{'s'[: report.workers != 1]}"
+    made = "published nothing to" if report.number is None else f"made version {report.number} of"
     return (
-        f"<header><h1>{escape(report.job)}</h1>\n<p>Run {escape(report.run)} made version {report.number} of "
+        f"<header><h1>{escape(report.job)}</h1>\n<p>Run {escape(report.run)} {made} "
         f"<code>{escape(report.output)}</code> on {escape(report.runner)}{workers}.</p>\n"
         f"<dl>{shown}</dl></header>\n"
     )

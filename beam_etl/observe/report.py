@@ -87,8 +87,8 @@ class RunReport:
     job: str
     run: str
     output: str
-    number: int
-    """Of the version of the dataset that the run made."""
+    number: int | None
+    """Of the version of the dataset that the run made; None where it published nothing."""
     runner: str
     workers: int | None
     """None where nobody knows how many there are."""
@@ -198,7 +198,7 @@ def _figures(stage: Stage) -> str:
 def _flow(stage: Stage) -> str:
     """Rows and bytes that a stage took and gave, in words."""
     told = [
-        f"{rows:,} rows{'' if size is None else f' ({format_bytes(size)})'} {way}"
+        f"{rows:,} {'row' if rows == 1 else 'rows'}{'' if size is None else f' ({format_bytes(size)})'} {way}"
         for rows, size, way in (
             (stage.rows_in, stage.bytes_in, "in"),
             (stage.rows_out, stage.bytes_out, "out"),

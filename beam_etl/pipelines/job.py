@@ -153,11 +153,12 @@ class Job(Generic[Config]):
         clock.mark(RUNNING)
         if isinstance(result, int):
             return result
+        ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)
         if not self._is_published(config):
+            tell_report(ran, drawn, clock)
             return FAILED
         try:
             self._close(config, source, result, time.monotonic() - start)
-            ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)
             tell_report(ran, drawn, clock)
         except KeyboardInterrupt:
             print(f"interrupted after {config.output} was published; it stays", file=sys.stderr)

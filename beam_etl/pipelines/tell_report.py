@@ -34,7 +34,7 @@ from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ
 
 @dataclass(frozen=True)
 class Ran:
-    """A run that has published."""
+    """A run that has ended, whether it has published or not."""
 
     job: str
     config: RunConfig
@@ -52,7 +52,9 @@ def tell_report(ran: Ran, drawn: Drawn, clock: Clock) -> None:
         return
     print(found.to_text())
     try:
-        if path := write_report(found.output, found.number, found.run, found.to_json()):
+        if found.number is not None and (
+            path := write_report(found.output, found.number, found.run, found.to_json())
+        ):
             print(f"report: {path}")
         if ran.config.report is not None:
             with open(ran.config.report, "w", encoding="utf-8") as file:
@@ -65,20 +67,19 @@ def tell_report(ran: Ran, drawn: Drawn, clock: Clock) -> None:
 def _report(ran: Ran, drawn: Drawn, clock: Clock) -> RunReport:
     config = ran.config
     published = manifest.latest(config.output)
-    if published is None:
-        raise manifest.DatasetError(f"{config.output} was removed since")
-    written = published.of_run(config.run) if config.append else published
+    lineage = published.lineage if published else ()
+    number = next((number for number, run in lineage if run == config.run), None)
+    written = published.of_run(config.run) if published and number is not None else None
     found = ran.result.metrics()
     counted, workers = counted_by_step(found), workers_of(config.runner, ran.options)
-    rejects = reject_reasons(config.output, written, config.run)
+    rejects = reject_reasons(config.output, written, config.run) if written else {}
     clock.mark(CLOSING)
     stages, around = stages_of(drawn, counted, sampled_by_step(ran.result), clock, workers)
-    numbers = (number for number, run in published.lineage if run == config.run)
     return RunReport(
         job=ran.job,
         run=config.run,
         output=config.output,
-        number=next(numbers, published.number),
+        number=number,
         runner=runner_name(config.runner),
         workers=workers,
         seconds=clock.total,
@@ -87,8 +88,8 @@ def _report(ran: Ran, drawn: Drawn, clock: Clock) -> RunReport:
         shuffles=shuffles_of(drawn, counted, shuffle_skews(found)),
         input_bytes=ran.input_bytes,
         rows=_rows(counted),
-        tables={name: written.rows(name) for name in written.schemas},
-        output_bytes=written.stored_bytes,
+        tables={name: written.rows(name) for name in written.schemas} if written else {},
+        output_bytes=written.stored_bytes if written else 0,
         rejects=rejects,
         graph=graph_of(drawn, stages),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import apache_beam as beam
 import pyarrow as pa
 import pytest
 
@@ -17,8 +18,9 @@ from beam_etl.io import manifest
 from beam_etl.io.columns import Columns
 from beam_etl.io.read import FileSource
 from beam_etl.io.run_reports import read_report
+from beam_etl.io.write import FAILURES
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.job import DONE, USAGE, Job
+from beam_etl.pipelines.job import DONE, FAILED, USAGE, Job
 from beam_etl.transforms.batches import MapBatches
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 from tests.browser import Tables, opened
@@ -157,3 +159,19 @@ def test_a_page_that_cannot_be_written_is_told_before_the_run(
     assert Job("slowed", "Sleeps.", Config, build).run(flags) == USAGE
     assert "--report=" in capsys.readouterr().err
     assert not any((tmp_path / "out").iterdir())
+
+
+def refuse(source: FileSource, config: Config) -> Mapping[str, Any]:
+    documents = source.documents().documents
+    return {"documents": documents, FAILURES: documents | beam.Map(lambda _: "no").with_output_types(str)}
+
+
+def test_a_run_that_publishes_nothing_tells_where_its_time_went(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "some words", "domain": null}')
+    flags = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", f"--report={tmp_path}/page.html"]
+    assert Job("refused", "Refuses.", Config, refuse).run(flags) == FAILED
+    assert "Read documents/Read: 1 row " in capsys.readouterr().out
+    assert "published nothing" in (tmp_path / "page.html").read_text()
+    assert not (tmp_path / "out").exists()
