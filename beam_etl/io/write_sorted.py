@@ -169,9 +169,11 @@ class _WriteRuns(GatherBatches):
         yield beam.pvalue.TaggedOutput(
             _SAMPLE, RecordBatchCoder().encode(sample.replace_schema_metadata(told))
         )
-        blocks = with_lasts(firsts, lasts)
-        for column in (pa.repeat(name, blocks.num_rows), pa.array(range(blocks.num_rows), pa.uint32())):
-            blocks = blocks.append_column(_RUN if column.type == pa.string() else _BLOCK, column)
+        blocks = (
+            with_lasts(firsts, lasts)
+            .append_column(_RUN, pa.repeat(name, firsts.num_rows))
+            .append_column(_BLOCK, pa.array(range(firsts.num_rows), pa.uint32()))
+        )
         yield blocks
         del rows, sample, blocks
         pa.default_memory_pool().release_unused()  # what it keeps for later is more than what is held

@@ -31,12 +31,18 @@ def test_documents_are_those_of_duckdbs_limit(
     assert repr(rows.to_pylist()) == repr(table.take(places).to_pylist())
 
 
-def test_lines_are_found_as_well(tmp_path: Path) -> None:
+def test_lines_are_found_as_well_and_only_those_of_a_condition(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("".join(f'{{"v": {row % 10}, "k": {row}}}\n' for row in range(100)))
-    flags = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", "--by=v:desc", "--k=12"]
+    flags = [
+        f"--input={tmp_path}/in.jsonl",
+        f"--output={tmp_path}/out",
+        "--by=v:desc",
+        "--k=12",
+        "--where=k >= 20",
+    ]
     assert run(flags) == 0
     (rows,) = written(tmp_path / "out")
-    assert rows["k"].to_pylist() == [*range(9, 100, 10), 8, 18]
+    assert rows["k"].to_pylist() == [*range(29, 100, 10), 28, 38, 48, 58]
 
 
 def test_a_document_that_is_damaged_is_a_reject(tmp_path: Path) -> None:
