@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
+    from beam_etl.transforms.sampling import SampleKeys as SampleKeys
     from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
     from beam_etl.transforms.shuffle import Rebalance as Rebalance
     from beam_etl.transforms.shuffle import Shuffle as Shuffle
@@ -74,6 +75,7 @@ _PUBLIC = {
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",
+    "SampleKeys": "transforms.sampling",
     "ScoreDomains": "transforms.domain_score",
     "Shuffle": "transforms.shuffle",
     "TopK": "transforms.top",

@@ -11,8 +11,8 @@ PUBLIC = [
     *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
     *("KernelError", "MapBatches", "MapDocumentPartitions", "MapPartitions", "NearRule", "Order"),
     *("Partitioning", "ReadDocuments", "Rebalance"),
-    *("RecordBatchCoder", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset", "WriteIndex"),
-    *("__version__", "load_vocabulary", "plan"),
+    *("RecordBatchCoder", "SampleKeys", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset"),
+    *("WriteIndex", "__version__", "load_vocabulary", "plan"),
 ]
 
 

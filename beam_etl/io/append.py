@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from beam_etl.io import durable, manifest, staging
+from beam_etl.io import durable, manifest, staging, versions
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told
 
@@ -46,7 +46,7 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
         if head is not None and any(run == own.run for _, run in head.lineage):
             return None
         if reasons := [*_replaced(dataset, head, own), *(misfits(head, own) if head else ())]:
-            staging.remove_files(dataset, (file.path for file in own.files))
+            versions.remove_unpublished(dataset, own.run)
             return reasons
         if lost := place(dataset, own):
             raise LostError(lost)

@@ -138,7 +138,7 @@ class WriteDataset(beam.PTransform):
 
     def _manifest(self, base: manifest.Manifest | None, tables: Sequence[str]) -> manifest.Manifest:
         """What the run will publish, without its files."""
-        versions = ((base.number, base.run),) if base else ()
+        there = (base.number, base.run) if base else None
         return manifest.Manifest(
             number=base.number + 1 if base else 1,
             run=self.run,
@@ -146,7 +146,8 @@ class WriteDataset(beam.PTransform):
             schemas={name: {} for name in tables},
             about=self.about,
             partitioning=self.partitioning,
-            appended=versions if self.append else None,
+            appended=((there,) if there else ()) if self.append else None,
+            replaced=None if self.append else there,
             keep_versions=self.keep_versions,
         )
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -19,12 +20,15 @@ from beam_etl.io.formats import format_named
 from beam_etl.io.sorted_runs import RunFiles
 from beam_etl.kernels.merging import merge_blocks
 from beam_etl.kernels.partition_blocks import (
+    BYTES,
     FOLDER,
+    ROWS,
     Block,
     Piece,
     block_keys,
     cut_pieces,
     describe_blocks,
+    hot_key,
     order_of,
     partition_totals,
 )
@@ -186,7 +190,7 @@ class _WriteRuns(GatherBatches):
             return
         name = f"{self._attempt}-{self._runs}"
         self._runs += 1
-        rows, blocks = describe_blocks(rows, numbers, folders, self._order, name)
+        rows, blocks = describe_blocks(rows, numbers, folders, self._order, name, partitioning.columns)
         with staging.turn(self._run):
             os.makedirs(self._folder, exist_ok=True)
             if self._append:
@@ -238,10 +242,9 @@ class _CutPieces(beam.DoFn):
         sizes = partition_totals(blocks)
         for _, rows, size in sizes:
             self._metrics.saw_partition(rows, size)
-        most_rows = max(sizes, key=lambda found: found[1])
-        most_bytes = max(sizes, key=lambda found: found[2])
-        self._metrics.saw_hot_key(HOT_BY_ROWS, most_rows[0], most_rows[1])
-        self._metrics.saw_hot_key(HOT_BY_BYTES, most_bytes[0], most_bytes[2])
+        for namespace, measure, place in ((HOT_BY_ROWS, ROWS, 1), (HOT_BY_BYTES, BYTES, 2)):
+            largest = max(sizes, key=itemgetter(place))
+            self._metrics.saw_hot_key(namespace, *hot_key(blocks, largest[0], measure))
 
 
 class _WritePiece(beam.DoFn):

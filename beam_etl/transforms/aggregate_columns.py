@@ -6,6 +6,9 @@ from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.transforms.window import BoundedWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl.kernels.aggregating import (
     finish_states,
@@ -18,11 +21,15 @@ from beam_etl.kernels.aggregations import Aggregation, StatePlan
 from beam_etl.kernels.exact_sums import WIDE
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, merge_batches, split_batch
-from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.gathering import ROW_BYTES
+from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Gather
 
-SUMMARY_BYTES = 32 << 20
-"""Rows that are summarized at once: a group costs a row of state for so many."""
+SUMMARY_BYTES = 64 << 20
+"""Rows that are summarized at once, with ROW_BYTES for each."""
+
+STATE_BYTES = 64 << 20
+"""Partial answers that a bundle holds: the same group comes again, and most often fits."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -81,17 +88,62 @@ class AggregateColumns(beam.PTransform):
         ).with_output_types(pa.RecordBatch)
 
 
-class _Summarize(GatherBatches):
-    def __init__(self, plan: StatePlan) -> None:
-        super().__init__(SUMMARY_BYTES)
-        self._plan = plan
+class _Held:
+    """What a bundle has of one window: rows that aren't summarized yet, and partial answers."""
 
-    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rows = merge_batches(batch.select(self._plan.needed) for batch in batches)
-        for state in self._metrics.timed(iter([summarize_rows(rows, self._plan)])):
-            for batch in split_batch(state):
-                self._metrics.gave_out(batch)
-                yield batch
+    def __init__(self, timestamp: Timestamp) -> None:
+        self.rows: list[pa.RecordBatch] = []
+        self.row_bytes = 0
+        self.states: list[pa.RecordBatch] = []
+        self.timestamp = timestamp
+
+
+class _Summarize(beam.DoFn):
+    """Partial answers about a bundle: merged while they come, and sent when they are STATE_BYTES, or all there are."""
+
+    def __init__(self, plan: StatePlan) -> None:
+        self._plan = plan
+        self._metrics = StepMetrics()
+
+    def start_bundle(self) -> None:
+        self._windows: dict[BoundedWindow, _Held] = {}
+
+    def process(
+        self,
+        batch: pa.RecordBatch,
+        timestamp: Timestamp = beam.DoFn.TimestampParam,
+        window: BoundedWindow = beam.DoFn.WindowParam,
+    ) -> Iterator[WindowedValue]:
+        self._metrics.took_in(batch)
+        held = self._windows.setdefault(window, _Held(timestamp))
+        held.timestamp = min(held.timestamp, timestamp)
+        held.rows.append(batch.select(self._plan.needed))
+        held.row_bytes += held.rows[-1].nbytes + ROW_BYTES * batch.num_rows
+        if held.row_bytes > SUMMARY_BYTES:
+            self._summarize(held)
+            if held.states[0].nbytes > STATE_BYTES:
+                yield from self._sent(window)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for window in sorted(self._windows, key=lambda held: held.max_timestamp()):
+            self._summarize(self._windows[window])
+            yield from self._sent(window)
+
+    def _summarize(self, held: _Held) -> None:
+        """Rows become partial answers, and these are merged when they are twice as many as they were merged."""
+        if held.rows:
+            rows = merge_batches(held.rows)
+            held.rows, held.row_bytes = [], 0
+            held.states.append(summarize_rows(rows, self._plan))
+        first, *others = held.states
+        if sum(state.nbytes for state in others) > first.nbytes:
+            held.states = [merge_states(merge_batches(held.states), self._plan)]
+
+    def _sent(self, window: BoundedWindow) -> Iterator[WindowedValue]:
+        held = self._windows.pop(window)
+        for batch in split_batch(merge_states(merge_batches(held.states), self._plan)):
+            self._metrics.gave_out(batch)
+            yield WindowedValue(batch, held.timestamp, (window,))
 
 
 def _widened(batch: pa.RecordBatch, wide: Sequence[str]) -> pa.RecordBatch:

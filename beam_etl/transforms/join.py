@@ -16,7 +16,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl.kernels.hash_join import HeldSide, hash_join
 from beam_etl.kernels.join_rule import INNER, OUTER, JoinError, JoinRule
-from beam_etl.kernels.join_salts import SALT, HotKeys, salted_left, salted_right
+from beam_etl.kernels.join_salts import SALT, HotKeys, salted_left, salted_right, with_salt
 from beam_etl.kernels.join_table import distinct_keys
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch
 from beam_etl.transforms.metrics import StepMetrics
@@ -140,7 +140,8 @@ class Join(beam.PTransform):
             (mine, others)
             | "Both" >> beam.Flatten()
             | "By key" >> Shuffle(by=(*self.on, *salt), expected_bytes=self.expected_bytes)
-            | "Join" >> MapPartitions(kernel=partial(join_partition, rule=rule))
+            | "Join"
+            >> MapPartitions(kernel=partial(join_partition, rule=with_salt(rule) if self.hot else rule))
         ]
         if rule.keeps_left:
             rows.append(
@@ -167,14 +168,18 @@ def no_broadcast(how: str, held: str) -> str | None:
 
 
 def join_partition(batches: Iterable[pa.RecordBatch], rule: JoinRule) -> Iterator[pa.RecordBatch]:
-    """The joined rows of one partition, in which rows of both sides have met. The batches are iterated over again."""
+    """The joined rows of one partition, in which rows of both sides have met. The batches are iterated over again.
+
+    The rule has the SALT among its keys where rows have one: several parts of a key can be in one partition.
+    """
     left, right = _Side(batches, is_left=True), _Side(batches, is_left=False)
     holds_left = rule.how == INNER and left.nbytes < right.nbytes
-    yield from hash_join(left, right, rule, holds_left=holds_left)
+    for rows in hash_join(left, right, rule, holds_left=holds_left):
+        yield rows.drop_columns([SALT]) if SALT in rule.on else rows
 
 
 class _Side:
-    """Those batches of a partition that are of one side, without what they only travelled with."""
+    """Those batches of a partition that are of one side, without their mark."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch], is_left: bool) -> None:
         self._batches = batches
@@ -188,7 +193,7 @@ class _Side:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._batches:
             if (_MARK not in batch.schema.names) == self._is_left:
-                yield batch.drop_columns([name for name in (_MARK, SALT) if name in batch.schema.names])
+                yield batch if self._is_left else batch.drop_columns([_MARK])
 
 
 def _with_keys(rows: pa.RecordBatch, rule: JoinRule, distinct: bool) -> pa.RecordBatch:

@@ -468,3 +468,17 @@ def test_a_partitioning_that_can_not_be_is_told(
 ) -> None:
     assert repartition.run([f"--input={source}", f"--output={tmp_path}/out", f"--partition={by}"]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_hot_key_of_a_bucket_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nine rows out of ten are of one domain; buckets are 64 KB of text each but for its own."""
+    domains = ["hot.example" if number % 10 else f"{number}.example" for number in range(20_000)]
+    table = pa.table({"domain": domains, "id": range(20_000), "text": ["x" * 100] * 20_000})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "0.parquet")
+    partition(tmp_path / "in", tmp_path / "out", "hash:domain:32")
+    found = capsys.readouterr()
+    assert re.search(r"Partition/Pieces: 2\d\.\dx rows, 2\d\.\dx bytes of .* in 32", found.out)
+    assert re.search(
+        r"skew: the largest partition of Partition/Pieces has 1\d,\d{3} rows.*domain='hot.example'", found.err
+    )
