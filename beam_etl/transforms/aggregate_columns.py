@@ -6,8 +6,8 @@ from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.transforms.window import BoundedWindow
-from apache_beam.utils.timestamp import Timestamp
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl.kernels.aggregating import (
@@ -40,8 +40,8 @@ class AggregateColumns(beam.PTransform):
     a column whose quantiles or distinct values are asked, a row for each distinct value of a group crosses, and all of
     a group meet in one partition; of approximate quantiles, a row for each of some thousand buckets at most.
 
-    Input: batches with the columns that are asked for. Output: a row a group; see `aggregating.finish_states`. Without
-    a column to group by there is one row, also for no rows.
+    Input: batches, in the global window, with the columns that are asked for. Output: a row a group; see
+    `aggregating.finish_states`. Without a column to group by there is one row, also for no rows.
 
     Args:
       by: group columns; nulls are a group.
@@ -88,16 +88,6 @@ class AggregateColumns(beam.PTransform):
         ).with_output_types(pa.RecordBatch)
 
 
-class _Held:
-    """What a bundle has of one window: rows that aren't summarized yet, and partial answers."""
-
-    def __init__(self, timestamp: Timestamp) -> None:
-        self.rows: list[pa.RecordBatch] = []
-        self.row_bytes = 0
-        self.states: list[pa.RecordBatch] = []
-        self.timestamp = timestamp
-
-
 class _Summarize(beam.DoFn):
     """Partial answers about a bundle: merged while they come, and sent when they are STATE_BYTES, or all there are."""
 
@@ -106,44 +96,38 @@ class _Summarize(beam.DoFn):
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
-        self._windows: dict[BoundedWindow, _Held] = {}
+        self._rows: list[pa.RecordBatch] = []
+        self._row_bytes = 0
+        self._states: list[pa.RecordBatch] = []
 
-    def process(
-        self,
-        batch: pa.RecordBatch,
-        timestamp: Timestamp = beam.DoFn.TimestampParam,
-        window: BoundedWindow = beam.DoFn.WindowParam,
-    ) -> Iterator[WindowedValue]:
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         self._metrics.took_in(batch)
-        held = self._windows.setdefault(window, _Held(timestamp))
-        held.timestamp = min(held.timestamp, timestamp)
-        held.rows.append(batch.select(self._plan.needed))
-        held.row_bytes += held.rows[-1].nbytes + ROW_BYTES * batch.num_rows
-        if held.row_bytes > SUMMARY_BYTES:
-            self._summarize(held)
-            if held.states[0].nbytes > STATE_BYTES:
-                yield from self._sent(window)
+        self._rows.append(batch.select(self._plan.needed))
+        self._row_bytes += self._rows[-1].nbytes + ROW_BYTES * batch.num_rows
+        if self._row_bytes > SUMMARY_BYTES:
+            self._summarize()
+            if self._states[0].nbytes > STATE_BYTES:
+                yield from self._sent()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for window in sorted(self._windows, key=lambda held: held.max_timestamp()):
-            self._summarize(self._windows[window])
-            yield from self._sent(window)
+        if self._rows:
+            self._summarize()
+        for batch in self._sent():
+            yield WindowedValue(batch, MIN_TIMESTAMP, (GlobalWindow(),))
 
-    def _summarize(self, held: _Held) -> None:
-        """Rows become partial answers, and these are merged when they are twice as many as they were merged."""
-        if held.rows:
-            rows = merge_batches(held.rows)
-            held.rows, held.row_bytes = [], 0
-            held.states.append(summarize_rows(rows, self._plan))
-        first, *others = held.states
+    def _summarize(self) -> None:
+        """Rows become partial answers; and these are merged when they are twice as many as they were merged."""
+        self._states.append(summarize_rows(merge_batches(self._rows), self._plan))
+        self._rows, self._row_bytes = [], 0
+        first, *others = self._states
         if sum(state.nbytes for state in others) > first.nbytes:
-            held.states = [merge_states(merge_batches(held.states), self._plan)]
+            self._states = [merge_states(merge_batches(self._states), self._plan)]
 
-    def _sent(self, window: BoundedWindow) -> Iterator[WindowedValue]:
-        held = self._windows.pop(window)
-        for batch in split_batch(merge_states(merge_batches(held.states), self._plan)):
+    def _sent(self) -> Iterator[pa.RecordBatch]:
+        states, self._states = self._states, []
+        for batch in split_batch(merge_states(merge_batches(states), self._plan)) if states else ():
             self._metrics.gave_out(batch)
-            yield WindowedValue(batch, held.timestamp, (window,))
+            yield batch
 
 
 def _widened(batch: pa.RecordBatch, wide: Sequence[str]) -> pa.RecordBatch:
