@@ -35,7 +35,7 @@ from beam_etl.kernels.exact_sums import (
 )
 from beam_etl.kernels.grouping import estimate_groups
 from beam_etl.kernels.log_buckets import bucket_values
-from beam_etl.kernels.sorting import Key, Order, comparable, floats_of, sort_batch
+from beam_etl.kernels.sorting import Key, Order, comparable, floats_of, key_rows, sorted_places
 
 Integers = npt.NDArray[np.int64]
 Columns: TypeAlias = Mapping[str, pa.Array]
@@ -186,11 +186,14 @@ def no_rows(plan: StatePlan) -> pa.RecordBatch:
 def merge_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     """A merge kernel over `plan.state`."""
     table = dict(zip(batch.schema.names, batch.columns, strict=True))
+    encoded = {name: table[name].dictionary_encode(null_encoding="encode") for name in plan.by}
+    table |= {name: column.indices for name, column in encoded.items()}
     wanted: dict[str, tuple[str | list[str], str]] = {name: (name, "sum") for name in plan.sums}
     for function in (MIN, MAX):
         limits = (part_of(function, column) for column in plan.asked(function))
         wanted |= {name: (name, function) for name in limits}
     found = _grouped(table, plan.keys, wanted)
+    found |= {name: column.dictionary.take(found[name]) for name, column in encoded.items()}
     for column in plan.whole:
         high, low = carried(
             _integers(found[part_of("high", column)]), _integers(found[part_of("low", column)])
@@ -217,7 +220,9 @@ def finish_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
       doesn't fit; sums of floats and means float64; sums of decimals decimal128; others of the column's type. What is
       asked of no value is null, but counts.
     """
-    ordered = sort_batch(batch, Order(tuple(map(Key, plan.keys)), tie=""))
+    keys = [_ranks(batch.column(name)) if name in plan.by else batch.column(name) for name in plan.keys]
+    order = Order(tuple(map(Key, plan.keys)), tie="")
+    ordered = batch.take(pa.array(sorted_places(key_rows(pa.record_batch(keys, plan.keys), order), order)))
     kinds = ordered.column(KIND).to_numpy()
     heads = ordered.filter(pa.array(kinds == 0))
     numbers = np.cumsum(kinds == 0) - 1
@@ -225,6 +230,16 @@ def finish_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     arrays = [heads.column(name) for name in plan.by]
     arrays += [_answer(one, heads, ordered, numbers, plan) for one in plan.aggregations]
     return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _ranks(values: pa.Array) -> pa.Array:
+    """Numbers that compare as the values do: a text of many rows is compared once."""
+    encoded = values.dictionary_encode(null_encoding="encode")
+    order = Order((Key("value"),))
+    places = sorted_places(key_rows(pa.record_batch([encoded.dictionary], ["value"]), order), order)
+    ranks = np.empty(len(places), np.int32)
+    ranks[places] = np.arange(len(places), dtype=np.int32)
+    return pa.array(ranks[encoded.indices.to_numpy()])
 
 
 def _answer(
