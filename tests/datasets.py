@@ -1,9 +1,12 @@
 """Datasets made by hand, for tests of what reads, replaces and publishes them."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from beam_etl.io import manifest
 from beam_etl.io.manifest import Manifest
+from beam_etl.io.run_reports import report_path
 
 
 def publish(folder: str | Path, made: Manifest) -> bool:
@@ -15,3 +18,9 @@ def publish(folder: str | Path, made: Manifest) -> bool:
         return manifest.publish(str(folder), made.number, made.run, str(prepared))
     finally:
         prepared.unlink()
+
+
+def read_report(dataset: str | Path, number: int, run: str) -> dict[str, Any]:
+    """The report of the run that made a version."""
+    told: dict[str, Any] = json.loads(Path(report_path(str(dataset), number, run)).read_text())
+    return told

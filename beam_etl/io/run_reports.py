@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from beam_etl.io import durable, manifest, staging
-from beam_etl.io.manifest import DatasetError
 
 REPORT_NAME = re.compile(r"(\d{6,})-(\w+)\.report\.json")
 """Of a report: number and run of its manifest."""
@@ -33,25 +32,6 @@ def write_report(dataset: str, number: int, run: str, report: Mapping[str, Any])
         return path
     staging.remove([path])
     return None
-
-
-def read_report(dataset: str, number: int, run: str) -> dict[str, Any]:
-    """The report of a version.
-
-    Raises:
-      DatasetError: there is none, or it is damaged.
-    """
-    path = report_path(dataset, number, run)
-    try:
-        with open(path, "rb") as file:
-            found: dict[str, Any] = json.load(file)
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"{path}: no report; a run that was not launched as a pipeline has none"
-        ) from error
-    except ValueError as error:
-        raise DatasetError(f"{path}: not a report of a run ({error})") from error
-    return found
 
 
 def find_reports(dataset: str, is_wanted: Callable[[int, str], bool]) -> list[str]:

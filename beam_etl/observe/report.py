@@ -124,11 +124,6 @@ class RunReport:
         found = max(by_bytes or by_rows, key=lambda pair: pair[1].hot, default=None)
         return None if found is None else (found[0], str(found[1].hot_key))
 
-    @property
-    def ranked(self) -> list[Stage]:
-        """Steps and what is around them, the slowest first."""
-        return sorted((*self.stages, *self.around), key=lambda stage: -stage.seconds)
-
     def to_json(self) -> dict[str, Any]:
         """The report for programs. Seconds are those of all workers together, but for the total."""
         hottest = self.hottest

@@ -15,7 +15,7 @@ from beam_etl.engines.flink import cluster, jars, processes, settings
 from beam_etl.engines.flink.jars import Jars
 from beam_etl.engines.flink.record import ClusterError
 from beam_etl.io import manifest
-from beam_etl.io.run_reports import read_report
+from tests.datasets import read_report
 from tests.engines.clusters import command, kill, no_trace, wait_until
 
 pytestmark = pytest.mark.slow

@@ -17,13 +17,13 @@ import pytest
 from beam_etl.io import manifest
 from beam_etl.io.columns import Columns
 from beam_etl.io.read import FileSource
-from beam_etl.io.run_reports import read_report
 from beam_etl.io.write import FAILURES
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.job import DONE, FAILED, USAGE, Job
 from beam_etl.transforms.batches import MapBatches
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 from tests.browser import Tables, opened
+from tests.datasets import read_report
 
 ROWS = 9000
 REJECTED = 3
