@@ -1,6 +1,7 @@
 """Attempts at publishing one run, as several processes make them, step by step."""
 
 import contextlib
+import hashlib
 import os
 import random
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import commit, manifest, staging
+from beam_etl.io import manifest, place, staging
 from beam_etl.io.commit import PUBLISHED, clean_run, settle
 from beam_etl.io.manifest import DataFile, Manifest
 
@@ -25,7 +26,9 @@ def rows_of(run: str) -> list[str]:
     return sorted(f"{run} {table} {part}" for table, parts in PARTS for part in range(parts))
 
 
-def stage(dataset: Path, run: str, number: int) -> Manifest:
+def stage(
+    dataset: Path, run: str, number: int, appended: tuple[tuple[int, str], ...] | None = None
+) -> Manifest:
     """The files of one attempt, staged; what it would publish."""
     attempt, files = staging.new_attempt(), []
     for table, parts in PARTS:
@@ -34,10 +37,10 @@ def stage(dataset: Path, run: str, number: int) -> Manifest:
             staged = Path(staging.staging_folder(str(dataset), run)) / path
             staged.parent.mkdir(parents=True, exist_ok=True)
             staged.write_text(f"{run} {table} {part}\n")
-            files.append(DataFile(table, path, 1, staged.stat().st_size, "0" * 64))
-    return Manifest(
-        number, run, tuple(sorted(files, key=lambda file: file.path)), {"documents": {}, "removals": {}}
-    )
+            digest = hashlib.sha256(staged.read_bytes()).hexdigest()
+            files.append(DataFile(table, path, 1, staged.stat().st_size, digest))
+    files.sort(key=lambda file: file.path)
+    return Manifest(number, run, tuple(files), {"documents": {}, "removals": {}}, appended=appended)
 
 
 def attempt(dataset: Path, run: str = RUN, reasons: list[str] | None = None) -> str:
@@ -64,7 +67,7 @@ class KilledError(BaseException):
 CHANGING = (
     *((os, name) for name in ("link", "rename", "replace", "unlink", "rmdir", "listdir", "makedirs")),
     *((manifest, name) for name in ("create_if_absent", "sync_folder")),
-    (staging, "_remove_folder"),
+    (staging, "remove_folder"),
 )
 """What changes the filesystem, or looks at what others may change: each call is a step."""
 
@@ -98,7 +101,7 @@ def watched(root: Path, before: Callable[[str], None]) -> Iterator[None]:
                 return called(*arguments, **more)
 
             patch.setattr(module, name, step)
-        patch.setattr(commit, "ThreadPoolExecutor", Inline)
+        patch.setattr(place, "ThreadPoolExecutor", Inline)
         patch.setattr(staging, "_lock", contextlib.nullcontext())
         yield
 

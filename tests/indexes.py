@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from beam_etl import schema
 from beam_etl.io.manifest import DataFile, Manifest, latest
 from beam_etl.kernels.hashing import hash_rows
+from beam_etl.kernels.partitioning import hashed
 from beam_etl.kernels.text import words
 from beam_etl.kernels.unicode_table import UNICODE_VERSION
 from tests.datasets import publish
@@ -275,7 +276,7 @@ def write_index(
         {name: {column.name: str(column.type) for column in columns} for name, columns in tables.items()},
         {"job": "inverted_index", "config": config or {}, "index": expected.statistics},
         {
-            name: {"hash": ["term", "range"], "partitions": expected.partitions}
+            name: hashed(("term", "range"), expected.partitions).to_json()
             for name in ("postings", "terms", "documents")
         },
     )

@@ -13,7 +13,7 @@ from beam_etl.io.index import files as index_files
 from beam_etl.io.index.check import IndexCheck
 from beam_etl.io.index.compare import Comparison, read_as_built
 from beam_etl.io.index.manifest import open_index
-from beam_etl.io.index.report import Report
+from beam_etl.io.report import Report
 from beam_etl.kernels import blocks, indexing, pieces, split_terms
 from beam_etl.kernels.index_check import Cuts
 from beam_etl.pipelines import inverted_index

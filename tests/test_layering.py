@@ -35,7 +35,10 @@ LAYERS = {
         ("apache_beam.options", "argparse", "pathlib", "shutil", "tempfile"),
     ),
     "io": Layer(
-        ("schema", "kernels", "io", "transforms.batches", "transforms.metrics", "transforms.shuffle"),
+        (
+            *("schema", "kernels", "io"),
+            *(f"transforms.{name}" for name in ("batches", "gathering", "metrics", "shuffle")),
+        ),
         ("apache_beam", "fastavro", "numpy", "pyarrow"),
     ),
     "observe": Layer(("schema", "observe"), ("apache_beam", "pyarrow", "tqdm")),

@@ -46,7 +46,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 
-NO_JOBS = {"check_index", "search"}
+NO_JOBS = {"append", "check_index", "clean", "search", "verify"}
 """Pipelines that are no Beam jobs, and have no plan."""
 
 

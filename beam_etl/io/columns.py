@@ -11,6 +11,7 @@ from beam_etl import schema
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats.base import NO_ARROW_TYPE
 from beam_etl.kernels.utf8 import is_byte_string
+from beam_etl.kernels.where import Condition, WhereError, bind, columns_of
 
 ALL = "all"
 """`carry=ALL` carries every other stored column along."""
@@ -59,6 +60,7 @@ class Columns:
       private_suffixes: as for kernels.domains.registered_domain, where the domain is derived.
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
         column of that name, or one of schema.SYNONYMS.
+      where: a condition on stored columns. Other rows are neither documents nor rejects.
 
     Raises:
       ValueError: `needed` or `optional` has a name that isn't shared, or twice the same.
@@ -76,6 +78,7 @@ class Columns:
     date: str | None = None
     time: str | None = None
     text: str | None = None
+    where: Condition | None = None
 
     def __post_init__(self) -> None:
         if not set(self.shared) <= set(SHARED) or len(set(self.shared)) < len(self.shared):
@@ -165,8 +168,21 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
     twice = sorted({name for name in stored.names if stored.names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: several columns are called {twice[0]!r}")
+    _check_condition(columns.where, stored if common is None else common, path)
     sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
     return Reading(sources, _carried(columns, sources, stored, path, common), columns.carry == ALL)
+
+
+def _check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:
+    if where is None:
+        return
+    missing = [name for name in columns_of(where) if name not in stored.names]
+    if missing:
+        raise InputError(f"{path}: no column {missing[0]!r} for --where; {_has(stored)}")
+    try:
+        bind(where, {found.name: found.type for found in stored})
+    except WhereError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _read(columns: Columns, column: str, stored: pa.Schema, path: str) -> Source:

@@ -8,29 +8,30 @@ An engine may try the commit again, with files of other names, while an earlier 
 3. That very file gets a second name as the next manifest, which is the commit. A run is given up by taking its staging
    folder away: then there is nothing to link, and an attempt that goes on can't publish it.
 4. What is left of the run is removed: what it replaced, and files that the manifest doesn't list.
+
+A run that adds to a dataset doesn't know in 1. what it will be added to: see `append` for its 2. and 3.
 """
 
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-from beam_etl.io import manifest, staging
-from beam_etl.io.manifest import DataFile, Manifest
+from beam_etl.io import manifest, staging, versions
+from beam_etl.io.append import LostError, misfits, publish_append
+from beam_etl.io.manifest import Manifest
+from beam_etl.io.place import place, told
 
 PUBLISHED = "published"
 """The verdict of a commit that made the dataset."""
 
 CONFLICT = "conflict"
-"""The verdict of a commit that found another writer's manifest in its place. Nothing of the other is touched."""
+"""The verdict of a commit that found another writer's manifest in its place. Nothing of the other is touched.
+
+An append then keeps its files, and `staging.verdict` has the reasons.
+"""
 
 FAILED = "failed"
 """The verdict of a commit that was told why not to publish: `staging.verdict` has the reasons."""
-
-_TRIES = 100
-
-_MOVERS = 16
-"""Files that are moved at the same time: on a network filesystem a move is a round trip."""
 
 
 def settle(dataset: str, made: Manifest, reasons: Sequence[str]) -> str:
@@ -47,7 +48,7 @@ def settle(dataset: str, made: Manifest, reasons: Sequence[str]) -> str:
     """
     with staging.turn(made.run):
         verdict = _settled(dataset, made) or _attempt(dataset, made, reasons) or _settled(dataset, made)
-        if verdict in (PUBLISHED, CONFLICT):
+        if verdict == PUBLISHED or (verdict == CONFLICT and made.appended is None):
             staging.remove_staging(dataset, made.run)
             _clean(dataset, made.run)
         if verdict is None:  # given up, and its folders may have been made anew since
@@ -56,11 +57,14 @@ def settle(dataset: str, made: Manifest, reasons: Sequence[str]) -> str:
 
 
 def _settled(dataset: str, made: Manifest) -> str | None:
-    """The verdict that can't change any more, since the run's number is taken; None while it is free."""
+    """The verdict that can't change any more, since the run's number is taken or it is published; else None."""
+    if made.appended is not None:
+        return PUBLISHED if manifest.is_published(dataset, made.run) else None
     present = manifest.numbers(dataset)
     if not present or present[-1] < made.number:
         return None
-    return PUBLISHED if manifest.run_of(dataset, made.number) == made.run else CONFLICT
+    is_ours = manifest.run_of(dataset, made.number) == made.run or manifest.is_published(dataset, made.run)
+    return PUBLISHED if is_ours else CONFLICT
 
 
 def _attempt(dataset: str, made: Manifest, reasons: Sequence[str]) -> str | None:
@@ -73,14 +77,51 @@ def _attempt(dataset: str, made: Manifest, reasons: Sequence[str]) -> str | None
             staging.refuse(dataset, made.run)
             return FAILED
         path = staging.outcome_path(dataset, made.run)
-        decided = Manifest.read(path, lists=os.path.join(dataset, manifest.FOLDER))
-        lost = _move(dataset, decided)
-        if not lost:
-            return PUBLISHED if manifest.publish(dataset, made.number, made.run, path) else CONFLICT
+        decided = Manifest.read(path, lists=_lists(dataset, made))
+        if decided.appended is not None:
+            return _append(dataset, decided)
+        if lost := place(dataset, decided):
+            raise LostError(lost)
+        return PUBLISHED if manifest.publish(dataset, made.number, made.run, path) else CONFLICT
     except staging.GONE:
         return None
-    staging.tell_lost(dataset, made.run, map(_told, lost))
-    return None
+    except LostError as error:
+        staging.tell_lost(dataset, made.run, error.args[0])
+        return None
+
+
+def _append(dataset: str, decided: Manifest) -> str:
+    reasons = publish_append(dataset, decided)
+    if reasons is None:
+        return PUBLISHED
+    versions.remove_lists(dataset, lambda _, owner, __: owner == decided.run)
+    folder = staging.staging_folder(dataset, decided.run)
+    lost = [file for file in decided.files if not os.path.exists(os.path.join(folder, file.path))]
+    if lost:
+        staging.tell_lost(dataset, decided.run, [*reasons, *map(told, lost)])
+        return CONFLICT
+    kept = f"The {len(decided.files):,} files of this run are kept in {folder}."
+    staging.tell_conflict(dataset, decided.run, [f"{'; '.join(reasons)}. {kept}"])
+    return CONFLICT
+
+
+def _lists(dataset: str, made: Manifest) -> str:
+    """Where the list of files of a run's outcome stands. That of an append is no version's, and stays with it."""
+    if made.appended is None:
+        return os.path.join(dataset, manifest.FOLDER)
+    return staging.staging_folder(dataset, made.run)
+
+
+def _misfits(dataset: str, made: Manifest) -> list[str]:
+    """Why a run can't be added to the version that it was made for, which doesn't change, where it is still there."""
+    if not made.appended:
+        return []
+    number, run = made.appended[-1]
+    try:
+        base = Manifest.read(manifest.manifest_path(dataset, number))
+    except FileNotFoundError:
+        return []
+    return list(misfits(base, made)) if base.run == run else []
 
 
 def _decide(dataset: str, made: Manifest, reasons: Sequence[str]) -> bytes:
@@ -94,56 +135,11 @@ def _decide(dataset: str, made: Manifest, reasons: Sequence[str]) -> bytes:
         not made.files
     ):  # then it may be that nobody has made the folder; in its place may be what ended the run
         os.makedirs(os.path.dirname(path), exist_ok=True)
-    content = staging.against(reasons) if reasons else manifest.prepare(dataset, made)
+    against = [*reasons, *_misfits(dataset, made)]
+    content = staging.against(against) if against else manifest.prepare(_lists(dataset, made), made)
     manifest.create_if_absent(path, content)
     with open(path, "rb") as file:
         return file.read()
-
-
-def _move(dataset: str, decided: Manifest) -> list[DataFile]:
-    """Moves files into place; those that are in neither place any more."""
-    folders = {os.path.join(dataset, os.path.dirname(file.path)) for file in decided.files}
-    for folder in folders:
-        _make(folder)
-    staged = staging.staging_folder(dataset, decided.run)
-
-    def is_lost(file: DataFile) -> bool:
-        source, target = os.path.join(staged, file.path), os.path.join(dataset, file.path)
-        while True:
-            try:
-                os.rename(source, target)
-                return False
-            except FileNotFoundError:
-                if not os.path.exists(source):
-                    return not os.path.exists(target)  # in this order: another attempt may move it meanwhile
-                _make(os.path.dirname(target))  # another run removed it, being empty
-
-    with ThreadPoolExecutor(_MOVERS) as pool:
-        lost = [
-            file for file, gone in zip(decided.files, pool.map(is_lost, decided.files), strict=True) if gone
-        ]
-    for folder in folders:
-        manifest.sync_folder(folder)
-    return lost
-
-
-def _make(folder: str) -> None:
-    """Makes a folder of a table, which another run may remove at the same time, being empty.
-
-    Raises:
-      OSError: none of staging.GONE: something else has its name.
-    """
-    for _ in range(_TRIES):
-        try:
-            os.makedirs(folder, exist_ok=True)
-            return
-        except FileExistsError:
-            continue
-    raise OSError(f"{folder} can't be made: something that is no folder has its name")
-
-
-def _told(lost: DataFile) -> str:
-    return f"{lost.path}, which the run wrote, is gone: something else removed it from the dataset's folder. Run again."
 
 
 def give_up(dataset: str, run: str, seconds: float = 0.0, for_good: bool = False) -> bool:
@@ -173,9 +169,7 @@ def clean_run(dataset: str, run: str, seconds: float = 0.0, for_good: bool = Fal
 
 def _clean(dataset: str, run: str) -> None:
     """Removes what a run left in tables, where it can't be published any more, or is."""
+    versions.remove_unpublished(dataset, run)
     current = manifest.latest(dataset)
-    staging.remove_files(dataset, run, [file.path for file in current.files] if current else ())
     if current is not None and current.run == run:
-        manifest.remove_replaced(dataset, current)
-    else:
-        manifest.remove_lists(dataset, lambda _, owner, __: owner == run)
+        versions.remove_replaced(dataset, current)

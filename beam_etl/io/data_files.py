@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
+from beam_etl import schema
 from beam_etl.io import manifest, staging
 
 Finished: TypeAlias = tuple[manifest.DataFile, dict[str, str]]
@@ -36,6 +37,15 @@ def unpack_finished(packed: Iterable[bytes]) -> Iterator[Finished]:
         body = json.loads(zlib.decompress(pack))
         for *file, kind in body["files"]:
             yield manifest.DataFile(*file), body["columns"][kind]
+
+
+def stored_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch as it is stored: without what means something inside one run only."""
+    batch = batch.replace_schema_metadata(None)
+    index = batch.schema.get_field_index(schema.ADDRESS)
+    if index < 0 or batch.schema.field(index).type != schema.DOCUMENT.field(schema.ADDRESS).type:
+        return batch  # a column of the user's that has the same name stays
+    return batch.remove_column(index)
 
 
 class HashedFile:
@@ -99,18 +109,27 @@ class OpenFile:
       path: of the file below the folder, `table/name`.
       columns: what it holds.
       writer: makes what writes into a sink: `writer` of a Format, or `copier`.
+      append: whether the run adds to the dataset.
 
     Raises:
       AbandonedError: the run was given up.
     """
 
     def __init__(
-        self, output: str, run: str, path: str, columns: pa.Schema, writer: Callable[[HashedFile], Any]
+        self,
+        output: str,
+        run: str,
+        path: str,
+        columns: pa.Schema,
+        writer: Callable[[HashedFile], Any],
+        append: bool = False,
     ) -> None:
         self._path = path
         folder = staging.staging_folder(output, run)
         with staging.turn(run):
             is_late = not os.path.isdir(folder) and manifest.is_published(output, run)
+            if append and not is_late:
+                staging.mark_appending(output, run)
             self._file = HashedFile(None if is_late else os.path.join(folder, path))
         self.writer = writer(self._file)
         self._columns = {column.name: str(column.type) for column in columns}

@@ -1,4 +1,4 @@
-"""DeduplicateFiles: files that have nothing to do with each other, each deduplicated where it is read."""
+"""DeduplicateFiles: files, or groups, that have nothing to do with each other, each deduplicated where it is read."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io.data_files import Finished
-from beam_etl.io.formats import FileEntry, Split
-from beam_etl.io.read import REJECTS, FileSource, count_split, hand_out_files, tag_rejects
+from beam_etl.io.formats import Split
+from beam_etl.io.map_files import Groups, hand_out_groups
+from beam_etl.io.read import REJECTS, FileSource, count_split, tag_rejects, unpack_files
 from beam_etl.io.rejects import Reject
 from beam_etl.io.rewrite import FAILURES, STAGE, copying, has_records, or_failure
 from beam_etl.io.split_copy import Copying, copy_split
@@ -44,18 +45,19 @@ class DeduplicatedFiles(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class DeduplicateFiles(beam.PTransform):
-    """Each file without its duplicates, found and removed where the file is read. No shuffle.
+    """Each file, or group of files, without its duplicates, found and removed where it is read. No shuffle.
 
-    For input in which documents of different files are never duplicates, because each file has all documents of its
-    domains, say. A worker holds the signatures of one file, some 300 bytes a document.
+    For input in which documents of different groups are never duplicates, because each has all documents of its
+    domains, say. A worker holds the signatures of one group, some 300 bytes a document.
 
     Input: the pipeline. Output: DeduplicatedFiles.
 
     Args:
       source: the input; its documents() needn't be called.
-      decide: finds the duplicates among the documents of a file.
+      decide: finds the duplicates among the documents of a group.
       describe: as kernels.removals.describe, of documents with decisions.
       output, run: as for RewriteDocuments.
+      groups: as of MapFiles.
     """
 
     source: FileSource
@@ -63,6 +65,7 @@ class DeduplicateFiles(beam.PTransform):
     describe: Callable[[pa.RecordBatch], pa.RecordBatch]
     output: str
     run: str
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -73,14 +76,15 @@ class DeduplicateFiles(beam.PTransform):
         how = copying(self.source, read.columns, self.output, self.run)
         work = _DeduplicateFile(how, read.split_bytes, self.decide, self.describe)
         types = {**dict.fromkeys((REMOVED, REPORT, REJECTS), pa.RecordBatch), FAILURES: str}
-        out = hand_out_files(pipeline, read.files) | "Deduplicate" >> beam.ParDo(work).with_output_types(
+        groups = [(file,) for file in read.files] if self.groups is None else self.groups
+        out = hand_out_groups(pipeline, groups) | "Deduplicate" >> beam.ParDo(work).with_output_types(
             Finished, **types
         ).with_outputs(*types, main="files")
         return DeduplicatedFiles(out.files, out[REMOVED], out[REPORT], out[REJECTS], out[FAILURES])
 
 
 class _DeduplicateFile(beam.DoFn):
-    """Reads a file twice: for decisions, and for what is kept."""
+    """Reads a group of files twice: for decisions, and for what is kept."""
 
     def __init__(
         self,
@@ -95,11 +99,15 @@ class _DeduplicateFile(beam.DoFn):
         self._describe = describe
         self._metrics = StepMetrics()
 
-    def process(self, file: FileEntry) -> Iterator[Any]:
-        return or_failure(self._deduplicate(file))
+    def process(self, group: bytes) -> Iterator[Any]:
+        return or_failure(self._deduplicate(group))
 
-    def _deduplicate(self, file: FileEntry) -> Iterator[Any]:
-        splits = list(plan_splits(file, self._how.known, self._split_bytes))
+    def _deduplicate(self, group: bytes) -> Iterator[Any]:
+        splits = [
+            split
+            for file in unpack_files(group)
+            for split in plan_splits(file, self._how.known, self._split_bytes)
+        ]
         self._rejected = 0
         decisions = sorted_decisions(self._decide(self._documents(splits)))
         found: list[pa.RecordBatch] = []

@@ -11,15 +11,17 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from beam_etl.io import staging
+from beam_etl.io.file_lists import DataFile, DatasetError, encode_list, list_name, read_list
+from beam_etl.kernels.partition_paths import values_of
+from beam_etl.kernels.partitioning import Partitioning
+
+__all__ = ["DataFile", "DatasetError", "Manifest"]
 
 FOLDER = "_manifests"
 FORMAT = "beam_etl dataset"
@@ -30,37 +32,11 @@ LISTED_FILES = 10_000
 """With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
 
 _NAME = re.compile(r"(\d{6,})\.json")
-_LIST_NAME = re.compile(r"(\d{6,})-(\w+?)(?:_[0-9a-f]{16})?\.files\.parquet")
-_LIST = pa.schema(
-    [
-        pa.field("table", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("rows", pa.int64(), nullable=False),
-        pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),
-    ]
-)
-
-
-class DatasetError(ValueError):
-    """A folder is not the dataset that was expected. The message says what was found and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """One finished file of a table."""
-
-    table: str
-    path: str
-    """Below the dataset's folder, with `/`."""
-    rows: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a dataset says of itself: its files by table, and the run that made it."""
+    """All that one version of a dataset says of itself: its files by table, and the run that made it."""
 
     number: int
     run: str
@@ -70,11 +46,57 @@ class Manifest:
     about: Mapping[str, Any] = field(default_factory=dict)
     """What the job adds: its name, configuration, inputs, versions."""
     partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """For tables of one file a partition: `{"hash": column, "partitions": n}`."""
+    """For tables that are partitioned: JSON of kernels.partitioning.Partitioning."""
+
+    appended: tuple[tuple[int, str], ...] | None = None
+    """Where the run added to what was there: number and run of each version whose files are here as well, oldest first.
+    None where it replaced what was there, or made the dataset."""
+    keep_versions: int = 1
+    """How many versions stay when this one has replaced another, itself among them. An append keeps all."""
+
+    @property
+    def lineage(self) -> tuple[tuple[int, str], ...]:
+        """Number and run of each version whose files are here, this one last."""
+        return (*(self.appended or ()), (self.number, self.run))
 
     def table(self, name: str) -> tuple[DataFile, ...]:
         """The files of a table, by path; none when the table is empty."""
         return tuple(file for file in self.files if file.table == name)
+
+    def partitioned(self, name: str) -> Partitioning | None:
+        """How a table is partitioned; None where it isn't.
+
+        Raises:
+          DatasetError: what stands there is none that this code knows.
+        """
+        told = self.partitioning.get(name)
+        try:
+            return Partitioning.from_json(told) if told else None
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"table {name}: unknown partitioning {told} ({error})") from error
+
+    def partitions(self, name: str) -> dict[tuple[str | None, ...], tuple[DataFile, ...]]:
+        """The files of each partition of a table that has rows: the levels' values, null as None, to files by path.
+
+        Raises:
+          DatasetError: the table isn't partitioned, or a file is in none of its partitions.
+        """
+        partitioning = self.partitioned(name)
+        if partitioning is None:
+            raise DatasetError(f"table {name} is not partitioned")
+        found: dict[tuple[str | None, ...], list[DataFile]] = {}
+        for file in self.table(name):
+            try:
+                found.setdefault(values_of(partitioning, file.path), []).append(file)
+            except ValueError as error:
+                raise DatasetError(str(error)) from error
+        return {values: tuple(files) for values, files in found.items()}
+
+    def of_run(self, run: str) -> "Manifest":
+        """The manifest with those files only that a run wrote."""
+        return replace(
+            self, files=tuple(file for file in self.files if staging.run_of_file(file.path) == run)
+        )
 
     def rows(self, name: str) -> int:
         """Rows of a table."""
@@ -87,14 +109,10 @@ class Manifest:
 
     @cached_property
     def list_name(self) -> str | None:
-        """The file beside the manifest that lists the files; None where the manifest does.
-
-        Its name has the run and a hash of the paths, so that of two writers, or attempts of one, each has its own.
-        """
+        """The file beside the manifest that lists the files; None where the manifest does."""
         if len(self.files) <= LISTED_FILES:
             return None
-        paths = hashlib.blake2b("\n".join(file.path for file in self.files).encode(), digest_size=8)
-        return f"{self.number:06d}-{self.run}_{paths.hexdigest()}.files.parquet"
+        return list_name(self.number, self.run, self.files)
 
     def to_json(self, list_sha256: str | None = None) -> bytes:
         """The bytes of the manifest file. Its `digest` is the SHA-256 of the rest in canonical JSON.
@@ -112,7 +130,7 @@ class Manifest:
             }
             for name, columns in sorted(self.schemas.items())
         }
-        body = {
+        body: dict[str, Any] = {
             "format": FORMAT,
             "version": 2 if self.list_name else 1,
             "number": self.number,
@@ -120,6 +138,10 @@ class Manifest:
             "tables": tables,
             "about": dict(self.about),
         }
+        if self.appended is not None:
+            body["appended"] = [list(version) for version in self.appended]
+        elif self.keep_versions != 1:
+            body["keep_versions"] = self.keep_versions
         if self.list_name:
             body["files"] = {"path": self.list_name, "sha256": list_sha256}
         return json.dumps({**body, "digest": _digest(body)}, indent=1, ensure_ascii=False).encode()
@@ -147,12 +169,21 @@ class Manifest:
                 )
             tables = body["tables"]
             folder = lists or os.path.dirname(path)
-            files = _read_list(folder, body["files"]) if "files" in body else _listed_inside(tables)
+            files = read_list(folder, body["files"]) if "files" in body else _listed_inside(tables)
             schemas = {name: table["schema"] for name, table in tables.items()}
             partitioning = {
                 name: table["partitioning"] for name, table in tables.items() if table["partitioning"]
             }
-            return cls(body["number"], body["run"], files, schemas, body["about"], partitioning)
+            return cls(
+                body["number"],
+                body["run"],
+                files,
+                schemas,
+                body["about"],
+                partitioning,
+                _versions(body),
+                body.get("keep_versions", 1),
+            )
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise DatasetError(f"{path}: not a manifest of a dataset ({error!r})") from error
 
@@ -165,22 +196,9 @@ def _listed_inside(tables: Mapping[str, Any]) -> tuple[DataFile, ...]:
     return tuple(DataFile(table=name, **entry) for name, table in tables.items() for entry in table["files"])
 
 
-def _encode_list(files: Sequence[DataFile]) -> bytes:
-    columns = [[getattr(file, name) for file in files] for name in _LIST.names]
-    arrays = [pa.array(values, column.type) for values, column in zip(columns, _LIST, strict=True)]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=_LIST), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
-
-
-def _read_list(folder: str, entry: Mapping[str, str]) -> tuple[DataFile, ...]:
-    path = os.path.join(folder, entry["path"])
-    with open(path, "rb") as file:
-        encoded = file.read()
-    if hashlib.sha256(encoded).hexdigest() != entry["sha256"]:
-        raise DatasetError(f"{path}: the digest does not match: the list was changed after it was written")
-    columns = pq.read_table(pa.BufferReader(encoded)).select(_LIST.names).to_pydict().values()
-    return tuple(map(DataFile, *columns))
+def _versions(body: Mapping[str, Any]) -> tuple[tuple[int, str], ...] | None:
+    told = body.get("appended")
+    return None if told is None else tuple((number, run) for number, run in told)
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -217,6 +235,19 @@ def latest(dataset: str) -> Manifest | None:
     return None
 
 
+def version(dataset: str, number: int) -> Manifest:
+    """An older manifest, or the latest one.
+
+    Raises:
+      DatasetError: as `Manifest.read`, or there is none of this number: the message tells those there are.
+    """
+    try:
+        return Manifest.read(manifest_path(dataset, number))
+    except FileNotFoundError as error:
+        present = ", ".join(map(str, numbers(dataset))) or "none"
+        raise DatasetError(f"{dataset} has no version {number}; there are: {present}") from error
+
+
 def create_if_absent(path: str, content: bytes) -> bool:
     """Creates a file with all of its content, or not at all; False when it exists already.
 
@@ -250,13 +281,13 @@ def sync_folder(path: str) -> None:
         os.close(handle)
 
 
-def prepare(dataset: str, manifest: Manifest) -> bytes:
-    """The bytes of a manifest, for `publish`; the list of its files is written, where it stands beside it."""
+def prepare(folder: str, manifest: Manifest) -> bytes:
+    """The bytes of a manifest, for `publish`; the list of its files is written into `folder`, where it has one."""
     if not manifest.list_name:
         return manifest.to_json()
-    listed = _encode_list(manifest.files)
-    os.makedirs(os.path.join(dataset, FOLDER), exist_ok=True)
-    create_if_absent(os.path.join(dataset, FOLDER, manifest.list_name), listed)
+    listed = encode_list(manifest.files)
+    os.makedirs(folder, exist_ok=True)
+    create_if_absent(os.path.join(folder, manifest.list_name), listed)
     return manifest.to_json(hashlib.sha256(listed).hexdigest())
 
 
@@ -277,12 +308,14 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
     try:
         os.link(prepared, path)
     except FileExistsError:
-        return run_of(dataset, number) == run
+        return run_of(dataset, number) == run or is_published(dataset, run)
     sync_folder(os.path.dirname(path))
     if numbers(dataset)[-1] == number:
         return True
-    staging.remove([path])  # the number was free because later writers had replaced and removed it
-    return False
+    lineage = _head(dataset)
+    if (number, run) not in lineage:  # the number was free because later writers had replaced and removed it
+        staging.remove([path])
+    return any(run == other for _, other in lineage)
 
 
 def refresh(dataset: str) -> None:
@@ -300,38 +333,28 @@ def refresh(dataset: str) -> None:
 
 def run_of(dataset: str, number: int) -> str | None:
     """The run that published a number; None where nobody did, or it was removed since."""
-    try:
-        with open(manifest_path(dataset, number), "rb") as file:
-            return str(json.load(file)["run"])
-    except (FileNotFoundError, KeyError, ValueError):
-        return None
+    lineage = _lineage(dataset, number)
+    return lineage[-1][1] if lineage else None
 
 
 def is_published(dataset: str, run: str) -> bool:
-    """Whether the dataset is what this run made."""
+    """Whether what this run wrote is in the dataset: it made the latest version, or others only added to its own."""
+    return any(run == other for _, other in _head(dataset))
+
+
+def _head(dataset: str) -> list[tuple[int, str]]:
+    """The lineage of the latest manifest; empty where there is none, or it can't be read."""
     while present := numbers(dataset):
-        found = run_of(dataset, present[-1])
-        if found is not None or numbers(dataset)[-1:] == present[-1:]:
-            return found == run
-    return False
+        found = _lineage(dataset, present[-1])
+        if found or numbers(dataset)[-1:] == present[-1:]:
+            return found
+    return []
 
 
-def remove_replaced(dataset: str, manifest: Manifest) -> None:
-    """Deletes what `manifest` replaced: older manifests, and files of earlier runs that it doesn't list."""
+def _lineage(dataset: str, number: int) -> list[tuple[int, str]]:
     try:
-        published = os.stat(manifest_path(dataset, manifest.number)).st_mtime
-    except FileNotFoundError:  # it was replaced itself
-        return
-    staging.remove_leftovers(dataset, (file.path for file in manifest.files), before=published)
-    staging.remove(manifest_path(dataset, number) for number in numbers(dataset) if number < manifest.number)
-    remove_lists(dataset, lambda number, _, name: number <= manifest.number and name != manifest.list_name)
-
-
-def remove_lists(dataset: str, is_left: Callable[[int, str, str], bool]) -> None:
-    """Deletes lists of files of which `is_left` is true, given number, run and name."""
-    folder = os.path.join(dataset, FOLDER)
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    lists = (match for match in map(_LIST_NAME.fullmatch, names) if match)
-    staging.remove(
-        os.path.join(folder, match[0]) for match in lists if is_left(int(match[1]), match[2], match[0])
-    )
+        with open(manifest_path(dataset, number), "rb") as file:
+            body = json.load(file)
+        return [*(_versions(body) or ()), (number, str(body["run"]))]
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return []

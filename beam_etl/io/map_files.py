@@ -1,6 +1,6 @@
-"""MapFiles: files that have nothing to do with each other, each worked on as a whole where it is read."""
+"""MapFiles: files, or groups of them, that have nothing to do with each other, each worked on as a whole."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -10,14 +10,27 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FileEntry, Split
-from beam_etl.io.read import REJECTS, FileSource, ReadDocuments, count_split, hand_out_files, tag_rejects
+from beam_etl.io.read import (
+    GROUP_FILES,
+    REJECTS,
+    FileSource,
+    ReadDocuments,
+    count_split,
+    pack_files,
+    tag_rejects,
+    unpack_files,
+)
 from beam_etl.io.rejects import Reject
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.transforms.batches import Batches, split_batch
 from beam_etl.transforms.metrics import ROWS_READ, StepMetrics
+from beam_etl.transforms.shuffle import Distribute
 
 FileKernel: TypeAlias = Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
-"""From all documents of a file, read as they are iterated, to batches."""
+"""From all documents of a file or a group of files, read as they are iterated, to batches."""
+
+Groups: TypeAlias = Sequence[Sequence[FileEntry]]
+"""Files that are worked on together, by one worker, in their order."""
 
 
 class MappedFiles(NamedTuple):
@@ -30,7 +43,7 @@ class MappedFiles(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class MapFiles(beam.PTransform):
-    """`kernel` over the documents of each file. No shuffle: files are handed out whole.
+    """`kernel` over the documents of each file, or each group of files. No shuffle: they are handed out whole.
 
     Input: the pipeline. Output: MappedFiles.
 
@@ -38,11 +51,13 @@ class MapFiles(beam.PTransform):
       source: the input; its documents() needn't be called.
       kernel: it reads all documents, once.
       columns: as for FileSource.documents.
+      groups: of the input's files; None for each by itself.
     """
 
     source: FileSource
     kernel: FileKernel
     columns: Columns | None = None
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -54,8 +69,27 @@ class MapFiles(beam.PTransform):
         work = beam.ParDo(_MapFile(read, columns, self.kernel)).with_output_types(
             pa.RecordBatch, rejects=pa.RecordBatch
         )
-        out = hand_out_files(pipeline, read.files) | "Map" >> work.with_outputs(REJECTS, main="batches")
+        groups = [(file,) for file in read.files] if self.groups is None else self.groups
+        out = hand_out_groups(pipeline, groups) | "Map" >> work.with_outputs(REJECTS, main="batches")
         return MappedFiles(out.batches, out[REJECTS])
+
+
+def hand_out_groups(pipeline: beam.Pipeline, groups: Groups) -> beam.PCollection[bytes]:
+    """The groups, one by one, each as `pack_files` packs it. GROUP_FILES files are one element of the job."""
+    packs: list[list[bytes]] = []
+    count = GROUP_FILES
+    for group in groups:
+        if count >= GROUP_FILES:
+            packs.append([])
+            count = 0
+        packs[-1].append(pack_files(group))
+        count += len(group)
+    return (
+        pipeline
+        | "Files" >> beam.Create(packs, reshuffle=False)
+        | "Unpack" >> beam.FlatMap(iter).with_output_types(bytes)
+        | "Distribute files" >> Distribute()
+    )
 
 
 class _MapFile(beam.DoFn):
@@ -65,8 +99,12 @@ class _MapFile(beam.DoFn):
         self._kernel = kernel
         self._metrics = StepMetrics()
 
-    def process(self, file: FileEntry) -> Iterator[Any]:
-        splits = list(plan_splits(file, self._how[0], self._split_bytes))
+    def process(self, group: bytes) -> Iterator[Any]:
+        splits = [
+            split
+            for file in unpack_files(group)
+            for split in plan_splits(file, self._how[0], self._split_bytes)
+        ]
         self._rejected = False
         for out in self._metrics.timed(iter(self._kernel(self._documents(splits)))):
             for batch in split_batch(out):

@@ -12,10 +12,10 @@ import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.typehints.decorators import no_annotations
 
-from beam_etl.io import manifest
-from beam_etl.io.access import compression, is_local
+from beam_etl.io.access import compression
 from beam_etl.io.checks import LOOKED_AT, check_files, evenly
 from beam_etl.io.columns import Columns
+from beam_etl.io.dataset_input import DatasetInput
 from beam_etl.io.errors import InputError, one_line
 from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, Split
@@ -53,9 +53,6 @@ COUNTED_FILES = 64
 REJECTS = "rejects"
 """Tag of the output."""
 
-DOCUMENTS_TABLE = "documents"
-"""The table of a dataset that is read."""
-
 
 class Documents(NamedTuple):
     """What reading gives."""
@@ -86,6 +83,8 @@ class ReadDocuments(beam.PTransform):
       files: the numbered input.
       stored_schema: the columns of the input, as the files tell that were looked at.
       again: what is read was counted already.
+      skipped_bytes: of files that are left out, since by their partitions no row fulfils `columns.where`.
+      partitions: how the files are partitioned; None where they aren't those of one partitioned dataset.
 
     Raises:
       InputError: when it is made: no such files, several formats, or they lack what is needed. See
@@ -103,7 +102,9 @@ class ReadDocuments(beam.PTransform):
             raise ValueError(f"split_bytes must be at least 1, got {self.split_bytes}")
         self.again = False
         try:
-            self.files = match_files(self.patterns, self.format, dataset_documents)
+            datasets = DatasetInput(self.columns.where)
+            self.files = match_files(self.patterns, self.format, datasets)
+            self.skipped_bytes, self.partitions = datasets.skipped_bytes, datasets.partitions(self.files)
             self.known = input_format(self.files, self.format)
             self.stored_schema = check_files(self.files, self.known, self.columns)
             self.split_bytes = max(self.split_bytes, sum(file.bytes for file in self.files) // MAX_SPLITS)
@@ -208,25 +209,6 @@ def unpack_files(packed: bytes) -> list[FileEntry]:
     return [FileEntry(*file) for file in json.loads(zlib.decompress(packed))]
 
 
-def dataset_documents(folder: str) -> list[tuple[str, int]] | None:
-    """The files of a dataset's documents, as its manifest says; None for a folder that is no dataset.
-
-    Raises:
-      InputError: a dataset without documents, or without the table.
-    """
-    current = manifest.latest(folder) if is_local(folder) else None
-    if current is None:
-        return None
-    files = current.table(DOCUMENTS_TABLE)
-    if DOCUMENTS_TABLE not in current.schemas:
-        raise InputError(
-            f"{folder}: a dataset without {DOCUMENTS_TABLE}; it has the tables {', '.join(current.schemas)}"
-        )
-    if not files:
-        raise InputError(f"{folder}: a dataset whose table {DOCUMENTS_TABLE} has no rows: nothing to read")
-    return [(f"{folder.rstrip('/')}/{file.path}", file.bytes) for file in files]
-
-
 class Sample(NamedTuple):
     """Some documents of an input, for estimates."""
 
@@ -277,6 +259,11 @@ class FileSource:
         if self._splits is None:
             raise ValueError("documents() comes first: it plans the splits")
         return self._splits
+
+    @property
+    def skipped_bytes(self) -> int:
+        """As of ReadDocuments."""
+        return self._read.skipped_bytes
 
     @property
     def input_bytes(self) -> int:

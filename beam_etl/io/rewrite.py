@@ -93,9 +93,9 @@ class RewriteDocuments(beam.PTransform):
         splits = self.source.splits | "With records" >> beam.Filter(has_records)
         starts = (
             splits
-            | "Starts" >> beam.ParDo(_Starts()).with_output_types(bytes)
+            | "Starts" >> beam.ParDo(Starts()).with_output_types(bytes)
             | "Gather starts" >> Gather()
-            | "Sort starts" >> beam.Map(_sorted_starts)
+            | "Sort starts" >> beam.Map(sorted_addresses)
         )
         located = decisions | "To splits" >> beam.FlatMap(
             with_split, starts=beam.pvalue.AsSingleton(starts)
@@ -126,6 +126,7 @@ def copying(source: FileSource, columns: Columns, output: str, run: str) -> Copy
         run=run,
         file_digits=max(NUMBER_DIGITS, len(str(len(read.files)))),
         split_digits=max(NUMBER_DIGITS, len(str(most))),
+        levels=read.partitions.levels if read.partitions else 0,
     )
 
 
@@ -155,7 +156,7 @@ def with_split(decisions: pa.RecordBatch, starts: bytes) -> Iterator[pa.RecordBa
     return stack_decisions(located, SPLIT)
 
 
-class _Starts(beam.DoFn):
+class Starts(beam.DoFn):
     """A bundle's splits as one array of what they begin with."""
 
     def start_bundle(self) -> None:
@@ -169,7 +170,8 @@ class _Starts(beam.DoFn):
         yield WindowedValue(packed, MIN_TIMESTAMP, (GlobalWindow(),))
 
 
-def _sorted_starts(packed: list[bytes]) -> bytes:
+def sorted_addresses(packed: list[bytes]) -> bytes:
+    """Several packed runs of addresses as one: uint64, ascending."""
     return np.sort(np.frombuffer(b"".join(packed), np.uint64)).tobytes()
 
 

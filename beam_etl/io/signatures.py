@@ -21,6 +21,7 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.formats import format_named
 from beam_etl.io.write import FAILURES, WriteDataset
 from beam_etl.kernels.partition import hash_partition, plan_partitions
+from beam_etl.kernels.partitioning import hashed
 from beam_etl.kernels.unicode_table import UNICODE_VERSION
 from beam_etl.transforms.batches import MAX_ROWS, Batches, MapBatches
 from beam_etl.transforms.metrics import StepMetrics
@@ -31,6 +32,8 @@ BUCKETS, SIGNATURES = "buckets", "signatures"
 
 KEYS = {BUCKETS: "bucket", SIGNATURES: schema.NUMBER}
 """The column by whose hash each table is partitioned and sorted."""
+
+_ORDER = {table: tuple(dict.fromkeys((key, schema.NUMBER))) for table, key in KEYS.items()}
 
 ABOUT = "signatures"
 """Where a manifest has the parameters."""
@@ -131,7 +134,9 @@ class WriteSignatures(beam.PTransform):
             overwrite=self.overwrite,
             about={**self.about, ABOUT: parameters},
             run=self.run,
-            partitioning={table: {"hash": key, "partitions": self.partitions} for table, key in KEYS.items()},
+            partitioning={
+                table: hashed((key,), self.partitions, _ORDER[table]).to_json() for table, key in KEYS.items()
+            },
         )
 
     def _write(self, batches: Batches, table: str) -> beam.PCollection[Finished]:
@@ -140,7 +145,7 @@ class WriteSignatures(beam.PTransform):
             by=(key,),
             partitions=self.partitions,
             expected_bytes=self.expected_bytes.get(table),
-            order_by=tuple(dict.fromkeys((key, schema.NUMBER))),
+            order_by=_ORDER[table],
         )
         write = beam.ParDo(_WritePartition(self.output, self.run, table, columns))
         return (

@@ -13,10 +13,10 @@ from beam_etl.io.access import open_file
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import document_places, to_documents
 from beam_etl.io.data_files import Finished, OpenFile
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE, folder_above
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import Copier, Format, Rows, Split, SplitReader
 from beam_etl.io.formats.base import take_rows
-from beam_etl.io.read import DOCUMENTS_TABLE
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.splits import SMALL_BYTES, bounded, open_split
 from beam_etl.kernels import stacking
@@ -38,6 +38,8 @@ class Copying:
     run: str
     file_digits: int
     split_digits: int
+    levels: int = 0
+    """Folders of the input's files that tell partitions: new files have them as well."""
 
     def path(self, split: Split) -> str:
         """Of a new file for a split, below the dataset."""
@@ -48,7 +50,8 @@ class Copying:
             staging.new_attempt(),
             self.known.copy_suffix(split.file.path),
         )
-        return f"{DOCUMENTS_TABLE}/{name}"
+        folders = f"{folder_above(split.file.path, self.levels)}/" if self.levels else ""
+        return f"{DOCUMENTS_TABLE}/{folders}{name}"
 
 
 class Decisions:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl.io.choosing_rows import ChosenRows
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import to_documents
 from beam_etl.io.errors import is_content_error, one_line
@@ -36,7 +37,8 @@ def open_split(
     path = split.file.path
     common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
     reader = known.open(split, common)
-    return reader, resolve(columns, reader.schema, path, common)
+    reading = resolve(columns, reader.schema, path, common)
+    return ChosenRows(reader, columns.where) if columns.where else reader, reading
 
 
 def read_split(

@@ -16,10 +16,12 @@ from collections.abc import Iterable, Iterator
 FOLDER = "_staging"
 SYSTEM_FOLDERS = ("_manifests", FOLDER)
 
-_FILE_NAME = re.compile(r"part-\d{5,}(?:-\d{5,})?-([0-9a-f]{12})-[0-9a-f]{16}(?:\.\w+){1,2}")
+_FILE_NAME = re.compile(r"(part-\d{5,}(?:-\d{5,})?-)([0-9a-f]{12})(-[0-9a-f]{16}(?:\.\w+){1,2})")
 _OUTCOME = "outcome.json"
 _REASONS = "reasons"
+_CONFLICT = "conflict.json"
 _LOST = "lost.json"
+_APPENDING = "appending"
 _TOLD = 20
 
 _lock = threading.RLock()
@@ -67,11 +69,29 @@ def split_file_name(file: str, split: str, run: str, attempt: str, suffix: str) 
     return f"part-{file}-{split}-{run}-{attempt}{suffix}"
 
 
+def run_of_file(path: str) -> str | None:
+    """The run that wrote a file, by its name; None for a file that isn't ours."""
+    match = _FILE_NAME.fullmatch(os.path.basename(path))
+    return match[2] if match else None
+
+
+def of_another_run(name: str, run: str) -> str | None:
+    """The name that a file would have if `run` had written it; None for a file that isn't ours."""
+    match = _FILE_NAME.fullmatch(name)
+    return f"{match[1]}{run}{match[3]}" if match else None
+
+
 def is_ours(path: str) -> bool:
-    """Whether a folder in a dataset is one that a run makes: a system folder, or a table of our files."""
+    """Whether a folder in a dataset is one that a run makes: a system folder, or a table of our files.
+
+    A table's files may lie in folders of partitions, `column=value`.
+    """
     if os.path.basename(path) in SYSTEM_FOLDERS:
         return True
-    return os.path.isdir(path) and all(_FILE_NAME.fullmatch(name) for name in os.listdir(path))
+    return os.path.isdir(path) and all(
+        _FILE_NAME.fullmatch(name) or ("=" in name and is_ours(os.path.join(path, name)))
+        for name in os.listdir(path)
+    )
 
 
 def staging_folder(dataset: str, run: str) -> str:
@@ -98,7 +118,7 @@ def reasons_of(outcome: bytes) -> list[str]:
 
 def verdict(dataset: str, run: str) -> list[str]:
     """What spoke against publishing a run, until it is cleaned up; none where nothing did."""
-    for name in (_OUTCOME, _LOST):
+    for name in (_OUTCOME, _CONFLICT, _LOST):
         with (
             contextlib.suppress(*GONE),
             open(os.path.join(staging_folder(dataset, run), name), "rb") as file,
@@ -113,12 +133,39 @@ def refuse(dataset: str, run: str) -> None:
     folder = staging_folder(dataset, run)
     for name in _entries(folder):
         if name != _OUTCOME:
-            _remove_folder(os.path.join(folder, name))
+            remove_folder(os.path.join(folder, name))
 
 
 def tell_lost(dataset: str, run: str, reasons: Iterable[str]) -> None:
     """Leaves word for `verdict` why a run can't publish what was decided."""
-    path = os.path.join(staging_folder(dataset, run), _LOST)
+    _tell(os.path.join(staging_folder(dataset, run), _LOST), reasons)
+
+
+def tell_conflict(dataset: str, run: str, reasons: Iterable[str]) -> None:
+    """As `tell_lost`, of an append whose files are kept: they may be published yet, see `io/retry.py`."""
+    _tell(os.path.join(staging_folder(dataset, run), _CONFLICT), reasons)
+
+
+def forget_conflict(dataset: str, run: str) -> None:
+    """Takes back `tell_conflict`, and what was prepared to be published."""
+    folder = staging_folder(dataset, run)
+    versions = (name for name in _entries(folder) if name.endswith(".json") and name != _OUTCOME)
+    remove(os.path.join(folder, name) for name in versions)
+
+
+def is_kept(dataset: str, run: str) -> bool:
+    """Whether the files of an append that met a conflict are kept."""
+    return os.path.exists(os.path.join(staging_folder(dataset, run), _CONFLICT))
+
+
+def mark_appending(dataset: str, run: str) -> None:
+    """Says of a run's staging folder that it adds to the dataset: who replaces the dataset leaves the folder alone."""
+    folder = staging_folder(dataset, run)
+    os.makedirs(folder, exist_ok=True)
+    open(os.path.join(folder, _APPENDING), "ab").close()
+
+
+def _tell(path: str, reasons: Iterable[str]) -> None:
     with contextlib.suppress(*GONE):  # the run was given up meanwhile
         with open(f"{path}.{secrets.token_hex(6)}", "wb") as file:
             file.write(against(reasons))
@@ -138,7 +185,7 @@ def _remove_set_aside(dataset: str, run: str) -> None:
     parent = os.path.join(dataset, FOLDER)
     for name in _entries(parent):
         if name.startswith(f"{run}-"):
-            _remove_folder(os.path.join(parent, name))
+            remove_folder(os.path.join(parent, name))
     remove_empty([parent])
 
 
@@ -172,13 +219,19 @@ def closed(dataset: str, run: str, for_good: bool = False) -> Iterator[None]:
             remove_empty([os.path.dirname(folder)])
 
 
-def remove_files(dataset: str, run: str, listed: Iterable[str]) -> None:
-    """Removes the files of a run that stand in tables, but for those that are listed, by paths below the dataset."""
-    kept = {os.path.join(dataset, path) for path in listed}
-    mine = [path for table in _tables(dataset) for path, owner in _files(table) if owner == run]
-    left = [path for path in mine if path not in kept]
-    remove(left)
-    remove_empty({os.path.dirname(path) for path in left})
+def files_of(dataset: str, run: str) -> list[str]:
+    """Paths below the dataset, with `/`, of a run's files that stand in tables."""
+    return [path for path, owner in table_files(dataset) if owner == run]
+
+
+def remove_files(dataset: str, paths: Iterable[str]) -> None:
+    """Removes files of tables, by paths below the dataset, and the folders that are empty then."""
+    folders = set()
+    for path in paths:
+        remove([os.path.join(dataset, path)])
+        while path := os.path.dirname(path):
+            folders.add(path)
+    remove_empty(os.path.join(dataset, folder) for folder in sorted(folders, key=len, reverse=True))
 
 
 def stop(run: str) -> None:
@@ -194,19 +247,24 @@ def remove_leftovers(dataset: str, kept: Iterable[str], before: float) -> None:
       dataset: folder.
       kept: paths below it that the manifest lists.
       before: modification time of the manifest. Runs that wrote a file before it started from an older manifest, so
-        they can't publish any more; those that started later are left alone.
+        they can't publish any more; those that started later are left alone, and staging folders of appends.
     """
-    listed = {os.path.join(dataset, path) for path in kept}
-    found = [path for table in _tables(dataset) for path, _ in _files(table)]
-    left = [path for path in found if path not in listed and _older(path, before)]
-    remove(left)
-    remove_empty({os.path.dirname(path) for path in left})
+    listed = set(kept)
+    remove_files(
+        dataset,
+        [
+            path
+            for path, _ in table_files(dataset)
+            if path not in listed and _older(os.path.join(dataset, path), before)
+        ],
+    )
     staging = os.path.join(dataset, FOLDER)
     for run in _entries(staging):
         folder = os.path.join(staging, run)
         inside = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
-        if all(_older(path, before) for path in [folder, *inside]):
-            _remove_folder(folder)
+        appends = os.path.join(folder, _APPENDING) in inside
+        if not appends and all(_older(path, before) for path in [folder, *inside]):
+            remove_folder(folder)
     remove_empty([staging])
 
 
@@ -217,23 +275,23 @@ def remove(paths: Iterable[str]) -> None:
             os.unlink(path)
 
 
-def _remove_folder(path: str) -> None:
-    """With all that is in it; or a file."""
+def remove_folder(path: str) -> None:
+    """Removes a folder with all that is in it; or a file."""
     shutil.rmtree(path, ignore_errors=True)
     remove([path])
 
 
-def _tables(dataset: str) -> list[str]:
-    names = [name for name in _entries(dataset) if not name.startswith("_")]
-    return [path for path in (os.path.join(dataset, name) for name in names) if os.path.isdir(path)]
-
-
-def _files(table: str) -> Iterator[tuple[str, str]]:
-    """Our files in a table, each with the run that wrote it."""
-    for name in _entries(table):
-        match = _FILE_NAME.fullmatch(name)
-        if match:
-            yield os.path.join(table, name), match[1]
+def table_files(dataset: str) -> Iterator[tuple[str, str]]:
+    """Our files in tables, by their paths below the dataset, with `/`, each with the run that wrote it."""
+    for table in _entries(dataset):
+        if table.startswith("_"):
+            continue
+        for parent, folders, names in os.walk(os.path.join(dataset, table)):
+            folders.sort()
+            inside = os.path.relpath(parent, dataset).replace(os.sep, "/")
+            for name in sorted(names):
+                if match := _FILE_NAME.fullmatch(name):
+                    yield f"{inside}/{name}", match[2]
 
 
 def _entries(folder: str) -> list[str]:

@@ -76,8 +76,8 @@ class TableFiles:
 
     def __init__(self, folder: str, current: Manifest, table: str, counter: Counter) -> None:
         self._counter = counter
-        partitioning = current.partitioning.get(table)
-        self.partitions = int(partitioning["partitions"]) if partitioning else 1
+        partitioning = current.partitioned(table)
+        self.partitions = partitioning.by[0].partitions or 1 if partitioning else 1
         self._paths = {
             _number(file.path) if partitioning else place: f"{folder.rstrip('/')}/{file.path}"
             for place, file in enumerate(current.table(table))

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -16,11 +16,13 @@ from apache_beam.typehints.native_type_compatibility import convert_to_beam_type
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_etl import schema
 from beam_etl.io import manifest, staging
+from beam_etl.io.append import misfits
 from beam_etl.io.commit import PUBLISHED, settle
-from beam_etl.io.data_files import Finished, OpenFile, pack_finished, unpack_finished
+from beam_etl.io.data_files import Finished, OpenFile, pack_finished, stored_rows, unpack_finished
 from beam_etl.io.formats import Format, format_named
+from beam_etl.io.write_partitioned import WritePartitioned
+from beam_etl.kernels.partitioning import Partitioning
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import NAMESPACE, UNPUBLISHED, StepMetrics
 from beam_etl.transforms.shuffle import Gather
@@ -34,15 +36,18 @@ FAILURES = "_failures"
 FINDINGS = "_findings"
 """Instead of a table's name: a PCollection of dicts, what the job found out, which the manifest tells with `about`."""
 
+PARTITIONED = "_partitioned"
+"""Instead of a table's name: a PCollection of dicts, table to JSON of its Partitioning, where that shows in the run."""
+
 Table: TypeAlias = (
     Batches | beam.PCollection[Finished] | beam.PCollection[str] | beam.PCollection[dict[str, Any]]
 )
-"""Batches, or files of the same run that are written already, or what FAILURES or FINDINGS names."""
+"""Batches, or files of the same run that are written already, or what FAILURES, FINDINGS or PARTITIONED names."""
 
 
 @dataclass(eq=False, kw_only=True)
 class WriteDataset(beam.PTransform):
-    """Writes named tables as one dataset, published in one atomic step. No shuffle.
+    """Writes named tables as one dataset, published in one atomic step. No shuffle, but for tables of `partition`.
 
     Input: a dict of table name to Table. Output: one element, the verdict: see `commit`.
     Files have unique names, `table/part-PPPPP-RUN-ATTEMPT.ext`, and are written under `_staging/RUN` first. Which
@@ -53,40 +58,55 @@ class WriteDataset(beam.PTransform):
     Args:
       output: folder of the dataset, on a local or mounted filesystem.
       overwrite: replace the dataset that is there; its files are deleted after the commit.
+      append: add to the dataset that is there, or make it. What is there isn't touched. Columns, format and
+        partitioning of a table must be those that it has; others may add to it at the same time (see `append`).
       format: parquet, avro, jsonl or text.
       file_bytes: close a file at this many bytes.
+      keep_versions: with `overwrite`, how many versions stay readable, this one among them.
       about: what the manifest tells of the job; must be JSON.
-      partitioning: what it tells of tables that have one file a partition: `{"hash": column, "partitions": n}`.
+      partitioning: what it tells of tables whose files are partitioned already: JSON of a Partitioning.
+      partition: how tables of batches are to be partitioned. See WritePartitioned: one shuffle each.
 
     Raises:
       DatasetError: when the pipeline is made: a dataset is there and `overwrite` isn't set, the folder holds something
-        else, or the filesystem can't commit.
+        else, or the filesystem can't commit; or the dataset can't be added to.
     """
 
     output: str
     overwrite: bool = False
+    append: bool = False
+    keep_versions: int = 1
     format: str = "parquet"
     file_bytes: int = FILE_BYTES
     about: Mapping[str, Any] = field(default_factory=dict)
     run: str = field(default_factory=staging.new_run)
     partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    partition: Mapping[str, Partitioning] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
         if self.file_bytes < 1:
             raise ValueError(f"file_bytes must be at least 1, got {self.file_bytes}")
+        if self.append and self.overwrite:
+            raise ValueError("a run either adds to a dataset or replaces it: append or overwrite, not both")
+        if self.keep_versions < 1:
+            raise ValueError(f"keep_versions must be at least 1, got {self.keep_versions}")
         self._format = format_named(self.format)
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
     def expand(self, tables: Mapping[str, Table]) -> beam.PCollection[str]:
-        base = check_output(self.output, self.overwrite)
-        number = base.number + 1 if base else 1
-        names = tuple(sorted(name for name in tables if name not in (FAILURES, FINDINGS)))
-        run = _Run(self.output, self.run, number, names, self.file_bytes, self.about, self.partitioning)
+        base = check_output(self.output, self.overwrite or self.append)
+        tables = self._partitioned(tables)
+        names = tuple(sorted(name for name in tables if name not in _TOLD))
+        made = self._manifest(base, names)
+        if self.append and base:
+            known = replace(made, partitioning=base.partitioning) if PARTITIONED in tables else made
+            _refuse_misfits(self.output, base, known, self._format)
+        run = _Run(self.output, made, self.file_bytes)
         written = [self._files(tables[name], name, run) for name in names]
         told: dict[str, Any] = {
             argument: beam.pvalue.AsSingleton(tables[name] | f"Gather {argument}" >> Gather())
-            for name, argument in ((FAILURES, "failures"), (FINDINGS, "findings"))
+            for name, argument in _TOLD.items()
             if name in tables
         }
         return (
@@ -97,12 +117,48 @@ class WriteDataset(beam.PTransform):
             | "Commit" >> beam.Map(_commit, run=run, **told)
         )
 
+    def _partitioned(self, tables: Mapping[str, Table]) -> dict[str, Table]:
+        """The tables, where those of `partition` are files, and what is told of them."""
+        made = dict(tables)
+        for name, partitioning in self.partition.items():
+            written = _in_one_window(made[name], name) | f"Partition {name}" >> WritePartitioned(
+                partitioning=partitioning,
+                output=self.output,
+                run=self.run,
+                table=name,
+                format=self.format,
+                file_bytes=self.file_bytes,
+                append=self.append,
+            )
+            made[name] = written.files
+            for kind, more in ((FAILURES, written.failures), (PARTITIONED, written.partitioned)):
+                known = [made[kind]] if kind in made else []
+                made[kind] = [*known, more] | f"{kind} of {name}" >> beam.Flatten()
+        return made
+
+    def _manifest(self, base: manifest.Manifest | None, tables: Sequence[str]) -> manifest.Manifest:
+        """What the run will publish, without its files."""
+        versions = ((base.number, base.run),) if base else ()
+        return manifest.Manifest(
+            number=base.number + 1 if base else 1,
+            run=self.run,
+            files=(),
+            schemas={name: {} for name in tables},
+            about=self.about,
+            partitioning=self.partitioning,
+            appended=versions if self.append else None,
+            keep_versions=self.keep_versions,
+        )
+
     def _files(self, table: Table, name: str, run: "_Run") -> beam.PCollection[Finished]:
         if table.element_type == _WRITTEN:
             return table
         writing = beam.ParDo(_WriteFiles(run, name, self._format)).with_output_types(Finished)
         return _in_one_window(table, name) | f"Write {name}" >> writing
 
+
+_TOLD = {FAILURES: "failures", FINDINGS: "findings", PARTITIONED: "partitioned"}
+"""What isn't a table, and the argument of `_commit` that it is."""
 
 _WRITTEN = convert_to_beam_type(Finished)
 
@@ -119,16 +175,29 @@ class _Run:
     """What every step of writing knows of the run."""
 
     output: str
-    run: str
-    number: int
-    tables: tuple[str, ...]
+    made: manifest.Manifest
+    """Without files."""
     file_bytes: int
-    about: Mapping[str, Any]
-    partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str:
+        """Its name."""
+        return self.made.run
 
 
-def check_output(output: str, overwrite: bool) -> manifest.Manifest | None:
-    """The dataset that is there, when it may be replaced; None for a new one.
+def _refuse_misfits(output: str, base: manifest.Manifest, made: manifest.Manifest, format_: Format) -> None:
+    """What is known before the job of what can't be added."""
+    named = [manifest.DataFile(table, f"{table}/name{format_.suffix}", 0, 0, "") for table in made.schemas]
+    if reasons := list(misfits(base, replace(made, files=tuple(named)))):
+        raise manifest.DatasetError(f"{output}: {'; '.join(reasons)}")
+
+
+def check_output(output: str, present: bool) -> manifest.Manifest | None:
+    """The dataset that is there; None for a new one.
+
+    Args:
+      output: its folder.
+      present: whether one may be there.
 
     Raises:
       DatasetError: see WriteDataset.
@@ -139,7 +208,7 @@ def check_output(output: str, overwrite: bool) -> manifest.Manifest | None:
             f"write to a local path and copy the folder as it is"
         )
     current = manifest.latest(output)
-    if current is not None and not overwrite:
+    if current is not None and not present:
         raise manifest.DatasetError(
             f"{output} is a dataset already (manifest {current.number}, {len(current.files)} files). "
             f"Use --overwrite=true to replace it, or another --output."
@@ -194,7 +263,7 @@ class _WriteFiles(beam.DoFn):
         self._file: OpenFile | None = None
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Finished]:
-        batch = _stored(batch)
+        batch = stored_rows(batch)
         self._metrics.took_in(batch)
         if self._file is None:
             self._open(batch.schema)
@@ -213,21 +282,13 @@ class _WriteFiles(beam.DoFn):
         self._parts += 1
         self._rows = 0
         writer = partial(self._format.writer, columns=columns)
-        self._file = OpenFile(self._run.output, self._run.run, f"{self._table}/{name}", columns, writer)
+        path, append = f"{self._table}/{name}", self._run.made.appended is not None
+        self._file = OpenFile(self._run.output, self._run.run, path, columns, writer, append)
 
     def _close(self, file: OpenFile) -> Finished:
         self._file = None
         self._metrics.add("files_out", 1)
         return file.close(self._rows)
-
-
-def _stored(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch as it is stored: without what means something inside one run only."""
-    batch = batch.replace_schema_metadata(None)
-    index = batch.schema.get_field_index(schema.ADDRESS)
-    if index < 0 or batch.schema.field(index).type != schema.DOCUMENT.field(schema.ADDRESS).type:
-        return batch  # a column of the user's that has the same name stays
-    return batch.remove_column(index)
 
 
 class _Pack(beam.DoFn):
@@ -245,15 +306,22 @@ class _Pack(beam.DoFn):
 
 
 def _commit(
-    packed: list[bytes], run: _Run, failures: Sequence[str] = (), findings: Sequence[Mapping[str, Any]] = ()
+    packed: list[bytes],
+    run: _Run,
+    failures: Sequence[str] = (),
+    findings: Sequence[Mapping[str, Any]] = (),
+    partitioned: Sequence[Mapping[str, Mapping[str, Any]]] = (),
 ) -> str:
     finished = sorted(unpack_finished(packed), key=lambda pair: pair[0].path)
-    schemas: dict[str, dict[str, str]] = {table: {} for table in run.tables}
+    schemas: dict[str, dict[str, str]] = {table: {} for table in run.made.schemas}
     for file, columns in finished:
         schemas[file.table].update(columns)
     files = tuple(file for file, _ in finished)
-    about = {**run.about, **{name: value for found in findings for name, value in found.items()}}
-    made = manifest.Manifest(run.number, run.run, files, schemas, about, run.partitioning)
+    about = {**run.made.about, **{name: value for found in findings for name, value in found.items()}}
+    shown = {name: told for found in partitioned for name, told in found.items()}
+    made = replace(
+        run.made, files=files, schemas=schemas, about=about, partitioning={**run.made.partitioning, **shown}
+    )
     verdict = settle(run.output, made, failures)
     Metrics.counter(NAMESPACE, UNPUBLISHED).inc(verdict != PUBLISHED)
     return verdict

@@ -22,11 +22,14 @@ class Summary:
     """Bytes that crossed shuffles, in both hops where there are two; None where the engine tells no counters."""
     slices: int = 0
     """Elements that they were."""
+    skipped_bytes: int = 0
+    """Stored bytes that a condition on rows spared."""
 
     def to_text(self) -> str:
         """A few lines for people."""
         rate = format_bytes(self.input_bytes / max(self.seconds, 1e-9))
         read = "read" if self.rows_read is None else f"read {self.rows_read:,} documents,"
+        skipped = f"skipped by --where: {format_bytes(self.skipped_bytes)}\n" if self.skipped_bytes else ""
         tables = ", ".join(f"{name} {rows:,}" for name, rows in self.tables.items())
         crossed = ""
         if self.crossed_bytes is not None:
@@ -34,6 +37,6 @@ class Summary:
             crossed = f"crossed shuffles: {format_bytes(self.crossed_bytes)} in {self.slices:,} {noun}\n"
         return (
             f"{read} {format_bytes(self.input_bytes)} in {format_seconds(self.seconds)} ({rate}/s)\n"
-            f"{crossed}rows written: {tables} ({format_bytes(self.output_bytes)})\n"
+            f"{skipped}{crossed}rows written: {tables} ({format_bytes(self.output_bytes)})\n"
             f"output: {self.output}"
         )

@@ -12,22 +12,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beam_etl.io.errors import InputError
 from beam_etl.io.index.check import IndexCheck
 from beam_etl.io.index.compare import Comparison, read_as_built
 from beam_etl.io.index.manifest import open_index
-from beam_etl.io.index.report import Report
+from beam_etl.io.report import Report
 from beam_etl.observe.progress import status_line
 from beam_etl.observe.text import format_bytes, format_seconds
-from beam_etl.pipelines import flags
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.runners import cores
+from beam_etl.pipelines.tool import DONE, WRONG, run_tool
 
 NAME = "check_index"
 SUMMARY = "Whether an inverted index is sound: INDEX[,INDEX...] [--documents=INPUT,...]"
-
-SOUND, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: the last ones are a command line that can't be run or a folder that is no index, and Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,20 +71,13 @@ def check(folder: str, documents: Sequence[str] = (), threads: int | None = None
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Checks the indexes that the command line names; the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and not arguments[0].startswith("-"):
-        arguments[0] = f"--index={arguments[0]}"
-    try:
-        config, rest = flags.parse(Config, arguments, f"beam-etl {NAME}", SUMMARY)
-        if rest:
-            raise flags.UsageError(f"unknown argument {rest[0]}. --help lists the flags.")
-        return max([_told(folder, config.documents) for folder in config.index])
-    except (flags.UsageError, InputError) as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return run_tool(
+        NAME,
+        SUMMARY,
+        Config,
+        argv,
+        lambda config: max(_told(folder, config.documents) for folder in config.index),
+    )
 
 
 def _told(folder: str, documents: Sequence[str]) -> int:
@@ -101,7 +90,7 @@ def _told(folder: str, documents: Sequence[str]) -> int:
         f"{folder}: {verdict}. {format_bytes(report.bytes)} in {report.files:,} files, {report.postings:,} postings, "
         f"{report.documents:,} documents, {format_seconds(time.monotonic() - start)}"
     )
-    return SOUND if report.sound else WRONG
+    return DONE if report.sound else WRONG
 
 
 if __name__ == "__main__":

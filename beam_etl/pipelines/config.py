@@ -15,6 +15,8 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
 from beam_etl.io.formats.base import SPLIT_BYTES, FileEntry
 from beam_etl.io.write import FILE_BYTES
+from beam_etl.kernels.where import Condition
+from beam_etl.kernels.where_text import parse_where
 from beam_etl.observe.cluster import Cluster, parse_cluster
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.runners import FLINK, IN_PROCESS, runner_name
@@ -47,6 +49,7 @@ class RunConfig:
     input: tuple[str, ...] = flag("what to read, comma-separated")
     output: str = flag("folder of the dataset to write", unit=FOLDER)
     overwrite: bool = flag("replace the dataset that is there", default=False)
+    keep_versions: int = flag("with --overwrite, how many versions stay readable, the new one too", default=1)
     runner: str = flag("engine: direct, flink, dataflow, spark, or a name of Beam's", default="direct")
     plan: str | None = flag(
         "print steps, shuffles and the bytes that will cross, and stop",
@@ -64,8 +67,19 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.input:
             raise ValueError("--input names no file, folder or glob")
+        if self.append and self.overwrite:
+            raise ValueError(
+                "--append=true adds to a dataset and --overwrite=true replaces it: give one of them"
+            )
+        if self.keep_versions < 1:
+            raise ValueError(f"--keep_versions must be at least 1, got {self.keep_versions}")
         if self.cluster is not None:
             parse_cluster(self.cluster)
+
+    @property
+    def append(self) -> bool:
+        """Whether the tables are added to the dataset that is there. A job whose tables can be has a flag for it."""
+        return False
 
     @property
     def output_format(self) -> str:
@@ -109,6 +123,11 @@ class JobConfig(RunConfig):
     date_column: str | None = flag("the input's column that is read as date", default=None)
     time_column: str | None = flag("the input's column that is read as time", default=None)
     text_column: str | None = flag("the input's column that is read as text", default=None)
+    where: str | None = flag(
+        "read the rows of which this is true, such as \"date >= 2026-01-01 and domain = 'a.example'\"; what partitions "
+        "and row groups tell spares reading the others",
+        default=None,
+    )
     private_suffixes: bool = flag(
         "where the domain is derived from a url, sites under github.io and the like have a domain each",
         default=False,
@@ -118,6 +137,12 @@ class JobConfig(RunConfig):
         super().__post_init__()
         if self.file_bytes < 1:
             raise ValueError(f"--file_bytes must be at least 1, got {self.file_bytes}")
+        self.condition  # noqa: B018 - a condition that can't be read is told at once
+
+    @property
+    def condition(self) -> Condition | None:
+        """What --where says."""
+        return None if self.where is None else parse_where(self.where)
 
     @property
     def columns(self) -> Columns:
@@ -138,6 +163,7 @@ class JobConfig(RunConfig):
             optional=optional,
             carry=carry or others,
             private_suffixes=self.private_suffixes,
+            where=self.condition,
             **named,
         )
 

@@ -13,9 +13,12 @@ from apache_beam.metrics import Metrics
 
 from beam_etl import schema
 from beam_etl.io import staging
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.dedup_files import DeduplicateFiles
+from beam_etl.io.map_files import Groups
 from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
+from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.content import byte_lengths
 from beam_etl.kernels.earlier import own_decisions
@@ -26,7 +29,7 @@ from beam_etl.kernels.removals import describe
 from beam_etl.pipelines.dedup_config import Config
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.incremental import open_earlier, write_signatures
-from beam_etl.pipelines.job import AFTER, Job
+from beam_etl.pipelines.job import AFTER, PARTITIONING, Job
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.component_rounds import ROUNDS_NEEDED
 from beam_etl.transforms.components import ConnectedComponents
@@ -46,6 +49,9 @@ from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, remov
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many documents there will be."""
 
+IN_PLACE_DOCUMENTS = 4_000_000
+"""Of a partition that is deduplicated by one worker without being asked for: it holds some 300 bytes of each."""
+
 DECISION_BYTES = 46
 """Of a document with a decision, on its way to its split: the columns of schema.DECISION, and the split."""
 
@@ -56,10 +62,23 @@ REMOVAL_BYTES = 112
 def build(source: FileSource, config: Config) -> dict[str, Any]:
     """The kept documents, the removal table, the cluster report and the rejects."""
     _check_columns(source, config)
-    tables = _by_file(source, config) if config.partitioned else _by_shuffles(source, config)
+    groups = _groups(source, config)
+    tables = _by_shuffles(source, config) if groups is None else _in_place(source, config, groups)
     if not config.has_domain(source.stored_schema):
         del tables["domains"]
+    if (partitions := source.read.partitions) and partitions.levels:
+        tables[PARTITIONING] = {DOCUMENTS_TABLE: partitions.partitioning.to_json()}
     return tables
+
+
+def _groups(source: FileSource, config: Config) -> Groups | None:
+    """Files that are deduplicated by themselves, since no document has duplicates elsewhere; None to shuffle."""
+    if not config.can_stay or config.within_read is None:
+        return None
+    found = together(source.read, config.columns, (config.within_read,))
+    if found is not None and (config.partitioned or found.most_rows <= IN_PLACE_DOCUMENTS):
+        return found.files
+    return [(file,) for file in source.files] if config.partitioned else None
 
 
 def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
@@ -142,8 +161,8 @@ def _own(decisions: Batches, earlier: Earlier | None) -> Batches:
     return decisions if earlier is None else decisions | "Of this run" >> MapBatches(own_decisions)
 
 
-def _by_file(source: FileSource, config: Config) -> dict[str, Any]:
-    """No shuffle: each file is deduplicated by itself, and reports for itself."""
+def _in_place(source: FileSource, config: Config, groups: Groups) -> dict[str, Any]:
+    """No shuffle: each group of files is deduplicated by itself, and reports for itself."""
     exact = config.exact if config.method == "exact" else None
     decide: Any = (
         partial(near_decisions, rule=config.near, keep=config.keep_rule)
@@ -156,6 +175,7 @@ def _by_file(source: FileSource, config: Config) -> dict[str, Any]:
         describe=partial(describe, exact=exact),
         output=config.output,
         run=config.run,
+        groups=groups,
     )
     told = removal_tables(done.removed, done.report)
     return {**told._asdict(), "documents": done.files, "rejects": done.rejects, FAILURES: done.failures}

@@ -67,9 +67,10 @@ class Config(JobConfig):
         "which document of a cluster stays: first, longest, shortest, newest, oldest, max:COLUMN or min:COLUMN",
         default="first",
     )
-    partitioned: bool = flag(
-        "with --within: each input file has all documents of its values of that column, so nothing is shuffled",
-        default=False,
+    partitioned: bool | None = flag(
+        "with --within: each partition of the input dataset, or else each input file, has all documents of its values "
+        "of that column, so nothing is shuffled (default: what the dataset's manifest tells)",
+        default=None,
     )
     against: tuple[str, ...] = flag(
         "near: folders that --write_signatures wrote; what matches a document of theirs is removed as well",
@@ -138,16 +139,19 @@ class Config(JobConfig):
                 bands=16 if self.bands is None else self.bands,
                 rows=8 if self.band_rows is None else self.band_rows,
             )
-        within = _read_as(self.within) if self.within else None
         return NearRule(
-            ngram=self.ngram, banding=banding, threshold=self.threshold, seed=self.seed, within=within
+            ngram=self.ngram,
+            banding=banding,
+            threshold=self.threshold,
+            seed=self.seed,
+            within=self.within_read,
         )
 
     @property
     def exact(self) -> ExactRule:
         """The rule of --method=exact."""
-        within = _read_as(self.within) if self.within else None
-        return ExactRule(key=tuple(map(_read_as, self.key)), normalised=self.normalised, within=within)
+        key = tuple(map(_read_as, self.key))
+        return ExactRule(key=key, normalised=self.normalised, within=self.within_read)
 
     @property
     def keep_rule(self) -> Keep:
@@ -164,6 +168,17 @@ class Config(JobConfig):
     def rule(self) -> NearRule | ExactRule:
         """The rule of the method."""
         return self.near if self.method == "near" else self.exact
+
+    @property
+    def within_read(self) -> str | None:
+        """The column of --within as it is read."""
+        return _read_as(self.within) if self.within else None
+
+    @property
+    def can_stay(self) -> bool:
+        """Whether documents may be deduplicated where they lie."""
+        others = self.against or self.write_signatures or self.oversized != KEEP
+        return self.partitioned is not False and self.within is not None and not others
 
     @property
     def compared(self) -> dict[str, str]:

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Source, resolve
-from beam_etl.io.map_files import MapFiles
+from beam_etl.io.map_files import Groups, MapFiles
 from beam_etl.io.read import FileSource, Sample
 from beam_etl.io.removal_marks import MARKED
+from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.domains import suffix_list_date
 from beam_etl.kernels.grouping import estimate_groups
@@ -40,9 +41,10 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """
     sample = _sample(source)
     score = config.scoring(source.stored_schema)
-    if config.partitioned:
+    groups = _groups(source, config)
+    if groups is not None:
         counted = source.pipeline | "Count files" >> MapFiles(
-            source=source, kernel=score.count.in_place, columns=config.counted
+            source=source, kernel=score.count.in_place, columns=config.counted, groups=groups
         )
         scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule)
         rejects = counted.rejects
@@ -53,6 +55,16 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         scored = documents | "Score domains" >> score
     tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
     return {**tables, **_documents(source, config, scored.scores, sample)} if config.joins else tables
+
+
+def _groups(source: FileSource, config: Config) -> Groups | None:
+    """Files that have all documents of their domains; None where that isn't known."""
+    if config.partitioned is False:
+        return None
+    found = together(source.read, config.counted, (schema.DOMAIN,))
+    if found is not None:
+        return found.files
+    return [(file,) for file in source.files] if config.partitioned else None
 
 
 def _sample(source: FileSource) -> Sample:

@@ -60,8 +60,10 @@ class Config(JobConfig):
     annotate: bool = flag(
         "write the documents, each with the rules that it fails, their values, and its signals", default=False
     )
-    partitioned: bool = flag(
-        "each input file has all documents of its domains, so that nothing is shuffled", default=False
+    partitioned: bool | None = flag(
+        "each partition of the input dataset, or else each input file, has all documents of its domains, so nothing is "
+        "shuffled (default: what the dataset's manifest tells)",
+        default=None,
     )
     join: str = flag("how scores come to documents", default=AUTO, choices=WAYS)
     broadcast_bytes: int = flag(

@@ -24,6 +24,7 @@ def flag(
     choices: Sequence[str] = (),
     unit: str = "",
     bare: str | None = None,
+    name: str | None = None,
 ) -> Any:
     """A field of a Config that a user can set as `--name=value`.
 
@@ -33,8 +34,9 @@ def flag(
       choices: the values there are, where they are few.
       unit: "bytes" takes 64MiB or 1GB as well, "folder" makes a local path absolute; otherwise shown in the help.
       bare: the value of `--name` alone, where that may be written.
+      name: what users write, where it isn't the field's name.
     """
-    metadata = {"help": help, "choices": tuple(choices), "unit": unit, "bare": bare}
+    metadata = {"help": help, "choices": tuple(choices), "unit": unit, "bare": bare, "name": name}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -63,7 +65,8 @@ def parser(config: type, prog: str, description: str) -> argparse.ArgumentParser
             continue
         required = field.default is dataclasses.MISSING
         made.add_argument(
-            f"--{field.name}",
+            f"--{field.metadata['name'] or field.name}",
+            dest=field.name,
             required=required,
             default=argparse.SUPPRESS,
             type=_converter(hints[field.name], field.metadata["unit"]),

@@ -15,6 +15,7 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.index_sample import expected_crossing
 from beam_etl.kernels.inverting import INVERTED_BYTES
+from beam_etl.kernels.partitioning import hashed
 from beam_etl.kernels.unicode_table import RULES, UNICODE_VERSION
 from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.flags import flag
@@ -92,9 +93,7 @@ def index_tables(
         FAILURES: found.failures,
         FINDINGS: found.statistics
         | "About" >> beam.Map(partial(_about, described=described, more=more or {})),
-        PARTITIONING: {
-            table: {"hash": list(KEY), "partitions": partitions} for table in (POSTINGS, TERMS, DOCUMENTS)
-        },
+        PARTITIONING: {table: hashed(KEY, partitions).to_json() for table in (POSTINGS, TERMS, DOCUMENTS)},
     }
 
 

@@ -109,6 +109,8 @@ class Job(Generic[Config]):
         write = WriteDataset(
             output=config.output,
             overwrite=config.overwrite,
+            append=config.append,
+            keep_versions=config.keep_versions,
             format=config.output_format,
             file_bytes=config.file_bytes,
             about=self._about(config, source),
@@ -165,22 +167,31 @@ class Job(Generic[Config]):
                 f"--overwrite=true to have both.",
                 file=sys.stderr,
             )
-        if missing:
+        kept = [folder for folder in missing if staging.is_kept(folder, config.run)]
+        for folder in kept:
+            print(
+                f"{self.name}: `beam-etl append {folder} --run={config.run}` adds them to what is there now, if they "
+                f"fit; `beam-etl clean {folder}` removes them after a day.",
+                file=sys.stderr,
+            )
+        if missing and not kept:
             give_up(config.folders, config.run, runner_name(config.runner) == IN_PROCESS)
         return not missing
 
     def _close(self, config: Config, source: Source, result: PipelineResult, seconds: float) -> None:
         published, counted = manifest.latest(config.output), _totals(result)
         assert published is not None
+        written = published.of_run(config.run) if config.append else published
         summary = Summary(
             rows_read=counted.get(metrics.ROWS_READ),
             input_bytes=source.input_bytes,
-            tables={name: published.rows(name) for name in published.schemas},
-            output_bytes=published.stored_bytes,
+            tables={name: written.rows(name) for name in written.schemas},
+            output_bytes=written.stored_bytes,
             seconds=seconds,
             output=config.output,
             crossed_bytes=counted.get(metrics.BYTES_CROSSED),
             slices=counted.get(metrics.ELEMENTS_OUT, 0),
+            skipped_bytes=counted.get(metrics.BYTES_SKIPPED, 0) + getattr(source, "skipped_bytes", 0),
         )
         print(summary.to_text())
         repeated = result.retries() if isinstance(result, FlinkResult) else None

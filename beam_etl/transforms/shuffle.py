@@ -182,6 +182,43 @@ class Gather(beam.PTransform):
         )
 
 
+@dataclass(eq=False, kw_only=True)
+class Fold(beam.PTransform):
+    """All elements merged into one, at one worker, by way of FOLD_FANOUT others. For what a bundle was left with.
+
+    Input: elements of few bytes, in one window. Output: one element; of none, what `merge` makes of an empty list.
+
+    Args:
+      merge: of a list of elements the one that stands for them, whatever their order.
+    """
+
+    carries_rows: ClassVar[bool] = False
+
+    merge: Callable[[list[Any]], Any]
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, elements: beam.PCollection[Element]) -> beam.PCollection[Element]:
+        kind = elements.element_type
+        return (
+            elements
+            | "Spread" >> beam.Map(_spread).with_output_types(tuple[int, Any])
+            | "Group" >> beam.GroupByKey()
+            | "Merge some" >> beam.Map(lambda pair: self.merge(list(pair[1]))).with_output_types(kind)
+            | "Gather" >> Gather()
+            | "Merge all" >> beam.Map(self.merge).with_output_types(kind)
+        )
+
+
+FOLD_FANOUT = 64
+"""So that 10,000 bundles of 10 KB each are 2 MB at each worker."""
+
+
+def _spread(element: Element) -> tuple[int, Element]:
+    return _with_key(element)[0][0] % FOLD_FANOUT, element
+
+
 class _Cut(GatherBatches):
     """Cuts what was gathered into one run of slices a partition."""
 

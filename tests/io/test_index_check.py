@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.io.index.manifest import open_index
-from beam_etl.io.index.report import Report
+from beam_etl.io.report import Report
 from beam_etl.pipelines import check_index, inverted_index
 from tests.index_lies import load, save
 from tests.small_indexes import DOCUMENTS, checked, document, write

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from beam_etl.kernels.partitioning import hashed
+from beam_etl.transforms.partition_index import KEY
 from tests.index_lies import Index, Row, load, save
 from tests.small_indexes import DOCUMENTS, checked
 
@@ -260,12 +262,12 @@ LIES: dict[str, tuple[Callable[[Index], object], set[str]]] = {
     ),
     "partitions": (
         lambda index: index.partitioning.update(
-            {name: {**told, "partitions": 5} for name, told in index.partitioning.items()}
+            {name: hashed(KEY, 5).to_json() for name in index.partitioning}
         ),
         {"partition"},
     ),
     "partitions of a table": (
-        lambda index: index.partitioning["terms"].update(partitions=5),
+        lambda index: index.partitioning.update(terms=hashed(KEY, 5).to_json()),
         {"partitioning"},
     ),
     "schema in the manifest": (lambda index: index.schemas["terms"].update(bytes="int32"), {"schema"}),

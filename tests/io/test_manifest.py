@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, staging, versions
 from beam_etl.io.commit import clean_run, give_up
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest
 from tests.datasets import publish
@@ -105,7 +105,7 @@ def test_what_was_replaced_or_left_behind_is_deleted_and_the_rest_stays(tmp_path
     published = made(2, second, shared, new)
     publish(str(tmp_path), published)
     put(tmp_path, begun, f"_staging/{later}/{begun}")
-    manifest.remove_replaced(str(tmp_path), published)
+    versions.remove_replaced(str(tmp_path), published)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {
         shared,
@@ -139,14 +139,16 @@ def test_a_published_run_is_not_removed(tmp_path: Path) -> None:
     assert [str(found.relative_to(tmp_path)) for found in tmp_path.glob("counts/*")] == [path]
 
 
-def test_files_that_a_later_manifest_lists_stay_when_their_run_is_cleaned_up(tmp_path: Path) -> None:
+def test_files_that_a_version_lists_stay_when_their_run_is_cleaned_up(tmp_path: Path) -> None:
     first, second = staging.new_run(), staging.new_run()
     shared, replaced, new = name(first), name(first, 1), name(second)
-    put(tmp_path, shared, replaced, new)
+    put(tmp_path, shared, replaced, name(first, 2), new)
     publish(str(tmp_path), made(1, first, shared, replaced))
     publish(str(tmp_path), made(2, second, shared, new))
-    assert not clean_run(str(tmp_path), first)
-    assert {str(found.relative_to(tmp_path)) for found in tmp_path.glob("counts/*")} == {shared, new}
+    for left in ({shared, replaced, new}, {shared, new}):
+        assert not clean_run(str(tmp_path), first)
+        assert {str(found.relative_to(tmp_path)) for found in tmp_path.glob("counts/*")} == left
+        (tmp_path / manifest.FOLDER / "000001.json").unlink(missing_ok=True)
 
 
 DAMAGE = {
@@ -182,7 +184,7 @@ def test_many_files_are_listed_in_a_table_beside_the_manifest(
     for number, paths in enumerate((["a", "b"], ["a", "b", "c"], ["d", "e", "f"], ["g"]), start=1):
         published = made(number, f"run{number}", *(f"counts/{path}.parquet" for path in paths))
         assert publish(str(tmp_path), published)
-        manifest.remove_replaced(str(tmp_path), published)
+        versions.remove_replaced(str(tmp_path), published)
         beside = in_folder(tmp_path) - {f"{number:06d}.json"}
         assert len(beside) == (len(paths) > 2)
         assert all(name.startswith(f"{number:06d}-run{number}_") for name in beside)
@@ -233,7 +235,7 @@ def test_a_reader_that_a_writer_overtakes_reads_what_the_writer_made(
     def overtaken(path: str) -> Manifest:
         if path.endswith("000001.json"):
             publish(str(tmp_path), second)
-            manifest.remove_replaced(str(tmp_path), second)
+            versions.remove_replaced(str(tmp_path), second)
         return read(path)
 
     monkeypatch.setattr(Manifest, "read", overtaken)

@@ -117,7 +117,13 @@ def test_each_partition_is_one_sorted_parquet_file_that_the_manifest_tells(
 ) -> None:
     found = manifest.latest(written.folder)
     assert found is not None
-    assert found.partitioning == {table: {"hash": key, "partitions": 8} for table, key in KEYS.items()}
+    assert {table: (part["by"], part["order"]) for table, part in found.partitioning.items()} == {
+        table: (
+            [{"function": "hash", "version": 1, "columns": [key], "partitions": 8, "name": f"{key}_bucket"}],
+            sorted({key, "document"}),
+        )
+        for table, key in KEYS.items()
+    }
     assert found.about["signatures"]["ngram"] == 5
     for table, key in KEYS.items():
         assert len(found.table(table)) == 8

@@ -1,13 +1,14 @@
 """What a format is: how its files are looked at, split, read and written."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.rejects import Reject
+from beam_etl.kernels.where import Fact
 from beam_etl.transforms.batches import merge_batches
 
 SPLIT_BYTES = 16 << 20
@@ -93,6 +94,23 @@ class SplitReader(Protocol):
           names: some of `schema`.
           complete: the caller wants every column: where they are only inferred, a record with others is a
             reject.
+        """
+
+
+Facts = Mapping[str, Sequence[Fact]]
+"""What is known of columns in a part of a file."""
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """A SplitReader whose file tells what parts of it have."""
+
+    def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
+        """Leaves out the parts of the split for which `can_hold` is false; their stored bytes.
+
+        Args:
+          names: columns that it asks about.
+          can_hold: whether a part with these facts is wanted.
         """
 
 

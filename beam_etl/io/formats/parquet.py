@@ -1,6 +1,6 @@
 """Parquet: split by row groups, read in batches of bounded bytes within them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, zip_longest
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS, is_content_error, one_line
-from beam_etl.io.formats.base import BatchCopier, Copier, FileEntry, Rows, Split, Writer, even_bytes
+from beam_etl.io.formats.base import BatchCopier, Copier, Facts, FileEntry, Rows, Split, Writer, even_bytes
+from beam_etl.io.formats.statistics import group_facts
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
@@ -88,13 +89,19 @@ class _ParquetReader:
             page_checksum_verification=True,
             buffer_size=BUFFER_BYTES,
         )
+        wanted = range(split.first, split.first + (split.rows or 0))
+        groups = _groups(self._file.metadata, split.file.bytes)
+        self._groups = [group for group in groups if group.first in wanted]
+
+    def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
+        left = [group for group in self._groups if not can_hold(group_facts(self._file, group.place, names))]
+        self._groups = [group for group in self._groups if group not in left]
+        return sum(group.stop - group.start for group in left)
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        wanted = range(self._split.first, self._split.first + (self._split.rows or 0))
         with self._opened:
-            for group in _groups(self._file.metadata, self._split.file.bytes):
-                if group.first in wanted:
-                    yield from self._group(group, names)
+            for group in self._groups:
+                yield from self._group(group, names)
 
     def _group(self, group: "_Group", names: Sequence[str]) -> Iterator[Rows | Reject]:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""

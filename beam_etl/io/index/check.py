@@ -15,17 +15,15 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.io.errors import CONTENT_ERRORS
 from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS
-from beam_etl.io.index.report import Report
 from beam_etl.io.index.tables import (
     Table,
-    Unreadable,
     by_partition,
     check_schemas,
     groups_of,
-    leftovers,
-    verify,
 )
 from beam_etl.io.manifest import DataFile, Manifest
+from beam_etl.io.report import Report
+from beam_etl.io.verify import Unreadable, leftovers, verify
 from beam_etl.kernels.blocks import posting_schema
 from beam_etl.kernels.findings import found, one, without_rows
 from beam_etl.kernels.forward import add, document_hashes, posting_hashes
@@ -44,6 +42,7 @@ from beam_etl.kernels.index_check import (
 )
 from beam_etl.kernels.index_postings import Block, check_blocks
 from beam_etl.kernels.indexing import LENGTH
+from beam_etl.kernels.partitioning import hashed
 from beam_etl.kernels.places import MAX_DOCUMENTS
 
 
@@ -104,15 +103,15 @@ class IndexCheck:
     def _partitions(self) -> int:
         told = [self.current.partitioning.get(name) for name in (POSTINGS, TERMS, DOCUMENTS)]
         first = told[0] or {}
-        number = first.get("partitions")
-        known = isinstance(number, int) and number > 0 and list(first.get("hash", ())) == list(KEY)
-        if not known or told != [first] * len(told):
+        number = next((level.get("partitions") for level in first.get("by", ())), None)
+        known = isinstance(number, int) and number > 0
+        if not known or told != [hashed(KEY, number).to_json()] * len(told):
             self.report.add("manifest", one("partitioning", f"the tables are partitioned by {told}"))
-        return number if isinstance(number, int) and number > 0 else 1
+        return number if known else 1
 
     def run(self) -> None:
         """Looks at everything but the documents that were indexed."""
-        self.report.notes += leftovers(self.folder, self.current)
+        self.report.notes += leftovers(self.folder, [self.current])
         check_schemas(self.current, self.stated, self.report)
         files = {
             name: by_partition(self.current.table(name), self.layout.partitions, self.report)

@@ -16,8 +16,8 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.errors import one_line
 from beam_etl.io.index.check import IndexCheck
 from beam_etl.io.index.files import DOCUMENTS, POSTINGS
-from beam_etl.io.index.tables import Unreadable
 from beam_etl.io.read import ReadDocuments
+from beam_etl.io.verify import Unreadable
 from beam_etl.kernels import forward
 from beam_etl.kernels.findings import TOLD, Found, one
 from beam_etl.kernels.hashing import hash_values

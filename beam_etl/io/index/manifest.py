@@ -1,15 +1,14 @@
 """The manifest of an index: byte for byte as it was written, with the statistics that an index has."""
 
-import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from beam_etl.io import manifest
-from beam_etl.io.errors import CONTENT_ERRORS, InputError, one_line
+from beam_etl.io.errors import InputError
 from beam_etl.io.index.files import ABOUT, VERSION
-from beam_etl.io.index.report import Report
 from beam_etl.io.manifest import Manifest
+from beam_etl.io.report import Report
+from beam_etl.io.verify import manifest_place, read_exactly
 from beam_etl.kernels.findings import one
 from beam_etl.kernels.unicode_table import RULES
 
@@ -35,21 +34,10 @@ def open_index(folder: str, report: Report) -> Manifest | None:
     present = manifest.numbers(folder)
     if not present:
         raise _no_dataset(folder)
-    path = manifest.manifest_path(folder, present[-1])
-    place = os.path.relpath(path, folder)
-    try:
-        with open(path, "rb") as file:
-            encoded = file.read()
-        report.count(bytes=len(encoded), files=1)
-        current = Manifest.read(path)
-        body = json.loads(encoded)
-        if json.dumps(body, indent=1, ensure_ascii=False).encode() != encoded:
-            report.add(place, one("manifest", "it isn't written as it was: the same content, other bytes"))
-    except (*CONTENT_ERRORS, AttributeError) as error:
-        report.add(place, one("manifest", one_line(error).removeprefix(f"{path}: ")))
+    place = manifest_place(present[-1])
+    current = read_exactly(folder, present[-1], report)
+    if current is None:
         return None
-    if current.number != present[-1]:
-        report.add(place, one("manifest", f"it says that it is number {current.number}"))
     if ABOUT not in current.about:
         raise _no_index(folder, current)
     if not _check_about(current.about[ABOUT], place, report):

@@ -1,6 +1,5 @@
 """The files of an index as a check reads them: every byte once for its checksum, then row group by row group."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,19 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_etl.io.errors import CONTENT_ERRORS, one_line
-from beam_etl.io.index.report import Report
 from beam_etl.io.manifest import DataFile, Manifest
-from beam_etl.io.staging import SYSTEM_FOLDERS
+from beam_etl.io.report import Report
+from beam_etl.io.verify import Unreadable, verify
 from beam_etl.kernels.findings import one
 from beam_etl.kernels.index_check import Groups
 
-_READ_BYTES = 1 << 20
-
 _NAME = re.compile(r"part-(\d+)-[^/]*\.parquet")
-
-
-class Unreadable(Exception):  # noqa: N818 - it is told as a finding
-    """A file can't be looked into. The report has it already."""
 
 
 @dataclass(frozen=True)
@@ -90,35 +83,6 @@ class Table:
         return Unreadable()
 
 
-def verify(folder: str, file: DataFile, report: Report) -> None:
-    """Compares size and SHA-256 of a file with the manifest.
-
-    Raises:
-      Unreadable: they differ, or it can't be read.
-    """
-    digest, size = hashlib.sha256(), 0
-    try:
-        with open(os.path.join(folder, file.path), "rb") as stored:
-            while piece := stored.read(_READ_BYTES):
-                digest.update(piece)
-                size += len(piece)
-                report.count(bytes=len(piece))
-    except FileNotFoundError as error:
-        report.add(file.path, one("absent file", "the manifest lists it, it isn't there"))
-        raise Unreadable from error
-    except OSError as error:
-        report.add(file.path, one("unreadable file", one_line(error)))
-        raise Unreadable from error
-    report.count(files=1)
-    if size != file.bytes:
-        report.add(file.path, one("size of a file", f"{size:,} bytes, {file.bytes:,} in the manifest"))
-        raise Unreadable
-    if digest.hexdigest() != file.sha256:
-        what = f"its SHA-256 is {digest.hexdigest()}, {file.sha256} in the manifest"
-        report.add(file.path, one("checksum of a file", what))
-        raise Unreadable
-
-
 def _schema_difference(stored: pa.Schema, stated: pa.Schema) -> str:
     theirs, ours = list(map(str, stored)), list(map(str, stated))
     only = [line for line in theirs if line not in ours]
@@ -157,24 +121,6 @@ def groups_of(metadata: pq.FileMetaData) -> Groups:
         starts.append(min(pages))
         stops.append(max(ends))
     return Groups(np.array(starts, np.int64), np.array(stops, np.int64))
-
-
-def leftovers(folder: str, found: Manifest) -> list[str]:
-    """Files in the dataset's folder that its manifest doesn't list, in words."""
-    listed = {file.path for file in found.files}
-    left: list[str] = []
-    for parent, folders, names in os.walk(folder):
-        inside = os.path.relpath(parent, folder)
-        if inside == ".":
-            folders[:] = [name for name in folders if name not in SYSTEM_FOLDERS]
-        paths = (name if inside == "." else f"{inside}/{name}".replace(os.sep, "/") for name in names)
-        left += [path for path in paths if path not in listed]
-    told = sorted(left)[:_TOLD_LEFTOVERS]
-    more = [f"and {len(left) - len(told):,} more files that it doesn't list"] if len(left) > len(told) else []
-    return [*(f"{path} is in the folder, the manifest doesn't list it" for path in told), *more]
-
-
-_TOLD_LEFTOVERS = 10
 
 
 def check_schemas(found: Manifest, stated: Mapping[str, pa.Schema], report: Report) -> None:

@@ -1,4 +1,4 @@
-"""What a check of an index tells: what is wrong by kind, the first ones of each, and what it couldn't look at."""
+"""What a check of a dataset tells: what is wrong by kind, the first ones of each, and what it couldn't look at."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ class Report:
     Attributes:
       notes: what isn't wrong, but worth knowing.
       unchecked: what couldn't be looked at, because of what is wrong.
-      bytes, files, postings, documents: looked at so far.
+      bytes, files, rows, postings, documents: looked at so far.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Report:
         self._first: dict[str, list[tuple[str, int, str]]] = {}
         self.notes: list[str] = []
         self.unchecked: list[str] = []
-        self.bytes = self.files = self.postings = self.documents = 0
+        self.bytes = self.files = self.rows = self.postings = self.documents = 0
 
     def add(self, place: str, problems: Iterable[Found], offset: int = 0) -> bool:
         """Takes what was found in a file; whether it was anything.
@@ -43,7 +43,7 @@ class Report:
         return any_found
 
     def count(self, **more: int) -> None:
-        """Adds to `bytes`, `files`, `postings` or `documents`."""
+        """Adds to `bytes`, `files`, `rows`, `postings` or `documents`."""
         with self._lock:
             for name, value in more.items():
                 setattr(self, name, getattr(self, name) + value)

@@ -1,0 +1,73 @@
+"""Rows that a condition chooses: the others are left out where they are read, so that all readers see the same."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+
+from beam_etl.io.errors import InputError
+from beam_etl.io.formats.base import Rows, Skipping, SplitReader, take_rows
+from beam_etl.io.rejects import Reject
+from beam_etl.kernels.where import Condition, WhereError, bind, can_hold, chosen, columns_of
+from beam_etl.transforms.metrics import BYTES_SKIPPED, NAMESPACE
+
+
+class ChosenRows:
+    """A split's reader that gives the rows of which a condition is true, at their own positions.
+
+    Parts of the file of which its statistics say that there are none aren't read; their bytes are counted.
+
+    Args:
+      reader: of the split.
+      condition: of stored columns. One that the file lacks is null.
+
+    Raises:
+      InputError: a value can't be compared with its column.
+    """
+
+    def __init__(self, reader: SplitReader, condition: Condition) -> None:
+        self.schema = reader.schema
+        self._reader = reader
+        self._names = columns_of(condition)
+        types = {name: _type(reader.schema, name) for name in self._names}
+        try:
+            self._condition = bind(condition, types)
+        except WhereError as error:
+            raise InputError(str(error)) from error
+        if isinstance(reader, Skipping):
+            skipped = reader.skip(self._names, lambda facts: can_hold(self._condition, facts))
+            Metrics.counter(NAMESPACE, BYTES_SKIPPED).inc(skipped)
+
+    def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
+        """As of SplitReader."""
+        more = [name for name in self._names if name not in names and name in self.schema.names]
+        for found in self._reader.rows([*names, *more], complete):
+            if isinstance(found, Reject):
+                yield found
+                continue
+            places = np.flatnonzero(
+                chosen(self._completed(found.batch), self._condition).to_numpy(zero_copy_only=False)
+            )
+            if len(places):
+                yield _some(found, places, names)
+
+    def _completed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        for name in self._names:
+            if name not in batch.schema.names:
+                batch = batch.append_column(name, pa.nulls(batch.num_rows))
+        return batch
+
+
+def _type(stored: pa.Schema, name: str) -> pa.DataType:
+    return stored.field(name).type if name in stored.names else pa.null()
+
+
+def _some(rows: Rows, places: np.ndarray, names: Sequence[str]) -> Rows:
+    def stored(some: np.ndarray | None) -> bytes:
+        return rows.stored(places if some is None else places[some])
+
+    raw: Callable[[int], bytes] = lambda row: rows.raw(int(places[row]))  # noqa: E731
+    batch = rows.batch.select(list(names))
+    whole = len(places) == len(rows.positions)
+    return Rows(batch if whole else take_rows(batch, places), rows.positions[places], raw, stored)

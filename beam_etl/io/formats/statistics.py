@@ -1,0 +1,56 @@
+"""What a Parquet file's footer tells of the columns in its row groups."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_etl.kernels.where import Fact, comparable_value
+
+
+def group_facts(file: pq.ParquetFile, group: int, names: Sequence[str]) -> dict[str, list[Fact]]:
+    """What is known of some columns in a row group; a column without statistics is left out.
+
+    Args:
+      file: opened.
+      group: number of the row group.
+      names: columns, of which the file may lack some.
+    """
+    told = file.metadata.row_group(group)
+    places = {told.column(place).path_in_schema: place for place in range(told.num_columns)}
+    facts = {}
+    for name in names:
+        if name not in file.schema_arrow.names:
+            facts[name] = [Fact(has_values=False)]
+        elif name in places:
+            column = told.column(places[name])
+            if column.is_stats_set:
+                facts[name] = [_fact(column.statistics, file.schema_arrow.field(name).type, told.num_rows)]
+    return facts
+
+
+def _fact(told: Any, kind: pa.DataType, rows: int) -> Fact:
+    counted = told.has_null_count
+    has_values = not counted or told.null_count < rows
+    has_nulls = not counted or told.null_count > 0
+    if not told.has_min_max:
+        return Fact(has_values=has_values, has_nulls=has_nulls)
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return Fact(_bound(told, "min", kind), _bound(told, "max", kind), has_values, has_nulls)
+
+
+def _bound(told: Any, which: str, kind: pa.DataType) -> Any:
+    """A bound that values can be compared with; None where the footer's type has another order."""
+    try:
+        return comparable_value(pa.scalar(getattr(told, which), kind))
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ):
+        return None

@@ -1,0 +1,274 @@
+"""WriteSorted: rows to files in a global order. They cross as sorted runs in files, block by block."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl.io import staging
+from beam_etl.io.data_files import Finished, OpenFile
+from beam_etl.io.formats import format_named
+from beam_etl.io.sorted_runs import BLOCK_BYTES, RunFiles, write_run
+from beam_etl.io.write import FILE_BYTES
+from beam_etl.kernels.merging import merge_blocks
+from beam_etl.kernels.range_bounds import (
+    IS_EDGE,
+    PARTITION,
+    keys_of_blocks,
+    locate_blocks,
+    range_bounds,
+    row_bytes,
+    sample_keys,
+    with_lasts,
+)
+from beam_etl.kernels.sorting import Order, key_rows, range_numbers, sort_batch
+from beam_etl.transforms.batches import Batches, RecordBatchCoder, merge_batches, split_batch
+from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.metrics import BYTES_CROSSED, StepMetrics
+from beam_etl.transforms.shuffle import Attach, Attachment, Gather
+
+RUN_BYTES = 32 << 20
+"""Rows of a run. While it is sorted, three times as many bytes are held."""
+
+PARTITION_BYTES = 128 << 20
+"""Rows of a partition: a file of some 50 MB. Memory doesn't depend on it."""
+
+MAX_PARTITIONS = 1 << 10
+"""Partitions grow where there were more of them: a run has a piece for each, of RUN_BYTES / MAX_PARTITIONS at least."""
+
+MERGE_BYTES = 16 << 20
+"""Rows of a partition that are sorted at once, at least."""
+
+PIECE_BLOCKS = 8
+"""Blocks of a piece, about: a block at its edge is read by two partitions."""
+
+MIN_BLOCK_BYTES = 16 << 10
+
+SAMPLE_ROWS = 1 << 17
+"""Rows of the sample, about: some MB at one worker."""
+
+PARTITION_ROWS = 1 << 10
+"""Rows of the sample for each partition: then partitions differ by some percent, where rows are of like sizes."""
+
+_RUN, _BLOCK, _SAMPLE = "run", "block", "sample"
+_FOLDER = "_runs"
+
+
+class Sorted(NamedTuple):
+    """What WriteSorted gives."""
+
+    files: beam.PCollection[Finished]
+    """Files of the run, for WriteDataset. By their names they are in the order of rows."""
+    bounds: beam.PCollection[bytes]
+    """One element: of the encoded batch of `range_bounds`; empty where there is one range."""
+
+
+@dataclass(eq=False, kw_only=True)
+class WriteSorted(beam.PTransform):
+    """Rows to files of a table in a global order. One shuffle, whose rows cross as files.
+
+    A bundle writes sorted runs into the run's staging folder, which all workers see, and a sample of keys, by hash of
+    the address, tells ranges of about equal bytes. What goes through the engine is a row a block of 256 KiB. A range
+    merges the blocks that lie in it, and is written in order. So neither the engine's limit of a key nor memory bounds
+    what a range has; a worker's thread holds three times RUN_BYTES.
+
+    Input: batches with `address`. Output: Sorted. The address isn't written.
+
+    Args:
+      order: of rows; ties by address.
+      output, run: folder of the dataset and the run's name, those of the WriteDataset that takes the files.
+      table: its name.
+      format: parquet, avro, jsonl or text.
+      file_bytes: a range begins another file at this many bytes.
+      expected_bytes, expected_rows: of all rows, estimated: they decide how many ranges there are.
+    """
+
+    order: Order
+    output: str
+    run: str
+    table: str
+    format: str = "parquet"
+    file_bytes: int = FILE_BYTES
+    expected_bytes: int
+    expected_rows: int
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.expected_bytes < 0 or self.expected_rows < 0:
+            raise ValueError(f"nothing has {self.expected_bytes} bytes or {self.expected_rows} rows")
+        self.partitions = min(MAX_PARTITIONS, max(1, -(-self.expected_bytes // PARTITION_BYTES)))
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
+    def expand(self, documents: Batches) -> Sorted:
+        folder = os.path.join(staging.staging_folder(self.output, self.run), _FOLDER)
+        block_bytes = RUN_BYTES // self.partitions // PIECE_BLOCKS
+        wanted = min(SAMPLE_ROWS, PARTITION_ROWS * self.partitions) if self.partitions > 1 else 0
+        writing = _WriteRuns(
+            folder,
+            self.order,
+            min(BLOCK_BYTES, max(MIN_BLOCK_BYTES, block_bytes)),
+            wanted / max(self.expected_rows, 1),
+        )
+        runs = documents | "Write runs" >> beam.ParDo(writing).with_output_types(
+            pa.RecordBatch, sample=bytes
+        ).with_outputs(_SAMPLE, main="runs")
+        bounds = (
+            runs.sample
+            | "Gather sample" >> Gather()
+            | "Bounds" >> beam.Map(_bounds, self.order, self.partitions).with_output_types(bytes)
+        )
+        ranges = bounds | "Ranges" >> beam.FlatMap(_ranges).with_output_types(tuple[int, bytes])
+        blocks = runs.runs | "To ranges" >> beam.FlatMap(
+            _located, order=self.order, bounds=beam.pvalue.AsSingleton(bounds)
+        ).with_output_types(pa.RecordBatch)
+        shuffled = Attachment(ranges, blocks) | "Shuffle" >> Attach(
+            by=(PARTITION,), keys=self.partitions, expected_bytes=self.expected_bytes
+        )
+        files = shuffled | "Write" >> beam.ParDo(_WriteRange(self, folder)).with_output_types(Finished)
+        return Sorted(files, bounds)
+
+
+class _WriteRuns(GatherBatches):
+    """Sorted runs of what a bundle gathers: a row a block, and a sample of their keys."""
+
+    def __init__(self, folder: str, order: Order, block_bytes: int, part: float) -> None:
+        super().__init__(RUN_BYTES)
+        self._folder = folder
+        self._order = order
+        self._block_bytes = block_bytes
+        self._part = part
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._attempt, self._runs = staging.new_attempt(), 0
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
+        return self._metrics.timed(self._write(batches))
+
+    def _write(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
+        rows = merge_batches(batches)
+        batches.clear()
+        rows = sort_batch(rows, self._order)
+        self._metrics.add(BYTES_CROSSED, rows.nbytes)
+        name = f"{self._attempt}-{self._runs}"
+        self._runs += 1
+        os.makedirs(self._folder, exist_ok=True)
+        firsts, lasts = write_run(_path(self._folder, name), rows, self._order, self._block_bytes)
+        sample = sample_keys(key_rows(rows, self._order), row_bytes(rows), self._part)
+        if sample.num_rows:
+            yield beam.pvalue.TaggedOutput(_SAMPLE, RecordBatchCoder().encode(sample))
+        blocks = with_lasts(firsts, lasts)
+        for column in (pa.repeat(name, blocks.num_rows), pa.array(range(blocks.num_rows), pa.uint32())):
+            blocks = blocks.append_column(_RUN if column.type == pa.string() else _BLOCK, column)
+        yield blocks
+
+
+def _path(folder: str, name: str) -> str:
+    return os.path.join(folder, f"{name}.arrow")
+
+
+def _bounds(packed: list[bytes], order: Order, partitions: int) -> bytes:
+    bounds = range_bounds([RecordBatchCoder().decode(some) for some in packed], order, partitions)
+    return b"" if bounds is None else RecordBatchCoder().encode(bounds)
+
+
+def _decoded(bounds: bytes) -> pa.RecordBatch | None:
+    return RecordBatchCoder().decode(bounds) if bounds else None
+
+
+def _ranges(bounds: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each range by its number, with the bounds before and behind it."""
+    found = _decoded(bounds)
+    count = found.num_rows if found is not None else 0
+    for number in range(count + 1):
+        begin, end = max(number - 1, 0), min(number + 1, count)
+        edges = RecordBatchCoder().encode(found.slice(begin, end - begin)) if found is not None else b""
+        yield number, number.to_bytes(8, "little") + edges
+
+
+def _located(blocks: pa.RecordBatch, bounds: bytes, order: Order) -> Iterator[pa.RecordBatch]:
+    yield from split_batch(locate_blocks(blocks, _decoded(bounds), order))
+
+
+class _WriteRange(beam.DoFn):
+    """Merges the blocks of a range into files."""
+
+    def __init__(self, writing: WriteSorted, folder: str) -> None:
+        self._order = writing.order
+        self._output, self._run, self._table = writing.output, writing.run, writing.table
+        self._format = writing.format
+        self._file_bytes = writing.file_bytes
+        self._folder = folder
+        self._metrics = StepMetrics()
+
+    def start_bundle(self) -> None:
+        self._attempt = staging.new_attempt()
+
+    def process(self, element: tuple[bytes, Any]) -> Iterator[Finished]:
+        yield from self._metrics.timed(self._write(*element))
+
+    def _write(self, described: bytes, located: Any) -> Iterator[Finished]:
+        found = list(located)
+        if not found:
+            return
+        number, edges = int.from_bytes(described[:8], "little"), _decoded(described[8:])
+        load = _Blocks(self._folder, merge_batches(found), edges, 1 if number else 0, self._order)
+        parts = 0
+        file: OpenFile | None = None
+        rows = 0
+        for merged in merge_blocks(keys_of_blocks(load.blocks), load, self._order, MERGE_BYTES):
+            for batch in split_batch(merged.drop_columns([self._order.tie])):
+                self._metrics.took_in(batch)
+                file = file or self._open(number, parts, batch.schema)
+                file.writer.write(batch)
+                rows += batch.num_rows
+                if file.size >= self._file_bytes:
+                    yield self._close(file, rows)
+                    parts, file, rows = parts + 1, None, 0
+        if file is not None:
+            yield self._close(file, rows)
+
+    def _open(self, number: int, part: int, columns: pa.Schema) -> OpenFile:
+        form = format_named(self._format)
+        name = staging.split_file_name(f"{number:05d}", f"{part:05d}", self._run, self._attempt, form.suffix)
+        writer = partial(form.writer, columns=columns)
+        return OpenFile(self._output, self._run, f"{self._table}/{name}", columns, writer)
+
+    def _close(self, file: OpenFile, rows: int) -> Finished:
+        self._metrics.add("files_out", 1)
+        return file.close(rows)
+
+
+class _Blocks:
+    """Blocks of a range, each loaded by its place among them, without rows of other ranges.
+
+    Args:
+      folder: of the runs.
+      blocks: of `locate_blocks`.
+      edges: the bounds before and behind the range, where there are such.
+      place: which of the ranges between the edges it is.
+      order: of rows.
+    """
+
+    def __init__(
+        self, folder: str, blocks: pa.RecordBatch, edges: pa.RecordBatch | None, place: int, order: Order
+    ) -> None:
+        self.blocks = blocks
+        self._folder = folder
+        self._runs, self._numbers = blocks.column(_RUN), blocks.column(_BLOCK)
+        self._is_edge = blocks.column(IS_EDGE)
+        self._edges, self._place, self._order = edges, place, order
+        self._files = RunFiles()
+
+    def __call__(self, place: int) -> pa.RecordBatch:
+        path = _path(self._folder, self._runs[place].as_py())
+        rows = self._files.read(path, self._numbers[place].as_py())
+        if not self._is_edge[place].as_py():
+            return rows
+        numbers = range_numbers(key_rows(rows, self._order), self._edges, self._order)
+        return rows.filter(pa.array(numbers == self._place))

@@ -1,0 +1,309 @@
+"""Partial answers about groups of rows: made of rows, merged, and finished. See `aggregations.StatePlan`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl.kernels.aggregations import (
+    BIN,
+    COUNT,
+    DISTINCT,
+    KIND,
+    MAX,
+    MEAN,
+    MIN,
+    PIECE,
+    ROWS,
+    SUM,
+    Aggregation,
+    StatePlan,
+    plain_group,
+)
+from beam_etl.kernels.exact_sums import (
+    binned,
+    carried,
+    float_sums,
+    halves,
+    sums_fit,
+    whole_means,
+    whole_sums,
+)
+from beam_etl.kernels.grouping import estimate_groups
+from beam_etl.kernels.log_buckets import bucket_values
+from beam_etl.kernels.sorting import Key, Order, comparable, floats_of, sort_batch
+
+Integers = npt.NDArray[np.int64]
+Sums = list[tuple[str | list[str], str]]
+
+
+def summarize_rows(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
+    """Partial answers of some rows: `plan.state`."""
+    columns = {name: _plain(batch.column(name)) for name in plan.needed}
+    groups = {name: plain_group(columns[column]) for name, column in zip(plan.groups, plan.by, strict=True)}
+    parts = [_totals(groups, columns, plan, batch.num_rows)]
+    parts += [
+        _values(groups, columns[column], column, kind, plan)
+        for kind, column in enumerate(plan.valued, start=1)
+    ]
+    for kind, column in enumerate(plan.floats, start=len(plan.valued) + 1):
+        parts += _pieces(groups, columns[column], kind, plan)
+    return pa.concat_batches(parts)
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _totals(
+    groups: Mapping[str, pa.Array], columns: Mapping[str, pa.Array], plan: StatePlan, rows: int
+) -> pa.RecordBatch:
+    """A row of kind 0 for each group."""
+    table, wanted = dict(groups), {ROWS: ([], "count_all")}
+    if not groups:
+        table[ROWS] = pa.nulls(rows)  # else the table had no rows
+    for column in plan.asked(COUNT, SUM, MEAN):
+        table[column] = columns[column]
+        wanted[f"valid.{column}"] = (column, "count")
+    for column in plan.whole:
+        for name, values in _whole(columns[column], column).items():
+            table[name] = values
+            wanted[name] = (name, "sum")
+    for column in plan.decimals:
+        name = f"total.{column}"
+        table[name] = columns[column].cast(plan.state.field(name).type)
+        wanted[name] = (name, "sum")
+    for function in (MIN, MAX):
+        for column in plan.asked(function):
+            name = f"{function}.{column}"
+            table[name] = comparable(columns[column], column)
+            wanted[name] = (name, function)
+    found = _grouped(table, plan.groups, wanted)
+    for column in plan.whole:
+        high = found.get(f"high.{column}")
+        pair = carried(
+            _integers(high) if high is not None else np.int64(0), _integers(found[f"low.{column}"])
+        )
+        found |= {f"high.{column}": pa.array(pair[0]), f"low.{column}": pa.array(pair[1])}
+    return _state(found, 0, plan)
+
+
+def _whole(values: pa.Array, column: str) -> dict[str, pa.Array]:
+    """What is added up of integers: themselves, or halves where the sum might not fit."""
+    numbers = values.cast(pa.uint8()) if pa.types.is_boolean(values.type) else values
+    if sums_fit(numbers):
+        return {f"low.{column}": numbers.cast(pa.int64())}
+    high, low = halves(numbers)
+    return {f"high.{column}": pa.array(high), f"low.{column}": pa.array(low)}
+
+
+def _values(
+    groups: Mapping[str, pa.Array], values: pa.Array, column: str, kind: int, plan: StatePlan
+) -> pa.RecordBatch:
+    """A row for each distinct value of a group."""
+    name = f"value.{column}"
+    table = pa.RecordBatch.from_arrays(
+        [*groups.values(), plan.value_of(values, column)], names=[*groups, name]
+    )
+    valid = table.filter(table.column(name).is_valid())
+    columns = dict(zip(valid.schema.names, valid.columns, strict=True))
+    return _state(_grouped(columns, (*plan.groups, name), {ROWS: ([], "count_all")}), kind, plan)
+
+
+def _pieces(
+    groups: Mapping[str, pa.Array], values: pa.Array, kind: int, plan: StatePlan
+) -> Iterator[pa.RecordBatch]:
+    """A row for each bin of a group's sum of doubles."""
+    doubles = pc.fill_null(values.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
+    for begin, end, bins in binned(doubles):
+        if not bins:
+            continue
+        table = {name: group.slice(begin, end - begin) for name, group in groups.items()}
+        table |= {str(number): pa.array(pieces) for number, pieces in bins.items()}
+        found = _grouped(table, plan.groups, {str(number): (str(number), "sum") for number in bins})
+        for number in bins:
+            kept = pc.not_equal(found[str(number)], 0)
+            columns = {name: found[name].filter(kept) for name in plan.groups}
+            columns[PIECE] = found[str(number)].filter(kept)
+            columns[BIN] = pa.repeat(pa.scalar(number, pa.int32()), len(columns[PIECE]))
+            yield _state(columns, kind, plan)
+
+
+def _grouped(
+    table: Mapping[str, pa.Array], keys: Iterable[str], wanted: Mapping[str, tuple[str | list[str], str]]
+) -> dict[str, pa.Array]:
+    """Arrow's group_by, with names of our own."""
+    grouped = pa.table(dict(table)).group_by(list(keys), use_threads=False)
+    found = grouped.aggregate(list(wanted.values())).combine_chunks()
+    arrays = [
+        column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column for column in found.columns
+    ]
+    named = dict(zip(found.column_names, arrays, strict=True))
+    answers = {
+        name: named["count_all" if function == "count_all" else f"{column}_{function}"]
+        for name, (column, function) in wanted.items()
+    }
+    return {**{key: named[key] for key in keys}, **answers}
+
+
+def _state(found: Mapping[str, pa.Array], kind: int, plan: StatePlan) -> pa.RecordBatch:
+    """Rows of one kind with all columns of a state: sums that don't concern it are 0, keys and limits null."""
+    rows = len(next(iter(found.values())))
+    arrays = []
+    for field in plan.state:
+        if field.name == KIND:
+            arrays.append(pa.repeat(pa.scalar(kind, pa.int16()), rows))
+        elif field.name in found:
+            values = found[field.name]
+            values = pc.fill_null(values, 0) if field.name in plan.sums and values.null_count else values
+            arrays.append(values.cast(field.type))
+        elif field.name in plan.sums:
+            arrays.append(pa.repeat(pa.scalar(0).cast(field.type), rows))
+        else:
+            arrays.append(pa.nulls(rows, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=plan.state)
+
+
+def no_rows(plan: StatePlan) -> pa.RecordBatch:
+    """The partial answer about no rows, where everything is one group."""
+    return _state({ROWS: pa.array([0], pa.int64())}, 0, plan)
+
+
+def merge_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
+    """A merge kernel over `plan.state`."""
+    table = dict(zip(batch.schema.names, batch.columns, strict=True))
+    limits = [name for name in plan.state.names if name not in (*plan.keys, *plan.sums)]
+    wanted = {name: (name, "sum") for name in plan.sums}
+    wanted |= {name: (name, name.partition(".")[0]) for name in limits}
+    found = _grouped(table, plan.keys, wanted)
+    for column in plan.whole:
+        high, low = carried(_integers(found[f"high.{column}"]), _integers(found[f"low.{column}"]))
+        found |= {f"high.{column}": pa.array(high), f"low.{column}": pa.array(low)}
+    merged = pa.RecordBatch.from_arrays(
+        [found[field.name].cast(field.type) for field in plan.state], schema=plan.state
+    )
+    if not plan.floats:
+        return merged
+    is_piece = pc.is_valid(merged.column(BIN))
+    return merged.filter(pc.or_(pc.invert(is_piece), pc.not_equal(merged.column(PIECE), 0)))
+
+
+def finish_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
+    """The answers, a row a group, groups ascending, nulls last.
+
+    Args:
+      batch: all merged rows of some groups.
+      plan: their columns.
+
+    Returns:
+      The columns `by`, and one for each aggregation: counts int64; sums of integers int64, or WIDE where one of them
+      doesn't fit; sums of floats and means float64; sums of decimals decimal128; others of the column's type. What is
+      asked of no value is null, but counts.
+    """
+    ordered = sort_batch(batch, Order(tuple(map(Key, plan.keys)), tie=""))
+    kinds = ordered.column(KIND).to_numpy()
+    heads = ordered.filter(pa.array(kinds == 0))
+    numbers = np.cumsum(kinds == 0) - 1
+    names = [*plan.by, *(one.name for one in plan.aggregations)]
+    arrays = [heads.column(name) for name in plan.groups]
+    arrays += [_answer(one, heads, ordered, numbers, plan) for one in plan.aggregations]
+    return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _answer(
+    one: Aggregation, heads: pa.RecordBatch, ordered: pa.RecordBatch, numbers: Integers, plan: StatePlan
+) -> pa.Array:
+    if one.column is None:
+        return heads.column(ROWS)
+    if one.function == COUNT:
+        return heads.column(f"valid.{one.column}")
+    if one.function in (MIN, MAX):
+        return _restored(heads.column(f"{one.function}.{one.column}"), plan.kind_of(one.column))
+    if one.function in (SUM, MEAN):
+        return _sum(one, heads, ordered, numbers, plan)
+    is_such = ordered.column(KIND).to_numpy() == plan.valued.index(one.column) + 1
+    rows, of = ordered.filter(pa.array(is_such)), numbers[is_such]
+    if one.function == DISTINCT:
+        return pa.array(np.bincount(of, minlength=heads.num_rows).astype(np.int64))
+    return _quantile(one, rows, of, heads.num_rows, plan)
+
+
+def _sum(
+    one: Aggregation, heads: pa.RecordBatch, ordered: pa.RecordBatch, numbers: Integers, plan: StatePlan
+) -> pa.Array:
+    column = str(one.column)
+    valid = _integers(heads.column(f"valid.{column}"))
+    if column in plan.whole:
+        make = whole_sums if one.function == SUM else whole_means
+        return make(
+            _integers(heads.column(f"high.{column}")), _integers(heads.column(f"low.{column}")), valid
+        )
+    if column in plan.decimals:
+        totals = heads.column(f"total.{column}")
+        totals = pc.if_else(pa.array(valid > 0), totals, pa.scalar(None, totals.type))
+        return totals if one.function == SUM else _decimal_means(totals, valid)
+    kind = len(plan.valued) + 1 + plan.floats.index(column)
+    is_such = ordered.column(KIND).to_numpy() == kind
+    rows = ordered.filter(pa.array(is_such))
+    sums = float_sums(
+        numbers[is_such].tolist(), rows.column(BIN).to_pylist(), rows.column(PIECE).to_pylist(), len(valid)
+    )
+    found = np.array(sums, np.float64)
+    return pa.array(found if one.function == SUM else found / np.maximum(valid, 1), mask=valid == 0)
+
+
+def _decimal_means(totals: pa.Array, valid: Integers) -> pa.Array:
+    pairs = zip(totals.to_pylist(), valid.tolist(), strict=True)
+    return pa.array([None if total is None else float(total / count) for total, count in pairs], pa.float64())
+
+
+def _quantile(one: Aggregation, rows: pa.RecordBatch, of: Integers, groups: int, plan: StatePlan) -> pa.Array:
+    """The smallest value that the part of each group doesn't exceed."""
+    assert one.part is not None
+    below = np.concatenate([[0], np.cumsum(_integers(rows.column(ROWS)))])
+    starts, ends = (np.searchsorted(of, np.arange(groups), side) for side in ("left", "right"))
+    inside = below[ends] - below[starts]
+    ranks = np.maximum(1, -(-inside * one.part.numerator // one.part.denominator))
+    places = np.searchsorted(below[1:], below[starts] + ranks, side="left")
+    values = rows.column(f"value.{one.column}").take(pa.array(places, mask=inside == 0))
+    kind = plan.kind_of(str(one.column))
+    return bucket_values(values, kind) if plan.approximate else _restored(values, kind)
+
+
+def _restored(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """What `comparable` took."""
+    return (floats_of(values) if pa.types.is_floating(kind) else values).cast(kind)
+
+
+def _integers(values: pa.Array) -> Integers:
+    return values.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+
+
+def wide_columns(batch: pa.RecordBatch, plan: StatePlan) -> list[str]:
+    """Names of sums of integers that don't fit into int64."""
+    sums = [one.name for one in plan.aggregations if one.function == SUM and one.column in plan.whole]
+    return [name for name in sums if pa.types.is_decimal(batch.schema.field(name).type)]
+
+
+def expected_crossing(sample: Sequence[pa.RecordBatch], plan: StatePlan, scale: float, bundles: int) -> int:
+    """Bytes of partial answers that cross, estimated.
+
+    Args:
+      sample: batches of rows, each from another place of the input.
+      plan: of the answers.
+      scale: the input's rows in samples.
+      bundles: how many bundles the engine makes of the input; each sends its groups once.
+
+    Half of the sample is the first half of each batch: see `token_totals.expected_crossing`.
+    """
+    if not sample:
+        return 0
+    half_of_it = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in sample]
+    half, whole = (
+        merge_states(pa.concat_batches([summarize_rows(batch, plan) for batch in part]), plan)
+        for part in (half_of_it, sample)
+    )
+    rows = estimate_groups(half.num_rows, whole.num_rows, scale / bundles)
+    return round(whole.nbytes / max(1, whole.num_rows) * rows * bundles)

@@ -1,0 +1,89 @@
+"""`python -m beam_etl.pipelines.topk`: the first documents in an order."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.columns import Columns
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE
+from beam_etl.io.fetch_rows import FetchRows
+from beam_etl.io.read import FileSource
+from beam_etl.io.rewrite import sorted_addresses
+from beam_etl.observe.text import format_bytes
+from beam_etl.pipelines.flags import UsageError, flag
+from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.order_config import OrderConfig, check_order
+from beam_etl.transforms.shuffle import KEY_LIMIT, Gather
+from beam_etl.transforms.top import TopK
+
+SAMPLE_BYTES = 4 << 20
+"""Read by the launcher, to expect how large rows are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(OrderConfig):
+    """What can be asked of the job."""
+
+    k: int = flag("how many documents", default=100)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.k < 1:
+            raise ValueError(f"--k must be at least 1, got {self.k}")
+
+
+def build(source: FileSource, config: Config) -> dict[str, Any]:
+    """Tables documents, in order, and rejects. No shuffle.
+
+    Which documents they are is found in the columns of the order alone; then they are read whole.
+    """
+    check_order(source, config.order)
+    _check_size(source, config.k)
+    narrow = Columns(needed=(), carry=config.order.columns)
+    keys, rejects, _ = source.documents(narrow)
+    first = keys | "First keys" >> TopK(k=config.k, order=config.order)
+    addresses = (
+        first
+        | "Addresses" >> beam.Map(_addresses).with_output_types(bytes)
+        | "Gather" >> Gather()
+        | "Sort addresses" >> beam.Map(sorted_addresses)
+    )
+    fetched = addresses | "Fetch" >> FetchRows(source=source, columns=config.columns)
+    documents = fetched.rows | "First documents" >> TopK(k=config.k, order=config.order)
+    return {
+        DOCUMENTS_TABLE: documents,
+        "rejects": (rejects, fetched.rejects) | "All rejects" >> beam.Flatten(),
+    }
+
+
+def _addresses(batch: pa.RecordBatch) -> bytes:
+    return batch.column(schema.ADDRESS).to_numpy().tobytes()
+
+
+def _check_size(source: FileSource, k: int) -> None:
+    """All documents are one element at the end."""
+    sample = source.sample(SAMPLE_BYTES).batches
+    rows = min(k, source.told_documents() or k)
+    expected = sum(batch.nbytes for batch in sample) * rows // max(1, sum(batch.num_rows for batch in sample))
+    if expected > KEY_LIMIT:
+        raise UsageError(
+            f"--k={k}: some {format_bytes(expected)} of documents, and one worker puts up to {format_bytes(KEY_LIMIT)} "
+            f"in order. Ask for fewer, or sort them: python -m beam_etl.pipelines.sort"
+        )
+
+
+JOB = Job("topk", "The first documents in an order.", Config, build)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the job with these flags; the exit code."""
+    return JOB.run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,98 @@
+"""AggregateColumns: counts, sums, limits, distinct values and quantiles of groups of rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_etl.kernels.aggregating import (
+    finish_states,
+    merge_states,
+    no_rows,
+    summarize_rows,
+    wide_columns,
+)
+from beam_etl.kernels.aggregations import Aggregation, StatePlan
+from beam_etl.kernels.exact_sums import WIDE
+from beam_etl.transforms.aggregate import Aggregate
+from beam_etl.transforms.batches import Batches, merge_batches, split_batch
+from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.shuffle import Gather
+
+SUMMARY_BYTES = 32 << 20
+"""Rows that are summarized at once: a group costs a row of state for so many."""
+
+
+@dataclass(eq=False, kw_only=True)
+class AggregateColumns(beam.PTransform):
+    """Answers about groups of rows. One shuffle, of what each bundle is left with.
+
+    Nothing depends on the order of rows: sums of integers and of doubles are exact, and doubles rounded at the end. Of
+    a column whose quantiles or distinct values are asked, a row for each distinct value of a group crosses, and all of
+    a group meet in one partition; of approximate quantiles, a row for each of some thousand buckets at most.
+
+    Input: batches with the columns that are asked for. Output: a row a group; see `aggregating.finish_states`. Without
+    a column to group by there is one row, also for no rows.
+
+    Args:
+      by: group columns; nulls are a group.
+      aggregations: what is asked; see `aggregations.parse_aggregation`.
+      input: the columns of batches.
+      approximate: quantiles differ by at most log_buckets.RELATIVE_ERROR of them.
+      partitions, expected_bytes: as for Shuffle.
+
+    Raises:
+      KeyError, TypeError, ValueError: see StatePlan.
+    """
+
+    by: tuple[str, ...] = ()
+    aggregations: tuple[Aggregation, ...]
+    input: pa.Schema
+    approximate: bool = False
+    partitions: int | None = None
+    expected_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.state = StatePlan(self.by, self.aggregations, self.input, self.approximate)
+
+    def expand(self, batches: Batches) -> Batches:
+        states = batches | "Summarize" >> beam.ParDo(_Summarize(self.state)).with_output_types(pa.RecordBatch)
+        if not self.by:
+            none = batches.pipeline | "No rows" >> beam.Create([no_rows(self.state)], reshuffle=False)
+            states = (states, none) | "All rows" >> beam.Flatten()
+        answers = states | "Merge" >> Aggregate(
+            by=self.state.groups,
+            merge=partial(merge_states, plan=self.state),
+            finish=partial(finish_states, plan=self.state),
+            partitions=self.partitions,
+            expected_bytes=self.expected_bytes,
+        )
+        if not self.state.whole:
+            return answers
+        wide = answers | "Wide sums" >> beam.FlatMap(wide_columns, plan=self.state) | "Gather" >> Gather()
+        return answers | "One type" >> beam.Map(
+            _widened, wide=beam.pvalue.AsSingleton(wide)
+        ).with_output_types(pa.RecordBatch)
+
+
+class _Summarize(GatherBatches):
+    def __init__(self, plan: StatePlan) -> None:
+        super().__init__(SUMMARY_BYTES)
+        self._plan = plan
+
+    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = merge_batches(batch.select(self._plan.needed) for batch in batches)
+        for state in self._metrics.timed(iter([summarize_rows(rows, self._plan)])):
+            for batch in split_batch(state):
+                self._metrics.gave_out(batch)
+                yield batch
+
+
+def _widened(batch: pa.RecordBatch, wide: Sequence[str]) -> pa.RecordBatch:
+    for name in set(wide):
+        place = batch.schema.get_field_index(name)
+        batch = batch.set_column(place, pa.field(name, WIDE), batch.column(place).cast(WIDE))
+    return batch
