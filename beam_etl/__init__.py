@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.domain_join import JoinDomainScores as JoinDomainScores
     from beam_etl.transforms.domain_score import ScoreDomains as ScoreDomains
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
+    from beam_etl.transforms.join import Join as Join
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
@@ -54,6 +55,7 @@ _PUBLIC = {
     "FilterQuality": "transforms.quality",
     "InputError": "io.errors",
     "InvertedIndex": "io.index.reader",
+    "Join": "transforms.join",
     "JoinDomainScores": "transforms.domain_join",
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",

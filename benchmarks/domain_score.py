@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from benchmarks.bench import SIZES, Bench, Row, growth_rows, parser, run
 from benchmarks.measure import Measured, measure
+from benchmarks.tables import with_domains
 
 WHOLE_BOUND, HOT_BOUND = 3, 1.3
-UNIFORM_DOMAINS = 10_000
 HOT_SHARE = 3
 """One document of so many is of the hot domain."""
 
@@ -60,7 +57,7 @@ def hot(bench: DomainBench) -> Iterator[Row]:
         for kind in ("uniform", "hot"):
             source = bench.work / kind
             if not source.exists():
-                with_domains(bench.folder, source, kind == "hot")
+                with_domains(bench.folder, source, int(kind == "hot"), HOT_SHARE)
             found[kind] = measure(bench.ours(source, *flags), bench.runs)
         yield f"beam_etl, {name}, uniform", found["uniform"], crossed(found["uniform"])
         ratio = found["hot"].seconds / found["uniform"].seconds
@@ -72,30 +69,6 @@ def growth(bench: DomainBench) -> Iterator[Row]:
     """Marginal cost, and memory that doesn't depend on the input."""
     found = {corpus: measure(bench.ours(bench.corpora / corpus), bench.runs) for corpus in SIZES}
     yield from growth_rows("beam_etl, table", found)
-
-
-def with_domains(source: Path, output: Path, hot: bool) -> None:
-    """The documents of a folder, of other domains."""
-    output.mkdir()
-    number = 0
-    for path in sorted(source.glob("*.parquet")):
-        with (
-            pq.ParquetFile(path) as file,
-            pq.ParquetWriter(output / path.name, file.schema_arrow, compression="zstd") as writer,
-        ):
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                numbers = range(number, number + table.num_rows)
-                number += table.num_rows
-                names = [domain_of(one, hot) for one in numbers]
-                place = table.schema.get_field_index("domain")
-                writer.write_table(table.set_column(place, "domain", pa.array(names)))
-
-
-def domain_of(number: int, hot: bool) -> str:
-    """By the number of a document."""
-    is_hot = hot and number % HOT_SHARE == 0
-    return "hot.example" if is_hot else f"site{number * 7919 % UNIFORM_DOMAINS}.example"
 
 
 def crossed(measured: Measured) -> str:

@@ -8,7 +8,7 @@ import beam_etl
 PUBLIC = [
     *("Aggregate", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
     *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
-    *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "JoinDomainScores", "Keep"),
+    *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
     *("KernelError", "MapBatches", "MapPartitions", "NearRule", "ReadDocuments", "Rebalance"),
     *("RecordBatchCoder", "ScoreDomains", "Shuffle", "UnbatchRows", "WriteDataset", "WriteIndex"),
     *("__version__", "load_vocabulary", "plan"),

@@ -16,9 +16,11 @@ from beam_etl.io.formats import format_named
 from beam_etl.io.sorted_runs import BLOCK_BYTES, RunFiles, write_run
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.merging import merge_blocks
+from beam_etl.kernels.partitioning import RANGE, Level, Partitioning
 from beam_etl.kernels.range_bounds import (
     IS_EDGE,
     PARTITION,
+    bounds_in_json,
     keys_of_blocks,
     locate_blocks,
     range_bounds,
@@ -58,14 +60,17 @@ PARTITION_ROWS = 1 << 10
 _RUN, _BLOCK, _SAMPLE = "run", "block", "sample"
 _FOLDER = "_runs"
 
+_KIND, _NULLS = b"kind", b"nulls"
+"""Metadata of samples and bounds: the type of the order's first column, and that it has nulls."""
+
 
 class Sorted(NamedTuple):
     """What WriteSorted gives."""
 
     files: beam.PCollection[Finished]
     """Files of the run, for WriteDataset. By their names they are in the order of rows."""
-    bounds: beam.PCollection[bytes]
-    """One element: of the encoded batch of `range_bounds`; empty where there is one range."""
+    partitioned: beam.PCollection[dict[str, Any]]
+    """For WriteDataset: what the manifest tells of the table, where its ranges can be told."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -130,7 +135,10 @@ class WriteSorted(beam.PTransform):
             by=(PARTITION,), keys=self.partitions, expected_bytes=self.expected_bytes
         )
         files = shuffled | "Write" >> beam.ParDo(_WriteRange(self, folder)).with_output_types(Finished)
-        return Sorted(files, bounds)
+        described = bounds | "Describe" >> beam.FlatMap(
+            _described, order=self.order, table=self.table
+        ).with_output_types(dict[str, Any])
+        return Sorted(files, described)
 
 
 class _WriteRuns(GatherBatches):
@@ -160,12 +168,18 @@ class _WriteRuns(GatherBatches):
         os.makedirs(self._folder, exist_ok=True)
         firsts, lasts = write_run(_path(self._folder, name), rows, self._order, self._block_bytes)
         sample = sample_keys(key_rows(rows, self._order), row_bytes(rows), self._part)
-        if sample.num_rows:
-            yield beam.pvalue.TaggedOutput(_SAMPLE, RecordBatchCoder().encode(sample))
+        told = {_KIND: str(rows.schema.field(self._order.columns[0]).type)}
+        if rows.column(self._order.columns[0]).null_count:
+            told[_NULLS] = ""
+        yield beam.pvalue.TaggedOutput(
+            _SAMPLE, RecordBatchCoder().encode(sample.replace_schema_metadata(told))
+        )
         blocks = with_lasts(firsts, lasts)
         for column in (pa.repeat(name, blocks.num_rows), pa.array(range(blocks.num_rows), pa.uint32())):
             blocks = blocks.append_column(_RUN if column.type == pa.string() else _BLOCK, column)
         yield blocks
+        del rows, sample, blocks
+        pa.default_memory_pool().release_unused()  # what it keeps for later is more than what is held
 
 
 def _path(folder: str, name: str) -> str:
@@ -173,26 +187,41 @@ def _path(folder: str, name: str) -> str:
 
 
 def _bounds(packed: list[bytes], order: Order, partitions: int) -> bytes:
-    bounds = range_bounds([RecordBatchCoder().decode(some) for some in packed], order, partitions)
-    return b"" if bounds is None else RecordBatchCoder().encode(bounds)
-
-
-def _decoded(bounds: bytes) -> pa.RecordBatch | None:
-    return RecordBatchCoder().decode(bounds) if bounds else None
+    """The bounds of all samples. What these tell of the first column is kept as metadata."""
+    samples = [RecordBatchCoder().decode(some) for some in packed]
+    if not samples:
+        return b""
+    told: dict[bytes, bytes] = {}
+    for sample in samples:
+        told |= sample.schema.metadata
+    bare = [sample.replace_schema_metadata(None) for sample in samples]
+    return RecordBatchCoder().encode(range_bounds(bare, order, partitions).replace_schema_metadata(told))
 
 
 def _ranges(bounds: bytes) -> Iterator[tuple[int, bytes]]:
     """Each range by its number, with the bounds before and behind it."""
-    found = _decoded(bounds)
-    count = found.num_rows if found is not None else 0
-    for number in range(count + 1):
-        begin, end = max(number - 1, 0), min(number + 1, count)
-        edges = RecordBatchCoder().encode(found.slice(begin, end - begin)) if found is not None else b""
+    if not bounds:
+        return
+    found = RecordBatchCoder().decode(bounds)
+    for number in range(found.num_rows + 1):
+        begin, end = max(number - 1, 0), min(number + 1, found.num_rows)
+        edges = RecordBatchCoder().encode(found.slice(begin, end - begin))
         yield number, number.to_bytes(8, "little") + edges
 
 
+def _described(bounds: bytes, order: Order, table: str) -> Iterator[dict[str, Any]]:
+    """What a manifest tells of the table, where ranges are of values of one column, ascending, and of no null."""
+    if not bounds or not order.ascending:
+        return
+    found = RecordBatchCoder().decode(bounds)
+    plain = bounds_in_json(found, found.schema.metadata[_KIND].decode())
+    if plain is not None and _NULLS not in found.schema.metadata:
+        level = Level(function=RANGE, columns=order.columns[:1], bounds=tuple(plain))
+        yield {table: Partitioning(by=(level,), order=order.columns).to_json()}
+
+
 def _located(blocks: pa.RecordBatch, bounds: bytes, order: Order) -> Iterator[pa.RecordBatch]:
-    yield from split_batch(locate_blocks(blocks, _decoded(bounds), order))
+    yield from split_batch(locate_blocks(blocks, RecordBatchCoder().decode(bounds), order))
 
 
 class _WriteRange(beam.DoFn):
@@ -216,7 +245,7 @@ class _WriteRange(beam.DoFn):
         found = list(located)
         if not found:
             return
-        number, edges = int.from_bytes(described[:8], "little"), _decoded(described[8:])
+        number, edges = int.from_bytes(described[:8], "little"), RecordBatchCoder().decode(described[8:])
         load = _Blocks(self._folder, merge_batches(found), edges, 1 if number else 0, self._order)
         parts = 0
         file: OpenFile | None = None
@@ -230,6 +259,8 @@ class _WriteRange(beam.DoFn):
                 if file.size >= self._file_bytes:
                     yield self._close(file, rows)
                     parts, file, rows = parts + 1, None, 0
+            del merged
+            pa.default_memory_pool().release_unused()
         if file is not None:
             yield self._close(file, rows)
 
@@ -256,7 +287,7 @@ class _Blocks:
     """
 
     def __init__(
-        self, folder: str, blocks: pa.RecordBatch, edges: pa.RecordBatch | None, place: int, order: Order
+        self, folder: str, blocks: pa.RecordBatch, edges: pa.RecordBatch, place: int, order: Order
     ) -> None:
         self.blocks = blocks
         self._folder = folder

@@ -278,7 +278,8 @@ def _restored(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _integers(values: pa.Array) -> Integers:
-    return values.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+    """Integers, nulls as 0: a sum of nothing is null."""
+    return pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
 
 
 def wide_columns(batch: pa.RecordBatch, plan: StatePlan) -> list[str]:

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.kernels.domain_measures import BYTES, DOCUMENTS
 from beam_etl.kernels.domain_score import SCORE
-from beam_etl.kernels.domain_statistics import Integers, sample_keys
 from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE
 from beam_etl.kernels.filtering import removals_of
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.provenance import without_carried
 from beam_etl.kernels.removals import repeat_rows
+from beam_etl.kernels.sampling import Integers, sample_keys
 
 DOMAIN_SCORE = "domain_score"
 """float64 of a document: the score of its domain; null where it has none."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,11 +24,9 @@ from beam_etl.kernels.domain_measures import (
     STATISTIC,
     Measures,
 )
-from beam_etl.kernels.hashing import hash_rows, hash_values
+from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.quantiles import bucket_of
-
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from beam_etl.kernels.sampling import Flags, Integers, first_of_each, positive, sample_keys
 
 
 @dataclass(frozen=True)
@@ -80,18 +77,6 @@ def merge_statistics(batch: pa.RecordBatch, measures: Measures) -> pa.RecordBatc
     summed = _summed(batch.filter(pc.invert(chosen)))
     merged = pa.concat_batches([summed, _smallest(batch.filter(chosen), measures)])
     return compact(merged)  # without the ids of examples that weren't chosen
-
-
-def sample_keys(documents: pa.RecordBatch, by: Sequence[str]) -> tuple[Integers, Integers]:
-    """What a sample is chosen by: int64[rows] hashes, and int64[rows] in the order of addresses for ties.
-
-    Documents that have no address are taken to differ in the columns `by`.
-    """
-    hashes = _positive(hash_rows([documents.column(name) for name in by]))
-    if schema.ADDRESS not in documents.schema.names:
-        return hashes, np.zeros(documents.num_rows, np.int64)
-    address = documents.column(schema.ADDRESS).to_numpy()
-    return hashes, (address ^ np.uint64(1 << 63)).view(np.int64)
 
 
 def failed_matrix(failed: Integers, rules: int) -> Integers:
@@ -188,7 +173,7 @@ def _examples(documents: pa.RecordBatch, judged: pa.RecordBatch, codes: Integers
     failed = judged.column(FAILED).to_numpy()
     rows = np.flatnonzero(failed)
     id = _plain(documents.column(schema.ID)).take(pa.array(rows))
-    return [_Part(EXAMPLE, codes[rows], _positive(hash_values(id)), failed[rows], id)]
+    return [_Part(EXAMPLE, codes[rows], positive(hash_values(id)), failed[rows], id)]
 
 
 def _sample(documents: pa.RecordBatch, measures: Measures, codes: Integers) -> list[_Part]:
@@ -261,15 +246,8 @@ def _smallest(batch: pa.RecordBatch, measures: Measures) -> pa.RecordBatch:
     )
     order = np.lexsort((rank[_codes(label)], count, key, kind, domain))
     group = domain[order] * 8 + kind[order]
-    starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
-    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
     most = np.where(kind[order] == EXAMPLE, EXAMPLES, measures.sample or 0)
-    return batch.take(pa.array(order[place < most]))
-
-
-def _positive(hashes: npt.NDArray[np.uint64]) -> Integers:
-    """63 bits of a hash, as a signed number that isn't negative."""
-    return (hashes >> np.uint64(1)).astype(np.int64)
+    return batch.take(pa.array(order[first_of_each(group, most)]))
 
 
 def _plain(column: pa.Array) -> pa.Array:

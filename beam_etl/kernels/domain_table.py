@@ -22,15 +22,16 @@ from beam_etl.kernels.domain_measures import (
     SAMPLE,
     Measures,
 )
-from beam_etl.kernels.domain_statistics import Integers, failed_matrix
+from beam_etl.kernels.domain_statistics import failed_matrix
 from beam_etl.kernels.quantiles import quantiles
+from beam_etl.kernels.sampling import Integers
 
 PERCENTS = (10, 50, 90)
 
 FAILURES, LANGUAGES, EXAMPLES = "failures", "languages", "examples"
 
 CUT_KEY, CUT_TIE = "cut_key", "cut_tie"
-"""The last of a domain's sample, as domain_statistics.sample_keys tells documents; null where all are in it."""
+"""The last of a domain's sample, as sampling.sample_keys tells documents; null where all are in it."""
 
 _LARGEST = np.iinfo(np.int64).max
 

@@ -1,6 +1,9 @@
 """Bounds of ranges that hold about equal bytes, from a sample of rows that doesn't depend on how they are spread."""
 
+import math
 from collections.abc import Sequence
+from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,13 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl.kernels.hashing import hash_rows
-from beam_etl.kernels.sorting import KEY, TIE, Order, range_numbers, sorted_places
+from beam_etl.kernels.sorting import FIRST_KEY, KEY, TIE, Order, floats_of, range_numbers, sorted_places
+
+Places = npt.NDArray[np.int64]
 
 WEIGHT = "weight"
 """int64: bytes of a sampled row, beside its keys."""
 
 PARTITION = "partition"
 """uint64: the range that a block has rows of."""
+
+UNEVEN = 1.25
+"""How much larger than their mean a range may be, so that equal values stay together."""
 
 IS_EDGE = "is_edge"
 """Whether a block has rows of other ranges as well."""
@@ -55,29 +63,73 @@ def _has_lengths(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks)
 
 
-def range_bounds(samples: Sequence[pa.RecordBatch], order: Order, partitions: int) -> pa.RecordBatch | None:
+def range_bounds(samples: Sequence[pa.RecordBatch], order: Order, partitions: int) -> pa.RecordBatch:
     """Where ranges of about equal weight begin, but for the first one.
 
-    The tie is part of a bound, so that rows which are equal in all columns of the order are spread as well.
+    Where ranges differ little although rows with one value of the order's first column stay together, a bound is such a
+    value. Else it is a whole key with its tie, so that rows which are equal in all columns of the order are spread.
 
     Args:
-      samples: of `sample_keys`.
+      samples: of `sample_keys`, one or more.
       order: of their rows.
       partitions: how many ranges are wanted, at least 1.
 
     Returns:
-      `key_rows` in order, at most `partitions` - 1, no two of them equal; None without a sample.
+      `key_rows`, or their columns of the first column alone, in order, at most `partitions` - 1, no two of them equal.
     """
-    if not samples:
-        return None
     sample = pa.concat_batches(samples)
     keys = sample.drop_columns([WEIGHT])
     places = sorted_places(keys, order)
+    keys = keys.take(pa.array(places))
     weights = sample.column(WEIGHT).to_numpy()[places]
     before = np.cumsum(weights) - weights
-    targets = np.arange(1, partitions) * (weights.sum() / partitions)
-    chosen = np.unique(np.searchsorted(before, targets))
-    return keys.take(pa.array(places[chosen[(chosen > 0) & (chosen < len(places))]]))
+    total = float(weights.sum())
+    targets = np.arange(1, partitions) * (total / partitions)
+    first = keys.select([name for name in keys.schema.names if name.startswith(FIRST_KEY)])
+    begins = _begins(first)
+    chosen = _nearest(begins, before, targets)
+    largest = np.diff(before[chosen], prepend=0.0, append=total).max(initial=0.0)
+    if largest <= UNEVEN * total / partitions:
+        return first.take(pa.array(chosen))
+    return keys.take(pa.array(_nearest(np.arange(1, len(places)), before, targets)))
+
+
+def _begins(keys: pa.RecordBatch) -> Places:
+    """The rows that differ from the one before them, but for the first."""
+    codes = [values.dictionary_encode(null_encoding="encode").indices.to_numpy() for values in keys.columns]
+    differs = [np.diff(code) != 0 for code in codes]
+    return np.flatnonzero(np.logical_or.reduce(differs)) + 1 if keys.num_rows else np.empty(0, np.int64)
+
+
+def _nearest(places: Places, before: npt.NDArray[np.int64], targets: npt.NDArray[np.float64]) -> Places:
+    """For each target the place before which there is most nearly as much, each place once."""
+    if not len(places):
+        return places
+    weights = before[places]
+    after = np.clip(np.searchsorted(weights, targets), 1, max(len(places) - 1, 1))
+    after = np.minimum(after, len(places) - 1)
+    ahead = np.maximum(after - 1, 0)
+    is_ahead = targets - weights[ahead] <= weights[after] - targets
+    return places[np.unique(np.where(is_ahead, ahead, after))]
+
+
+def bounds_in_json(bounds: pa.RecordBatch, kind: str) -> list[Any] | None:
+    """Bounds that are values of one column, as JSON has them; None of others, or where JSON can't hold them.
+
+    Args:
+      bounds: of `range_bounds`.
+      kind: the column's type, as text.
+    """
+    if bounds.schema.names != [FIRST_KEY]:
+        return None
+    values = bounds.column(0)
+    if kind in ("halffloat", "float", "double"):
+        plain = floats_of(values).to_pylist()
+        return plain if all(map(math.isfinite, plain)) else None
+    plain = values.to_pylist()
+    if any(isinstance(value, date) for value in plain):  # and so is a time
+        return [value.isoformat() for value in plain]
+    return plain if all(isinstance(value, str | int) for value in plain) else None
 
 
 def with_lasts(firsts: pa.RecordBatch, lasts: pa.RecordBatch) -> pa.RecordBatch:
@@ -91,7 +143,7 @@ def keys_of_blocks(blocks: pa.RecordBatch) -> pa.RecordBatch:
     return blocks.select([name for name in blocks.schema.names if name.startswith(KEY)])
 
 
-def locate_blocks(blocks: pa.RecordBatch, bounds: pa.RecordBatch | None, order: Order) -> pa.RecordBatch:
+def locate_blocks(blocks: pa.RecordBatch, bounds: pa.RecordBatch, order: Order) -> pa.RecordBatch:
     """A row for each range that a block has rows of.
 
     Args:
@@ -105,7 +157,7 @@ def locate_blocks(blocks: pa.RecordBatch, bounds: pa.RecordBatch | None, order: 
     names = [name for name in blocks.schema.names if name.startswith(_LAST)]
     rest = blocks.drop_columns(names)
     begin = end = np.zeros(blocks.num_rows, np.int64)
-    if bounds is not None and bounds.num_rows:
+    if bounds.num_rows:
         lasts = blocks.select(names).rename_columns([name.removeprefix(_LAST) for name in names])
         begin = range_numbers(keys_of_blocks(rest), bounds, order)
         end = range_numbers(lasts, bounds, order)

@@ -22,6 +22,9 @@ KEY = "key."
 TIE = "key.tie"
 """The last column of keys: what rows that are equal in all others are ordered by, ascending."""
 
+FIRST_KEY = "key.0"
+"""The first column of the order; with nulls first, FIRST_KEY.is_valid stands before it."""
+
 _IS_VALID = ".is_valid"
 
 _DIRECTIONS = {"": False, "asc": False, "desc": True}
@@ -178,13 +181,13 @@ def range_numbers(keys: pa.RecordBatch, bounds: pa.RecordBatch, order: Order) ->
 
     Args:
       keys: `key_rows` of some rows.
-      bounds: of others, in order, with the same columns.
+      bounds: of others, in order, with the same columns, or the first of them: then rows are compared by these alone.
       order: of both.
 
     Returns:
       int64[rows], 0 to the number of bounds.
     """
-    both = pa.concat_batches([bounds, keys.cast(bounds.schema)])
+    both = pa.concat_batches([bounds, keys.select(bounds.schema.names).cast(bounds.schema)])
     places = sorted_places(both, order)
     is_bound = places < bounds.num_rows
     behind = np.cumsum(is_bound)

@@ -1,8 +1,9 @@
 """The closing lines of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from beam_etl.observe.skew import ShuffleSkew, skew_lines
 from beam_etl.observe.text import format_bytes, format_seconds
 
 
@@ -24,6 +25,8 @@ class Summary:
     """Elements that they were."""
     skipped_bytes: int = 0
     """Stored bytes that a condition on rows spared."""
+    skews: Sequence[ShuffleSkew] = ()
+    """What the partitions of each shuffle were."""
 
     def to_text(self) -> str:
         """A few lines for people."""
@@ -35,6 +38,7 @@ class Summary:
         if self.crossed_bytes is not None:
             noun = "slice" if self.slices == 1 else "slices"
             crossed = f"crossed shuffles: {format_bytes(self.crossed_bytes)} in {self.slices:,} {noun}\n"
+        crossed += "".join(f"{line}\n" for line in skew_lines(self.skews))
         return (
             f"{read} {format_bytes(self.input_bytes)} in {format_seconds(self.seconds)} ({rate}/s)\n"
             f"{skipped}{crossed}rows written: {tables} ({format_bytes(self.output_bytes)})\n"

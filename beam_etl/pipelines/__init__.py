@@ -11,6 +11,7 @@ PIPELINES: Mapping[str, str] = {
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
     "domain_score": "a quality score for each domain, and the documents of those that are good enough",
     "inverted_index": "which documents have a word, how often, and where",
+    "join": "rows of two inputs that have equal keys",
     "search": "the documents of an inverted index that answer a query best",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
     "verify": "whether a dataset is as it was written, every byte of every file",

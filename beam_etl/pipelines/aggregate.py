@@ -30,6 +30,10 @@ class GroupConfig(JobConfig):
     """What can be asked of a job about groups of rows."""
 
     by: tuple[str, ...] = flag("columns to group by; none for everything as one group", default=())
+    salts: int | None = flag(
+        "combine so many parts of each group apart first, in a shuffle of their own (docs/skew.md says when)",
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,6 +89,7 @@ def aggregate(source: FileSource, config: GroupConfig, approximate: bool) -> tup
             aggregations=config.aggregations,
             input=_input(source, sample.batches),
             approximate=approximate,
+            salts=config.salts,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(str(error.args[0])) from error

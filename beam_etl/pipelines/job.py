@@ -26,6 +26,7 @@ from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
 from beam_etl.observe.plan import Plan, plan
 from beam_etl.observe.progress import progress
+from beam_etl.observe.skew import ShuffleSkew
 from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
@@ -33,6 +34,7 @@ from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.execution import FAILED, Execution
 from beam_etl.pipelines.interrupt import give_up
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
+from beam_etl.pipelines.shuffle_skews import shuffle_skews
 from beam_etl.transforms import metrics
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
@@ -77,8 +79,8 @@ class Job(Generic[Config]):
     AFTER."""
     notes: Callable[[Config, Mapping[str, int]], Sequence[str]] = lambda config, counters: ()
     """What else the closing lines say, from the totals of our counters."""
-    explain: Callable[[Config], Sequence[str]] = lambda config: ()
-    """What else the plan says."""
+    explain: Callable[[Any, Config], Sequence[str]] = lambda source, config: ()
+    """What else the plan says, from the source and the configuration."""
     source: Callable[[beam.Pipeline, Config], Source] = read_documents
     """Opens what `build` takes."""
 
@@ -122,7 +124,7 @@ class Job(Generic[Config]):
             after(verdict)
         if config.plan:
             drawn, cluster = plan(pipeline), config.described_cluster
-            more = "".join(f"\n{line}" for line in self.explain(config))
+            more = "".join(f"\n{line}" for line in self.explain(source, config))
             shown = _planned(source, drawn, cluster) + more
             print(drawn.to_json(cluster) if config.plan == "json" else shown)
             return DONE
@@ -179,7 +181,7 @@ class Job(Generic[Config]):
         return not missing
 
     def _close(self, config: Config, source: Source, result: PipelineResult, seconds: float) -> None:
-        published, counted = manifest.latest(config.output), _totals(result)
+        published, (counted, skews) = manifest.latest(config.output), _counted(result)
         assert published is not None
         written = published.of_run(config.run) if config.append else published
         summary = Summary(
@@ -192,11 +194,14 @@ class Job(Generic[Config]):
             crossed_bytes=counted.get(metrics.BYTES_CROSSED),
             slices=counted.get(metrics.ELEMENTS_OUT, 0),
             skipped_bytes=counted.get(metrics.BYTES_SKIPPED, 0) + getattr(source, "skipped_bytes", 0),
+            skews=skews,
         )
         print(summary.to_text())
         repeated = result.retries() if isinstance(result, FlinkResult) else None
         for note in [*([repeated] if repeated else []), *self.notes(config, counted)]:
             print(note)
+        for warning in (warning for skew in skews for warning in skew.warnings()):
+            print(f"{self.name}: {warning}", file=sys.stderr)
 
     def _about(self, config: Config, source: Source) -> dict[str, Any]:
         return {
@@ -213,12 +218,14 @@ def _on_cluster(options: PipelineOptions) -> str:
     return f"{name} --flink_master={options.view_as(FlinkRunnerOptions).flink_master}"
 
 
-def _totals(result: PipelineResult) -> dict[str, int]:
+def _counted(result: PipelineResult) -> tuple[dict[str, int], list[ShuffleSkew]]:
+    """The totals of our counters, and the skew of each shuffle."""
     try:
-        return metrics.totals(result)
+        found = result.metrics()
     except FlinkError as error:  # lost since the job has ended
         print(f"no counters: {error}", file=sys.stderr)
-        return {}
+        return {}, []
+    return metrics.totals(found), shuffle_skews(found)
 
 
 def _unpublished(output: str, run: str) -> list[str]:

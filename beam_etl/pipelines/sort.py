@@ -7,6 +7,7 @@ from typing import Any
 
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.read import FileSource
+from beam_etl.io.write import PARTITIONED
 from beam_etl.io.write_sorted import WriteSorted
 from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.order_config import OrderConfig, check_order
@@ -38,7 +39,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         expected_bytes=round(size / max(sampled, 1) * rows),
         expected_rows=rows,
     )
-    return {DOCUMENTS_TABLE: written.files, "rejects": rejects}
+    return {DOCUMENTS_TABLE: written.files, PARTITIONED: written.partitioned, "rejects": rejects}
 
 
 JOB = Job("sort", "The documents in a global order.", Config, build)

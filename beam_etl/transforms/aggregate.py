@@ -1,20 +1,25 @@
 """Aggregate: combine within each bundle, shuffle what is left, combine again."""
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 
 from beam_etl.kernels.partition import GATHER_BYTES
-from beam_etl.transforms.batches import Batches, merge_batches, split_batch
+from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 
 Merge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 """A merge kernel: combines rows of equal key. Associative and commutative (`beam_etl.testing.check_merge` tests it)."""
+
+SALT = "beam_etl.salt"
+"""uint32: only while rows travel."""
 
 PENDING_BYTES = 16 << 20
 """Rows that wait before they are combined. Larger saves little: merge kernels are linear."""
@@ -22,9 +27,10 @@ PENDING_BYTES = 16 << 20
 
 @dataclass(eq=False, kw_only=True)
 class Aggregate(beam.PTransform):
-    """Rows of equal key combined into few. One shuffle, of what each bundle is left with.
+    """Rows of equal key combined into few. One shuffle, of what each bundle is left with; two where keys are salted.
 
-    A bundle combines what it gathers, up to GATHER_BYTES of partial results: a hot key costs a row a bundle.
+    A bundle combines what it gathers, up to GATHER_BYTES of partial results: a hot key costs a row a bundle. It needs
+    salts only where those rows of one key are together more than an engine holds (docs/skew.md says when).
 
     Input: batches of partial results. Output: batches of merged rows, each key in one partition.
 
@@ -34,6 +40,12 @@ class Aggregate(beam.PTransform):
       finish: a kernel over all merged rows of a partition at once, so that it sees all rows of each key; None to
         give the merged rows as they are.
       partitions, expected_bytes: as for Shuffle.
+      salts: so many parts of each key are combined apart first, behind a shuffle of their own, and then with each
+        other; None for one shuffle.
+
+    Raises:
+      TypeError: merge can't be called.
+      ValueError: fewer than 2 salts.
     """
 
     by: tuple[str, ...]
@@ -41,19 +53,32 @@ class Aggregate(beam.PTransform):
     finish: Merge | None = None
     partitions: int | None = None
     expected_bytes: int | None = None
+    salts: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
         if not callable(self.merge):
             raise TypeError(f"Aggregate needs a merge kernel, got {self.merge!r}")
+        if self.salts is not None and self.salts < 2:
+            raise ValueError(f"a key is spread over 2 salts at least, got {self.salts}")
 
     def expand(self, batches: Batches) -> Batches:
+        combined = batches | "Combine in bundle" >> CombineInBundle(merge=self.merge)
+        if self.salts is not None:
+            combined = self._combine_salted(combined, self.salts)
         return (
-            batches
-            | "Combine in bundle"
-            >> beam.ParDo(_CombineInBundle(self.merge)).with_output_types(pa.RecordBatch)
+            combined
             | "Shuffle" >> Shuffle(by=self.by, partitions=self.partitions, expected_bytes=self.expected_bytes)
             | "Combine" >> MapPartitions(kernel=partial(combine_all, merge=self.merge, finish=self.finish))
+        )
+
+    def _combine_salted(self, batches: Batches, salts: int) -> Batches:
+        return (
+            batches
+            | "Salt" >> MapBatches(partial(salted, salts=salts))
+            | "Shuffle parts"
+            >> Shuffle(by=(*self.by, SALT), partitions=self.partitions, expected_bytes=self.expected_bytes)
+            | "Combine parts" >> MapPartitions(kernel=partial(_combine_parts, merge=self.merge))
         )
 
 
@@ -85,6 +110,35 @@ def combine_all(
     if waiting:
         combined = merge(merge_batches(waiting))
         yield combined if finish is None else finish(combined)
+
+
+@dataclass(eq=False, kw_only=True)
+class CombineInBundle(beam.PTransform):
+    """What each bundle gathers, up to GATHER_BYTES, merged. No shuffle.
+
+    Args:
+      merge: as for Aggregate.
+    """
+
+    merge: Merge
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, batches: Batches) -> Batches:
+        return batches | "Combine" >> beam.ParDo(_CombineInBundle(self.merge)).with_output_types(
+            pa.RecordBatch
+        )
+
+
+def salted(batch: pa.RecordBatch, salts: int) -> pa.RecordBatch:
+    """With one salt for all rows, from what they are: each bundle's rows of a key have some other."""
+    salt = np.full(batch.num_rows, zlib.crc32(batch.serialize()) % salts, np.uint32)
+    return batch.append_column(pa.field(SALT, pa.uint32(), nullable=False), pa.array(salt))
+
+
+def _combine_parts(batches: Iterable[pa.RecordBatch], merge: Merge) -> Iterator[pa.RecordBatch]:
+    return combine_all((batch.drop_columns([SALT]) for batch in batches), merge)
 
 
 class _CombineInBundle(GatherBatches):

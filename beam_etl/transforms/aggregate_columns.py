@@ -42,6 +42,7 @@ class AggregateColumns(beam.PTransform):
       input: the columns of batches.
       approximate: quantiles differ by at most log_buckets.RELATIVE_ERROR of them.
       partitions, expected_bytes: as for Shuffle.
+      salts: as for Aggregate.
 
     Raises:
       KeyError, TypeError, ValueError: see StatePlan.
@@ -53,6 +54,7 @@ class AggregateColumns(beam.PTransform):
     approximate: bool = False
     partitions: int | None = None
     expected_bytes: int | None = None
+    salts: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -69,6 +71,7 @@ class AggregateColumns(beam.PTransform):
             finish=partial(finish_states, plan=self.state),
             partitions=self.partitions,
             expected_bytes=self.expected_bytes,
+            salts=self.salts,
         )
         if not self.state.whole:
             return answers

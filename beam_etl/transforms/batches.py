@@ -12,6 +12,7 @@ from apache_beam.coders import registry
 
 from beam_etl import schema
 from beam_etl.kernels.compaction import compact
+from beam_etl.kernels.mergeable import mergeable
 from beam_etl.transforms.metrics import StepMetrics
 
 Batches: TypeAlias = beam.PCollection[pa.RecordBatch]
@@ -180,9 +181,8 @@ def _halves(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
 def merge_batches(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
     """All rows in one batch, in order.
 
-    The schema is the first batch's, without the file it came from and in types that Arrow can join and take rows from,
-    the same for one batch as for many: string and binary views become large_string and large_binary, and indices of
-    dictionaries get 32 bits at least, since each batch may bring other values. So it is inside structs, maps and lists.
+    The schema is the first batch's, without the file it came from and in types that Arrow can join and take rows from
+    (see `mergeable`), the same for one batch as for many.
 
     Raises:
       TypeError: the batches' columns differ. The message names the first that does, and both types.
@@ -192,7 +192,7 @@ def merge_batches(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
     for batch in batches:
         if found is None or batch.schema != found:
             found = batch.schema
-            joined = pa.schema([_with_joined_type(column) for column in found])
+            joined = mergeable(found)
         bare.append(batch.replace_schema_metadata(None) if found == joined else batch.cast(joined))
         if joined != bare[0].schema:
             raise TypeError(_difference(bare[0].schema, joined))
@@ -211,32 +211,3 @@ def _difference(one: pa.Schema, other: pa.Schema) -> str:
     pairs = zip_longest(*described, fillvalue="none")
     here, there = next((pair for pair in pairs if pair[0] != pair[1]), (one, other))
     return f"batches have different columns: one has {here}, another {there}"
-
-
-def _with_joined_type(column: pa.Field) -> pa.Field:
-    return column.with_type(_joined_type(column.type))
-
-
-def _joined_type(kind: pa.DataType) -> pa.DataType:
-    """See `merge_batches`. List views stay: Arrow takes rows of them, but can't cast them."""
-    if pa.types.is_string_view(kind):
-        return pa.large_string()
-    if pa.types.is_binary_view(kind):
-        return pa.large_binary()
-    if pa.types.is_dictionary(kind):
-        index = kind.index_type if kind.index_type.bit_width >= 32 else pa.int32()
-        return pa.dictionary(index, _joined_type(kind.value_type), kind.ordered)
-    if pa.types.is_struct(kind):
-        return pa.struct([_with_joined_type(child) for child in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(
-            _with_joined_type(kind.key_field),
-            _with_joined_type(kind.item_field),
-            keys_sorted=kind.keys_sorted,
-        )
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_with_joined_type(kind.value_field), kind.list_size)
-    for is_list, make in ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list)):
-        if is_list(kind):
-            return make(_with_joined_type(kind.value_field))
-    return kind

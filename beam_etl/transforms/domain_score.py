@@ -23,10 +23,11 @@ from beam_etl.kernels.domain_score import (
     score_units,
     without_cut,
 )
-from beam_etl.kernels.domain_statistics import Flags, merge_statistics, partial_statistics
+from beam_etl.kernels.domain_statistics import merge_statistics, partial_statistics
 from beam_etl.kernels.domain_table import domain_table
 from beam_etl.kernels.judging import MAIN_SIGNALS, JudgeDocuments
 from beam_etl.kernels.quality import Rule, rules_of
+from beam_etl.kernels.sampling import Flags
 from beam_etl.transforms.aggregate import Aggregate, combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.quality import DEFAULT_RULES

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from apache_beam.metrics import Metrics, MetricsFilter
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.metrics.metric import MetricResults
 
 NAMESPACE = "beam_etl"
 ROWS_IN, ROWS_OUT, BYTES_IN, BYTES_OUT = "rows_in", "rows_out", "bytes_in", "bytes_out"
@@ -40,6 +40,7 @@ class StepMetrics:
 
     def __init__(self) -> None:
         self._counters: dict[str, Any] = {}
+        self._distributions: dict[str, Any] = {}
 
     def add(self, name: str, value: int) -> None:
         """Adds `value` to the counter `name` of this step."""
@@ -47,6 +48,13 @@ class StepMetrics:
         if counter is None:
             counter = self._counters[name] = Metrics.counter(NAMESPACE, name)
         counter.inc(value)
+
+    def observe(self, name: str, value: int) -> None:
+        """Adds `value` to the values whose number, sum, minimum and maximum are kept under `name`."""
+        distribution = self._distributions.get(name)
+        if distribution is None:
+            distribution = self._distributions[name] = Metrics.distribution(NAMESPACE, name)
+        distribution.update(value)
 
     def took_in(self, batch: pa.RecordBatch) -> None:
         """Counts a batch that came in."""
@@ -73,10 +81,10 @@ class StepMetrics:
             self.add(MICROSECONDS, spent // 1000)
 
 
-def totals(result: PipelineResult) -> dict[str, int]:
+def totals(metrics: MetricResults) -> dict[str, int]:
     """Our counters over all steps of a run that ended; none where the engine doesn't tell."""
     found: Counter[str] = Counter()
-    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+    for counter in metrics.query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
         found[counter.key.metric.name] += counter.result
     return dict(found)
 

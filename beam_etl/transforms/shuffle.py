@@ -27,6 +27,7 @@ from beam_etl.transforms.attached import keys_of, pack_element, signed_key, unpa
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches, merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import BYTES_CROSSED, ELEMENTS_OUT, StepMetrics
+from beam_etl.transforms.partition_sizes import SIZES, MeasurePartitions
 
 Slice = tuple[int, pa.RecordBatch]
 """A partition's number and some of its rows: the element that crosses."""
@@ -79,6 +80,7 @@ class Shuffle(beam.PTransform):
             _first_hop(batches, number, self.plan)
             | "Cut" >> beam.ParDo(_Cut(number)).with_output_types(Slice)
             | "To partitions" >> beam.GroupByKey()
+            | _measured(self.by, self.plan.partitions)
         )
         if not self.order_by:
             return parts
@@ -130,6 +132,7 @@ class Rebalance(beam.PTransform):
             batches
             | "By address" >> beam.FlatMap(_by_address, partitions=self.partitions).with_output_types(Slice)
             | "To partitions" >> beam.GroupByKey()
+            | _measured(self.by, self.partitions)
             | "Batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
         )
 
@@ -304,6 +307,10 @@ def _first_hop(batches: Batches, number: Callable[[pa.RecordBatch], Numbers], pl
     )
 
 
+def _measured(by: tuple[str, ...], partitions: int | None) -> beam.PTransform:
+    return SIZES >> beam.ParDo(MeasurePartitions(by, partitions)).with_output_types(Partition)
+
+
 def _values(pair: tuple[Any, Iterable[Element]]) -> Iterable[Element]:
     return pair[1]
 
@@ -375,6 +382,7 @@ class Attach(beam.PTransform):
             (packed, cut)
             | "Both" >> beam.Flatten()
             | "To elements" >> beam.GroupByKey()
+            | _measured(self.by, None)
             | "Unpack"
             >> beam.Map(unpack_element, coder=coder).with_output_types(tuple[Any, Iterable[pa.RecordBatch]])
         )

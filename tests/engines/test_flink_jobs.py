@@ -40,6 +40,7 @@ def test_a_real_job_is_found_watched_and_counted(flink_cluster: cluster.Running)
 
     def count(number: int) -> tuple[int, int]:
         Metrics.counter("test", "seen").inc()
+        Metrics.distribution("test", "numbers").update(number)
         return number % 3, number
 
     submitted = submit(
@@ -55,8 +56,14 @@ def test_a_real_job_is_found_watched_and_counted(flink_cluster: cluster.Running)
     assert (ended.state, ended.restarts, rest.attempts(job.id)) == ("FINISHED", 0, 0)
     assert {stage.state for stage in ended.stages} == {"FINISHED"}
     assert "receive By rest" in {stage.name for stage in ended.stages}
-    counted = {name: value for (_, space, name), value in rest.counters(job.id).items() if space == "test"}
+    counted = {
+        name: value
+        for (_, space, name), value in rest.user_metrics(job.id).counters.items()
+        if space == "test"
+    }
     assert counted == {"seen": 50}
+    spread = rest.user_metrics(job.id).distributions
+    assert [found for (_, space, _), found in spread.items() if space == "test"] == [(50, 1225, 0, 49)]
     assert rest.failure(job.id) is None
     submitted.wait_until_finish()
     assert rest.overview().task_managers == 2

@@ -113,11 +113,16 @@ def test_repeated_tasks_are_counted_over_all_stages(stub: StubFlink) -> None:
     assert [stage.attempts for stage in rest.job("a").stages] == [1, 3]
 
 
-def test_counters_of_all_tasks_are_told_by_step(stub: StubFlink) -> None:
-    def info(step: str, name: str, value: int, urn: str = "beam:metric:user:sum_int64:v1") -> dict[str, Any]:
+def test_metrics_of_all_tasks_are_told_by_step(stub: StubFlink) -> None:
+    def info(
+        step: str, name: str, *values: int, urn: str = "beam:metric:user:sum_int64:v1"
+    ) -> dict[str, Any]:
         labels = {"PTRANSFORM": step, "NAMESPACE": "beam_etl", "NAME": name}
-        payload = b64encode(VarIntCoder().encode(value)).decode()
+        payload = b64encode(b"".join(map(VarIntCoder().encode, values))).decode()
         return {"urn": urn, "type": "beam:metrics:sum_int64:v1", "payload": payload, "labels": labels}
+
+    def spread(step: str, *values: int) -> dict[str, Any]:
+        return info(step, "size", *values, urn="beam:metric:user:distribution_int64:v1")
 
     def accumulator(*infos: dict[str, Any]) -> dict[str, str]:
         value = json.dumps({"metrics": {"attempted": infos}})
@@ -130,14 +135,18 @@ def test_counters_of_all_tasks_are_told_by_step(stub: StubFlink) -> None:
             {"name": "n", "type": "LongCounter", "value": "3"},
             accumulator(info("Read", "rows", 5_000_000_000), info("Sum", "rows", 0), other),
             accumulator(info("Read", "rows", 300), info("Sum", "change", -2)),
+            accumulator(spread("Sum", 2, 1_000, 300, 700), spread("Read", 0, 0, 2**63 - 1, -(2**63))),
+            accumulator(spread("Sum", 3, 900, -5, 800)),
             {"name": "__metricscontainers", "type": "MetricsAccumulator", "value": '{"metrics": {}}'},
         ],
     }
-    assert FlinkRest(stub.address).counters("a") == {
+    found = FlinkRest(stub.address).user_metrics("a")
+    assert found.counters == {
         ("Read", "beam_etl", "rows"): 5_000_000_300,
         ("Sum", "beam_etl", "rows"): 0,
         ("Sum", "beam_etl", "change"): -2,
     }
+    assert found.distributions == {("Sum", "beam_etl", "size"): (5, 1_900, -5, 800)}
 
 
 def test_settings_and_the_smallest_heap_are_read(stub: StubFlink) -> None:

@@ -24,7 +24,7 @@ from beam_etl.kernels.domain_join import (
     scores_of,
     sorted_scores,
 )
-from beam_etl.kernels.domain_statistics import sample_keys
+from beam_etl.kernels.sampling import sample_keys
 
 NAMES = [f"site{number}.org" for number in range(50)]
 

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_etl.kernels.domain_measures import EXAMPLES, FAILED, MAX_RULES, STATISTIC, Measures
-from beam_etl.kernels.domain_statistics import merge_statistics, partial_statistics, sample_keys
+from beam_etl.kernels.domain_statistics import merge_statistics, partial_statistics
 from beam_etl.kernels.domain_table import PERCENTS, domain_table, table_schema
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.quantiles import RELATIVE_ERROR
+from beam_etl.kernels.sampling import sample_keys
 from beam_etl.testing import check_merge
 
 RULES = ("one.min_a", "one.max_a", "two.max_b")

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import apache_beam as beam
 import duckdb
 import pyarrow as pa
@@ -6,7 +8,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from beam_etl.testing import check_kernel, check_merge, run_once, sorted_rows
-from beam_etl.transforms.aggregate import Aggregate, combine_all
+from beam_etl.transforms.aggregate import SALT, Aggregate, combine_all, salted
 from beam_etl.transforms.batches import Kernel
 from tests.beam import counters, run
 
@@ -41,6 +43,27 @@ def test_sums_equal_those_of_a_database(partitions: int, workers: int) -> None:
     with run(f"--direct_num_workers={workers}") as pipeline:
         sums = pipeline | beam.Create(PIECES) | aggregate | beam.FlatMap(as_rows)
         assert_that(sums, equal_to(oracle()))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_salted_sums_equal_those_of_a_database(workers: int) -> None:
+    aggregate = Aggregate(by=("shop",), merge=sum_amounts, salts=8)
+    with run(f"--direct_num_workers={workers}") as pipeline:
+        sums = pipeline | beam.Create(PIECES) | aggregate | beam.FlatMap(as_rows)
+        assert_that(sums, equal_to(oracle()))
+
+
+def test_salts_spread_what_bundles_are_left_with_of_a_key() -> None:
+    salts = [batch_salt(salted(sum_amounts(piece), salts=8)) for piece in PIECES]
+    assert len(set(salts)) > 4
+    assert max(Counter(salts).values()) < len(PIECES) / 2
+    with pytest.raises(ValueError, match="2 salts at least, got 1"):
+        Aggregate(by=("shop",), merge=sum_amounts, salts=1)
+
+
+def batch_salt(batch: pa.RecordBatch) -> int:
+    (salt,) = set(batch[SALT].to_pylist())
+    return int(salt)
 
 
 def test_a_hot_key_crosses_as_one_row_a_bundle() -> None:

@@ -183,7 +183,9 @@ def _attach(rest: FlinkRest, job: JobLine) -> int:
         _say(rest.failure(job.id) or "Flink tells no cause")
     if status.state != "FINISHED":
         return FAILED
-    if any(name == _UNPUBLISHED and count for (_, _, name), count in rest.counters(job.id).items()):
+    if any(
+        name == _UNPUBLISHED and count for (_, _, name), count in rest.user_metrics(job.id).counters.items()
+    ):
         _say(
             "it published nothing: another writer was faster, or _staging of its output has a verdict against it"
         )

@@ -1,9 +1,7 @@
 """A small client of Flink's REST: the jobs of a cluster, their stages and counters, and why they failed."""
 
-import base64
 import json
 import re
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -12,6 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
+from beam_etl.engines.flink.accumulated import UserMetrics, user_metrics
 from beam_etl.engines.flink.causes import cause
 
 TERMINAL = frozenset({"FINISHED", "FAILED", "CANCELED"})
@@ -21,7 +20,6 @@ _NOT_FOUND, _CONFLICT = 404, 409
 _SERVER_ERROR = 500
 _HERE = {"localhost", "127.0.0.1", "::1"}
 _ALL_RESTARTS = 1000
-_COUNTER = "beam:metric:user:sum_int64:v1"
 
 _LABELS = [
     (re.compile(pattern), form)
@@ -179,20 +177,12 @@ class FlinkRest:
         """How many runs of tasks came after a first one, over all tasks, since the job manager took the job up."""
         return sum(map(sum, self._attempts(self._ask(f"/jobs/{job_id}")).values()))
 
-    def counters(self, job_id: str) -> dict[tuple[str, str, str], int]:
-        """Beam's counters by (transform, namespace, name): of a task only the latest attempt counts.
+    def user_metrics(self, job_id: str) -> UserMetrics:
+        """Beam's counters and distributions: of a task only the latest attempt counts.
 
         They grow while a job runs, a task's when it ends a bundle. They are here without Beam's job server, too.
         """
-        totals: Counter[tuple[str, str, str]] = Counter()
-        for accumulator in self._ask(f"/jobs/{job_id}/accumulators")["user-task-accumulators"]:
-            if accumulator["type"] == "MetricsAccumulator":
-                for info in json.loads(accumulator["value"])["metrics"].get("attempted", []):
-                    if info["urn"] == _COUNTER:
-                        labels = info["labels"]
-                        key = labels["PTRANSFORM"], labels["NAMESPACE"], labels["NAME"]
-                        totals[key] += _integer(base64.b64decode(info["payload"]))
-        return dict(totals)
+        return user_metrics(self._ask(f"/jobs/{job_id}/accumulators"))
 
     def _forgotten_restarts(self, found: Mapping[str, Any]) -> int:
         """A job manager that takes a job over starts it, and its history, anew: only the time of start tells."""
@@ -329,9 +319,3 @@ def _stage(vertex: Mapping[str, Any], restarts: int, tried: list[int] | None) ->
 
 def _moment(milliseconds: int) -> int | None:
     return milliseconds if milliseconds > 0 else None
-
-
-def _integer(payload: bytes) -> int:
-    """Of Beam's encoding: 7 bits a byte, the lowest first, 64 in all with the sign."""
-    number = sum((byte & 0x7F) << 7 * at for at, byte in enumerate(payload))
-    return number - (1 << 64) if number >> 63 else number

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from apache_beam.metrics.cells import DistributionData, DistributionResult
 from apache_beam.metrics.execution import MetricKey, MetricResult
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.metrics.metricbase import MetricName
@@ -13,6 +14,7 @@ from apache_beam.runners.portability import flink_runner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_etl.engines.flink import jobs
+from beam_etl.engines.flink.accumulated import Key, UserMetrics
 from beam_etl.engines.flink.rest import TERMINAL, FlinkError, FlinkRest, JobStatus
 
 EMBEDDED = "[local]"
@@ -46,19 +48,27 @@ class FlinkRunner(flink_runner.FlinkRunner):
         earlier = {job.id for job in rest.jobs()}  # one may have the same name: that of every night
         try:
             submitted = super().run_portable_pipeline(pipeline, options)
-            return FlinkResult(rest, _appeared(submitted, rest, name, earlier))
+            labels = {id: step.unique_name for id, step in pipeline.components.transforms.items()}
+            return FlinkResult(rest, _appeared(submitted, rest, name, earlier), labels)
         except BaseException:
             _cancel_submitted(rest, name, earlier)
             raise
 
 
 class FlinkResult(PipelineResult):
-    """A job on a Flink cluster. It goes on whatever becomes of the job server that submitted it."""
+    """A job on a Flink cluster. It goes on whatever becomes of the job server that submitted it.
 
-    def __init__(self, rest: FlinkRest, job_id: str) -> None:
+    Args:
+      rest: of the cluster.
+      job_id: Flink's.
+      labels: of its steps, by the ids that Flink tells metrics by.
+    """
+
+    def __init__(self, rest: FlinkRest, job_id: str, labels: Mapping[str, str]) -> None:
         super().__init__(PipelineState.RUNNING)
         self.rest = rest
         self.job_id = job_id
+        self._labels = labels
         self.latest: JobStatus | None = None
         """What Flink last said, while `wait_until_finish` runs."""
         self.at_each_look: Callable[[], None] = lambda: None
@@ -96,11 +106,11 @@ class FlinkResult(PipelineResult):
             raise FlinkError(f"the job was told to end, and is {state.lower()} still")
 
     def metrics(self) -> MetricResults:
-        """Counters, as Flink keeps them: of each task, what its last attempt counted.
+        """Counters and distributions, as Flink keeps them: of each task, what its last attempt counted.
 
         (The job server's answer is empty for some seconds after the end, and leaves out a step that was fused twice.)
         """
-        return _Counters(self.rest.counters(self.job_id))
+        return _Metrics(self.rest.user_metrics(self.job_id), self._labels)
 
     def retries(self) -> str | None:
         """What Flink did again, in a line; None where no attempt failed."""
@@ -114,21 +124,35 @@ class FlinkResult(PipelineResult):
         self.at_each_look()
 
 
-class _Counters(MetricResults):
+class _Metrics(MetricResults):
     """Committed ones, and attempted ones the same: what lost attempts had counted is told by nobody.
 
     (Beam takes a committed 0 for none, and would tell the attempted one.)
     """
 
-    def __init__(self, counters: Mapping[tuple[str, str, str], int]) -> None:
-        self._counters = [
-            MetricResult(MetricKey(step, MetricName(namespace, name)), value, value)
-            for (step, namespace, name), value in counters.items()
-        ]
+    def __init__(self, found: UserMetrics, labels: Mapping[str, str]) -> None:
+        self._found: dict[str, dict[Key, Any]] = {
+            self.COUNTERS: dict(found.counters),
+            self.DISTRIBUTIONS: {
+                key: DistributionResult(DistributionData(one.total, one.number, one.smallest, one.largest))
+                for key, one in found.distributions.items()
+            },
+            self.GAUGES: {},
+        }
+        self._labels = labels
 
     def query(self, filter: MetricsFilter | None = None) -> dict[str, list[MetricResult]]:
-        matching = [counter for counter in self._counters if self.matches(filter, counter.key)]
-        return {self.COUNTERS: matching, self.DISTRIBUTIONS: [], self.GAUGES: []}
+        return {
+            kind: [
+                MetricResult(key, value, value)
+                for key, value in ((self._key(*names), value) for names, value in found.items())
+                if self.matches(filter, key)
+            ]
+            for kind, found in self._found.items()
+        }
+
+    def _key(self, step: str, namespace: str, name: str) -> MetricKey:
+        return MetricKey(self._labels.get(step, step), MetricName(namespace, name))
 
 
 def _beam_state(state: str) -> str:

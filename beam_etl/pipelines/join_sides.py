@@ -1,0 +1,241 @@
+"""The two sides of a join as a job's source, and the way that they are joined."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_etl.io import manifest
+from beam_etl.io.access import is_local
+from beam_etl.io.columns import ALL, Columns, resolve
+from beam_etl.io.errors import InputError
+from beam_etl.io.formats import FileEntry
+from beam_etl.io.join_buckets import Bucket
+from beam_etl.io.read import DOCUMENTS_TABLE, FileSource
+from beam_etl.kernels.join_keys import hashes_alike
+from beam_etl.kernels.join_rule import JoinRule
+from beam_etl.kernels.join_salts import HotKeys, KeySample, find_hot_keys
+from beam_etl.kernels.partitioning import Partitioning, co_partitioned
+from beam_etl.observe.text import format_bytes
+from beam_etl.transforms.join import BROADCAST, RIGHT_SIDE, SHUFFLE, no_broadcast
+
+AUTO, COLOCATED = "auto", "colocated"
+WAYS = (AUTO, COLOCATED, BROADCAST, SHUFFLE)
+
+SAMPLE_BYTES = 1 << 20
+"""Of rows that the launcher reads of each side, to expect its bytes, and of keys, to find those with many rows."""
+
+SAMPLE_PLACES = 16
+"""Where it reads them."""
+
+MARGIN = 2
+"""A side is broadcast by itself only where it fits even if it is so many times larger than expected."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a join."""
+
+    name: str
+    source: FileSource
+    keys: FileSource
+    """The same, of which only the key columns are read."""
+    current: manifest.Manifest | None
+    folder: str
+
+    @property
+    def columns(self) -> pa.Schema:
+        """As they are read."""
+        found = resolve(self.source.read.columns, self.source.stored_schema, self.source.files[0].path)
+        return pa.schema([(carried.column, carried.type) for carried in found.carried])
+
+    @property
+    def partitioning(self) -> Partitioning | None:
+        """As its manifest tells."""
+        return self.current.partitioned(DOCUMENTS_TABLE) if self.current else None
+
+    @cached_property
+    def expected_bytes(self) -> int:
+        """Of all rows in memory."""
+        sample = self.source.sample(SAMPLE_BYTES, SAMPLE_PLACES)
+        rows, size = (sum(getattr(batch, of) for batch in sample.batches) for of in ("num_rows", "nbytes"))
+        told = self.source.told_documents()
+        return round(size * sample.scale if told is None else size / max(rows, 1) * told)
+
+    def sample_keys(self) -> KeySample:
+        """The keys of some rows."""
+        return KeySample(tuple(self.keys.sample(SAMPLE_BYTES, SAMPLE_PLACES).batches), self.expected_bytes)
+
+    def buckets(self, level: str, partitions: int) -> dict[int, tuple[FileEntry, ...]] | None:
+        """The files by their number in a level of the partitioning, modulo `partitions`; None where files changed."""
+        assert self.current is not None
+        assert self.partitioning is not None
+        entries = {file.path: file for file in self.source.files}
+        place = self.partitioning.names.index(level)
+        found: dict[int, list[FileEntry]] = {}
+        for values, files in self.current.partitions(DOCUMENTS_TABLE).items():
+            for file in files:
+                entry = entries.get(os.path.join(self.folder, file.path))
+                if entry is None:
+                    return None
+                found.setdefault(int(values[place] or 0) % partitions, []).append(entry)
+        return {number: tuple(files) for number, files in found.items()}
+
+
+def open_side(
+    pipeline: beam.Pipeline, name: str, patterns: Sequence[str], on: Sequence[str], columns: Sequence[str]
+) -> Side:
+    """A side of a join.
+
+    Args:
+      name: LEFT_SIDE or RIGHT_SIDE.
+      patterns: what to read.
+      on: key columns.
+      columns: others that are wanted; none for all.
+
+    Raises:
+      InputError: see FileSource.
+    """
+    carry = tuple(dict.fromkeys((*on, *columns))) if columns else ALL
+    source = FileSource(pipeline, patterns, Columns(needed=(), carry=carry), label=f"Read {name}")
+    keys = FileSource(pipeline, patterns, Columns(needed=(), carry=tuple(on)), label=f"Read keys of {name}")
+    folder = os.path.abspath(patterns[0])
+    one = len(patterns) == 1 and is_local(patterns[0]) and os.path.isdir(folder)
+    return Side(name, source, keys, manifest.latest(folder) if one else None, folder)
+
+
+@dataclass(frozen=True)
+class CoLocated:
+    """Both sides lie in buckets of equal keys."""
+
+    buckets: tuple[Bucket, ...]
+    order: tuple[str, ...]
+    """The key columns in the order by which all files are sorted; none where they aren't."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The way that was chosen."""
+
+    way: str
+    reason: str
+    held: str = RIGHT_SIDE
+    """The side that is broadcast."""
+    colocated: CoLocated | None = None
+
+
+class JoinSides:
+    """The sides of a join: what a job reads.
+
+    Args:
+      left, right: the sides.
+      rule: the join.
+      way: one of WAYS.
+      broadcast_bytes: most that is broadcast, here.
+
+    Raises:
+      InputError: a way that was asked for is none here.
+    """
+
+    def __init__(self, left: Side, right: Side, rule: JoinRule, way: str, broadcast_bytes: int) -> None:
+        self.left = left
+        self.right = right
+        self.rule = rule
+        self._way = way
+        self._most = broadcast_bytes
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """All files."""
+        return [*self.left.source.files, *self.right.source.files]
+
+    @property
+    def input_bytes(self) -> int:
+        """Stored bytes of both."""
+        return self.left.source.input_bytes + self.right.source.input_bytes
+
+    @cached_property
+    def choice(self) -> Choice:
+        """How they are joined.
+
+        Raises:
+          InputError: the way that was asked for is none here.
+        """
+        if self._way in (AUTO, COLOCATED):
+            found = self._colocated()
+            if isinstance(found, CoLocated):
+                how = (
+                    f"merged by {', '.join(found.order)}"
+                    if found.order
+                    else "hashed, since files aren't sorted by it"
+                )
+                return Choice(
+                    COLOCATED, f"both are hashed alike: {len(found.buckets)} buckets, {how}", colocated=found
+                )
+            if self._way == COLOCATED:
+                raise InputError(f"--way=colocated: {found}. Use --way=shuffle, or repartition one side.")
+        if self._way != SHUFFLE:
+            chosen = self._broadcast()
+            if chosen is not None:
+                return chosen
+        return Choice(
+            SHUFFLE, "asked for" if self._way == SHUFFLE else f"no side is known to be small: {self._sizes()}"
+        )
+
+    def hot_keys(self) -> HotKeys:
+        """Keys that have to be spread, as samples tell."""
+        return find_hot_keys(self.left.sample_keys(), self.right.sample_keys(), self.rule)
+
+    def _sizes(self) -> str:
+        return ", ".join(
+            f"{side.name} about {format_bytes(side.expected_bytes)}" for side in (self.left, self.right)
+        )
+
+    def _broadcast(self) -> Choice | None:
+        sides = [side for side in (self.right, self.left) if no_broadcast(self.rule.how, side.name) is None]
+        if not sides:
+            if self._way == BROADCAST:
+                raise InputError(f"--way=broadcast: {no_broadcast(self.rule.how, RIGHT_SIDE)}")
+            return None
+        small = min(sides, key=lambda side: side.expected_bytes)
+        if self._way != BROADCAST and small.expected_bytes * MARGIN > self._most:
+            return None
+        return Choice(
+            BROADCAST, f"the {small.name} side has about {format_bytes(small.expected_bytes)}", small.name
+        )
+
+    def _colocated(self) -> CoLocated | str:
+        """The buckets; or why there are none."""
+        sides = (self.left, self.right)
+        for side in sides:
+            if side.partitioning is None:
+                return f"the {side.name} side says nothing of how it is partitioned"
+            if side.partitioning.split:
+                return f"a partition of the {side.name} side was cut by a cap"
+        on = self.rule.on
+        found = co_partitioned(self.left.partitioning, self.right.partitioning, on, on)
+        types = (
+            [self.left.columns.field(name).type for name in on],
+            [self.right.columns.field(name).type for name in on],
+        )
+        if found is None or not all(map(hashes_alike, *types)):
+            return (
+                f"the sides are not hashed alike by {', '.join(on)}, into numbers of buckets of which one divides the "
+                f"other"
+            )
+        left = self.left.buckets(found.left.name, found.partitions)
+        right = self.right.buckets(found.right.name, found.partitions)
+        if left is None or right is None:
+            return "a side was replaced while the job was made"
+        numbers = sorted({*left, *right})
+        buckets = tuple(Bucket(number, left.get(number, ()), right.get(number, ())) for number in numbers)
+        return CoLocated(buckets, self._order())
+
+    def _order(self) -> tuple[str, ...]:
+        count = len(self.rule.on)
+        orders = {side.partitioning.order[:count] for side in (self.left, self.right) if side.partitioning}
+        order = orders.pop()
+        return order if not orders and set(order) == set(self.rule.on) else ()

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from beam_etl.pipelines.topk import run
+from tests.pipelines.test_sort import stored, written
+from tests.tables import ask, odd_table, order_by
+
+ROWS = 3000
+
+CASES = {
+    "ties": ("i:desc", "last", 40, 3, 2),
+    "several": ("s,f:desc", "first", 700, 2, 1),
+    "all and more": ("d", "last", 2 * ROWS, 1, 2),
+}
+
+
+@pytest.mark.parametrize(("by", "nulls", "k", "files", "workers"), CASES.values(), ids=CASES)
+def test_documents_are_those_of_duckdbs_limit(
+    by: str, nulls: str, k: int, files: int, workers: int, tmp_path: Path
+) -> None:
+    table = odd_table(ROWS)
+    source = stored(tmp_path / "in", table, files)
+    flags = [f"--input={source}", f"--output={tmp_path}/out", f"--by={by}", f"--nulls={nulls}", f"--k={k}"]
+    assert run([*flags, f"--direct_num_workers={workers}"]) == 0
+    (rows,) = written(tmp_path / "out")
+    expected = ask(f"SELECT k FROM t ORDER BY {order_by(by, nulls)}, k LIMIT {k}", t=table)
+    places = [row["k"] for row in expected]
+    assert repr(rows.to_pylist()) == repr(table.take(places).to_pylist())
+
+
+def test_lines_are_found_as_well(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"v": {row % 10}, "k": {row}}}\n' for row in range(100)))
+    flags = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", "--by=v:desc", "--k=12"]
+    assert run(flags) == 0
+    (rows,) = written(tmp_path / "out")
+    assert rows["k"].to_pylist() == [*range(9, 100, 10), 8, 18]
+
+
+def test_a_document_that_is_damaged_is_a_reject(tmp_path: Path) -> None:
+    """Its keys can be read, and its text can't: nothing is missing without a record."""
+    source = stored(tmp_path / "in", odd_table(400).select(["k", "text"]), 1)
+    path = source / "00.parquet"
+    group = pq.read_metadata(path).row_group(1).column(1)
+    content = bytearray(path.read_bytes())
+    begin = group.dictionary_page_offset or group.data_page_offset
+    content[begin + 30 : begin + 60] = b"?" * 30
+    path.write_bytes(bytes(content))
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=k:desc", "--k=300"]) == 0
+    found = sum(table.num_rows for table in written(tmp_path / "out"))
+    rejects = pq.read_table(tmp_path / "out/rejects").to_pylist()
+    assert found + sum(row["rows"] for row in rejects) >= 300 > found
+    assert {row["stage"] for row in rejects} == {"fetch"}
+
+
+def test_too_many_documents_for_one_worker_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+
+    large = pa.table({"k": range(60), "text": pa.array(["x" * (1 << 20)] * 60, pa.large_string())})
+    source = stored(tmp_path / "in", large, 1)
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=k", "--k=50"]) == 2
+    assert "Ask for fewer, or sort them" in capsys.readouterr().err
