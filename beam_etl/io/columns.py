@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats.base import NO_ARROW_TYPE
+from beam_etl.io.formats.base import LIMITS, NO_ARROW_TYPE, Limits
 from beam_etl.kernels.utf8 import is_byte_string
 from beam_etl.kernels.where import Condition, WhereError, bind, columns_of
 
@@ -61,6 +61,7 @@ class Columns:
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
         column of that name, or one of schema.SYNONYMS.
       where: a condition on stored columns. Other rows are neither documents nor rejects.
+      limits: what is beyond is rejected.
 
     Raises:
       ValueError: `needed` or `optional` has a name that isn't shared, or twice the same.
@@ -79,6 +80,7 @@ class Columns:
     time: str | None = None
     text: str | None = None
     where: Condition | None = None
+    limits: Limits = LIMITS
 
     def __post_init__(self) -> None:
         if not set(self.shared) <= set(SHARED) or len(set(self.shared)) < len(self.shared):
@@ -138,6 +140,7 @@ class Reading:
     carried: tuple[Carried, ...]
     complete: bool
     """Every stored column is wanted."""
+    limits: Limits = LIMITS
     names: tuple[str, ...] = field(init=False)
     """The stored columns to read, each once."""
 
@@ -170,7 +173,8 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
         raise InputError(f"{path}: several columns are called {twice[0]!r}")
     _check_condition(columns.where, stored if common is None else common, path)
     sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
-    return Reading(sources, _carried(columns, sources, stored, path, common), columns.carry == ALL)
+    carried = _carried(columns, sources, stored, path, common)
+    return Reading(sources, carried, columns.carry == ALL, columns.limits)
 
 
 def _check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:

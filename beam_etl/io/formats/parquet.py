@@ -12,7 +12,18 @@ import pyarrow.parquet as pq
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS, is_content_error, one_line
-from beam_etl.io.formats.base import BatchCopier, Copier, Facts, FileEntry, Rows, Split, Writer, even_bytes
+from beam_etl.io.formats.base import (
+    LIMITS,
+    BatchCopier,
+    Copier,
+    Facts,
+    FileEntry,
+    Limits,
+    Rows,
+    Split,
+    Writer,
+    even_bytes,
+)
 from beam_etl.io.formats.statistics import group_facts
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
@@ -46,6 +57,7 @@ class Parquet:
     compressible = False
     by_record = False
     inferred = False
+    limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with open_file(path) as file:
@@ -62,7 +74,7 @@ class Parquet:
         yield from planned
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_ParquetReader":
-        return _ParquetReader(split)
+        return _ParquetReader(split, self.limits)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return _ParquetWriter(sink, columns)
@@ -76,8 +88,9 @@ class Parquet:
 
 
 class _ParquetReader:
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, limits: Limits) -> None:
         self._split = split
+        self._limits = limits
         self._opened = open_file(split.file.path)
         self._file = pq.ParquetFile(self._opened, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
         self.schema = self._file.schema_arrow
@@ -106,7 +119,8 @@ class _ParquetReader:
     def _group(self, group: "_Group", names: Sequence[str]) -> Iterator[Rows | Reject]:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""
         done, reason = 0, "fewer rows than the footer tells"
-        for most in (group.batch_rows, GRAIN_ROWS):
+        too_much = group.too_much(self._limits)
+        for most in () if too_much else (group.batch_rows, GRAIN_ROWS):
             seen = 0
             try:
                 size = min(most, self._fitting_rows(group.place, names)) if most >= MANY_ROWS else most
@@ -123,7 +137,7 @@ class _ParquetReader:
             if done >= group.rows:
                 return
         path, position, left = self._split.file.path, group.first + done, group.rows - done
-        yield reject_rest(path, group.start, group.stop, reason, position, left)
+        yield reject_rest(path, group.start, group.stop, too_much or reason, position, left)
 
     def _fitting_rows(self, group: int, names: Sequence[str]) -> int:
         """Rows that can be held though each has the longest values, as the start of a row group tells them."""
@@ -166,6 +180,17 @@ class _Group(NamedTuple):
     ends the process.)"""
     batch_rows: int
     """Rows of about MAX_BYTES, as its pages hold them."""
+    size: int
+    """Bytes of its pages when they are decompressed, and one more for each row."""
+
+    def too_much(self, limits: Limits) -> str | None:
+        """Why it isn't read: its pages are held one by one, and each row is a document, or the reject of one."""
+        if self.size > limits.most_bytes(self.stop - self.start):
+            return (
+                f"a row group of {self.rows} rows and {self.size - self.rows} bytes in {self.stop - self.start}: it "
+                f"expands to more times its bytes than --max_expansion allows"
+            )
+        return None
 
     @property
     def middle(self) -> int:
@@ -187,6 +212,7 @@ def _groups(metadata: Any, size: int) -> list[_Group]:
             ends[place - 1] if place else 0,
             ends[place],
             _batch_rows(rows, weight),
+            weight,
         )
         for place, (rows, weight) in enumerate(zip(counts, weights, strict=True))
         if rows
