@@ -27,7 +27,8 @@ test: ## install everything, then formatting, lint, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'not slow' --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest -m slow
 
 test-flink: ## the long form of the tests of engines: every mode and kill on Flink, and Spark; most of an hour
 	@$(install) dev
@@ -52,6 +53,8 @@ bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz wi
 	$(BIN)/python -m benchmarks.inverted_index --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.quality --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.domain_score --corpora=.bench/corpora --peers=.bench/peers
+	$(BIN)/python -m benchmarks.partitioning --corpora=.bench/corpora --peers=.bench/peers
+	$(BIN)/python -m benchmarks.skew --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.engines --corpora=.bench/corpora --peers=.bench/peers
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows

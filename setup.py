@@ -29,6 +29,7 @@ DEV = [
     "packaging>=25",
     "polars>=1.30,<3",
     "pytest>=9,<10",
+    "pytest-xdist>=3.8,<4",
     "regex>=2026.9",
     "ruff>=0.17,<0.18",
     "xxhash>=3.5,<5",

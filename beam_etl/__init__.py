@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from beam_etl.kernels.candidates import NearRule as NearRule
     from beam_etl.kernels.exact import ExactRule as ExactRule
     from beam_etl.kernels.keeping import Keep as Keep
+    from beam_etl.kernels.sorting import Order as Order
     from beam_etl.observe.plan import plan as plan
     from beam_etl.transforms.aggregate import Aggregate as Aggregate
+    from beam_etl.transforms.aggregate_columns import AggregateColumns as AggregateColumns
     from beam_etl.transforms.batches import Batches as Batches
     from beam_etl.transforms.batches import KernelError as KernelError
     from beam_etl.transforms.batches import MapBatches as MapBatches
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
     from beam_etl.transforms.shuffle import Rebalance as Rebalance
     from beam_etl.transforms.shuffle import Shuffle as Shuffle
     from beam_etl.transforms.token_count import CountTokens as CountTokens
+    from beam_etl.transforms.top import TopK as TopK
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Aggregate": "transforms.aggregate",
+    "AggregateColumns": "transforms.aggregate_columns",
     "Banding": "kernels.banding",
     "BatchRows": "transforms.rows",
     "Batches": "transforms.batches",
@@ -62,11 +66,13 @@ _PUBLIC = {
     "MapBatches": "transforms.batches",
     "MapPartitions": "transforms.shuffle",
     "NearRule": "kernels.candidates",
+    "Order": "kernels.sorting",
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",
     "ScoreDomains": "transforms.domain_score",
     "Shuffle": "transforms.shuffle",
+    "TopK": "transforms.top",
     "UnbatchRows": "transforms.rows",
     "WriteDataset": "io.write",
     "WriteIndex": "io.index.files",

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import durable, manifest, staging
 from beam_etl.io.commit import CONFLICT, PUBLISHED, clean_run, settle
 from beam_etl.io.manifest import Manifest
 from tests.attempts import RUN, KilledError, rows_of, seen, stage
@@ -105,16 +106,27 @@ class Additions:
             assert set(rows_of(RUN)) <= {path.read_text().strip() for path in kept.rglob("part-*")}
 
 
-def add_and_die(dataset: str, run: str, name: str, call: int) -> None:
-    """An append that is killed before it calls a function of `os` or `manifest` for the n-th time."""
-    calls, module = iter(range(1 << 30)), os if hasattr(os, name) else manifest
+def killing(name: str, call: int) -> Callable[[], None]:
+    """What makes this process die before it calls a function of `os` or `durable` for the n-th time."""
+    calls, module = iter(range(1 << 30)), os if hasattr(os, name) else durable
     called = getattr(module, name)
 
-    def killing(*arguments: object, **more: object) -> object:
+    def dying(*arguments: object, **more: object) -> object:
         if next(calls) == call:
             os.kill(os.getpid(), signal.SIGKILL)
         return called(*arguments, **more)
 
-    base = manifest.latest(dataset)
-    setattr(module, name, killing)
-    append_to(Path(dataset), run, base)
+    return lambda: setattr(module, name, dying)
+
+
+def forked(work: Callable[[], str]) -> int:
+    """A process of its own for an append; its exit code tells whether it published. Only of one without threads."""
+    process = os.fork()
+    if not process:
+        os._exit(int(work() != PUBLISHED))
+    return process
+
+
+def ended(process: int) -> int:
+    """The exit code of a process, or below 0 the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import manifest, place, staging
+from beam_etl.io import durable, manifest, place, staging
 from beam_etl.io.commit import PUBLISHED, clean_run, settle
 from beam_etl.io.manifest import DataFile, Manifest
 
@@ -66,7 +66,7 @@ class KilledError(BaseException):
 
 CHANGING = (
     *((os, name) for name in ("link", "rename", "replace", "unlink", "rmdir", "listdir", "makedirs")),
-    *((manifest, name) for name in ("create_if_absent", "sync_folder")),
+    *((durable, name) for name in ("create_if_absent", "sync_folder")),
     (staging, "remove_folder"),
 )
 """What changes the filesystem, or looks at what others may change: each call is a step."""

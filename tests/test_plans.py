@@ -20,6 +20,11 @@ ROUND = [["key"], ["node"]]
 
 SHUFFLES: dict[str, list[list[str]]] = {
     "token_count": [["language", "is_total"]],
+    "aggregate": [[]],
+    "aggregate --by=domain --agg=count,p50:id": [["domain"]],
+    "quantiles --columns=id --exact=true": [[]],
+    "sort --by=id": [["partition"]],
+    "topk --by=id": [],
     "compact_index": [["term"], ["term", "range"]],
     "inverted_index": [["term"], ["term", "range"]],
     "dedup": [["bucket"], *SECOND_READ],

@@ -6,11 +6,11 @@ import sys
 import beam_etl
 
 PUBLIC = [
-    *("Aggregate", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
+    *("Aggregate", "AggregateColumns", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
     *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
     *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
-    *("KernelError", "MapBatches", "MapPartitions", "NearRule", "ReadDocuments", "Rebalance"),
-    *("RecordBatchCoder", "ScoreDomains", "Shuffle", "UnbatchRows", "WriteDataset", "WriteIndex"),
+    *("KernelError", "MapBatches", "MapPartitions", "NearRule", "Order", "ReadDocuments", "Rebalance"),
+    *("RecordBatchCoder", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset", "WriteIndex"),
     *("__version__", "load_vocabulary", "plan"),
 ]
 

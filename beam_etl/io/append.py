@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import durable, manifest, staging
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told
 
@@ -52,7 +52,7 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
             raise LostError(lost)
         merged = on_top(head, own)
         path = os.path.join(staging.staging_folder(dataset, own.run), f"{merged.number:06d}.json")
-        manifest.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), merged))
+        durable.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), merged))
         if manifest.publish(dataset, merged.number, own.run, path):
             return None
         manifest.refresh(dataset)

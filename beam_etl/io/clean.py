@@ -36,8 +36,8 @@ class Leftovers:
     """What can go of a dataset, and what was found too young."""
 
     removable: tuple[Leftover, ...]
-    young: tuple[str, ...]
-    """Runs that may go on, in words."""
+    young: tuple[tuple[str, float], ...]
+    """What may be of a run that goes on: in words, and the seconds since it was written to."""
 
     @property
     def bytes(self) -> int:
@@ -70,7 +70,7 @@ def find_leftovers(dataset: str, keep_versions: int | None, idle_seconds: float)
         if idle >= idle_seconds:
             removable.append(leftover)
         else:
-            young.append(f"{what}, written to {max(0, idle) / 3600:.3g} h ago")
+            young.append((what, max(0.0, idle)))
     return Leftovers(tuple(removable), tuple(young))
 
 
@@ -96,7 +96,7 @@ def _old(dataset: str, present: list[Manifest], kept: list[Manifest]) -> Iterato
         needed.update(file.path for file in own)
         names = (f"{version.number:06d}.json", version.list_name)
         about = [os.path.join(dataset, manifest.FOLDER, name) for name in names if name]
-        size = sum(file.bytes for file in own) + _size(about)
+        size = sum(file.bytes for file in own) + sum(_sizes(about))
         what = f"version {version.number} of run {version.run}, with {len(own):,} files that no later one has"
         yield Leftover(what, size, version=version.number)
 
@@ -119,10 +119,10 @@ def _runs(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
             inside += [os.path.join(above, below) for below in (*folders, *names)]
         places.setdefault(run, []).extend(inside)
     for run, paths in sorted(places.items()):
-        files = {os.path.basename(path) for path in paths if staging.run_of_file(path)}
+        files = _sizes(path for path in paths if staging.run_of_file(path))
         kept = ", kept for another try" if staging.is_kept(dataset, run) else ""
         what = f"run {run}: {len(files):,} files that weren't published{kept}"
-        yield what, paths, Leftover(what, _size(paths), run=run)
+        yield what, paths, Leftover(what, sum(_sizes(paths)), run=run)
 
 
 def _files(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
@@ -135,7 +135,7 @@ def _files(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
             is_list = place == folder and LIST_NAME.fullmatch(name) and name not in names
             if os.path.isfile(path) and (is_list or _TEMPORARY.fullmatch(name)):
                 inside = os.path.relpath(path, dataset)
-                yield inside, [path], Leftover(inside, _size([path]), path=inside)
+                yield inside, [path], Leftover(inside, sum(_sizes([path])), path=inside)
 
 
 def _written(path: str) -> float:
@@ -145,11 +145,11 @@ def _written(path: str) -> float:
         return 0.0
 
 
-def _size(paths: Iterable[str]) -> int:
-    """Bytes of files, one with two names once."""
+def _sizes(paths: Iterable[str]) -> list[int]:
+    """Bytes of each file; one that has two names is there once."""
     sizes = {}
     for path in paths:
         if os.path.isfile(path):
             found = os.stat(path)
             sizes[found.st_dev, found.st_ino] = found.st_size
-    return sum(sizes.values())
+    return list(sizes.values())

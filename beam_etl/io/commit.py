@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from beam_etl.io import manifest, staging, versions
+from beam_etl.io import durable, manifest, staging, versions
 from beam_etl.io.append import LostError, misfits, publish_append
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told
@@ -137,7 +137,7 @@ def _decide(dataset: str, made: Manifest, reasons: Sequence[str]) -> bytes:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     against = [*reasons, *_misfits(dataset, made)]
     content = staging.against(against) if against else manifest.prepare(_lists(dataset, made), made)
-    manifest.create_if_absent(path, content)
+    durable.create_if_absent(path, content)
     with open(path, "rb") as file:
         return file.read()
 

@@ -31,13 +31,21 @@ class DatasetInput:
     skipped_bytes: int = 0
     _found: list[tuple[str, Manifest]] = field(default_factory=list)
 
-    def __call__(self, folder: str) -> list[tuple[str, int]] | None:
+    def __call__(self, place: str) -> list[tuple[str, int]] | None:
         """The files of a dataset's documents, as its manifest says; None for a folder that is no dataset.
+
+        Args:
+          place: folder of a dataset, for its latest version; or the manifest of the version that is meant.
 
         Raises:
           InputError: a dataset without documents, or without the table, or without any that `where` leaves.
         """
-        current = manifest.latest(folder) if is_local(folder) else None
+        if not is_local(place):
+            return None
+        number, folder = manifest.manifest_number(place), place
+        if number:
+            folder = os.path.dirname(os.path.dirname(place))
+        current = manifest.version(folder, number) if number else manifest.latest(folder)
         if current is None:
             return None
         files = current.table(DOCUMENTS_TABLE)

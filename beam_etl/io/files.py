@@ -12,12 +12,14 @@ from beam_etl import schema
 from beam_etl.io.access import is_local, open_file
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
+from beam_etl.io.manifest import manifest_number
 
 Found = tuple[str, int, int]
 """A file's path, its bytes, and when it was modified, in nanoseconds; 0 where that isn't known."""
 
 DatasetFiles = Callable[[str], Iterable[tuple[str, int]] | None]
-"""Path and bytes of the documents of the dataset in a folder; None when the folder is no dataset."""
+"""Path and bytes of the documents of the dataset in a folder, or of the version that a manifest tells of; None where it
+is neither."""
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -33,9 +35,10 @@ def match_files(
 
     Args:
       patterns: comma-separated, or a sequence of: a file; a folder, which stands for the data files in it at
-        any depth, or for the documents of a dataset; a glob, where `*` and `?` stay inside a folder and `**`
-        doesn't; `@LIST`, a file with one of these a line. Any filesystem that Beam knows. Names that begin
-        with `_` or `.` are not matched by a folder or a glob, unless the glob has such a name itself.
+        any depth, or for the documents of a dataset; a manifest, which stands for those of its version; a glob,
+        where `*` and `?` stay inside a folder and `**` doesn't; `@LIST`, a file with one of these a line. Any
+        filesystem that Beam knows. Names that begin with `_` or `.` are not matched by a folder or a glob,
+        unless the glob has such a name itself.
       format: reads all files, whatever their suffix; None to tell it from the suffix.
       dataset_files: looks into a folder first.
 
@@ -122,14 +125,20 @@ def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> 
     whole = pattern.rstrip("/") or "/"
     file = None if pattern.endswith("/") else _file(pattern)
     if file is not None:
-        return [file]
+        version = dataset_files(pattern) if is_local(pattern) and manifest_number(pattern) else None
+        return [file] if version is None else _undated(version)
     if not _GLOB.search(pattern) or (is_local(whole) and os.path.isdir(whole)):
         found = dataset_files(whole)
-        return _in_folder(whole, wanted) if found is None else [(path, size, 0) for path, size in found]
+        return _in_folder(whole, wanted) if found is None else _undated(found)
     matched = _glob(pattern)
     if not matched:
         raise InputError(f"no file matches {pattern!r}; {_nearest(pattern)}")
     return matched
+
+
+def _undated(found: Iterable[tuple[str, int]]) -> list[Found]:
+    """Files of a dataset, which tells their bytes, and when they were written only as a whole."""
+    return [(path, size, 0) for path, size in found]
 
 
 def _file(path: str) -> Found | None:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from beam_etl.io import staging
+from beam_etl.io import durable, staging
 from beam_etl.io.file_lists import DataFile, DatasetError, encode_list, list_name, read_list
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
@@ -220,6 +220,13 @@ def manifest_path(dataset: str, number: int) -> str:
     return os.path.join(dataset, FOLDER, f"{number:06d}.json")
 
 
+def manifest_number(path: str) -> int | None:
+    """The number of the manifest that a path is of; None where it is of something else."""
+    folder, name = os.path.split(path)
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match and os.path.basename(folder) == FOLDER else None
+
+
 def latest(dataset: str) -> Manifest | None:
     """The highest manifest, which is the dataset; None for a folder without one.
 
@@ -248,46 +255,13 @@ def version(dataset: str, number: int) -> Manifest:
         raise DatasetError(f"{dataset} has no version {number}; there are: {present}") from error
 
 
-def create_if_absent(path: str, content: bytes) -> bool:
-    """Creates a file with all of its content, or not at all; False when it exists already.
-
-    The content is written and synced under another name, and linked: a link fails when its name is taken.
-
-    Raises:
-      FileNotFoundError: there is no such folder.
-    """
-    temporary = f"{path}.{secrets.token_hex(6)}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        sync_folder(os.path.dirname(path))
-        return True
-    finally:
-        staging.remove([temporary])
-
-
-def sync_folder(path: str) -> None:
-    """Makes new names in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def prepare(folder: str, manifest: Manifest) -> bytes:
     """The bytes of a manifest, for `publish`; the list of its files is written into `folder`, where it has one."""
     if not manifest.list_name:
         return manifest.to_json()
     listed = encode_list(manifest.files)
     os.makedirs(folder, exist_ok=True)
-    create_if_absent(os.path.join(folder, manifest.list_name), listed)
+    durable.create_if_absent(os.path.join(folder, manifest.list_name), listed)
     return manifest.to_json(hashlib.sha256(listed).hexdigest())
 
 
@@ -309,7 +283,7 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
         os.link(prepared, path)
     except FileExistsError:
         return run_of(dataset, number) == run or is_published(dataset, run)
-    sync_folder(os.path.dirname(path))
+    durable.sync_folder(os.path.dirname(path))
     if numbers(dataset)[-1] == number:
         return True
     lineage = _head(dataset)

@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import durable, staging
 from beam_etl.io.manifest import DataFile, Manifest
 
 _TRIES = 100
@@ -49,7 +49,7 @@ def place(dataset: str, decided: Manifest) -> list[DataFile]:
             file for file, gone in zip(decided.files, pool.map(is_lost, decided.files), strict=True) if gone
         ]
     for folder in folders:
-        manifest.sync_folder(folder)
+        durable.sync_folder(folder)
     return lost
 
 

@@ -288,23 +288,30 @@ class FileSource:
         self._splits = self._splits or found.splits
         return found
 
-    def sample(self, max_bytes: int, places: int = LOOKED_AT) -> Sample:
-        """About `max_bytes` of documents from the start of some splits of some files, at least a batch of each."""
+    def sample(self, max_bytes: int, places: int = LOOKED_AT, columns: Columns | None = None) -> Sample:
+        """About `max_bytes` of documents from the start of some splits of some files, at least a batch of each.
+
+        Args:
+          max_bytes, places: how much, and from how many splits.
+          columns: others than the source's, as for `documents`. Then the scale says nothing.
+        """
+        read = copy.copy(self._read)
+        read.columns = columns or read.columns
         files = evenly([file for file in self.files if file.bytes], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []
         stored = 0.0
         for split in splits:
             left, whole = max_bytes // len(splits), True
-            for batch in self._read.read_split(split):
+            for batch in read.read_split(split):
                 batches.append(batch)
                 left -= batch.nbytes
                 if left <= 0:
                     whole = False
                     break
-            read = (max_bytes // len(splits) - left) / self._expansion(split.file)
+            done = (max_bytes // len(splits) - left) / self._expansion(split.file)
             size = split.stop - split.start
-            stored += size if whole else min(read, size)
+            stored += size if whole else min(done, size)
         return Sample(batches, self.input_bytes / max(stored, 1.0))
 
     def expected_documents(self, max_bytes: int) -> int:

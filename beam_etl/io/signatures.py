@@ -135,7 +135,8 @@ class WriteSignatures(beam.PTransform):
             about={**self.about, ABOUT: parameters},
             run=self.run,
             partitioning={
-                table: hashed((key,), self.partitions, _ORDER[table]).to_json() for table, key in KEYS.items()
+                table: hashed((key,), self.partitions or 1, _ORDER[table]).to_json()
+                for table, key in KEYS.items()
             },
         )
 

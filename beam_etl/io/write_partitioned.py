@@ -26,13 +26,15 @@ from beam_etl.kernels.partition_blocks import (
     cut_pieces,
     describe_blocks,
     order_of,
+    partition_totals,
 )
+from beam_etl.kernels.partition_bounds import is_open
 from beam_etl.kernels.partition_paths import PartitionNameError
 from beam_etl.kernels.partition_rows import partition_rows
 from beam_etl.kernels.partitioning import Partitioning
 from beam_etl.transforms.batches import Batches, RecordBatchCoder, merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
-from beam_etl.transforms.metrics import BYTES_CROSSED, StepMetrics
+from beam_etl.transforms.metrics import BYTES_CROSSED, HOT_BY_BYTES, HOT_BY_ROWS, StepMetrics
 from beam_etl.transforms.shuffle import Distribute, Gather, Partition, Shuffle
 
 RUN_BYTES = 64 << 20
@@ -104,6 +106,8 @@ class WritePartitioned(beam.PTransform):
         super().__init__()
         if self.max_partition_bytes is not None and self.max_partition_bytes < 1:
             raise ValueError(f"max_partition_bytes must be at least 1, got {self.max_partition_bytes}")
+        if self.found is None and any(map(is_open, self.partitioning.by)):
+            raise ValueError("ranges without bounds: FindBounds gives what `found` takes")
         self.folder = os.path.join(staging.staging_folder(self.output, self.run), f"_runs_{self.table}")
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
@@ -117,7 +121,8 @@ class WritePartitioned(beam.PTransform):
         cut = beam.ParDo(_CutPieces(self.file_bytes * EXPANSION, self.max_partition_bytes))
         pieces = (
             runs.blocks
-            | "Shuffle" >> Shuffle(by=(FOLDER,), partitions=SHUFFLED, expected_bytes=self.expected_bytes)
+            | "Shuffle"
+            >> Shuffle(by=(FOLDER,), partitions=SHUFFLED, expected_bytes=self.expected_bytes, measured=False)
             | "Pieces"
             >> cut.with_output_types(bytes, failures=str, split=bool).with_outputs(
                 FAILURES, SPLIT, main="pieces"
@@ -182,9 +187,10 @@ class _WriteRuns(GatherBatches):
         name = f"{self._attempt}-{self._runs}"
         self._runs += 1
         rows, blocks = describe_blocks(rows, numbers, folders, self._order, name)
-        os.makedirs(self._folder, exist_ok=True)
-        if self._append:
-            staging.mark_appending(self._output, self._run)
+        with staging.turn(self._run):
+            os.makedirs(self._folder, exist_ok=True)
+            if self._append:
+                staging.mark_appending(self._output, self._run)
         with (
             pa.OSFile(_path(self._folder, name), "wb") as sink,
             pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer,
@@ -214,6 +220,7 @@ class _CutPieces(beam.DoFn):
     def __init__(self, piece_bytes: int, most_bytes: int | None) -> None:
         self._piece_bytes = piece_bytes
         self._most_bytes = most_bytes
+        self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[Any]:
         blocks = merge_batches(partition[1])
@@ -222,8 +229,18 @@ class _CutPieces(beam.DoFn):
             yield beam.pvalue.TaggedOutput(FAILURES, _too_many(MAX_FOLDERS))
             return
         yield beam.pvalue.TaggedOutput(SPLIT, is_split)
+        self._measure(blocks)
         for piece in pieces:
             yield f"{piece.folder}\n{piece.number}\n".encode() + RecordBatchCoder().encode(piece.blocks)
+
+    def _measure(self, blocks: pa.RecordBatch) -> None:
+        """Counts each partition, and names the largest of them."""
+        sizes = partition_totals(blocks)
+        for _, rows, size in sizes:
+            self._metrics.saw_partition(rows, size)
+        for namespace, place in ((HOT_BY_ROWS, 1), (HOT_BY_BYTES, 2)):
+            largest = max(sizes, key=lambda found: found[place])
+            self._metrics.saw_hot_key(namespace, largest[0], largest[place])
 
 
 class _WritePiece(beam.DoFn):

@@ -132,7 +132,7 @@ class WriteSorted(beam.PTransform):
             _located, order=self.order, bounds=beam.pvalue.AsSingleton(bounds)
         ).with_output_types(pa.RecordBatch)
         shuffled = Attachment(ranges, blocks) | "Shuffle" >> Attach(
-            by=(PARTITION,), keys=self.partitions, expected_bytes=self.expected_bytes
+            by=(PARTITION,), keys=self.partitions, expected_bytes=self.expected_bytes, measured=False
         )
         files = shuffled | "Write" >> beam.ParDo(_WriteRange(self, folder)).with_output_types(Finished)
         described = bounds | "Describe" >> beam.FlatMap(
@@ -247,12 +247,13 @@ class _WriteRange(beam.DoFn):
             return
         number, edges = int.from_bytes(described[:8], "little"), RecordBatchCoder().decode(described[8:])
         load = _Blocks(self._folder, merge_batches(found), edges, 1 if number else 0, self._order)
-        parts = 0
+        parts = all_rows = size = 0
         file: OpenFile | None = None
         rows = 0
         for merged in merge_blocks(keys_of_blocks(load.blocks), load, self._order, MERGE_BYTES):
             for batch in split_batch(merged.drop_columns([self._order.tie])):
                 self._metrics.took_in(batch)
+                all_rows, size = all_rows + batch.num_rows, size + batch.nbytes
                 file = file or self._open(number, parts, batch.schema)
                 file.writer.write(batch)
                 rows += batch.num_rows
@@ -263,6 +264,7 @@ class _WriteRange(beam.DoFn):
             pa.default_memory_pool().release_unused()
         if file is not None:
             yield self._close(file, rows)
+        self._metrics.saw_partition(all_rows, size)
 
     def _open(self, number: int, part: int, columns: pa.Schema) -> OpenFile:
         form = format_named(self._format)

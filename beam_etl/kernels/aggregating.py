@@ -20,6 +20,7 @@ from beam_etl.kernels.aggregations import (
     SUM,
     Aggregation,
     StatePlan,
+    part_of,
     plain_group,
 )
 from beam_etl.kernels.exact_sums import (
@@ -36,13 +37,12 @@ from beam_etl.kernels.log_buckets import bucket_values
 from beam_etl.kernels.sorting import Key, Order, comparable, floats_of, sort_batch
 
 Integers = npt.NDArray[np.int64]
-Sums = list[tuple[str | list[str], str]]
 
 
 def summarize_rows(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     """Partial answers of some rows: `plan.state`."""
     columns = {name: _plain(batch.column(name)) for name in plan.needed}
-    groups = {name: plain_group(columns[column]) for name, column in zip(plan.groups, plan.by, strict=True)}
+    groups = {name: plain_group(columns[column]) for name, column in zip(plan.by, plan.by, strict=True)}
     parts = [_totals(groups, columns, plan, batch.num_rows)]
     parts += [
         _values(groups, columns[column], column, kind, plan)
@@ -61,32 +61,33 @@ def _totals(
     groups: Mapping[str, pa.Array], columns: Mapping[str, pa.Array], plan: StatePlan, rows: int
 ) -> pa.RecordBatch:
     """A row of kind 0 for each group."""
-    table, wanted = dict(groups), {ROWS: ([], "count_all")}
+    table = dict(groups)
+    wanted: dict[str, tuple[str | list[str], str]] = {ROWS: ([], "count_all")}
     if not groups:
         table[ROWS] = pa.nulls(rows)  # else the table had no rows
     for column in plan.asked(COUNT, SUM, MEAN):
-        table[column] = columns[column]
-        wanted[f"valid.{column}"] = (column, "count")
+        table[part_of("valid", column)] = columns[column]
+        wanted[part_of("valid", column)] = (part_of("valid", column), "count")
     for column in plan.whole:
         for name, values in _whole(columns[column], column).items():
             table[name] = values
             wanted[name] = (name, "sum")
     for column in plan.decimals:
-        name = f"total.{column}"
+        name = part_of("total", column)
         table[name] = columns[column].cast(plan.state.field(name).type)
         wanted[name] = (name, "sum")
     for function in (MIN, MAX):
         for column in plan.asked(function):
-            name = f"{function}.{column}"
+            name = part_of(function, column)
             table[name] = comparable(columns[column], column)
             wanted[name] = (name, function)
-    found = _grouped(table, plan.groups, wanted)
+    found = _grouped(table, plan.by, wanted)
     for column in plan.whole:
-        high = found.get(f"high.{column}")
+        high = found.get(part_of("high", column))
         pair = carried(
-            _integers(high) if high is not None else np.int64(0), _integers(found[f"low.{column}"])
+            _integers(high) if high is not None else np.int64(0), _integers(found[part_of("low", column)])
         )
-        found |= {f"high.{column}": pa.array(pair[0]), f"low.{column}": pa.array(pair[1])}
+        found |= {part_of("high", column): pa.array(pair[0]), part_of("low", column): pa.array(pair[1])}
     return _state(found, 0, plan)
 
 
@@ -94,22 +95,22 @@ def _whole(values: pa.Array, column: str) -> dict[str, pa.Array]:
     """What is added up of integers: themselves, or halves where the sum might not fit."""
     numbers = values.cast(pa.uint8()) if pa.types.is_boolean(values.type) else values
     if sums_fit(numbers):
-        return {f"low.{column}": numbers.cast(pa.int64())}
+        return {part_of("low", column): numbers.cast(pa.int64())}
     high, low = halves(numbers)
-    return {f"high.{column}": pa.array(high), f"low.{column}": pa.array(low)}
+    return {part_of("high", column): pa.array(high), part_of("low", column): pa.array(low)}
 
 
 def _values(
     groups: Mapping[str, pa.Array], values: pa.Array, column: str, kind: int, plan: StatePlan
 ) -> pa.RecordBatch:
     """A row for each distinct value of a group."""
-    name = f"value.{column}"
+    name = part_of("value", column)
     table = pa.RecordBatch.from_arrays(
         [*groups.values(), plan.value_of(values, column)], names=[*groups, name]
     )
     valid = table.filter(table.column(name).is_valid())
     columns = dict(zip(valid.schema.names, valid.columns, strict=True))
-    return _state(_grouped(columns, (*plan.groups, name), {ROWS: ([], "count_all")}), kind, plan)
+    return _state(_grouped(columns, (*plan.by, name), {ROWS: ([], "count_all")}), kind, plan)
 
 
 def _pieces(
@@ -121,12 +122,13 @@ def _pieces(
         if not bins:
             continue
         table = {name: group.slice(begin, end - begin) for name, group in groups.items()}
-        table |= {str(number): pa.array(pieces) for number, pieces in bins.items()}
-        found = _grouped(table, plan.groups, {str(number): (str(number), "sum") for number in bins})
-        for number in bins:
-            kept = pc.not_equal(found[str(number)], 0)
-            columns = {name: found[name].filter(kept) for name in plan.groups}
-            columns[PIECE] = found[str(number)].filter(kept)
+        table |= {part_of(PIECE, str(number)): pa.array(pieces) for number, pieces in bins.items()}
+        names = {number: part_of(PIECE, str(number)) for number in bins}
+        found = _grouped(table, plan.by, {name: (name, "sum") for name in names.values()})
+        for number, name in names.items():
+            kept = pc.not_equal(found[name], 0)
+            columns = {group: found[group].filter(kept) for group in plan.by}
+            columns[PIECE] = found[name].filter(kept)
             columns[BIN] = pa.repeat(pa.scalar(number, pa.int32()), len(columns[PIECE]))
             yield _state(columns, kind, plan)
 
@@ -174,13 +176,16 @@ def no_rows(plan: StatePlan) -> pa.RecordBatch:
 def merge_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     """A merge kernel over `plan.state`."""
     table = dict(zip(batch.schema.names, batch.columns, strict=True))
-    limits = [name for name in plan.state.names if name not in (*plan.keys, *plan.sums)]
-    wanted = {name: (name, "sum") for name in plan.sums}
-    wanted |= {name: (name, name.partition(".")[0]) for name in limits}
+    wanted: dict[str, tuple[str | list[str], str]] = {name: (name, "sum") for name in plan.sums}
+    for function in (MIN, MAX):
+        limits = (part_of(function, column) for column in plan.asked(function))
+        wanted |= {name: (name, function) for name in limits}
     found = _grouped(table, plan.keys, wanted)
     for column in plan.whole:
-        high, low = carried(_integers(found[f"high.{column}"]), _integers(found[f"low.{column}"]))
-        found |= {f"high.{column}": pa.array(high), f"low.{column}": pa.array(low)}
+        high, low = carried(
+            _integers(found[part_of("high", column)]), _integers(found[part_of("low", column)])
+        )
+        found |= {part_of("high", column): pa.array(high), part_of("low", column): pa.array(low)}
     merged = pa.RecordBatch.from_arrays(
         [found[field.name].cast(field.type) for field in plan.state], schema=plan.state
     )
@@ -207,7 +212,7 @@ def finish_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     heads = ordered.filter(pa.array(kinds == 0))
     numbers = np.cumsum(kinds == 0) - 1
     names = [*plan.by, *(one.name for one in plan.aggregations)]
-    arrays = [heads.column(name) for name in plan.groups]
+    arrays = [heads.column(name) for name in plan.by]
     arrays += [_answer(one, heads, ordered, numbers, plan) for one in plan.aggregations]
     return pa.RecordBatch.from_arrays(arrays, names)
 
@@ -218,9 +223,9 @@ def _answer(
     if one.column is None:
         return heads.column(ROWS)
     if one.function == COUNT:
-        return heads.column(f"valid.{one.column}")
+        return heads.column(part_of("valid", one.column))
     if one.function in (MIN, MAX):
-        return _restored(heads.column(f"{one.function}.{one.column}"), plan.kind_of(one.column))
+        return _restored(heads.column(part_of(one.function, one.column)), plan.kind_of(one.column))
     if one.function in (SUM, MEAN):
         return _sum(one, heads, ordered, numbers, plan)
     is_such = ordered.column(KIND).to_numpy() == plan.valued.index(one.column) + 1
@@ -234,14 +239,16 @@ def _sum(
     one: Aggregation, heads: pa.RecordBatch, ordered: pa.RecordBatch, numbers: Integers, plan: StatePlan
 ) -> pa.Array:
     column = str(one.column)
-    valid = _integers(heads.column(f"valid.{column}"))
+    valid = _integers(heads.column(part_of("valid", column)))
     if column in plan.whole:
         make = whole_sums if one.function == SUM else whole_means
         return make(
-            _integers(heads.column(f"high.{column}")), _integers(heads.column(f"low.{column}")), valid
+            _integers(heads.column(part_of("high", column))),
+            _integers(heads.column(part_of("low", column))),
+            valid,
         )
     if column in plan.decimals:
-        totals = heads.column(f"total.{column}")
+        totals = heads.column(part_of("total", column))
         totals = pc.if_else(pa.array(valid > 0), totals, pa.scalar(None, totals.type))
         return totals if one.function == SUM else _decimal_means(totals, valid)
     kind = len(plan.valued) + 1 + plan.floats.index(column)
@@ -267,7 +274,7 @@ def _quantile(one: Aggregation, rows: pa.RecordBatch, of: Integers, groups: int,
     inside = below[ends] - below[starts]
     ranks = np.maximum(1, -(-inside * one.part.numerator // one.part.denominator))
     places = np.searchsorted(below[1:], below[starts] + ranks, side="left")
-    values = rows.column(f"value.{one.column}").take(pa.array(places, mask=inside == 0))
+    values = rows.column(part_of("value", str(one.column))).take(pa.array(places, mask=inside == 0))
     kind = plan.kind_of(str(one.column))
     return bucket_values(values, kind) if plan.approximate else _restored(values, kind)
 

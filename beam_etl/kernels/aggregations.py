@@ -17,7 +17,7 @@ COUNT, SUM, MEAN, MIN, MAX, DISTINCT = "count", "sum", "mean", "min", "max", "di
 _PLAIN = (COUNT, SUM, MEAN, MIN, MAX, DISTINCT)
 _PERCENT = re.compile(r"p(\d{1,3}(?:\.\d{1,6})?)")
 
-KIND, ROWS, BIN, PIECE = "kind", "rows", "bin", "piece"
+KIND, ROWS, BIN, PIECE = (f"beam_etl.{name}" for name in ("kind", "rows", "bin", "piece"))
 """Columns of a state: what a row tells, of how many rows; and of a sum of doubles where a piece of it belongs."""
 
 
@@ -74,6 +74,11 @@ def percent_name(quantile: str) -> str:
             f"{quantile!r} is no quantile: a number from 0 to 1 of at most 8 decimals"
         ) from error
     return name
+
+
+def part_of(what: str, column: str) -> str:
+    """The column of a state that has this of the column."""
+    return f"beam_etl.{what}.{column}"
 
 
 @dataclass(frozen=True)
@@ -145,11 +150,6 @@ class StatePlan:
         )
 
     @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """Names of the group columns in a state."""
-        return tuple(f"group.{place}" for place in range(len(self.by)))
-
-    @cached_property
     def valued(self) -> tuple[str, ...]:
         """Columns whose distinct values travel: kind i + 1 is of the i-th."""
         asked = (one for one in self.aggregations if one.function == DISTINCT or one.part is not None)
@@ -180,29 +180,27 @@ class StatePlan:
     @cached_property
     def state(self) -> pa.Schema:
         """The columns of partial answers."""
-        fields = [
-            (name, plain_group(pa.array([], self.input.field(column).type)).type)
-            for name, column in zip(self.groups, self.by, strict=True)
-        ]
+        fields = [(name, plain_group(pa.array([], self.input.field(name).type)).type) for name in self.by]
         fields.append((KIND, pa.int16()))
         fields += [
-            (f"value.{column}", self.value_of(self._none(column), column).type) for column in self.valued
+            (part_of("value", column), self.value_of(self._none(column), column).type)
+            for column in self.valued
         ]
         fields += [(BIN, pa.int32())] if self.floats else []
         return pa.schema([*fields, *self._sums(), *self._limits()])
 
     def _sums(self) -> list[tuple[str, pa.DataType]]:
         fields = [(ROWS, pa.int64())]
-        fields += [(f"valid.{column}", pa.int64()) for column in self.asked(COUNT, SUM, MEAN)]
+        fields += [(part_of("valid", column), pa.int64()) for column in self.asked(COUNT, SUM, MEAN)]
         for column in self.whole:
-            fields += [(f"high.{column}", pa.int64()), (f"low.{column}", pa.int64())]
+            fields += [(part_of("high", column), pa.int64()), (part_of("low", column), pa.int64())]
         for column in self.decimals:
-            fields.append((f"total.{column}", pa.decimal128(38, self.kind_of(column).scale)))
+            fields.append((part_of("total", column), pa.decimal128(38, self.kind_of(column).scale)))
         return fields + ([(PIECE, pa.int64())] if self.floats else [])
 
     def _limits(self) -> list[tuple[str, pa.DataType]]:
         return [
-            (f"{function}.{column}", comparable(self._none(column), column).type)
+            (part_of(function, column), comparable(self._none(column), column).type)
             for function in (MIN, MAX)
             for column in self.asked(function)
         ]

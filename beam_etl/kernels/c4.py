@@ -13,7 +13,7 @@ from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.english import split_english
 from beam_etl.kernels.exception_lookup import Exceptions, pair_of
 from beam_etl.kernels.line_signals import behind_break, ends_in_stops, line_end, stripped
-from beam_etl.kernels.text_tokens import BEGINS, ENDS, KINDS, Tokens
+from beam_etl.kernels.text_tokens import BEGINS, ENDS, KINDS, Text, Tokens
 
 LONGEST_WORD = 1000
 """Characters."""
@@ -60,9 +60,8 @@ _STARTS = _starts()
 
 
 @compiled
-def c4_lines(  # noqa: PLR0913
-    points: npt.NDArray[np.uint32],
-    kinds: npt.NDArray[np.uint32],
+def c4_lines(
+    text: Text,
     count: int,
     exceptions: Exceptions,
     tokens: Tokens,
@@ -71,10 +70,11 @@ def c4_lines(  # noqa: PLR0913
     out: npt.NDArray[np.int64],
     place: int,
 ) -> None:
-    """Writes how many lines have each fate, then the sentences of kept lines.
+    """Writes how many lines have each fate, then the sentences of kept lines. Lines lose their references.
 
-    `tokens` are those of the text. Behind them, and behind the characters, there is room for as many again.
+    `tokens` are those of the text. Behind them there is room for one a character of a line.
     """
+    points, kinds = text
     for fate in range(SENTENCES + 1):
         out[np.uintp(place + fate)] = 0
     at = token = 0
@@ -88,17 +88,16 @@ def c4_lines(  # noqa: PLR0913
             out[np.uintp(place + UNPUNCTUATED)] += 1
             continue
         words, longest, brackets = words_of(points, kinds, first, last)
-        clean = without_references(points, kinds, first, last, count) if brackets > 0 else count
-        cleaned = brackets > 0 and clean - count < last - first
-        if cleaned:
-            first, last = count, clean
+        clean = without_references(points, kinds, first, last) if brackets > 0 else last
+        cleaned = clean < last
+        last = clean
         fate = fate_of(points, first, last, words, longest)
         out[np.uintp(place + fate)] += 1
         if fate != KEPT:
             continue
         if cleaned:
             begin = token_count
-            stop = split_english(points, kinds, first, last, exceptions, tokens, begin, spare)
+            stop = split_english(text, first, last, exceptions, tokens, begin, spare)
         else:
             begin = stop = token
             while stop < token_count and value(tokens[BEGINS], stop) < last:
@@ -138,9 +137,10 @@ def words_of(
 
 @compiled
 def without_references(
-    points: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint32], first: int, last: int, to: int
+    points: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint32], first: int, last: int
 ) -> int:
-    """Copies a range without its references to the place `to`. Returns the place behind the copy."""
+    """Takes the references out of a range. Returns its new end."""
+    to = first
     while first < last:
         if value(points, first) == BRACKET:
             length = reference_length(points, kinds, first, last)

@@ -33,7 +33,11 @@ SALT_DOCUMENTS, SALT_BYTES = 1 << 10, 4 << 20
 NO_DOMAIN_SALTS = 1 << 16
 """Keys for the documents without a domain: no score waits for them anywhere."""
 
+MAX_LARGE = 1 << 20
+"""Domains that are spread over several keys: 12 bytes each, all under one key, of which Flink holds 32 MiB."""
+
 _HASH = "domain_hash"
+_KEYS = "keys"
 
 SCORES = pa.schema(
     [
@@ -41,12 +45,15 @@ SCORES = pa.schema(
         pa.field(schema.DOMAIN, pa.string()),
         pa.field(SCORE, pa.float64(), nullable=False),
         pa.field(DOCUMENTS, pa.int64(), nullable=False),
-        pa.field(BYTES, pa.int64(), nullable=False),
         pa.field(CUT_KEY, pa.int64()),
         pa.field(CUT_TIE, pa.int64()),
+        pa.field(_KEYS, pa.int64(), nullable=False),
     ]
 )
 """What documents need of the table of domains."""
+
+SALTS = pa.schema([SCORES.field(_HASH), pa.field(SALT, pa.uint32(), nullable=False)])
+"""Over how many keys a domain is spread. Another domain that has its hash is spread as well."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class DomainFilter:
             raise ValueError(f"scores are from 0 to 1, got a minimum of {self.min_score}")
 
 
-class Filtered(NamedTuple):
+class ScoredDocuments(NamedTuple):
     """Some documents with their scores."""
 
     kept: pa.RecordBatch
@@ -77,12 +84,32 @@ class Filtered(NamedTuple):
     """schema.QUALITY_REMOVAL of the others."""
 
 
-def scores_of(table: pa.RecordBatch) -> pa.RecordBatch:
-    """SCORES of scored domains. The domain that is null has none."""
+def scores_of(table: pa.RecordBatch, least: int) -> pa.RecordBatch:
+    """SCORES of scored domains. The domain that is null has none. `least`: see least_keys."""
     table = table.filter(table.column(schema.DOMAIN).is_valid())
-    hashes = pa.array(hash_values(table.column(schema.DOMAIN)))
-    columns = [hashes, *(table.column(name) for name in SCORES.names[1:])]
+    keys = _wanted_keys(table)
+    columns = [
+        pa.array(hash_values(table.column(schema.DOMAIN))),
+        *(table.column(name) for name in SCORES.names[1:-1]),
+        pa.array(np.where(keys > least, keys, 1)),
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=SCORES)
+
+
+def further_keys(table: pa.RecordBatch) -> int:
+    """How many keys more than one each these domains should be spread over, together."""
+    return int((_wanted_keys(table) - 1).sum())
+
+
+def least_keys(further: int) -> int:
+    """So many keys of a domain, or fewer, are made one, that at most MAX_LARGE have more. further: of all domains."""
+    return max(1, -(-further // MAX_LARGE))
+
+
+def _wanted_keys(table: pa.RecordBatch) -> Integers:
+    documents, size = (table.column(name).to_numpy() for name in (DOCUMENTS, BYTES))
+    keys: Integers = 1 + np.maximum(documents // SALT_DOCUMENTS, size // SALT_BYTES)
+    return keys
 
 
 def sorted_scores(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
@@ -93,32 +120,14 @@ def sorted_scores(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
     )
 
 
-def repeated_domain(scores: pa.RecordBatch) -> str | None:
-    """A domain that is there twice, of sorted_scores; None where each is there once."""
-    names, hashes = scores.column(schema.DOMAIN), scores.column(_HASH).to_numpy()
-    for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
-        if names[place].equals(names[place + 1]):
-            return str(names[place])
-    return None
-
-
-def repeated_part(batches: Iterable[pa.RecordBatch]) -> str | None:
-    """A domain that has two scores under one key, of a partition where they met; None where none has."""
-    key = [schema.DOMAIN, SALT]
-    parts = [batch.select(key) for batch in batches if is_scores(batch)]
-    if not parts:
-        return None
-    counted = pa.Table.from_batches(parts).group_by(key, use_threads=False).aggregate([([], "count_all")])
-    twice = counted.filter(pc.greater(counted["count_all"], 1)).sort_by(schema.DOMAIN)
-    return str(twice[schema.DOMAIN][0]) if twice.num_rows else None
-
-
 def is_scores(batch: pa.RecordBatch) -> bool:
     """Whether a batch has scores, and not documents."""
     return batch.schema.names[: len(SCORES)] == SCORES.names
 
 
-def filter_documents(documents: pa.RecordBatch, scores: pa.RecordBatch, rule: DomainFilter) -> Filtered:
+def filter_documents(
+    documents: pa.RecordBatch, scores: pa.RecordBatch, rule: DomainFilter
+) -> ScoredDocuments:
     """Documents with the scores of their domains, without those that the rule removes.
 
     Args:
@@ -134,10 +143,10 @@ def filter_documents(documents: pa.RecordBatch, scores: pa.RecordBatch, rule: Do
     kept = scored if stays.all() else scored.filter(pa.array(stays))
     gone = np.flatnonzero(~stays)
     removals = _removals(documents.take(pa.array(gone)), mine.take(pa.array(gone)), low[gone], rule)
-    return Filtered(without_carried(kept), removals)
+    return ScoredDocuments(without_carried(kept), removals)
 
 
-def filter_partition(batches: Iterable[pa.RecordBatch], rule: DomainFilter) -> Iterator[Filtered]:
+def filter_partition(batches: Iterable[pa.RecordBatch], rule: DomainFilter) -> Iterator[ScoredDocuments]:
     """The same where documents and scores have met in one partition, which can be iterated over twice."""
     scores = sorted_scores(batch.drop_columns([SALT]) for batch in batches if is_scores(batch))
     for batch in batches:
@@ -146,8 +155,16 @@ def filter_partition(batches: Iterable[pa.RecordBatch], rule: DomainFilter) -> I
 
 
 def large_domains(scores: pa.RecordBatch) -> pa.RecordBatch:
-    """SCORES of the domains that are spread over several keys."""
-    return scores.filter(pa.array(_salts(scores) > 1))
+    """SALTS of the domains that are spread over several keys."""
+    large = scores.filter(pc.greater(scores.column(_KEYS), 1))
+    columns = [large.column(_HASH), large.column(_KEYS).cast(pa.uint32())]
+    return pa.RecordBatch.from_arrays(columns, schema=SALTS)
+
+
+def sorted_salts(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """All SALTS in one batch, by hash; of equal ones the largest comes first, and counts."""
+    none = pa.RecordBatch.from_pylist([], schema=SALTS)
+    return pa.concat_batches([none, *batches]).sort_by([(_HASH, "ascending"), (SALT, "descending")])
 
 
 def salted_documents(documents: pa.RecordBatch, large: pa.RecordBatch) -> pa.RecordBatch:
@@ -155,40 +172,42 @@ def salted_documents(documents: pa.RecordBatch, large: pa.RecordBatch) -> pa.Rec
 
     Args:
       documents: with domain and text, and where there is one the address.
-      large: sorted_scores of large_domains.
+      large: sorted_salts.
     """
     domain = documents.column(schema.DOMAIN)
-    at = _places(domain, large)
-    salts = np.append(_salts(large), 1)[at]
-    salts = np.where(domain.is_null().to_numpy(zero_copy_only=False), NO_DOMAIN_SALTS, salts)
+    encoded = _encoded(domain)
+    salts = np.append(_salts_of(hash_values(encoded.dictionary), large), NO_DOMAIN_SALTS)
+    salts = salts[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()]
     name = schema.ADDRESS if schema.ADDRESS in documents.schema.names else schema.TEXT
     own = hash_values(documents.column(name)) % salts.astype(np.uint64)
-    return documents.append_column(
-        pa.field(SALT, pa.uint32(), nullable=False), pa.array(own.astype(np.uint32))
-    )
+    return documents.append_column(SALTS.field(SALT), pa.array(own.astype(np.uint32)))
 
 
-def salted_scores(scores: pa.RecordBatch) -> pa.RecordBatch:
-    """Scores once for each SALT of their domain."""
-    rows, salt = repeat_rows(_salts(scores))
+def salted_scores(scores: pa.RecordBatch, large: pa.RecordBatch) -> pa.RecordBatch:
+    """Scores once for each SALT of their domain. `large` is sorted_salts."""
+    rows, salt = repeat_rows(_salts_of(scores.column(_HASH).to_numpy(), large))
     repeated = scores.take(pa.array(rows))
-    return repeated.append_column(
-        pa.field(SALT, pa.uint32(), nullable=False), pa.array(salt.astype(np.uint32))
-    )
+    return repeated.append_column(SALTS.field(SALT), pa.array(salt.astype(np.uint32)))
 
 
-def _salts(scores: pa.RecordBatch) -> Integers:
-    documents, size = (scores.column(name).to_numpy() for name in (DOCUMENTS, BYTES))
-    salts: Integers = 1 + np.maximum(documents // SALT_DOCUMENTS, size // SALT_BYTES)
-    return salts
+def _salts_of(hashes: npt.NDArray[np.uint64], large: pa.RecordBatch) -> Integers:
+    known = large.column(_HASH).to_numpy()
+    at = np.searchsorted(known, hashes)
+    salts = np.append(large.column(SALT).to_numpy(), 1).astype(np.int64)
+    found: Integers = np.where(np.append(known, np.uint64(0))[at] == hashes, salts[at], 1)
+    return found
+
+
+def _encoded(domains: pa.Array) -> pa.DictionaryArray:
+    plain = domains.dictionary_decode() if pa.types.is_dictionary(domains.type) else domains
+    return plain.cast(pa.string()).dictionary_encode()
 
 
 def _places(domains: pa.Array, scores: pa.RecordBatch) -> Integers:
     """Where each document's domain is among the scores: int64[rows], -1 where it isn't. Names decide, not hashes."""
     if not scores.num_rows:
         return np.full(len(domains), -1)
-    plain = domains.dictionary_decode() if pa.types.is_dictionary(domains.type) else domains
-    encoded = plain.cast(pa.string()).dictionary_encode()
+    encoded = _encoded(domains)
     names, hashes = encoded.dictionary, hash_values(encoded.dictionary)
     known, found = scores.column(_HASH).to_numpy(), scores.column(schema.DOMAIN)
     first, end = (np.searchsorted(known, hashes, side=side) for side in ("left", "right"))

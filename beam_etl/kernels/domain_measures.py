@@ -6,9 +6,10 @@ A row says how much of one thing a domain has. `kind` and `key` say of what:
 |---|---|---|---|---|
 | COUNT | place in Measures.counts | | a sum over documents | their sum |
 | BUCKET | signal << BUCKET_BITS, and quantiles.bucket_of its value | | documents | their sum |
-| LANGUAGE | 0 | language | documents | their sum |
+| LANGUAGE | 0 | language, one of MAX_LANGUAGES | documents | their sum |
 | FIRST, LAST | 0 | | days since 1970; of FIRST times -1 | the largest |
-| EXAMPLE | hash of the id | id | the rules that it fails, a bit each | rows with the EXAMPLES smallest keys |
+| FAULT | 0 | why it isn't known which documents are duplicates | 1 | one |
+| EXAMPLE | hash of Measures.sample_by | id | rules that it fails, a bit each | rows with the EXAMPLES smallest keys |
 | SAMPLE | hash of Measures.sample_by | | address | rows with the Measures.sample smallest keys, ties by count |
 
 A domain that is null is one as any other. All is integers: no order of merging moves a digit.
@@ -20,18 +21,21 @@ import pyarrow as pa
 
 from beam_etl import schema
 
-COUNT, BUCKET, LANGUAGE, FIRST, LAST, EXAMPLE, SAMPLE = range(7)
+COUNT, BUCKET, LANGUAGE, FIRST, LAST, FAULT, EXAMPLE, SAMPLE = range(8)
 
 BUCKET_BITS = 12
 """Of a bucket's number: there are some 2,000."""
 
 EXAMPLES = 3
-"""Failing documents that are named of each domain: those whose ids have the smallest hashes."""
+"""Failing documents that are named of each domain: those with the smallest hashes."""
+
+MAX_LANGUAGES = 1000
+"""Of a domain: far more than there are. So a column that holds something else doesn't fill the memory."""
 
 MAX_RULES = 63
 """Bits of a count for the rules that a document fails."""
 
-FAILED = "failed_rules"
+FAILED_BITS = "failed_rules"
 """int64: bit r is set where the document fails rule r of Measures."""
 
 DOCUMENTS, BYTES, DUPLICATES = "documents", "bytes", "duplicates"
@@ -57,7 +61,7 @@ class Measures:
       rule_sets: names, and which rules are in each. A document fails a set when it fails a rule of it.
       signals: columns of whole numbers from 0 on, of which there are sums and quantiles.
       sample: documents that are chosen of each domain; None for no choice.
-      sample_by: columns whose hash chooses them.
+      sample_by: columns whose hash chooses them, and the examples.
 
     Raises:
       ValueError: too many rules, or a sample below 1 or by no column.

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.kernels.domain_measures import DOCUMENTS, DUPLICATES
-from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE, failed_column
+from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE, WHY_UNMARKED, failed_column
 
 Floats = npt.NDArray[np.float64]
 
@@ -160,9 +160,9 @@ def rank_domains(
     return table.sort_by(order)
 
 
-def without_cut(table: pa.RecordBatch) -> pa.RecordBatch:
-    """The table as it is written."""
-    return table.drop_columns([CUT_KEY, CUT_TIE])
+def as_written(table: pa.RecordBatch) -> pa.RecordBatch:
+    """The table without what is for the run only."""
+    return table.drop_columns([CUT_KEY, CUT_TIE, WHY_UNMARKED])
 
 
 def _mean(documents: int, failed: int) -> float:

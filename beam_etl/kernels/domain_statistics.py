@@ -16,15 +16,17 @@ from beam_etl.kernels.domain_measures import (
     COUNT,
     EXAMPLE,
     EXAMPLES,
-    FAILED,
+    FAILED_BITS,
+    FAULT,
     FIRST,
     LANGUAGE,
     LAST,
+    MAX_LANGUAGES,
     SAMPLE,
     STATISTIC,
     Measures,
 )
-from beam_etl.kernels.hashing import hash_values
+from beam_etl.kernels.hashing import hash_rows, hash_values
 from beam_etl.kernels.quantiles import bucket_of
 from beam_etl.kernels.sampling import Flags, Integers, first_of_each, positive, sample_keys
 
@@ -41,16 +43,19 @@ class _Part:
 
 
 def partial_statistics(
-    documents: pa.RecordBatch, judged: pa.RecordBatch, measures: Measures, duplicate: Flags | None = None
+    documents: pa.RecordBatch,
+    judged: pa.RecordBatch,
+    measures: Measures,
+    duplicate: Flags | str | None = None,
 ) -> pa.RecordBatch:
     """Partial statistics of some documents.
 
     Args:
-      documents: with text and domain, and where there are language, date and id; for a sample, the columns that it is
-        by, and where there is one the address.
-      judged: for each of them FAILED, and the columns measures.signals, int64 without nulls.
+      documents: with text and domain, and where there are language, date and id; for examples and a sample, the
+        columns that they are by, and where there is one the address.
+      judged: for each of them FAILED_BITS, and the columns measures.signals, int64 without nulls.
       measures: what is counted.
-      duplicate: bool[rows], where it is known which documents are duplicates.
+      duplicate: bool[rows], which documents are duplicates; or why that can't be known; None where nobody asks.
 
     Returns:
       STATISTIC, merged: each row's domain, kind, key and label but once, or as many as are chosen.
@@ -60,12 +65,14 @@ def partial_statistics(
     if not len(codes):
         return pa.RecordBatch.from_pylist([], schema=STATISTIC)
     groups = _Groups(codes)
+    fault = duplicate if isinstance(duplicate, str) else None
     parts = [
-        _counts(documents, judged, measures, groups, duplicate),
+        _counts(documents, judged, measures, groups, None if isinstance(duplicate, str) else duplicate),
+        *_fault(fault, codes),
         _buckets(judged, measures, codes),
         *_dates(documents, groups),
         *_languages(documents, codes),
-        *_examples(documents, judged, codes),
+        *_examples(documents, judged, measures, codes),
         *_sample(documents, measures, codes),
     ]
     return merge_statistics(_assembled(parts, domains.dictionary), measures)
@@ -75,12 +82,12 @@ def merge_statistics(batch: pa.RecordBatch, measures: Measures) -> pa.RecordBatc
     """The merge kernel: STATISTIC in any order, with equal rows as one."""
     chosen = pc.greater_equal(batch.column("kind"), pa.scalar(EXAMPLE, pa.int8()))
     summed = _summed(batch.filter(pc.invert(chosen)))
-    merged = pa.concat_batches([summed, _smallest(batch.filter(chosen), measures)])
+    merged = pa.concat_batches([_few_languages(summed), _smallest(batch.filter(chosen), measures)])
     return compact(merged)  # without the ids of examples that weren't chosen
 
 
 def failed_matrix(failed: Integers, rules: int) -> Integers:
-    """int64[rules, rows], 1 where a document fails a rule, of FAILED."""
+    """int64[rules, rows], 1 where a document fails a rule, of FAILED_BITS."""
     return failed[None, :] >> np.arange(rules)[:, None] & 1
 
 
@@ -110,7 +117,7 @@ def _counts(
     duplicate: Flags | None,
 ) -> _Part:
     rows = documents.num_rows
-    mask = judged.column(FAILED).to_numpy()
+    mask = judged.column(FAILED_BITS).to_numpy()
     sets = [np.bitwise_or.reduce([1 << rule for rule in rules], initial=0) for _, rules in measures.rule_sets]
     values = np.empty((len(measures.counts), rows), np.int64)
     values[0] = 1
@@ -167,13 +174,22 @@ def _languages(documents: pa.RecordBatch, codes: Integers) -> list[_Part]:
     return [_Part(LANGUAGE, domain, np.zeros(len(found), np.int64), counts.astype(np.int64), label)]
 
 
-def _examples(documents: pa.RecordBatch, judged: pa.RecordBatch, codes: Integers) -> list[_Part]:
+def _fault(fault: str | None, codes: Integers) -> list[_Part]:
+    if fault is None:
+        return []
+    return [_Part(FAULT, codes[:1], np.zeros(1, np.int64), np.ones(1, np.int64), pa.array([fault]))]
+
+
+def _examples(
+    documents: pa.RecordBatch, judged: pa.RecordBatch, measures: Measures, codes: Integers
+) -> list[_Part]:
     if schema.ID not in documents.schema.names:
         return []
-    failed = judged.column(FAILED).to_numpy()
+    failed = judged.column(FAILED_BITS).to_numpy()
     rows = np.flatnonzero(failed)
     id = _plain(documents.column(schema.ID)).take(pa.array(rows))
-    return [_Part(EXAMPLE, codes[rows], positive(hash_values(id)), failed[rows], id)]
+    key = positive(hash_rows([documents.column(name) for name in measures.sample_by]))
+    return [_Part(EXAMPLE, codes[rows], key[rows], failed[rows], id)]
 
 
 def _sample(documents: pa.RecordBatch, measures: Measures, codes: Integers) -> list[_Part]:
@@ -234,20 +250,43 @@ def _summed(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=STATISTIC)
 
 
+def _few_languages(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """All rows, but of each domain at most MAX_LANGUAGES languages: the shortest, then those of the smallest hashes.
+
+    One that stays in the end is never left out before, whatever is merged with what: so its count is exact.
+    """
+    is_language = batch.column("kind").to_numpy() == LANGUAGE
+    rows = np.flatnonzero(is_language)
+    domain = _codes(batch.column(schema.DOMAIN))[rows]
+    if not len(rows) or np.bincount(domain).max() <= MAX_LANGUAGES:
+        return batch
+    label = batch.column("label").take(pa.array(rows))
+    names, code = label.dictionary, _codes(label)
+    length = np.append(byte_lengths(names).to_numpy(), 0)
+    hashes = np.append(hash_values(names), np.uint64(0))
+    order = np.lexsort((_ranks(names)[code], hashes[code], length[code], domain))
+    stays = ~is_language
+    stays[rows[order[first_of_each(domain[order], MAX_LANGUAGES)]]] = True
+    return batch.filter(pa.array(stays))
+
+
 def _smallest(batch: pa.RecordBatch, measures: Measures) -> pa.RecordBatch:
     """Of each domain and kind the rows with the smallest keys, then counts, then labels."""
     label = batch.column("label")
-    rank = np.empty(len(label.dictionary) + 1, np.int64)
-    rank[pc.sort_indices(label.dictionary).to_numpy()] = np.arange(len(label.dictionary))
-    rank[-1] = len(label.dictionary)
     domain, kind, key, count = (
         _codes(batch.column(schema.DOMAIN)),
         *(batch.column(name).to_numpy() for name in ("kind", "key", "count")),
     )
-    order = np.lexsort((rank[_codes(label)], count, key, kind, domain))
-    group = domain[order] * 8 + kind[order]
+    order = np.lexsort((_ranks(label.dictionary)[_codes(label)], count, key, kind, domain))
     most = np.where(kind[order] == EXAMPLE, EXAMPLES, measures.sample or 0)
-    return batch.take(pa.array(order[first_of_each(group, most)]))
+    return batch.take(pa.array(order[first_of_each(domain[order] * 8 + kind[order], most)]))
+
+
+def _ranks(names: pa.Array) -> Integers:
+    """The places of names in their order; behind them that of null, which is the last."""
+    ranks = np.full(len(names) + 1, len(names))
+    ranks[pc.sort_indices(names).to_numpy()] = np.arange(len(names))
+    return ranks
 
 
 def _plain(column: pa.Array) -> pa.Array:

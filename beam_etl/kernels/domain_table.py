@@ -16,9 +16,11 @@ from beam_etl.kernels.domain_measures import (
     DOCUMENTS,
     DUPLICATES,
     EXAMPLE,
+    FAULT,
     FIRST,
     LANGUAGE,
     LAST,
+    MAX_LANGUAGES,
     SAMPLE,
     Measures,
 )
@@ -28,10 +30,14 @@ from beam_etl.kernels.sampling import Integers
 
 PERCENTS = (10, 50, 90)
 
-FAILURES, LANGUAGES, EXAMPLES = "failures", "languages", "examples"
+OTHER = "other"
+"""Among the languages of a domain: all beyond MAX_LANGUAGES."""
 
 CUT_KEY, CUT_TIE = "cut_key", "cut_tie"
 """The last of a domain's sample, as sampling.sample_keys tells documents; null where all are in it."""
+
+WHY_UNMARKED = "why_unmarked"
+"""Why it isn't known which documents of a domain are duplicates; null where it is, or nobody asked."""
 
 _LARGEST = np.iinfo(np.int64).max
 
@@ -55,14 +61,15 @@ def table_schema(measures: Measures) -> pa.Schema:
             pa.field(schema.DOMAIN, pa.string()),
             *(pa.field(name, number, nullable=False) for name in (DOCUMENTS, BYTES, DUPLICATES)),
             *sets,
-            pa.field(FAILURES, _list_of(rule=pa.string(), documents=number), nullable=False),
-            pa.field(LANGUAGES, _list_of(language=pa.string(), documents=number), nullable=False),
+            pa.field("failures", _list_of(rule=pa.string(), documents=number), nullable=False),
+            pa.field("languages", _list_of(language=pa.string(), documents=number), nullable=False),
             pa.field("first_date", pa.date32()),
             pa.field("last_date", pa.date32()),
             *signals,
-            pa.field(EXAMPLES, _list_of(id=pa.string(), rules=pa.list_(pa.string())), nullable=False),
+            pa.field("examples", _list_of(id=pa.string(), rules=pa.list_(pa.string())), nullable=False),
             pa.field(CUT_KEY, number),
             pa.field(CUT_TIE, number),
+            pa.field(WHY_UNMARKED, pa.string()),
         ]
     )
 
@@ -84,12 +91,13 @@ def domain_table(statistics: pa.RecordBatch, measures: Measures) -> pa.RecordBat
         rows.names,
         *(pa.array(counts[:, place]) for place in range(measures.first_rule)),
         _failures(counts, measures),
-        _languages(rows),
+        _languages(rows, counts[:, 0]),
         rows.date(FIRST, -1),
         rows.date(LAST, 1),
         *_signals(rows, counts, measures),
         _examples(rows, measures),
         *_cuts(rows, counts[:, 0], measures),
+        _faults(rows),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=table_schema(measures))
 
@@ -140,12 +148,19 @@ def _failures(counts: Integers, measures: Measures) -> pa.ListArray:
     return _lists(domain[order], len(counts), rule=names, documents=pa.array(documents[order]))
 
 
-def _languages(rows: _Statistics) -> pa.ListArray:
+def _languages(rows: _Statistics, all_documents: Integers) -> pa.ListArray:
     domain, _, documents, language = rows.of(LANGUAGE)
     by_name = pc.sort_indices(language).to_numpy()
     order = by_name[np.lexsort((-documents[by_name], domain[by_name]))]
-    found = language.take(pa.array(order))
-    return _lists(domain[order], len(rows), language=found, documents=pa.array(documents[order]))
+    known = np.bincount(domain, documents, len(rows)).astype(np.int64)  # exact below 2^53
+    full = np.bincount(domain, minlength=len(rows)) >= MAX_LANGUAGES
+    more = np.flatnonzero(full & (known < all_documents))
+    owner = np.concatenate([domain[order], more])
+    by_owner = np.argsort(owner, kind="stable")
+    names = pa.concat_arrays([language.take(pa.array(order)), pa.array([OTHER] * len(more), pa.string())])
+    counts = np.concatenate([documents[order], (all_documents - known)[more]])[by_owner]
+    told = {"language": names.take(pa.array(by_owner)), "documents": pa.array(counts)}
+    return _lists(owner[by_owner], len(rows), **told)
 
 
 def _signals(rows: _Statistics, counts: Integers, measures: Measures) -> list[pa.Array]:
@@ -189,6 +204,14 @@ def _cuts(rows: _Statistics, documents: Integers, measures: Measures) -> list[pa
         found[0][domain[last]], found[1][domain[last]] = key[last], tie[last]
         none = documents <= measures.sample
     return [pa.array(values, mask=none) for values in found]
+
+
+def _faults(rows: _Statistics) -> pa.Array:
+    domain, _, _, why = rows.of(FAULT)
+    told: list[str | None] = [None] * len(rows)
+    for place, reason in sorted(zip(domain.tolist(), why.to_pylist(), strict=True), reverse=True):
+        told[place] = reason
+    return pa.array(told, pa.string())
 
 
 def _lists(owner: Integers, owners: int, **columns: pa.Array) -> pa.ListArray:

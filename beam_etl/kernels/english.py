@@ -18,7 +18,7 @@ from beam_etl.kernels.affixes import (
     value,
 )
 from beam_etl.kernels.characters import CLOSING, DIGIT, LETTER, MARK, SPACE
-from beam_etl.kernels.compiled import ReadOnly, compiled
+from beam_etl.kernels.compiled import compiled
 from beam_etl.kernels.exception_lookup import (
     NO_CUTS,
     UNIT_SALT,
@@ -31,6 +31,8 @@ from beam_etl.kernels.joining import join_exceptions
 from beam_etl.kernels.text_tokens import (
     ALL_FLAGS,
     FIRST_KEY,
+    POINTS,
+    Text,
     Tokens,
     absorb,
     append,
@@ -47,8 +49,7 @@ LONGEST_UNIT = 5
 
 @compiled
 def split_english(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     begin: int,
     end: int,
     exceptions: Exceptions,
@@ -60,6 +61,7 @@ def split_english(
 
     Returns the new number of tokens. `spare` has room for a number a character.
     """
+    points, kinds = text
     at = begin
     while at < end:
         if value(kinds, at) & SPACE:
@@ -78,17 +80,17 @@ def split_english(
             at += 1
         previous, least = count, 1
         if is_whole(found):
-            count = append_word(points, kinds, first, at, key, found, every, exceptions, tokens, count)
-        elif is_whole(before) and is_cut_off(points, kinds, first, at, exceptions):
+            count = append_word(text, first, at, key, found, every, exceptions, tokens, count)
+        elif is_whole(before) and is_cut_off(text, first, at, exceptions):
             last, least = at - 1, 2
             count = append_word(
-                points, kinds, first, last, key_before, before, every_before, exceptions, tokens, count
+                text, first, last, key_before, before, every_before, exceptions, tokens, count
             )
-            count = append(points, kinds, last, at, tokens, count)
+            count = append(text, last, at, tokens, count)
         else:
-            count = split_run(points, kinds, first, at, exceptions, tokens, count, spare)
+            count = split_run(text, first, at, exceptions, tokens, count, spare)
         if count > previous + least:
-            count = join_exceptions(points, kinds, exceptions, tokens, previous, count, spare)
+            count = join_exceptions(text, exceptions, tokens, previous, count, spare)
     return count
 
 
@@ -99,13 +101,12 @@ def is_whole(found: int) -> bool:
 
 
 @compiled
-def is_cut_off(
-    points: ReadOnly[np.uint32], kinds: ReadOnly[np.uint32], first: int, last: int, exceptions: Exceptions
-) -> bool:
+def is_cut_off(text: Text, first: int, last: int, exceptions: Exceptions) -> bool:
     """Whether the mark behind a whole run is cut, and nothing else: a short way for most marks of prose.
 
     That is so unless both are an exception, such as `Mr.`, or the mark is a full stop that stays.
     """
+    points, kinds = text
     point, kind = value(points, last - 1), value(kinds, last - 1)
     if not (kind & CLOSING or point == STOP) or may_be_exception(points, first, last, exceptions):
         return False
@@ -114,8 +115,7 @@ def is_cut_off(
 
 @compiled
 def append_word(  # noqa: PLR0913
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     first: int,
     last: int,
     key: np.uint64,
@@ -126,17 +126,17 @@ def append_word(  # noqa: PLR0913
     count: int,
 ) -> int:
     """A run that is one token, or an exception such as `cannot`. Its hash and its flags are known."""
+    points = text[POINTS]
     if may_be_exception(points, first, last, exceptions):
         cuts = find_key(finished(key), exceptions)
         if cuts != NO_CUTS:
-            return append_cut(points, kinds, first, cuts, tokens, count)
+            return append_cut(text, first, cuts, tokens, count)
     return append_known(first, last, finished(key), some, every, tokens, count)
 
 
 @compiled
 def split_run(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     first: int,
     last: int,
     exceptions: Exceptions,
@@ -145,13 +145,14 @@ def split_run(
     spare: npt.NDArray[np.uint32],
 ) -> int:
     """Cuts marks off both ends of a run until there are none, or an exception is left."""
+    points = text[POINTS]
     cut, cuts = 0, find_exception(points, first, last, exceptions)
     while cuts == NO_CUTS and first < last:
-        opening, closing, cuts = marks_at_ends(points, kinds, first, last, exceptions)
+        opening, closing, cuts = marks_at_ends(text, first, last, exceptions)
         if opening + closing == 0:
             break
         if opening > 0:
-            count = append(points, kinds, first, first + opening, tokens, count)
+            count = append(text, first, first + opening, tokens, count)
             first += opening
         if closing > 0:
             spare[np.uintp(cut)] = last
@@ -160,30 +161,30 @@ def split_run(
         if cuts == NO_CUTS:
             cuts = find_exception(points, first, last, exceptions)
     if cuts != NO_CUTS:
-        count = append_cut(points, kinds, first, cuts, tokens, count)
+        count = append_cut(text, first, cuts, tokens, count)
     elif first < last:
-        count = split_inside(points, kinds, first, last, tokens, count)
+        count = split_inside(text, first, last, tokens, count)
     for place in range(cut - 1, -1, -1):
-        count = append(points, kinds, last, value(spare, place), tokens, count)
+        count = append(text, last, value(spare, place), tokens, count)
         last = value(spare, place)
     return count
 
 
 @compiled
 def marks_at_ends(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     first: int,
     last: int,
     exceptions: Exceptions,
 ) -> tuple[int, int, int]:
     """Characters to cut from both ends of a run; from one only, if that leaves an exception, whose cuts are third."""
+    points, kinds = text
     opening = opening_length(points, kinds, first, last)
     if opening > 0:
         cuts = find_exception(points, first + opening, last, exceptions)
         if cuts != NO_CUTS:
             return opening, 0, cuts
-    closing = end_length(points, kinds, first + opening, last, exceptions)
+    closing = end_length(text, first + opening, last, exceptions)
     if closing > 0:
         cuts = find_exception(points, first, last - closing, exceptions)
         if cuts != NO_CUTS:
@@ -193,13 +194,13 @@ def marks_at_ends(
 
 @compiled
 def end_length(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     first: int,
     last: int,
     exceptions: Exceptions,
 ) -> int:
     """Characters to cut from the end of a run that may be empty: a mark, or a unit behind a digit."""
+    points, kinds = text
     if first == last:
         return 0
     closing = closing_length(points, kinds, first, last)
@@ -213,25 +214,25 @@ def end_length(
 
 @compiled
 def split_inside(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     first: int,
     last: int,
     tokens: Tokens,
     count: int,
 ) -> int:
     """A run without marks at its ends: whole if it is a URL, else cut where there is an infix."""
+    points, kinds = text
     begin, end = next_infix(points, kinds, first, first, last)
     if begin == last or is_url(points, kinds, first, last):
-        return append(points, kinds, first, last, tokens, count)
+        return append(text, first, last, tokens, count)
     start = first
     while begin < last:
         if begin != first:
             if begin > start:
-                count = append(points, kinds, start, begin, tokens, count)
-            count = append(points, kinds, begin, end, tokens, count)
+                count = append(text, start, begin, tokens, count)
+            count = append(text, begin, end, tokens, count)
             start = end
         begin, end = next_infix(points, kinds, end, first, last)
     if start < last:
-        count = append(points, kinds, start, last, tokens, count)
+        count = append(text, start, last, tokens, count)
     return count

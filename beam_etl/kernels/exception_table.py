@@ -66,7 +66,7 @@ def _tokens(text: str, table: Exceptions) -> list[int]:
     room = len(text)
     begins, ends, flags, spare = (np.empty(room, np.uint32) for _ in range(4))
     tokens = begins, ends, flags, np.empty(room, np.uint64)
-    count = split_english(points, character_table()[points], 0, room, table, tokens, 0, spare)
+    count = split_english((points, character_table()[points]), 0, room, table, tokens, 0, spare)
     return [int(end - begin) for begin, end in zip(begins[:count], ends[:count], strict=True)]
 
 

@@ -15,7 +15,7 @@ from beam_etl.kernels.provenance import POSITION, files_of
 from beam_etl.kernels.quality import Rule, failures
 from beam_etl.kernels.signals import signals
 
-SIGNALS = "signals"
+SIGNALS_COLUMN = "signals"
 """The column of annotated documents that holds their signals."""
 
 QUALITY = "quality"
@@ -56,9 +56,9 @@ def annotate_quality(batch: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordB
     found = signals(text_of(batch))
     told = failures(found, rules)
     columns = {name: told.column(name) for name in told.schema.names}
-    columns[SIGNALS] = pa.StructArray.from_arrays(found.columns, fields=list(found.schema))
+    columns[SIGNALS_COLUMN] = pa.StructArray.from_arrays(found.columns, fields=list(found.schema))
     batch = batch.drop_columns([name for name in columns if name in batch.schema.names])
-    fields = [*told.schema, pa.field(SIGNALS, columns[SIGNALS].type, nullable=False)]
+    fields = [*told.schema, pa.field(SIGNALS_COLUMN, columns[SIGNALS_COLUMN].type, nullable=False)]
     for field in fields:
         batch = batch.append_column(field, columns[field.name])
     return batch

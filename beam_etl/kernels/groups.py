@@ -1,47 +1,54 @@
-"""Equal keys of one document get one number: a hash table that is reused from document to document."""
+"""Equal keys of one document are found with a hash table that is reused from document to document."""
 
+import secrets
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_etl.kernels.compiled import compiled
+from beam_etl.kernels.compiled import ReadOnly, compiled
 
-Groups: TypeAlias = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
-"""The slots' keys; the slots' stamps, each a run's number in the high half and a group's in the low one; and one
-number, that of the last run. What an earlier run left in a slot is free, so that nothing is ever cleared."""
-LAST_RUN: Final = 2
+Groups: TypeAlias = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]
+"""The slots, each 0 or one more than the place of a key; and a secret number, by which keys are put into slots.
+
+Who writes a text chooses its words, and so their hashes. The secret is another in each process, so that no choice
+brings many keys into one slot. Only the time depends on it: what is found doesn't.
+"""
+SLOTS: Final = 0
+
+SLOTS_A_KEY = 2
 
 _HALF = np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
+_SECRET_BITS = 64
 
 
 def make_groups(most: int) -> Groups:
-    """A table for up to `most` keys at a time."""
-    slots = 1 << max(4, (2 * most - 1).bit_length())
-    return np.zeros(slots, np.uint64), np.zeros(slots, np.uint64), np.zeros(1, np.uint64)
+    """A table for up to `most` keys at a time: 8 bytes each."""
+    secret = secrets.randbits(_SECRET_BITS) | 1
+    return np.empty(SLOTS_A_KEY * most, np.uint32), np.array([secret], np.uint64)
 
 
 @compiled
 def begin_run(groups: Groups, most: int) -> int:
-    """Forgets all keys. Returns the mask of a table for `most` keys: a small part of the whole stays in the cache."""
-    groups[LAST_RUN][0] += np.uint64(1)
-    slots = 16
-    while slots < 2 * most:
-        slots *= 2
-    return slots - 1
+    """Forgets all keys. Returns the size of a table for `most` keys: a small part of the whole stays in the cache."""
+    slots, size = groups[SLOTS], SLOTS_A_KEY * most
+    for slot in range(size):
+        slots[np.uintp(slot)] = 0
+    return size
 
 
 @compiled
-def group_of(groups: Groups, mask: int, key: np.uint64, next_group: int) -> int:
-    """The group of an equal key of this run, or `next_group`, which then is this key's."""
-    keys, stamps, last_run = groups
-    run = last_run[0] << _HALF
-    slot = key & np.uint64(mask)
-    while stamps[np.uintp(slot)] >= run:
-        if keys[np.uintp(slot)] == key:
-            return int(stamps[np.uintp(slot)] & _LOW)
-        slot = slot + np.uint64(1) & np.uint64(mask)
-    keys[np.uintp(slot)] = key
-    stamps[np.uintp(slot)] = run | np.uint64(next_group)
-    return next_group
+def first_place(groups: Groups, size: int, keys: ReadOnly[np.uint64], place: int) -> int:
+    """The place of this run where a key occurred first: `place` itself, or one that was asked before."""
+    slots, secret = groups
+    key = keys[np.uintp(place)]
+    slot = (key * secret[0] >> _HALF) * np.uint64(size) >> _HALF  # odd multiples, Dietzfelbinger et al. 1997
+    while slots[np.uintp(slot)] != 0:
+        other = int(slots[np.uintp(slot)]) - 1
+        if keys[np.uintp(other)] == key:
+            return other
+        slot += np.uint64(1)
+        if slot == np.uint64(size):
+            slot = np.uint64(0)
+    slots[np.uintp(slot)] = place + 1
+    return place

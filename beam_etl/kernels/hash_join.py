@@ -68,7 +68,8 @@ class HeldSide:
         self.rule = rule
         self._is_left = is_left
         columns = rule.left_columns if is_left else rule.right_columns
-        rows = pa.concat_batches([pa.RecordBatch.from_pylist([], columns), *batches])
+        held = list(batches) or [pa.RecordBatch.from_pylist([], columns)]
+        rows = held[0] if len(held) == 1 else pa.concat_batches(held)
         if not rule.pairs:
             rows = distinct_keys(rows)
         self._table = JoinTable(rows, rule.on)

@@ -95,7 +95,8 @@ def row_bytes(rows: pa.RecordBatch) -> Rows:
     sizes = np.zeros(rows.num_rows, np.int64)
     for column in rows.columns:
         if is_byte_string(column.type):
-            sizes += byte_lengths(column).fill_null(0).to_numpy()
+            lengths = byte_lengths(column)
+            sizes += (lengths.fill_null(0) if lengths.null_count else lengths).to_numpy()
         elif rows.num_rows:
             sizes += column.nbytes // rows.num_rows
     return sizes

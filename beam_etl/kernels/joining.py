@@ -14,7 +14,17 @@ from beam_etl.kernels.exception_lookup import (
     joined_key,
     pair_of,
 )
-from beam_etl.kernels.text_tokens import BEGINS, CUT_BITS, CUT_MASK, ENDS, Tokens, append_cut, hash_points
+from beam_etl.kernels.text_tokens import (
+    BEGINS,
+    CUT_BITS,
+    CUT_MASK,
+    ENDS,
+    POINTS,
+    Text,
+    Tokens,
+    append_cut,
+    hash_points,
+)
 from beam_etl.kernels.word_exceptions import LONGEST_EXCEPTION
 
 _CHOSEN = 16
@@ -24,8 +34,7 @@ _TAKEN = 1 << 31
 
 @compiled
 def join_exceptions(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     exceptions: Exceptions,
     tokens: Tokens,
     begin: int,
@@ -37,6 +46,7 @@ def join_exceptions(
     Of several that overlap the one of most tokens counts, then the first. One that loses isn't replaced, but still
     keeps its tokens from others.
     """
+    points = text[POINTS]
     longest = find_joined(points, exceptions, tokens, begin, count, spare)
     if longest == 0:
         return count
@@ -52,7 +62,7 @@ def join_exceptions(
                 spare[np.uintp(taken)] = value(spare, taken) | _TAKEN
             if free:
                 spare[np.uintp(place)] = value(spare, place) | length << _CHOSEN
-    return replace_joined(points, kinds, exceptions, tokens, begin, count, spare)
+    return replace_joined(text, exceptions, tokens, begin, count, spare)
 
 
 @compiled
@@ -101,8 +111,7 @@ def joined_lengths(
 
 @compiled
 def replace_joined(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     exceptions: Exceptions,
     tokens: Tokens,
     begin: int,
@@ -110,6 +119,7 @@ def replace_joined(
     spare: npt.NDArray[np.uint32],
 ) -> int:
     """Replaces the tokens that `join_exceptions` chose, by no more than there were. Returns the new number."""
+    points = text[POINTS]
     begins, ends, flags, hashes = tokens
     out, token = begin, begin
     while token < count:
@@ -117,7 +127,7 @@ def replace_joined(
         if length > 0:
             first, last = value(begins, token), value(ends, token + length - 1)
             cuts = find_exception(points, first, last, exceptions)
-            out = append_cut(points, kinds, first, cuts, tokens, out)
+            out = append_cut(text, first, cuts, tokens, out)
             token += length
         else:
             begins[np.uintp(out)] = begins[np.uintp(token)]

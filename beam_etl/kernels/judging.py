@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.kernels.domain_measures import FAILED, Measures
+from beam_etl.kernels.domain_measures import FAILED_BITS, Measures
 from beam_etl.kernels.quality import SIGNAL_SCHEMA, Rule, signals
 
 MAIN_SIGNALS = (
@@ -48,7 +48,7 @@ class JudgeDocuments:
         for place, rule in enumerate(self.rules):
             failed |= rule.broken_by(rule.values(found)).astype(np.int64) << place
         return found.select(list(self.signals)).append_column(
-            pa.field(FAILED, pa.int64(), nullable=False), pa.array(failed)
+            pa.field(FAILED_BITS, pa.int64(), nullable=False), pa.array(failed)
         )
 
     def measures(self, sample: int | None = None, sample_by: Sequence[str] = (schema.ID,)) -> Measures:

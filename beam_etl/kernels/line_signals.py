@@ -6,7 +6,8 @@ import numpy.typing as npt
 from beam_etl.kernels.affixes import ELLIPSIS, HYPHEN, STOP, value
 from beam_etl.kernels.characters import LINE_BREAK, SPACE, TERMINAL
 from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.groups import Groups, begin_run, group_of
+from beam_etl.kernels.groups import Groups, begin_run, first_place
+from beam_etl.kernels.text_tokens import Text
 from beam_etl.kernels.unicode_table import POINT_BITS
 from beam_etl.kernels.word_hash import mix
 
@@ -89,10 +90,10 @@ def new_lines(points: ReadOnly[np.uint32], count: int) -> int:
 
 @compiled
 def cut_lines(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     count: int,
     most: int,
+    keys: npt.NDArray[np.uint64],
     groups: Groups,
     out: npt.NDArray[np.int64],
     at: int,
@@ -100,20 +101,22 @@ def cut_lines(
     """Writes what a text is cut into at each run of new lines, at most `most` pieces.
 
     Pieces, repeated pieces, and the characters of those; then the pieces that have more than spaces, and of these the
-    ones that end in punctuation, the short ones, and the characters of repeated ones.
+    ones that end in punctuation, the short ones, and the characters of repeated ones. `keys` has room for a number a
+    piece.
     """
-    mask = begin_run(groups, most)
-    begin = pieces = different = 0
-    repeated = filled = punctuated = short = filled_repeated = 0
+    points, kinds = text
+    size = begin_run(groups, most)
+    begin = pieces = repeats = repeated = 0
+    filled = punctuated = short = filled_repeated = 0
     while True:
         end = begin
         while end < count and value(points, end) != NEW_LINE:
             end += 1
         first, last = stripped(kinds, begin, end)
+        again = occurred_before(points, begin, end, keys, pieces, groups, size)
         pieces += 1
-        again = group_of(groups, mask, line_hash(points, begin, end), different) < different
+        repeats += again
         repeated += end - begin if again else 0
-        different += not again
         if first < last:
             filled += 1
             punctuated += value(kinds, end - 1) & TERMINAL != 0
@@ -123,7 +126,7 @@ def cut_lines(
             break
         begin = behind_new_lines(points, end, count)
     out[np.uintp(at)] = pieces
-    out[np.uintp(at + 1)] = pieces - different
+    out[np.uintp(at + 1)] = repeats
     out[np.uintp(at + 2)] = repeated
     out[np.uintp(at + 3)] = filled
     out[np.uintp(at + 4)] = punctuated
@@ -141,35 +144,51 @@ def behind_new_lines(points: ReadOnly[np.uint32], at: int, end: int) -> int:
 
 @compiled
 def paragraphs(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     count: int,
     most: int,
+    keys: npt.NDArray[np.uint64],
     groups: Groups,
     out: npt.NDArray[np.int64],
     at: int,
 ) -> None:
     """Writes what a text, without the spaces at its ends, is cut into at two new lines or more; at most `most` pieces.
 
-    Pieces, repeated pieces, and the characters of those.
+    Pieces, repeated pieces, and the characters of those. `keys` has room for a number a piece.
     """
-    mask = begin_run(groups, most)
+    points, kinds = text
+    size = begin_run(groups, most)
     begin, last = stripped(kinds, 0, count)
-    pieces = different = repeated = 0
+    pieces = repeats = repeated = 0
     while True:
         end = begin
         while end < last and not (value(points, end) == NEW_LINE and value(points, end + 1) == NEW_LINE):
             end += 1
+        again = occurred_before(points, begin, end, keys, pieces, groups, size)
         pieces += 1
-        again = group_of(groups, mask, line_hash(points, begin, end), different) < different
+        repeats += again
         repeated += end - begin if again else 0
-        different += not again
         if end == last:
             break
         begin = behind_new_lines(points, end, last)
     out[np.uintp(at)] = pieces
-    out[np.uintp(at + 1)] = pieces - different
+    out[np.uintp(at + 1)] = repeats
     out[np.uintp(at + 2)] = repeated
+
+
+@compiled
+def occurred_before(
+    points: ReadOnly[np.uint32],
+    begin: int,
+    end: int,
+    keys: npt.NDArray[np.uint64],
+    piece: int,
+    groups: Groups,
+    size: int,
+) -> bool:
+    """Whether a piece, by its number, is equal to an earlier one. Writes its key."""
+    keys[np.uintp(piece)] = line_hash(points, begin, end)
+    return first_place(groups, size, keys, piece) < piece
 
 
 @compiled

@@ -53,7 +53,8 @@ def _join(
     if (left or rule.keeps_right) and (right or rule.keeps_left):
         held = HeldSide(right, rule)
         partners = held.flags()
-        yield from held.join(pa.concat_batches(left or [rule.none_of_left]), partners)
+        rows = left[0] if len(left) == 1 else pa.concat_batches(left or [rule.none_of_left])
+        yield from held.join(rows, partners)
         yield from held.alone(partners)
 
 

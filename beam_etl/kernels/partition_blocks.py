@@ -9,7 +9,7 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.kernels.partition import Numbers
 from beam_etl.kernels.range_bounds import row_bytes
-from beam_etl.kernels.sorting import TIE, Key, Order, key_rows, sorted_places
+from beam_etl.kernels.sorting import KEY, TIE, Key, Order, key_rows, sorted_places
 
 BLOCK_BYTES = 256 << 10
 """What is read at once of a run."""
@@ -91,7 +91,7 @@ def block_keys(blocks: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _key_names(blocks: pa.RecordBatch) -> list[str]:
-    return [name for name in blocks.schema.names if name == TIE or name.isdigit()]
+    return [name for name in blocks.schema.names if name.startswith(KEY)]
 
 
 def cut_pieces(
@@ -122,6 +122,7 @@ def cut_pieces(
             count = -(-total // limit)
             before = np.cumsum(sizes[start:end]) - sizes[start:end]
             edges = np.unique(np.searchsorted(before, np.arange(count) * (total / count)))
+            edges = edges[edges < len(before)]
             for number, (begin, stop) in enumerate(
                 zip(edges, np.append(edges[1:], end - start), strict=True)
             ):
@@ -129,6 +130,13 @@ def cut_pieces(
                 yield Piece(part.column(FOLDER)[0].as_py(), number, part)
 
     return pieces(), len(starts), is_split
+
+
+def partition_totals(blocks: pa.RecordBatch) -> list[tuple[str, int, int]]:
+    """Folder, rows and bytes of each partition of some blocks."""
+    grouped = pa.table(blocks).group_by(FOLDER, use_threads=False).aggregate([(ROWS, "sum"), (BYTES, "sum")])
+    names = (FOLDER, f"{ROWS}_sum", f"{BYTES}_sum")
+    return list(zip(*(grouped[name].to_pylist() for name in names), strict=True))
 
 
 def _changes(values: pa.Array) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Which partition of a stored table each row belongs to, and what a partition's folder says of its rows."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -144,8 +142,8 @@ def time_bounds(text: str, unit: str) -> tuple[np.datetime64, np.datetime64]:
       ValueError: the text is none that `partition_rows` gives.
     """
     written = text[::-1].replace("-", "T", 1)[::-1] if unit == "hour" else text
-    start = np.datetime64(written, _NUMPY_UNITS[unit])
-    return start, start + np.timedelta64(1, _NUMPY_UNITS[unit])
+    start = np.array(written, f"datetime64[{_NUMPY_UNITS[unit]}]")
+    return start[()], (start + 1)[()]
 
 
 def named_for(partitioning: Partitioning, stored: pa.Schema) -> Partitioning:
@@ -185,7 +183,7 @@ def _check_type(level: Level, stored: pa.Schema) -> None:
     nothing = pa.RecordBatch.from_arrays(
         [pa.nulls(0, stored.field(name).type) for name in level.columns], level.columns
     )
-    check: Callable[[], object] = lambda: level_values(nothing, level)  # noqa: E731
     if level.function == RANGE and level.bounds is None:
-        check = lambda: key_rows(nothing, Order((Key(level.columns[0]),)))  # noqa: E731
-    check()
+        key_rows(nothing, Order((Key(level.columns[0]),)))
+    else:
+        level_values(nothing, level)

@@ -33,7 +33,7 @@ __all__ = [
 MINIMUM, MAXIMUM = "min", "max"
 
 DIGITS = 6
-"""Decimals of a value in a reason."""
+"""Decimals of a value in a reason, as long as they tell it from the threshold."""
 
 
 @dataclass(frozen=True)
@@ -210,21 +210,29 @@ def failures(found: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:
     edges = np.searchsorted(rows, np.arange(found.num_rows + 1)).astype(np.int32)
     names = pa.array([rule.name for rule in rules], pa.string()).take(pa.array(places))
     signs = pa.array([_sign(rule) for rule in rules], pa.string()).take(pa.array(places))
-    told = pc.binary_join_element_wise(names, ": ", _text(values[rows, places]), signs, "")
+    told = pc.binary_join_element_wise(names, ": ", _told(values[rows, places], rules, places), signs, "")
     lists = [pa.ListArray.from_arrays(pa.array(edges), strings) for strings in (names, told)]
     return pa.RecordBatch.from_arrays(lists, schema=QUALITY_FAILURES)
 
 
 def _sign(rule: Rule) -> str:
-    return f" {'<' if rule.bound == MINIMUM else '>'} {rule.threshold:g}"
+    (threshold,) = _text(np.array([rule.threshold], np.float64))
+    return f" {'<' if rule.bound == MINIMUM else '>'} {threshold}"
+
+
+def _told(values: npt.NDArray[np.float64], rules: Sequence[Rule], places: npt.NDArray[np.int64]) -> pa.Array:
+    """Values that break rules, rounded where that doesn't bring them to the threshold: `0.3 > 0.3` tells nothing."""
+    rounded = pc.round(pa.array(values), DIGITS).to_numpy()
+    threshold = np.array([rule.threshold for rule in rules], np.float64)[places]
+    tells = np.sign(rounded - threshold) == np.sign(values - threshold)
+    return _text(np.where(tells, rounded, values))
 
 
 def _text(values: npt.NDArray[np.float64]) -> pa.Array:
-    """Numbers as people write them: whole ones without a point."""
+    """Numbers as people write them: whole ones without a point, others with as few digits as tell them apart."""
     is_whole = np.isfinite(values) & (values == np.floor(values))
     whole = pa.array(np.where(is_whole, values, 0).astype(np.int64)).cast(pa.string())
-    rounded = pc.round(pa.array(values), DIGITS).cast(pa.string())
-    return pc.if_else(pa.array(is_whole), whole, rounded)
+    return pc.if_else(pa.array(is_whole), whole, pa.array(values).cast(pa.string()))
 
 
 def _floats(found: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:

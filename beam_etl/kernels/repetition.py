@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_etl.kernels.affixes import value
-from beam_etl.kernels.compiled import ReadOnly, compiled
-from beam_etl.kernels.groups import Groups, begin_run, group_of
+from beam_etl.kernels.compiled import compiled
+from beam_etl.kernels.groups import Groups, begin_run, first_place
 from beam_etl.kernels.text_tokens import BEGINS, ENDS, HASHES, Tokens
 from beam_etl.kernels.word_hash import MULTIPLIER, mix
 
@@ -20,27 +20,23 @@ TOP = (2, 4)
 DUPLICATE = (5, 10)
 """All repeated ones count."""
 
-Places: TypeAlias = tuple[
-    npt.NDArray[np.uint32],
-    npt.NDArray[np.uint64],
-    npt.NDArray[np.uint32],
-    npt.NDArray[np.uint32],
-    npt.NDArray[np.uint32],
-]
-"""Room for a number a token each: the places of n-grams that may repeat, ascending; their hashes; their groups; and of
-each group how often it occurs and where first."""
+Places: TypeAlias = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64], npt.NDArray[np.uint32]]
+"""Room for a number a token each: the places of n-grams that may repeat, ascending; their hashes; and their marks. The
+mark of an n-gram's first place is FIRST and how often it occurs; that of another is the first place's."""
 PLACES: Final = 0
 PLACE_HASHES: Final = 1
-PLACE_GROUPS: Final = 2
-COUNTS: Final = 3
-FIRSTS: Final = 4
+MARKS: Final = 2
+
+FIRST = 1 << 31
+ONCE = FIRST | 1
+SEEN = FIRST | (1 << 31) - 1
+"""Instead of a number of occurrences, which is below: the search for repeated n-grams has met one."""
 
 
 @compiled
 def repetition(
     tokens: Tokens,
     count: int,
-    lengths: npt.NDArray[np.uint32],
     places: Places,
     groups: Groups,
     out: npt.NDArray[np.int64],
@@ -52,25 +48,19 @@ def repetition(
     The characters of a top n-gram are those of its tokens and a space between two, times its occurrences; of several
     that are equally frequent the first one counts. Repeated ones are looked for from the left: one that occurred before
     counts with the characters of its tokens, and the search goes on behind it; else it goes on at the next token.
-
-    `lengths` gets the characters of all tokens before each one; it has room for one more than there are.
     """
-    total = 0
     for token in range(count):
-        lengths[np.uintp(token)] = total
-        total += value(tokens[ENDS], token) - value(tokens[BEGINS], token)
         places[PLACES][np.uintp(token)] = token
         places[PLACE_HASHES][np.uintp(token)] = tokens[HASHES][np.uintp(token)]
-    lengths[np.uintp(count)] = total
     left = count
     for n in range(2, DUPLICATE[1] + 1):
         left = extend(tokens, count, places, left, n)
-        found = number_places(places, left, groups)
+        mark_places(places, left, groups)
         if n <= TOP[1]:
-            out[np.uintp(top + n - TOP[0])] = top_characters(lengths, count, places, found, n)
-        left = keep_repeated(places, left)
+            out[np.uintp(top + n - TOP[0])] = top_characters(tokens, count, places, left, n)
         if n >= DUPLICATE[0]:
-            out[np.uintp(duplicate + n - DUPLICATE[0])] = repeated_characters(lengths, places, left, n)
+            out[np.uintp(duplicate + n - DUPLICATE[0])] = repeated_characters(tokens, places, left, n)
+        left = keep_repeated(places, left)
 
 
 @compiled
@@ -91,64 +81,64 @@ def extend(tokens: Tokens, count: int, places: Places, left: int, n: int) -> int
 
 
 @compiled
-def number_places(places: Places, left: int, groups: Groups) -> int:
-    """Gives each place its n-gram's group, and counts them. Returns the number of groups."""
-    where, hashes, numbers, counts, firsts = places
-    mask = begin_run(groups, left)
-    found = 0
+def mark_places(places: Places, left: int, groups: Groups) -> None:
+    """Writes the marks of places."""
+    hashes, marks = places[PLACE_HASHES], places[MARKS]
+    size = begin_run(groups, left)
     for place in range(left):
-        counts[np.uintp(found)] = 0  # in case that it is a new one
-        firsts[np.uintp(found)] = where[np.uintp(place)]
-        group = group_of(groups, mask, hashes[np.uintp(place)], found)
-        counts[np.uintp(group)] += np.uint32(1)
-        numbers[np.uintp(place)] = group
-        found += group == found
-    return found
+        first = first_place(groups, size, hashes, place)
+        if first == place:
+            marks[np.uintp(place)] = ONCE
+        else:
+            marks[np.uintp(place)] = first
+            marks[np.uintp(first)] = value(marks, first) + 1
 
 
 @compiled
-def top_characters(lengths: ReadOnly[np.uint32], count: int, places: Places, found: int, n: int) -> int:
-    """See `repetition`. Groups ascend by their first occurrence."""
-    most, first = 1, 0
-    for group in range(found):
-        if value(places[COUNTS], group) > most:
-            most, first = value(places[COUNTS], group), value(places[FIRSTS], group)
+def top_characters(tokens: Tokens, count: int, places: Places, left: int, n: int) -> int:
+    """See `repetition`."""
+    most, first = ONCE, 0
+    for place in range(left):
+        if value(places[MARKS], place) > most:
+            most, first = value(places[MARKS], place), value(places[PLACES], place)
     if count < n:
         return 0
-    return most * (value(lengths, first + n) - value(lengths, first) + n - 1)
+    return (most - FIRST) * (characters(tokens, first, n) + n - 1)
+
+
+@compiled
+def repeated_characters(tokens: Tokens, places: Places, left: int, n: int) -> int:
+    """See `repetition`."""
+    where, marks = places[PLACES], places[MARKS]
+    total, free = 0, 0
+    for place in range(left):
+        token, mark = value(where, place), value(marks, place)
+        if token < free or mark == ONCE:
+            continue
+        first = place if mark >= FIRST else mark
+        if value(marks, first) == SEEN:
+            total += characters(tokens, token, n)
+            free = token + n
+        marks[np.uintp(first)] = SEEN
+    return total
 
 
 @compiled
 def keep_repeated(places: Places, left: int) -> int:
-    """Keeps the places whose n-gram occurs more than once. Returns how many they are."""
-    where, hashes, numbers, counts = (
-        places[PLACES],
-        places[PLACE_HASHES],
-        places[PLACE_GROUPS],
-        places[COUNTS],
-    )
+    """Keeps the places whose n-gram occurs more than once. Returns how many they are. Marks lose their meaning."""
+    where, hashes, marks = places
     kept = 0
     for place in range(left):
         where[np.uintp(kept)] = where[np.uintp(place)]
         hashes[np.uintp(kept)] = hashes[np.uintp(place)]
-        group = value(numbers, place)
-        numbers[np.uintp(kept)] = group
-        kept += value(counts, group) > 1
+        kept += value(marks, place) != ONCE
     return kept
 
 
 @compiled
-def repeated_characters(lengths: ReadOnly[np.uint32], places: Places, left: int, n: int) -> int:
-    """See `repetition`. Counts of groups are 0 afterwards where the search has met them."""
-    where, counts = places[PLACES], places[COUNTS]
-    total, free = 0, 0
-    for place in range(left):
-        token = value(where, place)
-        if token < free:
-            continue
-        group = value(places[PLACE_GROUPS], place)
-        if value(counts, group) == 0:
-            total += value(lengths, token + n) - value(lengths, token)
-            free = token + n
-        counts[np.uintp(group)] = 0
+def characters(tokens: Tokens, first: int, n: int) -> int:
+    """Of some tokens together."""
+    total = 0
+    for token in range(first, first + n):
+        total += value(tokens[ENDS], token) - value(tokens[BEGINS], token)
     return total

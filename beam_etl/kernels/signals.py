@@ -14,9 +14,9 @@ from beam_etl.kernels.exception_lookup import Exceptions
 from beam_etl.kernels.exception_table import exception_table
 from beam_etl.kernels.groups import Groups, make_groups
 from beam_etl.kernels.line_signals import cut_lines, line_marks, new_lines, paragraphs
-from beam_etl.kernels.repetition import Places, repetition
+from beam_etl.kernels.repetition import PLACE_HASHES, Places, repetition
 from beam_etl.kernels.signal_table import SIGNAL_SCHEMA, SIGNALS, place_of
-from beam_etl.kernels.text_tokens import Tokens, hash_points, read_characters
+from beam_etl.kernels.text_tokens import Text, Tokens, hash_points, read_characters
 from beam_etl.kernels.token_signals import STOP_WORDS, symbol_signals, word_signals
 from beam_etl.kernels.utf8 import utf8
 
@@ -68,24 +68,21 @@ def signals(text: pa.Array) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=SIGNAL_SCHEMA)
 
 
-def _room(
-    longest: int,
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], Tokens, npt.NDArray[np.uint32], Places, Groups]:
+def _room(longest: int) -> tuple[Text, Tokens, npt.NDArray[np.uint32], Places, Groups]:
     """Arrays for one text of up to `longest` bytes: characters, their flags, tokens; spare numbers; n-grams.
 
-    Characters and tokens have twice the room, for C4's lines without references. What isn't used costs nothing: the
-    system gives a page when it is first written to.
+    A character takes 8 bytes, a token 44. What isn't used costs nothing: the system gives a page when it is first
+    written to. Tokens have twice the room, for C4's lines without references.
     """
-    points, kinds = np.empty(2 * longest, np.uint32), np.empty(2 * longest, np.uint32)
+    points, kinds, spare = (np.empty(longest, np.uint32) for _ in range(3))
     begins, ends, flags = (np.empty(2 * longest, np.uint32) for _ in range(3))
-    spare, where, numbers, counts, firsts = (np.empty(longest + 1, np.uint32) for _ in range(5))
+    most = longest + 1  # lines are one more than new lines
     return (
-        points,
-        kinds,
+        (points, kinds),
         (begins, ends, flags, np.empty(2 * longest, np.uint64)),
         spare,
-        (where, np.empty(longest, np.uint64), numbers, counts, firsts),
-        make_groups(longest + 1),
+        (np.empty(most, np.uint32), np.empty(most, np.uint64), np.empty(most, np.uint32)),
+        make_groups(most),
     )
 
 
@@ -103,14 +100,14 @@ def _signals(  # noqa: PLR0913
     table: ReadOnly[np.uint32],
     exceptions: Exceptions,
     stop_words: ReadOnly[np.uint64],
-    points: npt.NDArray[np.uint32],
-    kinds: npt.NDArray[np.uint32],
+    text: Text,
     tokens: Tokens,
     spare: npt.NDArray[np.uint32],
     places: Places,
     groups: Groups,
     out: npt.NDArray[np.int64],
 ) -> None:
+    points, kinds = text
     for row in range(begin.size):
         at = row * _WIDTH
         count = read_characters(data, begin[row], end[row], table, points, kinds)
@@ -119,11 +116,11 @@ def _signals(  # noqa: PLR0913
         out[at + _CHARACTERS] = count
         out[at + _LINE_CHARACTERS] = count - lines
         out[at + _NEW_LINES] = lines
-        token_count = split_english(points, kinds, 0, count, exceptions, tokens, 0, spare)
+        token_count = split_english(text, 0, count, exceptions, tokens, 0, spare)
         word_signals(tokens, token_count, stop_words, out, at + _TOKENS)
         symbol_signals(points, count, out, at + _SYMBOLS)
         line_marks(points, kinds, count, out, at + _LINES)
-        cut_lines(points, kinds, count, lines + 1, groups, out, at + _CUT_LINES)
-        paragraphs(points, kinds, count, lines + 1, groups, out, at + _PARAGRAPHS)
-        repetition(tokens, token_count, spare, places, groups, out, at + _TOP, at + _DUPLICATE)
-        c4_lines(points, kinds, count, exceptions, tokens, token_count, spare, out, at + _C4)
+        cut_lines(text, count, lines + 1, places[PLACE_HASHES], groups, out, at + _CUT_LINES)
+        paragraphs(text, count, lines + 1, places[PLACE_HASHES], groups, out, at + _PARAGRAPHS)
+        repetition(tokens, token_count, places, groups, out, at + _TOP, at + _DUPLICATE)
+        c4_lines(text, count, exceptions, tokens, token_count, spare, out, at + _C4)

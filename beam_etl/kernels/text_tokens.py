@@ -11,6 +11,11 @@ from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.utf8 import decode
 from beam_etl.kernels.word_hash import MULTIPLIER, mix
 
+Text: TypeAlias = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
+"""The code points of a text, and their flags (characters.py)."""
+POINTS: Final = 0
+FLAGS: Final = 1
+
 Tokens: TypeAlias = tuple[
     npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint64]
 ]
@@ -57,14 +62,14 @@ def read_characters(
 
 @compiled
 def append(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     first: int,
     last: int,
     tokens: Tokens,
     count: int,
 ) -> int:
     """One more token, which isn't empty."""
+    points, kinds = text
     some, every, key = 0, ALL_FLAGS, FIRST_KEY
     for at in range(first, last):
         kind = value(kinds, at)
@@ -93,8 +98,7 @@ def append_known(
 
 @compiled
 def append_cut(
-    points: ReadOnly[np.uint32],
-    kinds: ReadOnly[np.uint32],
+    text: Text,
     first: int,
     cuts: int,
     tokens: Tokens,
@@ -103,7 +107,7 @@ def append_cut(
     """The tokens of an exception."""
     while cuts > 0:
         last = first + (cuts & CUT_MASK)
-        count = append(points, kinds, first, last, tokens, count)
+        count = append(text, first, last, tokens, count)
         first = last
         cuts >>= CUT_BITS
     return count

@@ -4,16 +4,22 @@ import logging
 from collections.abc import Mapping
 
 PIPELINES: Mapping[str, str] = {
+    "aggregate": "counts, sums, limits, distinct values and quantiles of groups of rows",
     "append": "another try for what a run could not add to a dataset",
     "check_index": "whether an inverted index is sound, and has what the documents have",
     "clean": "a dataset without old versions, and without what runs left that died",
     "compact_index": "several inverted indexes as one, without the documents that were removed",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
+    "describe": "what a dataset has: schema, partitions and their sizes, versions",
     "domain_score": "a quality score for each domain, and the documents of those that are good enough",
     "inverted_index": "which documents have a word, how often, and where",
     "join": "rows of two inputs that have equal keys",
+    "quantiles": "quantiles of columns, exact or to within 0.4%, of everything or of groups",
+    "repartition": "the documents in partitions: by hash, range, time or value, in order inside",
     "search": "the documents of an inverted index that answer a query best",
+    "sort": "the documents in a global order",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
+    "topk": "the first documents in an order",
     "verify": "whether a dataset is as it was written, every byte of every file",
 }
 """Module of this package -> what it gives, in a line. Each has `run(argv) -> int`, the exit code."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beam_etl.io.clean import find_leftovers, remove_leftovers
-from beam_etl.observe.text import format_bytes
+from beam_etl.observe.text import format_bytes, format_seconds
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.tool import DONE, run_tool
 
@@ -44,8 +44,10 @@ def _clean(config: Config) -> int:
         remove_leftovers(config.dataset, found)
     for each in found.removable:
         print(f"{each.what}: {format_bytes(each.bytes)}")
-    for what in found.young:
-        print(f"left alone: {what} (--idle_hours={config.idle_hours:g})")
+    for what, idle in found.young:
+        print(
+            f"left alone: {what}, written to {format_seconds(idle)} ago (--idle_hours={config.idle_hours:g})"
+        )
     done = "can be removed" if config.plan else "removed"
     print(f"{config.dataset}: {format_bytes(found.bytes)} {done}")
     return DONE

@@ -17,11 +17,12 @@ from beam_etl.io.removal_marks import MARKED
 from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.domains import suffix_list_date
-from beam_etl.kernels.grouping import estimate_groups
+from beam_etl.kernels.grouping import estimate_places
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.documents import FailForRejects, usable
 from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
 from beam_etl.transforms.domain_score import CountDomains, ScoreTable
 
@@ -46,7 +47,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         counted = source.pipeline | "Count files" >> MapFiles(
             source=source, kernel=score.count.in_place, columns=config.counted, groups=groups
         )
-        scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule)
+        scored = counted.batches | "Score domains" >> ScoreTable(rule=score.rule, partitioned=True)
         rejects = counted.rejects
     else:
         bundles = config.bundles(source.files, source.pipeline.options)
@@ -54,7 +55,14 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         documents, rejects, _ = source.documents(config.counted)
         scored = documents | "Score domains" >> score
     tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
-    return {**tables, **_documents(source, config, scored.scores, sample)} if config.joins else tables
+    uncounted = () if scored.rejects is None else (scored.rejects,)
+    if not config.joins:
+        tables["rejects"] = (rejects, *uncounted) | "Rejects" >> beam.Flatten()
+        return {**tables, FAILURES: scored.failures}
+    joined = _documents(source, config, scored.scores, sample)
+    lost = [found | "Uncounted" >> FailForRejects() for found in uncounted]
+    failures = (scored.failures, joined[FAILURES], *lost) | "All failures" >> beam.Flatten()
+    return {**tables, **joined, FAILURES: failures}
 
 
 def _groups(source: FileSource, config: Config) -> Groups | None:
@@ -75,15 +83,17 @@ def _sample(source: FileSource) -> Sample:
 
 
 def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int:
-    """Bytes of statistics that cross, estimated as token_totals.expected_crossing does."""
+    """Bytes of statistics that cross, estimated. Documents may lie by domain, or as they come."""
     if not sample.batches:
         return 0
-    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
-    half = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
     unmarked = replace(count, mark=None)
-    few, many = (next(combine_all(map(unmarked, part), count.merge)) for part in (half, whole))
-    rows = estimate_groups(few.num_rows, many.num_rows, sample.scale / bundles)
-    return round(many.nbytes / max(1, many.num_rows) * rows * bundles)
+    whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
+    halves = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
+    half, alternate, found = (
+        next(combine_all(usable(unmarked, part), count.merge)) for part in (halves, whole[::2], whole)
+    )
+    rows = estimate_places(half.num_rows, alternate.num_rows, found.num_rows, sample.scale / bundles)
+    return round(found.nbytes / max(1, found.num_rows) * rows * bundles)
 
 
 def _documents(source: FileSource, config: Config, scores: Batches, sample: Sample) -> dict[str, Any]:
@@ -102,6 +112,7 @@ def _documents(source: FileSource, config: Config, scores: Batches, sample: Samp
     if config.filter or config.annotate:
         judged = again | "Filter quality" >> config.filtering()
         again, removals = judged.documents, (judged.removals,)
+        rejects = (rejects, judged.rejects) | "Both rejects" >> beam.Flatten()
     joined = {"documents": again, "scores": scores} | "Join scores" >> config.joining(
         source.stored_schema,
         way=way,

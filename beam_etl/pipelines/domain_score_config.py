@@ -10,7 +10,7 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.removal_marks import mark_removed
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
-from beam_etl.kernels.filtering import SIGNALS
+from beam_etl.kernels.filtering import SIGNALS_COLUMN
 from beam_etl.kernels.judging import MAIN_SIGNALS
 from beam_etl.kernels.quality import parse_thresholds
 from beam_etl.pipelines.config import JobConfig, check_apart
@@ -132,7 +132,7 @@ class Config(JobConfig):
         """What is written of documents, if they are; else the same as `counted`."""
         if not self.joins:
             return self.counted
-        told = (*schema.QUALITY_FAILURES.names, SIGNALS) if self.annotate else ()
+        told = (*schema.QUALITY_FAILURES.names, SIGNALS_COLUMN) if self.annotate else ()
         return replace(self.read_as(NEEDED, carry=ALL), reserved=(DOMAIN_SCORE, *told))
 
     def _sample_by(self, stored: pa.Schema) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ from typing import Any
 import apache_beam as beam
 
 from beam_etl.io.join_buckets import JoinBuckets
-from beam_etl.io.write import FAILURES
+from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.join_rule import HOWS, INNER, JoinError, JoinRule
 from beam_etl.pipelines.config import RejectConfig
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
-from beam_etl.pipelines.join_sides import AUTO, WAYS, CoLocated, JoinSides, open_side
+from beam_etl.pipelines.join_sides import AUTO, WAYS, Choice, CoLocated, JoinSides, open_side
 from beam_etl.pipelines.runners import IN_PROCESS, runner_name
 from beam_etl.transforms.join import (
     BROADCAST_BYTES,
@@ -77,8 +77,15 @@ def open_sides(pipeline: beam.Pipeline, config: Config) -> JoinSides:
 def build(sides: JoinSides, config: Config) -> dict[str, Any]:
     """The joined documents, and the rejects of both sides. One shuffle, or none."""
     choice = sides.choice
-    if choice.colocated is not None:
-        return _in_buckets(sides, choice.colocated)
+    joined = (
+        _in_place(sides, choice.colocated) if choice.colocated else _from_everywhere(sides, choice, config)
+    )
+    way = {"way": choice.way, "reason": choice.reason}
+    told = sides.left.source.pipeline | "Way" >> beam.Create([{"join": way}], reshuffle=False)
+    return {**joined, FINDINGS: told}
+
+
+def _from_everywhere(sides: JoinSides, choice: Choice, config: Config) -> dict[str, Any]:
     left, right = sides.left.source.documents(), sides.right.source.documents()
     is_shuffled = choice.way == SHUFFLE
     join = Join(
@@ -97,7 +104,7 @@ def build(sides: JoinSides, config: Config) -> dict[str, Any]:
     return {"documents": joined.rows, "rejects": rejects, FAILURES: joined.failures}
 
 
-def _in_buckets(sides: JoinSides, found: CoLocated) -> dict[str, Any]:
+def _in_place(sides: JoinSides, found: CoLocated) -> dict[str, Any]:
     rule = replace(sides.rule, on=found.order) if found.order else sides.rule
     joined = sides.left.source.pipeline | "Join in place" >> JoinBuckets(
         left=sides.left.source.read,

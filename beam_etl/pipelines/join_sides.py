@@ -1,6 +1,6 @@
 """The two sides of a join as a job's source, and the way that they are joined."""
 
-import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +8,6 @@ from functools import cached_property
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_etl.io import manifest
-from beam_etl.io.access import is_local
 from beam_etl.io.columns import ALL, Columns, resolve
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.errors import InputError
@@ -19,7 +17,8 @@ from beam_etl.io.read import FileSource
 from beam_etl.kernels.join_keys import hashes_alike
 from beam_etl.kernels.join_rule import JoinRule
 from beam_etl.kernels.join_salts import HotKeys, KeySample, find_hot_keys
-from beam_etl.kernels.partitioning import Partitioning, co_partitioned
+from beam_etl.kernels.partition_paths import values_of
+from beam_etl.kernels.partitioning import Level, Partitioning, co_partitioned
 from beam_etl.observe.text import format_bytes
 from beam_etl.transforms.join import BROADCAST, RIGHT_SIDE, SHUFFLE, no_broadcast
 
@@ -42,12 +41,8 @@ class Side:
 
     name: str
     source: FileSource
-    keys: FileSource
-    """The same, of which only the key columns are read."""
-    current: manifest.Manifest | None
-    folder: str
 
-    @property
+    @cached_property
     def columns(self) -> pa.Schema:
         """As they are read."""
         found = resolve(self.source.read.columns, self.source.stored_schema, self.source.files[0].path)
@@ -56,7 +51,8 @@ class Side:
     @property
     def partitioning(self) -> Partitioning | None:
         """As its manifest tells."""
-        return self.current.partitioned(DOCUMENTS_TABLE) if self.current else None
+        found = self.source.read.partitions
+        return found.partitioning if found else None
 
     @cached_property
     def expected_bytes(self) -> int:
@@ -66,24 +62,22 @@ class Side:
         told = self.source.told_documents()
         return round(size * sample.scale if told is None else size / max(rows, 1) * told)
 
-    def sample_keys(self) -> KeySample:
+    def sample_keys(self, on: Sequence[str]) -> KeySample:
         """The keys of some rows."""
-        return KeySample(tuple(self.keys.sample(SAMPLE_BYTES, SAMPLE_PLACES).batches), self.expected_bytes)
+        columns = Columns(needed=(), carry=tuple(on))
+        sample = self.source.sample(SAMPLE_BYTES, SAMPLE_PLACES, columns)
+        return KeySample(tuple(sample.batches), self.expected_bytes)
 
-    def buckets(self, level: str, partitions: int) -> dict[int, tuple[FileEntry, ...]] | None:
-        """The files by their number in a level of the partitioning, modulo `partitions`; None where files changed."""
-        assert self.current is not None
-        assert self.partitioning is not None
-        entries = {file.path: file for file in self.source.files}
-        place = self.partitioning.names.index(level)
-        found: dict[int, list[FileEntry]] = {}
-        for values, files in self.current.partitions(DOCUMENTS_TABLE).items():
-            for file in files:
-                entry = entries.get(os.path.join(self.folder, file.path))
-                if entry is None:
-                    return None
-                found.setdefault(int(values[place] or 0) % partitions, []).append(entry)
-        return {number: tuple(files) for number, files in found.items()}
+    def buckets(self, level: Level, partitions: int) -> dict[int, tuple[FileEntry, ...]]:
+        """The files by the number of their bucket in a level of the partitioning, modulo `partitions`."""
+        found = self.source.read.partitions
+        assert found is not None
+        place, buckets = found.partitioning.by.index(level), defaultdict(list)
+        for files in found.files:
+            below = files[0].path.split("/")[-1 - found.levels :]
+            number = values_of(found.partitioning, "/".join([DOCUMENTS_TABLE, *below]))[place]
+            buckets[int(number or 0) % partitions] += files
+        return {number: tuple(files) for number, files in buckets.items()}
 
 
 def open_side(
@@ -92,6 +86,7 @@ def open_side(
     """A side of a join.
 
     Args:
+      pipeline: that reads it.
       name: LEFT_SIDE or RIGHT_SIDE.
       patterns: what to read.
       on: key columns.
@@ -101,11 +96,7 @@ def open_side(
       InputError: see FileSource.
     """
     carry = tuple(dict.fromkeys((*on, *columns))) if columns else ALL
-    source = FileSource(pipeline, patterns, Columns(needed=(), carry=carry), label=f"Read {name}")
-    keys = FileSource(pipeline, patterns, Columns(needed=(), carry=tuple(on)), label=f"Read keys of {name}")
-    folder = os.path.abspath(patterns[0])
-    one = len(patterns) == 1 and is_local(patterns[0]) and os.path.isdir(folder)
-    return Side(name, source, keys, manifest.latest(folder) if one else None, folder)
+    return Side(name, FileSource(pipeline, patterns, Columns(needed=(), carry=carry), label=f"Read {name}"))
 
 
 @dataclass(frozen=True)
@@ -188,7 +179,8 @@ class JoinSides:
 
     def hot_keys(self) -> HotKeys:
         """Keys that have to be spread, as samples tell."""
-        return find_hot_keys(self.left.sample_keys(), self.right.sample_keys(), self.rule)
+        left, right = (side.sample_keys(self.rule.on) for side in (self.left, self.right))
+        return find_hot_keys(left, right, self.rule)
 
     def _sizes(self) -> str:
         return ", ".join(
@@ -227,10 +219,8 @@ class JoinSides:
                 f"the sides are not hashed alike by {', '.join(on)}, into numbers of buckets of which one divides the "
                 f"other"
             )
-        left = self.left.buckets(found.left.name, found.partitions)
-        right = self.right.buckets(found.right.name, found.partitions)
-        if left is None or right is None:
-            return "a side was replaced while the job was made"
+        left = self.left.buckets(found.left, found.partitions)
+        right = self.right.buckets(found.right, found.partitions)
         numbers = sorted({*left, *right})
         buckets = tuple(Bucket(number, left.get(number, ()), right.get(number, ())) for number in numbers)
         return CoLocated(buckets, self._order())

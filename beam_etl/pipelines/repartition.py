@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from beam_etl import schema
+from beam_etl.io import manifest
 from beam_etl.io.columns import ALL, SHARED, Columns, is_text, resolve
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.read import FileSource
@@ -38,6 +39,8 @@ class Config(JobConfig):
         default=None,
         unit="bytes",
     )
+
+    append: bool = flag("add to the dataset that is there, which is partitioned so", default=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,6 +98,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         file_bytes=config.file_bytes,
         max_partition_bytes=config.max_partition_bytes,
         expected_bytes=round(sum(batch.nbytes for batch in sample.batches) / sampled * rows),
+        append=config.append,
         found=found,
     )
     return {
@@ -126,7 +130,7 @@ def _checked(source: FileSource, config: Config, columns: Columns) -> Partitioni
         ]
     )
     try:
-        partitioning = named_for(config.partitioning, read)
+        partitioning = _as_there(config, named_for(config.partitioning, read))
     except (TypeError, ValueError) as error:
         raise UsageError(f"--partition={','.join(config.partition)}: {error}") from error
     if config.order:
@@ -135,6 +139,29 @@ def _checked(source: FileSource, config: Config, columns: Columns) -> Partitioni
         except (KeyError, TypeError) as error:
             raise UsageError(f"--order={','.join(config.order)}: {error.args[0]}") from error
     return partitioning
+
+
+def _as_there(config: Config, partitioning: Partitioning) -> Partitioning:
+    """The partitioning of the dataset that is added to, with its bounds; else the same.
+
+    Raises:
+      ValueError: it has another one.
+    """
+    current = manifest.latest(config.output) if config.append else None
+    if current is None or DOCUMENTS_TABLE not in current.schemas:
+        return partitioning
+    there = current.partitioned(DOCUMENTS_TABLE)
+    known = [
+        replace(level, bounds=other.bounds, partitions=None)
+        if is_open(level) and other.bounds is not None and len(other.bounds) < (level.partitions or 0)
+        else level
+        for level, other in zip(partitioning.by, there.by if there else (), strict=False)
+    ]
+    if there is None or tuple(known) != there.by or partitioning.order != there.order:
+        raise ValueError(
+            f"{config.output} is partitioned by {there.to_json() if there else 'nothing'}: what is added has to be, too"
+        )
+    return replace(there, split=False)
 
 
 JOB = Job("repartition", "The documents in partitions, which later jobs find in the manifest.", Config, build)

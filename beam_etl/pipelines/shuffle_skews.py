@@ -1,5 +1,6 @@
 """The skew of each shuffle, from the metrics of a run."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +8,17 @@ from typing import Any
 from apache_beam.metrics.metric import MetricResults
 
 from beam_etl.observe.skew import ShuffleSkew, Sizes
-from beam_etl.transforms.partition_sizes import (
+from beam_etl.transforms.metrics import (
     HOT_BY_BYTES,
     HOT_BY_ROWS,
     PARTITION_BYTES,
     PARTITION_ROWS,
     PARTITIONS,
-    SIZES,
 )
+from beam_etl.transforms.partition_sizes import SIZES
+
+_INNER = re.compile(rf"/{SIZES}$|/ParDo\(\w+\)$")
+"""What a step is called inside the one that has a label."""
 
 
 def shuffle_skews(metrics: MetricResults) -> list[ShuffleSkew]:
@@ -32,7 +36,7 @@ def shuffle_skews(metrics: MetricResults) -> list[ShuffleSkew]:
 def _skew(step: str, found: Mapping[tuple[str, str], Any]) -> ShuffleSkew:
     rows, size, all_of_them = (_named(found, name) for name in (PARTITION_ROWS, PARTITION_BYTES, PARTITIONS))
     return ShuffleSkew(
-        label=step.removesuffix(f"/{SIZES}"),
+        label=_INNER.sub("", step),
         partitions=max(rows.count, all_of_them.max if all_of_them else 0),
         rows=_sizes(rows, HOT_BY_ROWS, found),
         bytes=_sizes(size, HOT_BY_BYTES, found),

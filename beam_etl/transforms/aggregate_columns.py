@@ -66,7 +66,7 @@ class AggregateColumns(beam.PTransform):
             none = batches.pipeline | "No rows" >> beam.Create([no_rows(self.state)], reshuffle=False)
             states = (states, none) | "All rows" >> beam.Flatten()
         answers = states | "Merge" >> Aggregate(
-            by=self.state.groups,
+            by=self.by,
             merge=partial(merge_states, plan=self.state),
             finish=partial(finish_states, plan=self.state),
             partitions=self.partitions,

@@ -1,6 +1,6 @@
 """MapDocuments: a kernel over documents, where those that it fails on are rejects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -71,18 +71,40 @@ class _Map(beam.DoFn):
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         self._metrics.took_in(batch)
-        made, rejects = self._made(batch)
+        for out in self._metrics.timed(self._outputs(batch)):
+            if isinstance(out, pa.RecordBatch):
+                self._metrics.gave_out(out)
+            yield out
+
+    def _outputs(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        made, rejects = run_or_reject(self._kernel, batch, self._stage)
         for out in made:
-            for bounded in split_batch(out):
-                self._metrics.gave_out(bounded)
-                yield bounded
+            yield from split_batch(out)
         if rejects is not None:
             self._metrics.add(RECORDS_REJECTED, rejects.num_rows)
             yield from tagged(REJECTS, [rejects])
 
-    def _made(self, batch: pa.RecordBatch) -> tuple[list[pa.RecordBatch], pa.RecordBatch | None]:
-        with self._metrics.time():
-            return run_or_reject(self._kernel, batch, self._stage)
+
+@dataclass(eq=False, kw_only=True)
+class FailForRejects(beam.PTransform):
+    """Rejects as reasons against publishing, where documents are read again and would be kept all the same. No shuffle.
+
+    Input: batches of schema.REJECT. Output: a line for people each.
+    """
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, rejects: Batches) -> beam.PCollection[str]:
+        return rejects | "Tell" >> beam.FlatMap(_told).with_output_types(str)
+
+
+def _told(rejects: pa.RecordBatch) -> Iterator[str]:
+    for row in rejects.to_pylist():
+        yield (
+            f"{row['file']}: the document at position {row['position']} can't be used ({row['stage']}: "
+            f"{row['reason']}). Remove it from the input."
+        )
 
 
 def run_or_reject(
@@ -108,3 +130,9 @@ def run_or_reject(
         if len(reasons) > MAX_FAILING:
             raise result
     return made, reject_documents(batch, reasons, stage) if reasons else None
+
+
+def usable(kernel: Kernel, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """What a kernel makes of documents, without those that it fails on: of a sample, for estimates."""
+    for batch in batches:
+        yield from run_or_reject(kernel, batch, "")[0]

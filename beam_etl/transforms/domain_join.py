@@ -1,6 +1,6 @@
 """JoinDomainScores: each document with its domain's score, and without those that a score or a sample removes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,14 +12,13 @@ from beam_etl import schema
 from beam_etl.kernels.domain_join import (
     SALT,
     DomainFilter,
-    Filtered,
+    ScoredDocuments,
     filter_documents,
     filter_partition,
     large_domains,
-    repeated_domain,
-    repeated_part,
     salted_documents,
     salted_scores,
+    sorted_salts,
     sorted_scores,
 )
 from beam_etl.kernels.provenance import carry_file
@@ -37,7 +36,7 @@ BROADCAST_BYTES = 24 << 20
 BY_BROADCAST, BY_SHUFFLE = "documents_scored_by_broadcast", "documents_scored_by_shuffle"
 """Counters that say which way documents met their scores."""
 
-REMOVALS, SHUFFLED, FAILURES = "removals", "shuffled", "failures"
+REMOVALS, SHUFFLED = "removals", "shuffled"
 """Tags of outputs."""
 
 
@@ -58,8 +57,8 @@ class JoinDomainScores(beam.PTransform):
 
     A counter says which way was gone.
 
-    Input: {"documents": with domain and text, for a shuffle and for samples address, "scores": ScoredDomains.scores}.
-    Output: JoinedScores.
+    Input: {"documents": with domain and text, for a shuffle and for samples address, "scores": ScoredDomains.scores},
+    each domain's but once. Output: JoinedScores.
 
     Args:
       min_score: documents of domains with a lower score are removed; None for none.
@@ -89,48 +88,52 @@ class JoinDomainScores(beam.PTransform):
     def expand(self, rows: dict[str, Batches]) -> JoinedScores:
         documents, scores = rows["documents"], rows["scores"]
         if self.way == SHUFFLE:
-            return self._shuffled(documents | "With file" >> MapBatches(carry_file), scores)
+            kept, removals = self._shuffled(documents | "With file" >> MapBatches(carry_file), scores)
+            none = scores.pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
+            return JoinedScores(kept, removals, none)
         sizes = scores | "Size" >> beam.Map(lambda batch: batch.nbytes).with_output_types(int)
         total = sizes | "Gather sizes" >> Gather() | "Sum" >> beam.Map(sum).with_output_types(int)
         size = beam.pvalue.AsSingleton(total)
         few = scores | "Few" >> self._only(few=True, size=size)
-        table = _sorted(few, "scores")
-        twice = table | "Scored twice" >> beam.FlatMap(_scored_twice).with_output_types(str)
+        table = _together(few, "scores", sorted_scores)
         out = documents | "Broadcast" >> beam.ParDo(
             _Broadcast(self._rule, self.broadcast_bytes), size, beam.pvalue.AsSingleton(table)
         ).with_output_types(pa.RecordBatch, removals=pa.RecordBatch, shuffled=pa.RecordBatch).with_outputs(
             REMOVALS, SHUFFLED, main="kept"
         )
+        most = self.broadcast_bytes if self.way == BROADCAST else None
+        failures = total | "Too large" >> beam.FlatMap(_too_large, most=most).with_output_types(str)
         if self.way == BROADCAST:
-            too_large = beam.FlatMap(_too_large, most=self.broadcast_bytes).with_output_types(str)
-            failures = (total | "Too large" >> too_large, twice) | "Failures" >> beam.Flatten()
             return JoinedScores(out.kept, out[REMOVALS], failures)
         many = scores | "Many" >> self._only(few=False, size=size)
-        shuffled = self._shuffled(out[SHUFFLED], many)
+        kept, removals = self._shuffled(out[SHUFFLED], many)
         return JoinedScores(
-            (out.kept, shuffled.documents) | "All kept" >> beam.Flatten(),
-            (out[REMOVALS], shuffled.removals) | "All removals" >> beam.Flatten(),
-            (twice, shuffled.failures) | "All failures" >> beam.Flatten(),
+            (out.kept, kept) | "All kept" >> beam.Flatten(),
+            (out[REMOVALS], removals) | "All removals" >> beam.Flatten(),
+            failures,
         )
 
     def _only(self, few: bool, size: Any) -> beam.PTransform:
         return beam.ParDo(_Only(self.broadcast_bytes, few), size).with_output_types(pa.RecordBatch)
 
-    def _shuffled(self, documents: Batches, scores: Batches) -> JoinedScores:
-        large = _sorted(scores | "Large domains" >> MapBatches(large_domains), "large domains")
-        salted = documents | "Spread" >> beam.Map(
-            salted_documents, large=beam.pvalue.AsSingleton(large)
-        ).with_output_types(pa.RecordBatch)
+    def _shuffled(self, documents: Batches, scores: Batches) -> tuple[Batches, Batches]:
+        """What is kept, and removals."""
+        table = _together(
+            scores | "Large domains" >> MapBatches(large_domains), "large domains", sorted_salts
+        )
+        large = beam.pvalue.AsSingleton(table)
+        spread = beam.Map(salted_documents, large=large).with_output_types(pa.RecordBatch)
+        to_each = beam.Map(salted_scores, large=large).with_output_types(pa.RecordBatch)
         out = (
-            (salted, scores | "To each part" >> MapBatches(salted_scores))
+            (documents | "Spread" >> spread, scores | "To each part" >> to_each)
             | "Both" >> beam.Flatten()
             | "By domain" >> Shuffle(by=(schema.DOMAIN, SALT), expected_bytes=self.expected_bytes)
             | "Join"
             >> beam.ParDo(_Join(self._rule))
-            .with_output_types(pa.RecordBatch, removals=pa.RecordBatch, failures=str)
-            .with_outputs(REMOVALS, FAILURES, main="kept")
+            .with_output_types(pa.RecordBatch, removals=pa.RecordBatch)
+            .with_outputs(REMOVALS, main="kept")
         )
-        return JoinedScores(out.kept, out[REMOVALS], out[FAILURES])
+        return out.kept, out[REMOVALS]
 
 
 class _Only(beam.DoFn):
@@ -170,48 +173,36 @@ class _Join(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[Any]:
-        if (twice := repeated_part(partition[1])) is not None:
-            yield beam.pvalue.TaggedOutput(FAILURES, _told_twice(twice))
-            return
         for filtered in self._metrics.timed(filter_partition(partition[1], self._rule)):
             self._metrics.add(BY_SHUFFLE, filtered.kept.num_rows + filtered.removals.num_rows)
             yield from _outputs(filtered, self._metrics)
 
 
-def _outputs(filtered: Filtered, metrics: StepMetrics) -> Iterator[Any]:
+def _outputs(filtered: ScoredDocuments, metrics: StepMetrics) -> Iterator[Any]:
     for kept in split_batch(filtered.kept):
         metrics.gave_out(kept)
         yield kept
     yield from tagged(REMOVALS, [filtered.removals])
 
 
-def _sorted(scores: Batches, what: str) -> Batches:
+def _together(
+    batches: Batches, what: str, sort: Callable[[Iterable[pa.RecordBatch]], pa.RecordBatch]
+) -> Batches:
     """All of them as one batch, at one worker. They travel as bytes: a pickled batch takes its parent along."""
-    encoded = scores | f"Encode {what}" >> beam.Map(RecordBatchCoder().encode).with_output_types(bytes)
+    encoded = batches | f"Encode {what}" >> beam.Map(RecordBatchCoder().encode).with_output_types(bytes)
     gathered = encoded | f"Gather {what}" >> Gather()
-    return gathered | f"Sort {what}" >> beam.Map(_decoded).with_output_types(pa.RecordBatch)
+    return gathered | f"Sort {what}" >> beam.Map(_decoded, sort=sort).with_output_types(pa.RecordBatch)
 
 
-def _decoded(encoded: list[bytes]) -> pa.RecordBatch:
-    return sorted_scores(map(RecordBatchCoder().decode, encoded))
+def _decoded(
+    encoded: list[bytes], sort: Callable[[Iterable[pa.RecordBatch]], pa.RecordBatch]
+) -> pa.RecordBatch:
+    return sort(map(RecordBatchCoder().decode, encoded))
 
 
-def _too_large(size: int, most: int) -> Iterator[str]:
-    if size > most:
+def _too_large(size: int, most: int | None) -> Iterator[str]:
+    if most is not None and size > most:
         yield (
             f"the scores of all domains have {size:,} bytes, of which at most {most:,} are broadcast. "
             f"Use --join=shuffle, or a larger --broadcast_bytes."
         )
-
-
-def _scored_twice(scores: pa.RecordBatch) -> Iterator[str]:
-    name = repeated_domain(scores)
-    if name is not None:
-        yield _told_twice(name)
-
-
-def _told_twice(domain: str) -> str:
-    return (
-        f"the domain {domain} is in several partitions of the input, and has a score in each. Leave out --partitioned, "
-        f"or give files that each have all documents of their domains."
-    )

@@ -1,5 +1,6 @@
 """ScoreDomains: how much of each domain passes quality rules, as a ranked table and as scores for its documents."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -11,33 +12,41 @@ import pyarrow.compute as pc
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
-from beam_etl.kernels.domain_join import scores_of
+from beam_etl.kernels.domain_join import further_keys, least_keys, scores_of
 from beam_etl.kernels.domain_measures import Measures
 from beam_etl.kernels.domain_score import (
     UNIQUE,
     ScoreRule,
+    as_written,
     corpus_parts,
     corpus_totals,
     rank_domains,
     score_domains,
     score_units,
-    without_cut,
 )
 from beam_etl.kernels.domain_statistics import merge_statistics, partial_statistics
-from beam_etl.kernels.domain_table import domain_table
+from beam_etl.kernels.domain_table import WHY_UNMARKED, domain_table
+from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.judging import MAIN_SIGNALS, JudgeDocuments
 from beam_etl.kernels.quality import Rule, rules_of
 from beam_etl.kernels.sampling import Flags
 from beam_etl.transforms.aggregate import Aggregate, combine_all
-from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.documents import MapDocuments
 from beam_etl.transforms.quality import DEFAULT_RULES
 from beam_etl.transforms.shuffle import Gather, MapPartitions, Partition
 
 Judge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 """From documents to what domain_statistics.partial_statistics takes as `judged`."""
 
-Mark: TypeAlias = Callable[[pa.RecordBatch], Flags]
-"""From documents to bool[rows]: which are duplicates."""
+Mark: TypeAlias = Callable[[pa.RecordBatch], Flags | str]
+"""From documents to bool[rows], which are duplicates; or why that can't be known, for ScoredDomains.failures."""
+
+STAGE = "count domains"
+"""What rejects have in the column `stage`."""
+
+REPEATED_HASHES = 64
+"""So many domains at most, of those that are in several partitions, are looked at by their names."""
 
 
 class ScoredDomains(NamedTuple):
@@ -50,6 +59,10 @@ class ScoredDomains(NamedTuple):
     """domain_score.PARTS: one batch, what the whole corpus is like."""
     scores: Batches
     """domain_join.SCORES, for JoinDomainScores."""
+    failures: beam.PCollection[str]
+    """Why the result must not be used, as text; none where it may."""
+    rejects: Batches | None = None
+    """schema.REJECT: documents that can't be counted, and are in no domain; None where they make a run fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +113,7 @@ class ScoreDomains(beam.PTransform):
       signals: what the table tells sums and quantiles of; "words" are always among it.
       sample: documents to choose of each domain, for JoinDomainScores; None for all.
       sample_by: columns whose hash chooses them.
-      mark: finds duplicates.
+      mark: finds duplicates, or says why it can't.
       partitioned: each partition of the input has all documents of its domains.
       partitions, expected_bytes: as for Shuffle.
 
@@ -144,20 +157,17 @@ class ScoreDomains(beam.PTransform):
     def expand(self, documents: Batches | beam.PCollection[Partition]) -> ScoredDomains:
         if self.partitioned:
             table = documents | "Count in place" >> MapPartitions(kernel=self.count.in_place)
-            return table | "Score" >> ScoreTable(rule=self.rule)
-        table = (
-            documents
-            | "Count" >> MapBatches(self.count)
-            | "Sum"
-            >> Aggregate(
-                by=(schema.DOMAIN,),
-                merge=self.count.merge,
-                finish=self.count.finish,
-                partitions=self.partitions,
-                expected_bytes=self.expected_bytes,
-            )
+            return table | "Score" >> ScoreTable(rule=self.rule, partitioned=True)
+        counted, rejects = documents | "Count" >> MapDocuments(self.count, stage=STAGE)
+        table = counted | "Sum" >> Aggregate(
+            by=(schema.DOMAIN,),
+            merge=self.count.merge,
+            finish=self.count.finish,
+            partitions=self.partitions,
+            expected_bytes=self.expected_bytes,
         )
-        return table | "Score" >> ScoreTable(rule=self.rule)
+        scored: ScoredDomains = table | "Score" >> ScoreTable(rule=self.rule)
+        return scored._replace(rejects=rejects)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -165,9 +175,14 @@ class ScoreTable(beam.PTransform):
     """Scores and ranks for a table of domains. No shuffle: totals and counts of scores are gathered.
 
     Input: domain_table.table_schema, each domain once. Output: ScoredDomains.
+
+    Args:
+      rule: how a score is made.
+      partitioned: the table is of partitions; a domain of several of them is a failure. 8 bytes a domain are gathered.
     """
 
     rule: ScoreRule
+    partitioned: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -196,7 +211,58 @@ class ScoreTable(beam.PTransform):
         return ScoredDomains(
             ranked,
             totals | "Parts" >> beam.Map(corpus_parts, rule=rule).with_output_types(pa.RecordBatch),
-            scored | "For documents" >> MapBatches(scores_of),
+            self._scores(table, scored),
+            self._failures(table),
+        )
+
+    def _scores(self, table: Batches, scored: Batches) -> Batches:
+        further = table | "Further keys" >> beam.Map(further_keys).with_output_types(int)
+        total = further | "Gather further keys" >> Gather() | "Sum further keys" >> beam.Map(sum)
+        least = beam.pvalue.AsSingleton(total | "Least keys" >> beam.Map(least_keys))
+        scores = beam.Map(scores_of, least=least).with_output_types(pa.RecordBatch)
+        return scored | "For documents" >> scores
+
+    def _failures(self, table: Batches) -> beam.PCollection[str]:
+        unmarked = table | "Unmarked" >> beam.FlatMap(_unmarked).with_output_types(str)
+        if not self.partitioned:
+            return unmarked
+        hashes = table | "Hashes" >> beam.Map(_pack_hashes).with_output_types(bytes)
+        gathered = hashes | "Gather hashes" >> Gather()
+        repeated = gathered | "Repeated" >> beam.Map(_repeated).with_output_types(bytes)
+        named = beam.FlatMap(_names, hashes=beam.pvalue.AsSingleton(repeated)).with_output_types(str)
+        names = table | "Names" >> named
+        twice = names | "Gather names" >> Gather() | "Twice" >> beam.FlatMap(_twice).with_output_types(str)
+        return (unmarked, twice) | "Failures" >> beam.Flatten()
+
+
+def _unmarked(table: pa.RecordBatch) -> list[str]:
+    return pc.unique(table.column(WHY_UNMARKED)).drop_null().to_pylist()
+
+
+def _pack_hashes(table: pa.RecordBatch) -> bytes:
+    return hash_values(table.column(schema.DOMAIN)).astype("<u8").tobytes()
+
+
+def _repeated(packed: list[bytes]) -> bytes:
+    """Some hashes that occur more than once."""
+    hashes, counts = np.unique(np.frombuffer(b"".join(packed), "<u8"), return_counts=True)
+    return hashes[counts > 1][:REPEATED_HASHES].tobytes()
+
+
+def _names(table: pa.RecordBatch, hashes: bytes) -> Iterator[str]:
+    """What has these hashes, which two names may share."""
+    domain = table.column(schema.DOMAIN)
+    there = np.isin(hash_values(domain), np.frombuffer(hashes, "<u8"))
+    for name in domain.filter(pa.array(there)).to_pylist():
+        yield "documents without a domain are" if name is None else f"the domain {name} is"
+
+
+def _twice(names: list[str]) -> Iterator[str]:
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        yield (
+            f"{repeated[0]} in several partitions of the input, of which each gives a score. Leave out --partitioned, "
+            f"or give files that each have all documents of their domains."
         )
 
 
@@ -226,4 +292,4 @@ def _distinct(packed: list[bytes]) -> bytes:
 
 
 def _rank(scored: pa.RecordBatch, units: bytes) -> pa.RecordBatch:
-    return without_cut(rank_domains(scored, *_unpack_units(units)))
+    return as_written(rank_domains(scored, *_unpack_units(units)))

@@ -25,6 +25,12 @@ ELEMENTS_OUT, BYTES_CROSSED = "elements_out", "bytes_crossed"
 """Slices that cross a shuffle, and their bytes before they are encoded."""
 UNPUBLISHED = "unpublished"
 """Datasets that a run decided not to publish."""
+PARTITION_ROWS, PARTITION_BYTES = "partition_rows", "partition_bytes"
+"""Distributions over the partitions that had rows."""
+PARTITIONS = "partitions"
+"""A distribution, each of whose values is how many there are, empty ones too; none where only those with rows count."""
+HOT_BY_ROWS, HOT_BY_BYTES = f"{NAMESPACE}.hot_key_rows", f"{NAMESPACE}.hot_key_bytes"
+"""Namespaces of distributions that are named by a key: about how many rows or bytes of it one partition had."""
 MICROSECONDS = "microseconds"
 """Time inside the step's own code. Beam's counters are integers, so seconds travel as microseconds."""
 
@@ -57,6 +63,21 @@ class StepMetrics:
         if distribution is None:
             distribution = self._distributions[name] = Metrics.distribution(NAMESPACE, name)
         distribution.update(value)
+
+    def saw_partition(self, rows: int, size: int) -> None:
+        """Counts a partition, once it is read."""
+        self.observe(PARTITION_ROWS, rows)
+        self.observe(PARTITION_BYTES, size)
+
+    def saw_hot_key(self, namespace: str, key: str, value: int) -> None:
+        """Names the key of a large partition: a metric of its own, so only of the largest in sight.
+
+        Args:
+          namespace: HOT_BY_ROWS or HOT_BY_BYTES.
+          key: in words.
+          value: about how many rows or bytes the partition has of it.
+        """
+        Metrics.distribution(namespace, key).update(value)
 
     def took_in(self, batch: pa.RecordBatch) -> None:
         """Counts a batch that came in."""

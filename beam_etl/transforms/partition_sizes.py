@@ -4,21 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 
 from beam_etl.kernels.hot_keys import KeySample
-from beam_etl.transforms.metrics import NAMESPACE, StepMetrics
+from beam_etl.transforms.metrics import HOT_BY_BYTES, HOT_BY_ROWS, PARTITIONS, StepMetrics
 
 SIZES = "Sizes"
 """The step behind a grouping that counts, under the shuffle's label."""
-
-PARTITION_ROWS, PARTITION_BYTES = "partition_rows", "partition_bytes"
-"""Distributions over the partitions that had rows."""
-PARTITIONS = "partitions"
-"""A distribution, each of whose values is how many there are, empty ones too; none where only those with rows count."""
-
-HOT_BY_ROWS, HOT_BY_BYTES = f"{NAMESPACE}.hot_key_rows", f"{NAMESPACE}.hot_key_bytes"
-"""Namespaces of distributions that are named by a key: about how many rows or bytes of it one partition had."""
 
 
 class MeasurePartitions(beam.DoFn):
@@ -45,8 +36,9 @@ class MeasurePartitions(beam.DoFn):
     ) -> Iterator[tuple[int, Iterable[pa.RecordBatch]]]:
         sample = KeySample(self._by)
         yield partition[0], _Measured(partition[1], sample)
-        self._metrics.observe(PARTITION_ROWS, sample.rows)  # the steps behind this one have read it by now
-        self._metrics.observe(PARTITION_BYTES, sample.bytes)
+        self._metrics.saw_partition(
+            sample.rows, sample.bytes
+        )  # the steps behind this one have read it by now
         if self._by_rows is None or sample.rows > self._by_rows.rows:
             self._by_rows = sample
         if self._by_bytes is None or sample.bytes > self._by_bytes.bytes:
@@ -61,7 +53,7 @@ class MeasurePartitions(beam.DoFn):
         )
         for namespace, found in hottest:
             if found:
-                Metrics.distribution(namespace, found[0]).update(found[1])
+                self._metrics.saw_hot_key(namespace, *found)
 
 
 class _Measured:

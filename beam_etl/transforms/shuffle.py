@@ -57,6 +57,7 @@ class Shuffle(beam.PTransform):
       order_by: columns to sort a partition's rows by, ascending, nulls last; rows that are equal in them all are in no
         order. The partition is then held whole.
       key_limit: bytes that the engine holds for one key.
+      measured: whether the sizes of partitions are told (docs/skew.md); not where what crosses only stands for rows.
 
     Raises:
       ValueError: partitions or sizes out of range.
@@ -69,6 +70,7 @@ class Shuffle(beam.PTransform):
     expected_bytes: int | None = None
     order_by: tuple[str, ...] = ()
     key_limit: int = KEY_LIMIT
+    measured: bool = True
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -80,8 +82,9 @@ class Shuffle(beam.PTransform):
             _first_hop(batches, number, self.plan)
             | "Cut" >> beam.ParDo(_Cut(number)).with_output_types(Slice)
             | "To partitions" >> beam.GroupByKey()
-            | _measured(self.by, self.plan.partitions)
         )
+        if self.measured:
+            parts |= _measure(self.by, self.plan.partitions)
         if not self.order_by:
             return parts
         return parts | "Sort" >> beam.Map(_sorted, by=self.order_by).with_output_types(Partition)
@@ -132,7 +135,7 @@ class Rebalance(beam.PTransform):
             batches
             | "By address" >> beam.FlatMap(_by_address, partitions=self.partitions).with_output_types(Slice)
             | "To partitions" >> beam.GroupByKey()
-            | _measured(self.by, self.partitions)
+            | _measure(self.by, self.partitions)
             | "Batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
         )
 
@@ -307,7 +310,7 @@ def _first_hop(batches: Batches, number: Callable[[pa.RecordBatch], Numbers], pl
     )
 
 
-def _measured(by: tuple[str, ...], partitions: int | None) -> beam.PTransform:
+def _measure(by: tuple[str, ...], partitions: int | None) -> beam.PTransform:
     return SIZES >> beam.ParDo(MeasurePartitions(by, partitions)).with_output_types(Partition)
 
 
@@ -352,6 +355,7 @@ class Attach(beam.PTransform):
       by: the column of keys, alone in a tuple.
       keys: how many elements there are, estimated. With many, slices of one hop would be tiny.
       expected_bytes: bytes of the rows, estimated.
+      measured: as for Shuffle.
 
     Raises:
       ValueError: several columns, keys or expected_bytes out of range; while running, rows with the key of no element.
@@ -362,6 +366,7 @@ class Attach(beam.PTransform):
     by: tuple[str, ...]
     keys: int | None = None
     expected_bytes: int | None = None
+    measured: bool = True
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -378,11 +383,9 @@ class Attach(beam.PTransform):
         cut = _first_hop(rows, number, self.plan) | "Cut" >> beam.ParDo(
             _Cut(partial(keys_of, name=self.by[0]))
         ).with_output_types(Slice)
-        return (
-            (packed, cut)
-            | "Both" >> beam.Flatten()
-            | "To elements" >> beam.GroupByKey()
-            | _measured(self.by, None)
-            | "Unpack"
-            >> beam.Map(unpack_element, coder=coder).with_output_types(tuple[Any, Iterable[pa.RecordBatch]])
+        found = (packed, cut) | "Both" >> beam.Flatten() | "To elements" >> beam.GroupByKey()
+        if self.measured:
+            found |= _measure(self.by, None)
+        return found | "Unpack" >> beam.Map(unpack_element, coder=coder).with_output_types(
+            tuple[Any, Iterable[pa.RecordBatch]]
         )

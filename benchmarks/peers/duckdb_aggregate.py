@@ -13,5 +13,5 @@ if __name__ == "__main__":
         f"copy (select domain, count(*) as count, sum(bytes) as sum_bytes, max(words) as max_words "
         f"from '{folder}/*.parquet' group by domain) to '{output}/groups.parquet' (format parquet)"
     )
-    (groups,) = duckdb.sql(f"select count(*) from '{output}/groups.parquet'").fetchone()
+    [(groups,)] = duckdb.sql(f"select count(*) from '{output}/groups.parquet'").fetchall()
     print(groups)

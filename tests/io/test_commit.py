@@ -16,7 +16,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import WriteDataset
-from beam_etl.io import manifest, staging
+from beam_etl.io import durable, manifest, staging
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.data_files import OpenFile
 from beam_etl.io.formats import format_named
@@ -264,7 +264,7 @@ FAULTS = {
     "none": None,
     "while files are moved": (os, "rename", 1),
     "before the manifest": (manifest, "publish", 0),
-    "after the manifest": (manifest, "sync_folder", 1),
+    "after the manifest": (durable, "sync_folder", 1),
     "while it cleans up": (staging, "remove_staging", 0),
 }
 

@@ -13,23 +13,26 @@ from beam_etl.kernels.domain_join import (
     SALT,
     SALT_BYTES,
     SALT_DOCUMENTS,
-    SCORES,
     DomainFilter,
     filter_documents,
     filter_partition,
+    further_keys,
     large_domains,
-    repeated_part,
+    least_keys,
     salted_documents,
     salted_scores,
     scores_of,
+    sorted_salts,
     sorted_scores,
 )
+from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.sampling import sample_keys
 
 NAMES = [f"site{number}.org" for number in range(50)]
 
 
-def scores(**columns: list[Any]) -> pa.RecordBatch:
+def scored(**columns: list[Any]) -> pa.RecordBatch:
+    """A table of domains, as far as it is needed here."""
     count = len(columns["domain"])
     given: dict[str, Any] = {
         "score": [0.5] * count,
@@ -39,10 +42,12 @@ def scores(**columns: list[Any]) -> pa.RecordBatch:
         "cut_tie": [None] * count,
         **columns,
     }
-    table = pa.record_batch(
-        {name: pa.array(given[name], SCORES.field(name).type) for name in SCORES.names[1:]}
-    )
-    return sorted_scores([scores_of(table)])
+    types = {"domain": pa.string(), "score": pa.float64()}
+    return pa.record_batch({name: pa.array(given[name], types.get(name, pa.int64())) for name in given})
+
+
+def scores(**columns: list[Any]) -> pa.RecordBatch:
+    return sorted_scores([scores_of(scored(**columns), 1)])
 
 
 def documents(domains: list[str | None], **columns: Any) -> pa.RecordBatch:
@@ -135,8 +140,8 @@ def test_a_large_domain_is_spread_and_meets_its_score_in_each_part() -> None:
     many = 40 * SALT_DOCUMENTS
     some = scores(domain=["hot", "cold"], documents=[many, 3], score=[0.25, 0.75])
     batch = documents(["hot"] * 5000 + ["cold", None] * 10)
-    salted = salted_documents(batch, sorted_scores([large_domains(some)]))
-    repeated = salted_scores(some)
+    large = sorted_salts([large_domains(some)])
+    salted, repeated = salted_documents(batch, large), salted_scores(some, large)
     assert salted[SALT].to_pylist()[5000::2] == [0] * 10
     hot = np.bincount(salted[SALT].to_numpy()[:5000])
     assert len(hot) == repeated.num_rows - 1 == 41
@@ -161,11 +166,37 @@ def test_a_domain_of_few_large_documents_is_spread_as_well() -> None:
     some = scores(
         domain=["large.org", "small.org"], documents=[100, 100], bytes=[20 * SALT_BYTES, SALT_BYTES - 1]
     )
-    assert large_domains(some)["domain"].to_pylist() == ["large.org"]
-    assert len(salted_scores(some)) == 22
+    large = sorted_salts([large_domains(some)])
+    assert len(large) == 1
+    assert len(salted_scores(some, large)) == 22
 
 
-def test_two_scores_of_a_domain_under_one_key_are_seen() -> None:
-    one, other = (scores(domain=["a.org", "b.org"], documents=[5000, 1]) for _ in range(2))
-    assert repeated_part([salted_scores(one)]) is None
-    assert repeated_part([salted_scores(one), salted_scores(other)]) == "a.org"
+@pytest.mark.parametrize("most", [1, 7, 30, 1000])
+def test_of_many_large_domains_the_largest_are_spread(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain_join, "MAX_LARGE", most)
+    table = scored(domain=NAMES, documents=[at * SALT_DOCUMENTS for at in range(50)])
+    parts = [table.slice(0, 20), table.slice(20)]
+    least = least_keys(sum(map(further_keys, parts)))
+    some = sorted_scores(scores_of(part, least) for part in parts)
+    large = sorted_salts([large_domains(some)])
+    assert len(large) <= most
+    spread = salted_scores(some, large)
+    counts = {name: spread["domain"].to_pylist().count(name) for name in NAMES}
+    assert counts == {name: at + 1 if at + 1 > least else 1 for at, name in enumerate(NAMES)}
+    batch = documents(NAMES * 20)
+    (joined,) = filter_partition([salted_documents(batch, large), spread], DomainFilter())
+    assert joined.kept["domain_score"].to_pylist() == [0.5] * 1000
+
+
+def test_a_domain_with_the_hash_of_a_large_one_meets_its_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = hash_values
+
+    def few_hashes(array: pa.Array) -> np.ndarray:
+        return values(array) % np.uint64(5) if array.type == pa.string() else values(array)
+
+    monkeypatch.setattr(domain_join, "hash_values", few_hashes)
+    some = scores(domain=NAMES, documents=[at % 8 * SALT_DOCUMENTS for at in range(50)])
+    large = sorted_salts([large_domains(some)])
+    salted, spread = salted_documents(documents(NAMES * 40), large), salted_scores(some, large)
+    waiting = {(row["domain"], row[SALT]) for row in spread.select(["domain", SALT]).to_pylist()}
+    assert {(row["domain"], row[SALT]) for row in salted.select(["domain", SALT]).to_pylist()} <= waiting

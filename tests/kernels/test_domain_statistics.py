@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_etl.kernels.domain_measures import EXAMPLES, FAILED, MAX_RULES, STATISTIC, Measures
+from beam_etl.kernels.domain_measures import (
+    EXAMPLES,
+    FAILED_BITS,
+    MAX_LANGUAGES,
+    MAX_RULES,
+    STATISTIC,
+    Measures,
+)
 from beam_etl.kernels.domain_statistics import merge_statistics, partial_statistics
 from beam_etl.kernels.domain_table import PERCENTS, domain_table, table_schema
 from beam_etl.kernels.hashing import hash_values
@@ -55,7 +62,7 @@ def batch_of(rows: list[Row]) -> pa.RecordBatch:
 
 
 def judged_of(rows: list[Row]) -> pa.RecordBatch:
-    names = {FAILED: "failed", "words": "words", "lines": "lines"}
+    names = {FAILED_BITS: "failed", "words": "words", "lines": "lines"}
     return pa.record_batch({to: pa.array([row[of] for row in rows], pa.int64()) for to, of in names.items()})
 
 
@@ -130,6 +137,54 @@ def test_examples_are_failing_documents_with_the_smallest_hashes() -> None:
         assert row["examples"] == expected
 
 
+def test_examples_are_chosen_by_the_columns_of_the_sample() -> None:
+    """So that ids which are made of paths, and change with them, choose nothing."""
+    by_text = Measures(RULES, SETS, ("words",), sample_by=("text",))
+    rows = [{**one, "text": f"text {at}"} for at, one in enumerate(ROWS)]
+    moved = [{**one, "id": f"elsewhere/{at % 7}#{at}"} for at, one in enumerate(rows)]
+    texts = [{one["id"]: one["text"] for one in some} for some in (rows, moved)]
+    chosen = [
+        {
+            domain: [text_of[example["id"]] for example in row["examples"]]
+            for domain, row in by_domain(domain_table(statistics_of(some, by_text), by_text)).items()
+        }
+        for some, text_of in zip((rows, moved), texts, strict=True)
+    ]
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]["hot.org"]) == EXAMPLES
+
+
+def test_languages_beyond_what_there_are_are_told_together() -> None:
+    names = [f"{at}" for at in range(MAX_LANGUAGES + 200)] * 2 + ["en"] * 100 + [None] * 3
+    rows = [
+        {**one, "domain": "odd.org", "language": name} for one, name in zip(made(9999), names, strict=False)
+    ]
+    random.Random(3).shuffle(rows)
+    rows += [{**one, "domain": "even.org"} for one in ROWS[:20]]
+    sizes, tables = (7, 300, len(rows)), []
+    for size in sizes:
+        parts = [statistics_of(rows[at : at + size]) for at in range(0, len(rows), size)]
+        tables.append(by_domain(domain_table(merge_statistics(pa.concat_batches(parts), MEASURES), MEASURES)))
+    assert tables[0] == tables[1] == tables[2]
+    told = {item["language"]: item["documents"] for item in tables[0]["odd.org"]["languages"]}
+    assert len(told) == MAX_LANGUAGES + 1
+    assert (told["en"], told[None], told["7"]) == (100, 3, 2)
+    assert (sum(told.values()), told["other"]) == (len(names), len(names) - 103 - 2 * (MAX_LANGUAGES - 2))
+    assert "other" not in {item["language"] for item in tables[0]["even.org"]["languages"]}
+
+
+def test_why_duplicates_are_not_known_is_told() -> None:
+    rows = [{**one, "domain": name} for one, name in zip(ROWS, ["a.org"] * 3 + ["b.org"] * 3, strict=False)]
+    known = np.zeros(2, np.bool_)
+    whys: list[tuple[list[Row], Any]] = [(rows[:2], "it is gone"), (rows[2:4], known), (rows[4:], known)]
+    parts = [partial_statistics(batch_of(some), judged_of(some), MEASURES, why) for some, why in whys]
+    table = by_domain(domain_table(merge_statistics(pa.concat_batches(parts), MEASURES), MEASURES))
+    assert {name: row["why_unmarked"] for name, row in table.items()} == {
+        "a.org": "it is gone",
+        "b.org": None,
+    }
+
+
 SAMPLED = Measures(RULES, SETS, ("words",), sample=20)
 
 
@@ -187,7 +242,7 @@ def test_columns_that_documents_lack_are_empty() -> None:
     rows = made(20)
     batch = batch_of(rows).select(["domain", "text"])
     measures = Measures((), (), ())
-    none = pa.record_batch({FAILED: pa.array([0] * 20, pa.int64())})
+    none = pa.record_batch({FAILED_BITS: pa.array([0] * 20, pa.int64())})
     for row in domain_table(partial_statistics(batch, none, measures), measures).to_pylist():
         assert (row["first_date"], row["languages"], row["failures"], row["examples"]) == (None, [], [], [])
         assert row["documents"] == sum(one["domain"] == row["domain"] for one in rows)

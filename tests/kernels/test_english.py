@@ -33,7 +33,7 @@ def tokens(text: str) -> list[str]:
     points, kinds, spare = (np.empty(room, np.uint32) for _ in range(3))
     out: Any = (*(np.empty(room, np.uint32) for _ in range(3)), np.empty(room, np.uint64))
     size = read_characters(data, 0, data.size, character_table(), points, kinds)
-    count = split_english(points, kinds, 0, size, exception_table(), out, 0, spare)
+    count = split_english((points, kinds), 0, size, exception_table(), out, 0, spare)
     return [text[begin:end] for begin, end in zip(out[BEGINS][:count], out[ENDS][:count], strict=True)]
 
 

@@ -142,6 +142,24 @@ def test_all_rules_that_a_document_fails_are_told_in_order_with_what_broke_them(
     assert told[1] == {"failed": [], "reasons": []}
 
 
+TOLD_APART = {
+    "just above": ("max", 0.3, 300_000_001, "0.300000001 > 0.3"),
+    "just below": ("min", 0.3, 299_999_999, "0.299999999 < 0.3"),
+    "well above": ("max", 0.3, 412_345_678, "0.412346 > 0.3"),
+    "a long threshold": ("max", 0.1234567, 123_456_800, "0.123457 > 0.1234567"),
+    "a large threshold": ("min", 12_345_678, 0, "0 < 12345678"),
+}
+
+
+@pytest.mark.parametrize(("bound", "threshold", "count", "said"), TOLD_APART.values(), ids=TOLD_APART)
+def test_a_value_is_told_apart_from_its_threshold(
+    bound: str, threshold: float, count: int, said: str
+) -> None:
+    rule = Rule(f"mine.{bound}_signs", "hash_signs", threshold, "tokens")
+    told = failures(made(hash_signs=count, tokens=10**9), [rule])
+    assert told["reasons"].to_pylist() == [[f"mine.{bound}_signs: {said}"]]
+
+
 def test_an_empty_document_fails_each_set() -> None:
     told = failures(signals(pa.array([""])), ALL).column("failed").to_pylist()
     assert told == [

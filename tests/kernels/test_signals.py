@@ -1,5 +1,6 @@
 """Every signal of random and real texts against a count in plain Python."""
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -103,6 +104,33 @@ def test_the_kind_of_string_makes_no_difference(kind: pa.DataType) -> None:
     texts = pa.array(["skipped", "One line.\nAnd one more.", "the end"], pa.string())
     dictionary = texts.dictionary_encode()
     assert signals(texts.cast(kind).slice(1)).equals(signals(dictionary.slice(1)))
+
+
+PROSE = "".join(
+    f"{'wordiness'[: 1 + at % 9]}{at % 7} " + ", and so " * (at % 5 == 0) for at in range(200_000)
+)
+LARGE = {
+    "prose": (PROSE, 20),
+    "marks": ("!" * 1_000_000, 60),
+    "one line with a reference": (PROSE.replace(".", ",") + "and so on [1].", 25),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured as Linux tells it")
+@pytest.mark.parametrize(("text", "times"), LARGE.values(), ids=LARGE)
+def test_a_large_document_takes_a_bounded_multiple_of_its_bytes(text: str, times: int) -> None:
+    texts = pa.array([text], pa.large_string())
+    signals(texts.slice(0, 0))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = memory("VmRSS")
+    signals(texts)
+    assert memory("VmHWM") - before < times * len(text)
+
+
+def memory(name: str) -> int:
+    """Bytes of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
 
 
 def test_other_types_are_refused() -> None:

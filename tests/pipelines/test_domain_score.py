@@ -2,8 +2,11 @@
 
 import datetime
 import json
+import random
+import shutil
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io.read import ReadDocuments
+from beam_etl.io.read import ReadDocuments, Sample
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.partition import PartitionPlan, plan_partitions
 from beam_etl.kernels.quality import failures, rules_of, signals
-from beam_etl.pipelines import dedup
+from beam_etl.pipelines import dedup, domain_score
 from beam_etl.pipelines.domain_score import run
+from beam_etl.transforms.domain_score import ScoreDomains
 from beam_etl.transforms.quality import DEFAULT_RULES
 
 Row = dict[str, Any]
@@ -317,14 +321,89 @@ def test_scores_that_are_too_many_to_broadcast_fail_where_nothing_else_is_allowe
     assert not list(tmp_path.glob("out/_manifests/*.json"))
 
 
-@pytest.mark.parametrize("join", ["--join=auto", "--join=shuffle"])
+TWICE: dict[str, tuple[str | None, str, tuple[str, ...]]] = {
+    "the table alone": ("a", "the domain a is", ()),
+    "documents, by broadcast": ("a", "the domain a is", ("--documents=true",)),
+    "documents, by shuffle": ("a", "the domain a is", ("--documents=true", "--join=shuffle")),
+    "without a domain": (None, "documents without a domain are", ()),
+}
+
+
+@pytest.mark.parametrize(("domain", "what", "flags"), TWICE.values(), ids=TWICE)
 def test_a_domain_in_two_files_of_an_input_that_is_said_to_be_partitioned_fails(
-    join: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    domain: str | None, what: str, flags: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = write(tmp_path / "in", [[{"domain": "a", "text": "b"}]] * 2)
-    flags = ["--partitioned=true", "--documents=true", join]
-    assert run([f"--input={source}", f"--output={tmp_path}/out", *flags]) == 1
-    assert "the domain a is in several partitions of the input" in capsys.readouterr().err
+    source = write(tmp_path / "in", [[{"domain": domain, "text": "b"}]] * 2)
+    assert run([f"--input={source}", f"--output={tmp_path}/out", "--partitioned=true", *flags]) == 1
+    assert capsys.readouterr().err.count(f"{what} in several partitions of the input") == 1
+    assert not list(tmp_path.glob("out/_manifests/*.json"))
+
+
+@pytest.mark.parametrize("partitioned", ["false", "true"], ids=["shuffled", "partitioned"])
+def test_removals_that_are_replaced_while_the_job_runs_are_a_verdict(
+    partitioned: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in", [[{"domain": "a", "text": "b"}, {"domain": "a", "text": "b"}]])
+    assert dedup.run([f"--input={source}", f"--output={tmp_path}/unique", "--method=exact"]) == 0
+
+    def build_late(opened: Any, config: Any) -> Any:
+        tables = domain_score.build(opened, config)
+        shutil.rmtree(tmp_path / "unique" / "_manifests")
+        return tables
+
+    job = replace(domain_score.JOB, build=build_late)
+    flags = [f"--removals={tmp_path}/unique", f"--partitioned={partitioned}"]
+    assert job.run([f"--input={source}", f"--output={tmp_path}/out", *flags]) == 1
+    assert (
+        f"{tmp_path}/unique was replaced or removed since the job began. Run again."
+        in capsys.readouterr().err
+    )
+    assert not list(tmp_path.glob("out/_manifests/*.json"))
+
+
+def crowd(domains: int, each: int) -> list[Row]:
+    """Documents by domain."""
+    return [
+        {"id": f"{at}", "domain": f"site{at // each}.org", "text": f"{at % 97} words, " * (1 + at % 5)}
+        for at in range(domains * each)
+    ]
+
+
+ORDERS = {"by domain": lambda rows: rows, "mixed": lambda rows: random.Random(5).sample(rows, len(rows))}
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("each", [1, 20, 300], ids=lambda each: f"{each} documents of each domain")
+def test_the_bytes_that_statistics_are_expected_to_have(
+    order: Callable[[list[Row]], list[Row]], each: int
+) -> None:
+    rows = order(crowd(12_000 // each, each))
+    columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in ("id", "domain", "text")}
+    whole = pa.record_batch({"address": pa.array(range(len(rows)), pa.uint64()), **columns})
+    count = ScoreDomains(rules=("fineweb",)).count
+    places = [whole.slice(at * len(rows) // 16, 40) for at in range(16)]
+    sample = Sample(places, len(rows) / (40 * 16))
+    bundles = [whole.slice(at * len(rows) // 3, len(rows) // 3) for at in range(3)]
+    crossing = sum(count(bundle).nbytes for bundle in bundles)
+    assert crossing / 3 < domain_score._expected_crossing(sample, count, 3) < crossing * 3
+
+
+def test_examples_do_not_depend_on_where_files_lie(tmp_path: Path) -> None:
+    rows = [{"domain": "a.org", "text": f"text {number}"} for number in range(40)]
+    chosen = []
+    for parts in (1, 5):
+        source = write(tmp_path / f"in{parts}", [rows[place::parts] for place in range(parts)])
+        (found,) = score(source, tmp_path / f"out{parts}")["domains"]
+        chosen.append([text_at(example["id"]) for example in found["examples"]])
+    assert len(chosen[0]) == 3
+    assert chosen[0] == chosen[1]
+
+
+def text_at(id: str) -> str:
+    """The text of the line that an id names, which is made of a path and the line's place."""
+    path, _, place = id.rpartition("#")
+    line = Path(path).read_bytes()[int(place) :].split(b"\n")[0]
+    return str(json.loads(line)["text"])
 
 
 @pytest.mark.parametrize("format_", ["avro", "jsonl"])

@@ -13,7 +13,8 @@ from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.kernels.join_rule import HOWS, INNER, OUTER, JoinRule
 from beam_etl.kernels.partition import hash_partition
 from beam_etl.kernels.partition_paths import folder_of
-from beam_etl.kernels.partitioning import Partitioning, hashed
+from beam_etl.kernels.partitioning import Level, Partitioning, hashed
+from beam_etl.pipelines import repartition
 from beam_etl.pipelines.join import run
 from tests.datasets import publish
 from tests.joins import FEW, expected, rows_of, runs, sides
@@ -109,6 +110,26 @@ def test_sides_that_are_hashed_alike_are_merged_without_a_shuffle(
     assert way == "way: colocated (both are hashed alike: 4 buckets, merged by k0)"
 
 
+def test_what_repartition_wrote_is_joined_without_a_shuffle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left, right, on = keyed(("string",), seed=25)
+    for name, rows, buckets in (("left", left, 4), ("right", right, 2)):
+        plain = write_file(tmp_path / f"plain_{name}", rows)
+        flags = [f"--partition=hash:k0:{buckets}", "--order=k0", f"--output={tmp_path / name}"]
+        assert repartition.run([f"--input={plain}", "--direct_num_workers=1", *flags]) == 0
+    capsys.readouterr()
+    sides_ = tmp_path / "left", tmp_path / "right"
+    shuffles, way = planned(capsys, *sides_, "--on=k0")
+    assert (shuffles, way) == (0, "way: colocated (both are hashed alike: 2 buckets, merged by k0)")
+    assert join(*sides_, tmp_path / "out", "--on=k0") == 0
+    assert written(tmp_path / "out") == expected(
+        left, right, JoinRule(left=left.schema, right=right.schema, on=on)
+    )
+    about = manifest.latest(str(tmp_path / "out")).about
+    assert about["join"]["way"] == "colocated"
+
+
 def retell(folder: Path, told: Partitioning) -> None:
     """Lets the dataset say something else of how it is partitioned."""
     current = manifest.latest(str(folder))
@@ -121,7 +142,10 @@ NOT_COLOCATED = {
         replace(hashed(("k0",), 8, ("k0",)), split=True),
         "a partition of the right side was cut by a cap",
     ),
-    "another column": (hashed(("note",), 8), "not hashed alike by k0"),
+    "another column": (
+        Partitioning(by=(Level(function="hash", columns=("note",), partitions=8, name="k0_bucket"),)),
+        "not hashed alike by k0",
+    ),
     "numbers of buckets that don't divide": (hashed(("k0",), 6), "not hashed alike by k0"),
 }
 

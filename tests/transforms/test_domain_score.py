@@ -11,11 +11,11 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import JoinDomainScores, ScoreDomains, Shuffle, UnbatchRows
 from beam_etl.kernels.domain_score import (
+    as_written,
     corpus_totals,
     rank_domains,
     score_domains,
     score_units,
-    without_cut,
 )
 from beam_etl.testing import check_kernel
 from beam_etl.transforms.batches import Batches, split_batch
@@ -61,7 +61,7 @@ def expected() -> list[str]:
     (table,) = scoring.count.in_place([documents(3)])
     scored = score_domains(table, corpus_totals(table, scoring.rule), scoring.rule)
     units, counts = np.unique(score_units(scored), return_counts=True)
-    return list(map(repr, without_cut(rank_domains(scored, units, counts)).to_pylist()))
+    return list(map(repr, as_written(rank_domains(scored, units, counts)).to_pylist()))
 
 
 SCORED: dict[str, Callable[[beam.Pipeline], Batches]] = {
@@ -127,6 +127,19 @@ def test_documents_of_bad_domains_go_and_a_sample_of_the_others_stays(way: str) 
         assert_that(joined.documents | "Kept" >> UnbatchRows(), check, label="kept")
         assert_that(joined.removals | "Removed" >> UnbatchRows(), check_removed, label="removed")
         assert_that(joined.failures, equal_to([]), label="failures")
+
+
+def test_a_domain_in_two_partitions_is_a_failure() -> None:
+    def check(failures: list[str]) -> None:
+        (told,) = failures
+        assert told.startswith("documents without a domain are in several partitions of the input")
+
+    with run() as pipeline:
+        batch = documents(3)
+        none = batch.set_column(1, "domain", pa.nulls(ROWS, pa.string())).slice(0, 5)
+        apart = [(0, [batch, none]), (1, [none])]
+        scored = pipeline | beam.Create(apart, reshuffle=False) | ScoreDomains(partitioned=True)
+        assert_that(scored.failures, check)
 
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {

@@ -103,11 +103,11 @@ class IndexCheck:
     def _partitions(self) -> int:
         told = [self.current.partitioning.get(name) for name in (POSTINGS, TERMS, DOCUMENTS)]
         first = told[0] or {}
-        number = next((level.get("partitions") for level in first.get("by", ())), None)
-        known = isinstance(number, int) and number > 0
-        if not known or told != [hashed(KEY, number).to_json()] * len(told):
+        found = next((level.get("partitions") for level in first.get("by", ())), None)
+        number = found if isinstance(found, int) and found > 0 else 1
+        if told != [hashed(KEY, number).to_json()] * len(told):
             self.report.add("manifest", one("partitioning", f"the tables are partitioned by {told}"))
-        return number if known else 1
+        return number
 
     def run(self) -> None:
         """Looks at everything but the documents that were indexed."""

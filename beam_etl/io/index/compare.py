@@ -26,6 +26,7 @@ from beam_etl.kernels.indexing import local_documents
 from beam_etl.kernels.inverting import Inverted, invert
 from beam_etl.kernels.provenance import POSITION
 from beam_etl.kernels.split_terms import term_strings
+from beam_etl.kernels.where_text import parse_where
 
 AHEAD = 2
 """Batches of documents that wait for each thread."""
@@ -37,7 +38,7 @@ KIND = "documents"
 
 
 def read_as_built(patterns: Sequence[str], config: Mapping[str, Any]) -> ReadDocuments:
-    """The documents, with the columns and the format that the index was built with.
+    """The documents, with the columns, the format and the condition that the index was built with.
 
     Args:
       patterns: what to read.
@@ -49,7 +50,8 @@ def read_as_built(patterns: Sequence[str], config: Mapping[str, Any]) -> ReadDoc
     named: dict[str, Any] = {
         name: config.get(f"{name}_column") for name in (schema.ID, schema.URL, schema.TEXT)
     }
-    columns = Columns(needed=(schema.ID, schema.TEXT), optional=(schema.URL,), **named)
+    where = parse_where(config["where"]) if config.get("where") else None
+    columns = Columns(needed=(schema.ID, schema.TEXT), optional=(schema.URL,), where=where, **named)
     return ReadDocuments(patterns=patterns, columns=columns, format=config.get("format"))
 
 
