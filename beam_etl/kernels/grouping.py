@@ -56,29 +56,6 @@ def estimate_groups(half: int, whole: int, scale: float) -> int:
     return round(whole * scale**exponent)
 
 
-def estimate_places(halves: int, alternate: int, whole: int, scale: float) -> int:
-    """The same where a group's members may lie side by side, as in sorted input, from a sample of several places.
-
-    Where they do, half of each place has more groups than half of the places; and however the groups of a place seem to
-    come to an end, the next place has others.
-
-    Args:
-      halves: distinct groups in one half of each place.
-      alternate: in every other place, which is about as much.
-      whole: in all places.
-      scale: the input's size in samples.
-
-    Returns:
-      The estimate, never less than estimate_groups gives.
-    """
-    mixed = estimate_groups(halves, whole, scale)
-    if scale <= 1 or alternate == 0:
-        return mixed
-    side_by_side = min(1.0, max(0.0, halves / alternate - 1))
-    steady = whole + 2 * (whole - halves) * (scale - 1)
-    return max(mixed, round(side_by_side * steady + (1 - side_by_side) * mixed))
-
-
 def _marked(batch: pa.RecordBatch, *, is_total: bool) -> pa.RecordBatch:
     return batch.append_column(
         pa.field(IS_TOTAL, pa.bool_()), pa.array([is_total] * batch.num_rows, pa.bool_())

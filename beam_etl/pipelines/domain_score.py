@@ -16,8 +16,8 @@ from beam_etl.io.read import FileSource, Sample
 from beam_etl.io.removal_marks import MARKED
 from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
+from beam_etl.kernels.domain_sample import expected_rows
 from beam_etl.kernels.domains import suffix_list_date
-from beam_etl.kernels.grouping import estimate_places
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.aggregate import combine_all
@@ -92,7 +92,7 @@ def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int
     half, alternate, found = (
         next(combine_all(usable(unmarked, part), count.merge)) for part in (halves, whole[::2], whole)
     )
-    rows = estimate_places(half.num_rows, alternate.num_rows, found.num_rows, sample.scale / bundles)
+    rows = expected_rows(half, alternate, found, sample.scale / bundles)
     return round(found.nbytes / max(1, found.num_rows) * rows * bundles)
 
 

@@ -107,11 +107,11 @@ def test_the_kind_of_string_makes_no_difference(kind: pa.DataType) -> None:
 
 
 PROSE = "".join(
-    f"{'wordiness'[: 1 + at % 9]}{at % 7} " + ", and so " * (at % 5 == 0) for at in range(200_000)
+    f"{'wordiness'[: 1 + at % 9]}{at % 7} " + ", and so " * (at % 5 == 0) for at in range(800_000)
 )
 LARGE = {
     "prose": (PROSE, 20),
-    "marks": ("!" * 1_000_000, 60),
+    "marks": ("!" * 2_000_000, 65),
     "one line with a reference": (PROSE.replace(".", ",") + "and so on [1].", 25),
 }
 
