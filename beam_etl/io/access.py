@@ -88,7 +88,7 @@ class Stream:
                 held += len(piece)
                 self._left -= len(piece)
                 if self._left < 0:
-                    raise ValueError(_EXPANDS)
+                    raise ValueError(f"the file {EXPANDS}")
         except Exception as error:
             if not gathered or not is_content_error(error):
                 raise
@@ -101,7 +101,7 @@ class Stream:
         return here if self._pieces is None else max(0, here - STORED_BYTES)
 
 
-_EXPANDS = "the file expands to more times its bytes than --max_expansion allows"
+EXPANDS = "expands to more times its bytes than --max_expansion allows"
 
 
 def _gunzip(file: Any) -> Iterator[bytes]:

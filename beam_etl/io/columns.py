@@ -1,6 +1,7 @@
 """From the names in the user's data to the shared vocabulary: which stored columns are read, and as what."""
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -151,7 +152,8 @@ class Reading:
 
     def names_in(self, stored: pa.Schema) -> list[str]:
         """Those of the columns that the file has."""
-        return [name for name in self.names if name in stored.names]
+        own = set(stored.names)
+        return [name for name in self.names if name in own]
 
 
 def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | None = None) -> Reading:
@@ -168,7 +170,7 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
       InputError: a column is absent or has a type that can't be read; the message names the file, the column,
         what was found and what to do.
     """
-    twice = sorted({name for name in stored.names if stored.names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(stored.names).items() if times > 1)
     if twice:
         raise InputError(f"{path}: several columns are called {twice[0]!r}")
     _check_condition(columns.where, stored if common is None else common, path)
@@ -309,19 +311,20 @@ def _carried(
     read |= {source.column for source in sources if source.stored == source.column}
     everything = common if common is not None else stored
     taken = {schema.ADDRESS, *columns.reserved, *(source.column for source in sources)}
+    own, known = set(stored.names), set(everything.names)
     carried = []
     for name in everything.names if columns.carry == ALL else columns.carry:
         if name in read:
             continue
-        if name not in everything.names:
+        if name not in known:
             raise InputError(f"{path}: no column {name!r}; {_has(stored)}")
         type_ = everything.field(name).type
-        if name in stored.names:
+        if name in own:
             _check_readable(stored.field(name), path)
             _check_widens(stored.field(name), type_, path)
         carried.append(Carried(name, _free_name(name, taken), type_))
         taken.add(carried[-1].column)
-    strangers = [name for name in stored.names if name not in everything.names]
+    strangers = [name for name in stored.names if name not in known]
     if strangers and columns.carry == ALL:
         raise InputError(
             f"{path}: column {strangers[0]!r} is in none of the files that were looked at before the job"

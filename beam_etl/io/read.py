@@ -75,6 +75,7 @@ class ReadDocuments(beam.PTransform):
       columns: what is needed, and what the data calls it.
       format: of all files; None tells it from their suffixes.
       split_bytes: stored bytes that one worker reads at a time, about; more where there were over MAX_SPLITS.
+      tolerated: as for `check_files`.
 
     Attributes:
       files: the numbered input.
@@ -92,6 +93,7 @@ class ReadDocuments(beam.PTransform):
     columns: Columns = field(default_factory=Columns)
     format: str | None = None
     split_bytes: int = SPLIT_BYTES
+    tolerated: float = 0.0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -103,7 +105,7 @@ class ReadDocuments(beam.PTransform):
             self.files = match_files(self.patterns, self.format, datasets)
             self.skipped_bytes, self.partitions = datasets.skipped_bytes, datasets.partitions(self.files)
             self.known = limited(input_format(self.files, self.format), self.columns.limits)
-            self.stored_schema = check_files(self.files, self.known, self.columns)
+            self.stored_schema = check_files(self.files, self.known, self.columns, self.tolerated)
             self.split_bytes = max(self.split_bytes, sum(file.bytes for file in self.files) // MAX_SPLITS)
         except (OSError, BeamIOError) as error:
             raise InputError(
@@ -229,10 +231,13 @@ class FileSource:
         columns: Columns | None = None,
         format: str | None = None,
         label: str = "Read documents",
+        tolerated: float = 0.0,
     ) -> None:
         self.pipeline = pipeline
         self._label = label
-        self._read = ReadDocuments(patterns=patterns, columns=columns or Columns(), format=format)
+        self._read = ReadDocuments(
+            patterns=patterns, columns=columns or Columns(), format=format, tolerated=tolerated
+        )
         self._reads = 0
         self._splits: beam.PCollection[Split] | None = None
 

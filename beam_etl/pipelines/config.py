@@ -178,6 +178,11 @@ class JobConfig(RejectConfig):
         self.condition  # noqa: B018 - a condition that can't be read is told at once
 
     @property
+    def limits(self) -> Limits:
+        """What is beyond is rejected."""
+        return Limits(self.max_record_bytes, self.max_expansion, self.max_nesting)
+
+    @property
     def condition(self) -> Condition | None:
         """What --where says."""
         return None if self.where is None else parse_where(self.where)
@@ -202,7 +207,7 @@ class JobConfig(RejectConfig):
             carry=carry or others,
             private_suffixes=self.private_suffixes,
             where=self.condition,
-            limits=Limits(self.max_record_bytes, self.max_expansion, self.max_nesting),
+            limits=self.limits,
             **named,
         )
 

@@ -66,7 +66,8 @@ class Source(Protocol):
 def read_documents(pipeline: beam.Pipeline, config: Any) -> FileSource:
     """The source of a job whose Config is a JobConfig."""
     asked: JobConfig = config
-    return FileSource(pipeline, asked.input, asked.columns, asked.format)
+    tolerated = asked.max_reject_fraction
+    return FileSource(pipeline, asked.input, asked.columns, asked.format, tolerated=tolerated)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from beam_etl.transforms.batches import merge_batches
 SPLIT_BYTES = 16 << 20
 """Stored bytes of a split: seconds of work, so that one file of 10 GB feeds 160 workers."""
 
-MIN_EXPANDED_BYTES = 256 << 20
+MIN_EXPANDED_BYTES = 128 << 20
 """What expands to less is no attack, however small it was: a million copies of a page."""
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from beam_etl.io.access import open_file
+from beam_etl.io.access import EXPANDS, open_file
 from beam_etl.io.errors import CONTENT_ERRORS, is_content_error, one_line
 from beam_etl.io.formats.base import (
     LIMITS,
@@ -105,6 +105,7 @@ class _ParquetReader:
         wanted = range(split.first, split.first + (split.rows or 0))
         groups = _groups(self._file.metadata, split.file.bytes)
         self._groups = [group for group in groups if group.first in wanted]
+        self._expanded = sum(group.size for group in groups)
 
     def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
         left = [group for group in self._groups if not can_hold(group_facts(self._file, group.place, names))]
@@ -119,7 +120,7 @@ class _ParquetReader:
     def _group(self, group: "_Group", names: Sequence[str]) -> Iterator[Rows | Reject]:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""
         done, reason = 0, "fewer rows than the footer tells"
-        too_much = group.too_much(self._limits)
+        too_much = self._too_much(group)
         for most in () if too_much else (group.batch_rows, GRAIN_ROWS):
             seen = 0
             try:
@@ -138,6 +139,17 @@ class _ParquetReader:
                 return
         path, position, left = self._split.file.path, group.first + done, group.rows - done
         yield reject_rest(path, group.start, group.stop, too_much or reason, position, left)
+
+    def _too_much(self, group: "_Group") -> str | None:
+        """Why a row group isn't read: its pages would be held one by one, and each row is a document, or a reject."""
+        stored, most = self._split.file.bytes, self._limits.record_bytes
+        if self._expanded > self._limits.most_bytes(stored):
+            return f"a file of {stored} bytes that {EXPANDS}: to {self._expanded}, with one for each row"
+        if group.size > group.rows * most:
+            return (
+                f"{group.rows} rows of {group.size // group.rows} bytes on average: over the limit of {most}"
+            )
+        return None
 
     def _fitting_rows(self, group: int, names: Sequence[str]) -> int:
         """Rows that can be held though each has the longest values, as the start of a row group tells them."""
@@ -182,15 +194,6 @@ class _Group(NamedTuple):
     """Rows of about MAX_BYTES, as its pages hold them."""
     size: int
     """Bytes of its pages when they are decompressed, and one more for each row."""
-
-    def too_much(self, limits: Limits) -> str | None:
-        """Why it isn't read: its pages are held one by one, and each row is a document, or the reject of one."""
-        if self.size > limits.most_bytes(self.stop - self.start):
-            return (
-                f"a row group of {self.rows} rows and {self.size - self.rows} bytes in {self.stop - self.start}: it "
-                f"expands to more times its bytes than --max_expansion allows"
-            )
-        return None
 
     @property
     def middle(self) -> int:
