@@ -13,7 +13,7 @@ install = $(or $(launcher),$(error No Python 3 found. Install Python 3.10 to 3.1
 	apt-get install python3 python3-venv), then run the same command)) requirements/install.py --python="$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-flink bench lock clean
+.PHONY: help demo test test-flink test-faults bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: ## install everything, then formatting, lint, types and tests
 test-flink: ## the long form of the tests of engines: every mode and kill on Flink, and Spark; most of an hour
 	@$(install) dev
 	BEAM_ETL_REQUIRE_JAVA=1 $(BIN)/pytest tests/engines --flink=long --flink_report=flink.md -o faulthandler_timeout=3600
+
+test-faults: ## the long form of the tests of datasets: kills at many moments, 100 pairs of writers, 2,000 bit flips
+	@$(install) dev
+	$(BIN)/pytest tests/io tests/pipelines/test_append.py -m long
 
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \

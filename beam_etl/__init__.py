@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from beam_etl.io.index.files import WriteIndex as WriteIndex
     from beam_etl.io.index.reader import InvertedIndex as InvertedIndex
     from beam_etl.io.manifest import DatasetError as DatasetError
+    from beam_etl.io.map_partitions import MapDocumentPartitions as MapDocumentPartitions
     from beam_etl.io.read import ReadDocuments as ReadDocuments
     from beam_etl.io.vocabularies import load_vocabulary as load_vocabulary
     from beam_etl.io.write import WriteDataset as WriteDataset
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from beam_etl.kernels.candidates import NearRule as NearRule
     from beam_etl.kernels.exact import ExactRule as ExactRule
     from beam_etl.kernels.keeping import Keep as Keep
+    from beam_etl.kernels.partitioning import Partitioning as Partitioning
     from beam_etl.kernels.sorting import Order as Order
     from beam_etl.observe.plan import plan as plan
     from beam_etl.transforms.aggregate import Aggregate as Aggregate
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
+    from beam_etl.transforms.sampling import SampleKeys as SampleKeys
     from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
     from beam_etl.transforms.shuffle import Rebalance as Rebalance
     from beam_etl.transforms.shuffle import Shuffle as Shuffle
@@ -64,12 +67,15 @@ _PUBLIC = {
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
     "MapBatches": "transforms.batches",
+    "MapDocumentPartitions": "io.map_partitions",
     "MapPartitions": "transforms.shuffle",
     "NearRule": "kernels.candidates",
     "Order": "kernels.sorting",
+    "Partitioning": "kernels.partitioning",
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",
+    "SampleKeys": "transforms.sampling",
     "ScoreDomains": "transforms.domain_score",
     "Shuffle": "transforms.shuffle",
     "TopK": "transforms.top",

@@ -70,7 +70,7 @@ def main() -> None:
 
 def oldest(dataset: Path) -> Path:
     """The manifest of the first version that is kept."""
-    return min((dataset / "_manifests").glob("[0-9]*.json"))
+    return min((dataset / "_manifests").glob("[0-9][0-9][0-9][0-9][0-9][0-9].json"))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ class Job:
     @property
     def command(self) -> list[str]:
         """As a person would type it."""
-        flags = (f"--input={DOCUMENTS}", f"--output={self.output}", "--overwrite=true", *self.flags)
+        places = (f"--input={DOCUMENTS}", f"--output={self.output}", "--overwrite=true")
+        flags = (*places, f"--report={self.output}.html", *self.flags)
         return ["-m", f"beam_etl.pipelines.{self.name}", *flags]
 
 

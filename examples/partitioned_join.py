@@ -30,8 +30,8 @@ def main() -> None:
         launch("repartition", *flags, f"--partition=hash:url:{BUCKETS}", "--order=url")
     sides = (f"--left={output / 'documents'}", f"--right={output / 'url_metadata'}", "--on=url")
     placed = launch("join", *sides, f"--output={output / 'joined'}", "--overwrite=true")
-    sides = (f"--left={documents}", f"--right={output / 'crawler'}", "--on=url", "--way=shuffle")
-    launch("join", *sides, f"--output={output / 'shuffled'}", "--overwrite=true")
+    sides = (f"--left={documents}", f"--right={output / 'crawler'}", "--on=url")
+    launch("join", *sides, "--way=shuffle", f"--output={output / 'shuffled'}", "--overwrite=true")
     found, others = (
         rows(output / name, "documents", "url", "id", "status") for name in ("joined", "shuffled")
     )

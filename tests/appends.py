@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from beam_etl.io import durable, manifest, staging
@@ -54,13 +55,16 @@ class Additions:
             return  # as a worker fails that still writes while the run is given up
         self.verdicts.setdefault(run, set()).add(verdict)
 
-    def overwrite(self) -> None:
+    def overwrite(self, keep_versions: int = 1) -> None:
         """Another run, launched now, that replaces what is there."""
         current = manifest.latest(str(self.dataset))
         assert current is not None
-        self.verdicts.setdefault("replacing", set()).add(
-            settle(str(self.dataset), stage(self.dataset, "eeeeeeeeeeee", current.number + 1), [])
+        made = replace(
+            stage(self.dataset, "eeeeeeeeeeee", current.number + 1),
+            replaced=(current.number, current.run),
+            keep_versions=keep_versions,
         )
+        self.verdicts.setdefault("replacing", set()).add(settle(str(self.dataset), made, []))
 
     def kill(self) -> None:
         raise KilledError

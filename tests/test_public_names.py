@@ -9,9 +9,10 @@ PUBLIC = [
     *("Aggregate", "AggregateColumns", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
     *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
     *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
-    *("KernelError", "MapBatches", "MapPartitions", "NearRule", "Order", "ReadDocuments", "Rebalance"),
-    *("RecordBatchCoder", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset", "WriteIndex"),
-    *("__version__", "load_vocabulary", "plan"),
+    *("KernelError", "MapBatches", "MapDocumentPartitions", "MapPartitions", "NearRule", "Order"),
+    *("Partitioning", "ReadDocuments", "Rebalance"),
+    *("RecordBatchCoder", "SampleKeys", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset"),
+    *("WriteIndex", "__version__", "load_vocabulary", "plan"),
 ]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from beam_etl.io import durable, manifest, staging
+from beam_etl.io import durable, manifest, staging, versions
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told
 
@@ -42,11 +42,12 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
     """
     seen, tries = 0, _TRIES
     while tries:
+        manifest.refresh(dataset)
         head = manifest.latest(dataset)
         if head is not None and any(run == own.run for _, run in head.lineage):
             return None
         if reasons := [*_replaced(dataset, head, own), *(misfits(head, own) if head else ())]:
-            staging.remove_files(dataset, (file.path for file in own.files))
+            versions.remove_unpublished(dataset, own.run)
             return reasons
         if lost := place(dataset, own):
             raise LostError(lost)
@@ -55,7 +56,6 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
         durable.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), merged))
         if manifest.publish(dataset, merged.number, own.run, path):
             return None
-        manifest.refresh(dataset)
         if merged.number == seen:  # this writer still doesn't see who took the number
             tries -= 1
             time.sleep(_WAIT_SECONDS)

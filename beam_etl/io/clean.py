@@ -11,8 +11,9 @@ from beam_etl.io.commit import clean_run
 from beam_etl.io.errors import InputError
 from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import Manifest
+from beam_etl.io.run_reports import find_reports, report_path
 
-_TEMPORARY = re.compile(r".*\.[0-9a-f]{12}\.tmp|_beam_etl_\w+(\.link)?")
+_TEMPORARY = re.compile(rf".*\.[0-9a-f]{{12}}\.tmp|{staging.PROBE}\w+(\.link)?")
 """Files that stand for a moment beside a manifest, and probes of a filesystem."""
 
 
@@ -96,6 +97,7 @@ def _old(dataset: str, present: list[Manifest], kept: list[Manifest]) -> Iterato
         needed.update(file.path for file in own)
         names = (f"{version.number:06d}.json", version.list_name)
         about = [os.path.join(dataset, manifest.FOLDER, name) for name in names if name]
+        about.append(report_path(dataset, version.number, version.run))
         size = sum(file.bytes for file in own) + sum(_sizes(about))
         what = f"version {version.number} of run {version.run}, with {len(own):,} files that no later one has"
         yield Leftover(what, size, version=version.number)
@@ -126,9 +128,13 @@ def _runs(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
 
 
 def _files(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
-    """Lists that no manifest names, and temporary files."""
+    """Lists that no manifest names, reports of versions that aren't there, and temporary files."""
     folder = os.path.join(dataset, manifest.FOLDER)
     names = {version.list_name for version in present}
+    runs = {(version.number, version.run) for version in present}
+    for path in find_reports(dataset, lambda number, run: (number, run) not in runs):
+        inside = os.path.relpath(path, dataset)
+        yield inside, [path], Leftover(inside, sum(_sizes([path])), path=inside)
     for place in (folder, dataset):
         for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
             path = os.path.join(place, name)

@@ -94,7 +94,6 @@ def _append(dataset: str, decided: Manifest) -> str:
     reasons = publish_append(dataset, decided)
     if reasons is None:
         return PUBLISHED
-    versions.remove_lists(dataset, lambda _, owner, __: owner == decided.run)
     folder = staging.staging_folder(dataset, decided.run)
     lost = [file for file in decided.files if not os.path.exists(os.path.join(folder, file.path))]
     if lost:

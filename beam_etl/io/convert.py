@@ -149,7 +149,10 @@ def _has_text(type_: pa.DataType) -> bool:
 
 def _part(rows: Rows, bad: Bad, file: FileEntry) -> tuple[np.ndarray, list[Reject]]:
     """The places of the good rows, and the rejects of the bad ones."""
-    good = np.delete(np.arange(len(rows.positions)), list(bad))
+    good = np.arange(len(rows.positions))
+    if not bad:
+        return good, []
+    good = np.delete(good, list(bad))
     rejects = [
         reject_record(file.path, int(rows.positions[row]), bad[row], rows.raw(row)) for row in sorted(bad)
     ]

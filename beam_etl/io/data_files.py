@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
+from beam_etl.transforms.metrics import StepMetrics
 
 Finished: TypeAlias = tuple[manifest.DataFile, dict[str, str]]
 """A finished file, its path still below the staging folder's layout, and its column types."""
@@ -149,3 +150,50 @@ class OpenFile:
         digest, size = self._file.close(), self._file.size
         table = self._path.partition("/")[0]
         return manifest.DataFile(table, self._path, rows, size, digest), self._columns
+
+
+def write_files(
+    batches: Iterable[pa.RecordBatch],
+    open_file: Callable[[int, pa.Schema], OpenFile],
+    file_bytes: int,
+    metrics: StepMetrics,
+) -> Iterator[Finished]:
+    """Writes batches in order, into files of at most about so many bytes.
+
+    Args:
+      batches: of the same columns; they are written as `stored_rows` gives them.
+      open_file: makes a file from its number, 0 and up, and its columns.
+      file_bytes: a file is closed at so many.
+      metrics: of the step.
+    """
+    number = rows = 0
+    file: OpenFile | None = None
+    for batch in map(stored_rows, batches):
+        metrics.took_in(batch)
+        if file is None:
+            file = open_file(number, batch.schema)
+            metrics.add("files_out", 1)
+        file.writer.write(batch)
+        rows += batch.num_rows
+        if file.size >= file_bytes:
+            yield file.close(rows)
+            number, rows, file = number + 1, 0, None
+    if file is not None:
+        yield file.close(rows)
+
+
+def working_folder(output: str, run: str, name: str, append: bool = False) -> str | None:
+    """A folder for files that a run makes on its way; None where it is published already: they wouldn't count.
+
+    Raises:
+      AbandonedError: the run was given up.
+    """
+    staged = staging.staging_folder(output, run)
+    with staging.turn(run):
+        if not os.path.isdir(staged) and manifest.is_published(output, run):
+            return None
+        folder = os.path.join(staged, name)
+        os.makedirs(folder, exist_ok=True)
+        if append:
+            staging.mark_appending(output, run)
+        return folder

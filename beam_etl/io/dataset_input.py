@@ -114,6 +114,12 @@ class InputPartitions:
     most_rows: int
     """Of a partition."""
 
+    def told(self, column: str) -> str:
+        """For a plan, why nothing is shuffled by a column."""
+        names = "/".join(f"{name}=..." for name in self.partitioning.names)
+        count = f"{len(self.files):,} partitions {names}"
+        return f"no shuffle by {column}: by the manifest, equal ones are in one of {count}"
+
     @property
     def levels(self) -> int:
         """Folders of each file that tell its partition; 0 where its name does."""

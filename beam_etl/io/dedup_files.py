@@ -100,7 +100,7 @@ class _DeduplicateFile(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, group: bytes) -> Iterator[Any]:
-        return or_failure(self._deduplicate(group))
+        return self._metrics.timed(or_failure(self._deduplicate(group)))
 
     def _deduplicate(self, group: bytes) -> Iterator[Any]:
         splits = [

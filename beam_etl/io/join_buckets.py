@@ -15,7 +15,7 @@ from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.read import ReadDocuments, count_split, tag_rejects
 from beam_etl.io.rejects import Reject
 from beam_etl.io.splits import plan_splits, read_split
-from beam_etl.kernels.hash_join import hash_join
+from beam_etl.kernels.hash_join import HeldSizeError, hash_join
 from beam_etl.kernels.join_rule import JoinRule
 from beam_etl.kernels.merge_join import OrderError, merge_join
 from beam_etl.transforms.batches import Batches, split_batch
@@ -133,6 +133,8 @@ class _JoinBucket(beam.DoFn):
                 for batch in split_batch(out):
                     self._metrics.gave_out(batch)
                     yield batch
+        except HeldSizeError as error:
+            yield beam.pvalue.TaggedOutput(FAILURES, f"{error}.")
         except OrderError as error:
             yield beam.pvalue.TaggedOutput(
                 FAILURES, f"{error}. Use --way=shuffle, or write that dataset anew."

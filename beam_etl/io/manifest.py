@@ -51,6 +51,8 @@ class Manifest:
     appended: tuple[tuple[int, str], ...] | None = None
     """Where the run added to what was there: number and run of each version whose files are here as well, oldest first.
     None where it replaced what was there, or made the dataset."""
+    replaced: tuple[int, str] | None = None
+    """Number and run of the version that this one replaced, where it did."""
     keep_versions: int = 1
     """How many versions stay when this one has replaced another, itself among them. An append keeps all."""
 
@@ -140,7 +142,9 @@ class Manifest:
         }
         if self.appended is not None:
             body["appended"] = [list(version) for version in self.appended]
-        elif self.keep_versions != 1:
+        if self.replaced is not None:
+            body["replaced"] = list(self.replaced)
+        if self.keep_versions != 1:
             body["keep_versions"] = self.keep_versions
         if self.list_name:
             body["files"] = {"path": self.list_name, "sha256": list_sha256}
@@ -182,6 +186,7 @@ class Manifest:
                 body["about"],
                 partitioning,
                 _versions(body),
+                _replaced(body),
                 body.get("keep_versions", 1),
             )
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -199,6 +204,11 @@ def _listed_inside(tables: Mapping[str, Any]) -> tuple[DataFile, ...]:
 def _versions(body: Mapping[str, Any]) -> tuple[tuple[int, str], ...] | None:
     told = body.get("appended")
     return None if told is None else tuple((number, run) for number, run in told)
+
+
+def _replaced(body: Mapping[str, Any]) -> tuple[int, str] | None:
+    told = body.get("replaced")
+    return None if told is None else (told[0], told[1])
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -286,10 +296,12 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
     durable.sync_folder(os.path.dirname(path))
     if numbers(dataset)[-1] == number:
         return True
-    lineage = _head(dataset)
-    if (number, run) not in lineage:  # the number was free because later writers had replaced and removed it
+    if _before(dataset, number + 1) != (
+        number,
+        run,
+    ):  # it was free because later writers had replaced and removed it
         staging.remove([path])
-    return any(run == other for _, other in lineage)
+    return is_published(dataset, run)
 
 
 def refresh(dataset: str) -> None:
@@ -299,7 +311,7 @@ def refresh(dataset: str) -> None:
     """
     folders = (os.path.dirname(os.path.abspath(dataset)), dataset, os.path.join(dataset, FOLDER))
     for folder in folders:
-        path = os.path.join(folder, f"_beam_etl_{secrets.token_hex(6)}")
+        path = os.path.join(folder, f"{staging.PROBE}{secrets.token_hex(6)}")
         with contextlib.suppress(OSError):
             open(path, "xb").close()
             os.unlink(path)
@@ -325,10 +337,23 @@ def _head(dataset: str) -> list[tuple[int, str]]:
     return []
 
 
+def _before(dataset: str, number: int) -> tuple[int, str] | None:
+    """The version that version `number` was put on top of, or replaced; None where that isn't there or doesn't tell."""
+    body = _body(dataset, number)
+    appended = _versions(body)
+    return appended[-1] if appended else _replaced(body)
+
+
 def _lineage(dataset: str, number: int) -> list[tuple[int, str]]:
+    body = _body(dataset, number)
+    return [*(_versions(body) or ()), (number, str(body["run"]))] if "run" in body else []
+
+
+def _body(dataset: str, number: int) -> dict[str, Any]:
+    """What a manifest has, unchecked; nothing where it isn't there or is no JSON."""
     try:
         with open(manifest_path(dataset, number), "rb") as file:
             body = json.load(file)
-        return [*(_versions(body) or ()), (number, str(body["run"]))]
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return []
+    except (FileNotFoundError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -120,7 +120,7 @@ class ReadDocuments(beam.PTransform):
         splits = (
             hand_out_files(pipeline, self.files)
             | "Plan splits"
-            >> beam.FlatMap(plan_splits, self.known, self.split_bytes).with_output_types(Split)
+            >> beam.FlatMap(_plan_splits, self.known, self.split_bytes).with_output_types(Split)
             | "Distribute splits" >> Distribute()
         )
         found = splits | "Read" >> read.with_outputs(REJECTS, main="documents")
@@ -136,6 +136,11 @@ class ReadDocuments(beam.PTransform):
         for found in read_split(split, self.known, self.columns, self.stored_schema):
             if isinstance(found, pa.RecordBatch):
                 yield found
+
+
+@no_annotations  # type: ignore[untyped-decorator]  # Beam can't compare a protocol
+def _plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Split]:
+    return StepMetrics().timed(iter(plan_splits(file, known, split_bytes)))
 
 
 class _ReadSplit(beam.DoFn):

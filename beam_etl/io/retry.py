@@ -43,7 +43,7 @@ def retry_append(dataset: str, run: str) -> tuple[str, str]:
 
 
 def _kept(dataset: str, run: str) -> Manifest:
-    path = staging.outcome_path(dataset, run)
+    path = staging.outcome_path(dataset, os.path.basename(run))
     try:
         own = Manifest.read(path)
     except (FileNotFoundError, NotADirectoryError, DatasetError) as error:

@@ -3,7 +3,7 @@
 Two tables, one Parquet file a partition: `buckets`, by hash of the bucket, and `signatures`, by hash of the document.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache, partial
 from typing import Any
@@ -184,7 +184,11 @@ class _WritePartition(beam.DoFn):
         self._attempt = staging.new_attempt()
 
     def process(self, partition: Partition) -> Iterator[Finished]:
-        number, batches = partition
+        with self._metrics.timing():
+            finished = self._write(*partition)
+        yield finished
+
+    def _write(self, number: int, batches: Iterable[pa.RecordBatch]) -> Finished:
         parquet = format_named("parquet")
         name = staging.file_name(number, self._run, self._attempt, parquet.suffix)
         writer = partial(parquet.writer, columns=self._columns)
@@ -195,7 +199,7 @@ class _WritePartition(beam.DoFn):
             file.writer.write(batch)
             rows += batch.num_rows
         self._metrics.add("files_out", 1)
-        yield file.close(rows)
+        return file.close(rows)
 
 
 @dataclass(frozen=True)

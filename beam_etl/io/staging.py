@@ -16,6 +16,9 @@ from collections.abc import Iterable, Iterator
 FOLDER = "_staging"
 SYSTEM_FOLDERS = ("_manifests", FOLDER)
 
+PROBE = "_beam_etl_"
+"""Names that begin so stand in a dataset for a moment: somebody asks the filesystem something."""
+
 _FILE_NAME = re.compile(r"(part-\d{5,}(?:-\d{5,})?-)([0-9a-f]{12})(-[0-9a-f]{16}(?:\.\w+){1,2})")
 _OUTCOME = "outcome.json"
 _REASONS = "reasons"
@@ -82,11 +85,11 @@ def of_another_run(name: str, run: str) -> str | None:
 
 
 def is_ours(path: str) -> bool:
-    """Whether a folder in a dataset is one that a run makes: a system folder, or a table of our files.
+    """Whether what is in a dataset is what a run makes: a system folder, or a table of our files; or a probe.
 
     A table's files may lie in folders of partitions, `column=value`.
     """
-    if os.path.basename(path) in SYSTEM_FOLDERS:
+    if os.path.basename(path) in SYSTEM_FOLDERS or os.path.basename(path).startswith(PROBE):
         return True
     return os.path.isdir(path) and all(
         _FILE_NAME.fullmatch(name) or ("=" in name and is_ours(os.path.join(path, name)))

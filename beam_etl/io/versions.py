@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from beam_etl.io import manifest, staging
 from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import DatasetError, Manifest
+from beam_etl.io.run_reports import find_reports
 
 
 def read_versions(dataset: str, numbers: Iterable[int] | None = None) -> list[Manifest]:
@@ -57,8 +58,10 @@ def remove_replaced(dataset: str, current: Manifest) -> None:
 
 
 def remove_versions(dataset: str, numbers: Iterable[int]) -> None:
-    """Deletes manifests, oldest first. Their files are nobody's then."""
-    staging.remove(manifest.manifest_path(dataset, number) for number in numbers)
+    """Deletes manifests, oldest first, and then the reports of the runs. Their files are nobody's then."""
+    gone = set(numbers)
+    staging.remove(manifest.manifest_path(dataset, number) for number in sorted(gone))
+    staging.remove(find_reports(dataset, lambda number, _: number in gone))
 
 
 def remove_unpublished(dataset: str, run: str) -> None:

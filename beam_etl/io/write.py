@@ -24,7 +24,7 @@ from beam_etl.io.formats import Format, format_named
 from beam_etl.io.write_partitioned import WritePartitioned
 from beam_etl.kernels.partitioning import Partitioning
 from beam_etl.transforms.batches import Batches
-from beam_etl.transforms.metrics import NAMESPACE, UNPUBLISHED, StepMetrics
+from beam_etl.transforms.metrics import BYTES_OUT, NAMESPACE, ROWS_OUT, UNPUBLISHED, StepMetrics
 from beam_etl.transforms.shuffle import Gather
 
 FILE_BYTES = 512 << 20
@@ -138,7 +138,7 @@ class WriteDataset(beam.PTransform):
 
     def _manifest(self, base: manifest.Manifest | None, tables: Sequence[str]) -> manifest.Manifest:
         """What the run will publish, without its files."""
-        versions = ((base.number, base.run),) if base else ()
+        there = (base.number, base.run) if base else None
         return manifest.Manifest(
             number=base.number + 1 if base else 1,
             run=self.run,
@@ -146,7 +146,8 @@ class WriteDataset(beam.PTransform):
             schemas={name: {} for name in tables},
             about=self.about,
             partitioning=self.partitioning,
-            appended=versions if self.append else None,
+            appended=((there,) if there else ()) if self.append else None,
+            replaced=None if self.append else there,
             keep_versions=self.keep_versions,
         )
 
@@ -238,7 +239,7 @@ def _refuse_without_links(output: str) -> None:
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="_beam_etl_") as probe:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=staging.PROBE) as probe:
             os.link(probe.name, f"{probe.name}.link")
             os.unlink(f"{probe.name}.link")
     except OSError as error:
@@ -263,19 +264,26 @@ class _WriteFiles(beam.DoFn):
         self._file: OpenFile | None = None
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Finished]:
-        batch = stored_rows(batch)
+        with self._metrics.timing():
+            finished = self._write(stored_rows(batch))
+        if finished is not None:
+            yield finished
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._file is not None:
+            with self._metrics.timing():
+                finished = self._close(self._file)
+            yield WindowedValue(finished, MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def _write(self, batch: pa.RecordBatch) -> Finished | None:
+        """The file, where it has become large enough."""
         self._metrics.took_in(batch)
         if self._file is None:
             self._open(batch.schema)
         assert self._file is not None
         self._file.writer.write(batch)
         self._rows += batch.num_rows
-        if self._file.size >= self._run.file_bytes:
-            yield self._close(self._file)
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._file is not None:
-            yield WindowedValue(self._close(self._file), MIN_TIMESTAMP, (GlobalWindow(),))
+        return self._close(self._file) if self._file.size >= self._run.file_bytes else None
 
     def _open(self, columns: pa.Schema) -> None:
         name = staging.file_name(self._parts, self._run.run, self._attempt, self._format.suffix)
@@ -287,8 +295,11 @@ class _WriteFiles(beam.DoFn):
 
     def _close(self, file: OpenFile) -> Finished:
         self._file = None
+        finished = file.close(self._rows)
         self._metrics.add("files_out", 1)
-        return file.close(self._rows)
+        self._metrics.add(ROWS_OUT, finished[0].rows)
+        self._metrics.add(BYTES_OUT, finished[0].bytes)
+        return finished
 
 
 class _Pack(beam.DoFn):
@@ -322,6 +333,7 @@ def _commit(
     made = replace(
         run.made, files=files, schemas=schemas, about=about, partitioning={**run.made.partitioning, **shown}
     )
-    verdict = settle(run.output, made, failures)
+    with StepMetrics().timing():
+        verdict = settle(run.output, made, failures)
     Metrics.counter(NAMESPACE, UNPUBLISHED).inc(verdict != PUBLISHED)
     return verdict

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -14,17 +15,20 @@ from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import Timestamp
 
 from beam_etl.io import staging
-from beam_etl.io.data_files import Finished, OpenFile, stored_rows
+from beam_etl.io.data_files import Finished, OpenFile, working_folder, write_files
 from beam_etl.io.formats import format_named
 from beam_etl.io.sorted_runs import RunFiles
 from beam_etl.kernels.merging import merge_blocks
 from beam_etl.kernels.partition_blocks import (
+    BYTES,
     FOLDER,
+    ROWS,
     Block,
     Piece,
     block_keys,
     cut_pieces,
     describe_blocks,
+    hot_key,
     order_of,
     partition_totals,
 )
@@ -152,7 +156,7 @@ class _WriteRuns(GatherBatches):
 
     def __init__(self, writing: WritePartitioned) -> None:
         super().__init__(RUN_BYTES)
-        self._folder, self._order = writing.folder, order_of(writing.partitioning.order)
+        self._folder, self._order = os.path.basename(writing.folder), order_of(writing.partitioning.order)
         self._output, self._run, self._append = writing.output, writing.run, writing.append
 
     def start_bundle(self) -> None:
@@ -170,9 +174,6 @@ class _WriteRuns(GatherBatches):
         return super().process(batch, timestamp, window)
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
-        return self._metrics.timed(self._write(batches))
-
-    def _write(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
         rows = merge_batches(batches)
         batches.clear()
         partitioning = Partitioning.from_json(json.loads(self._known))
@@ -186,13 +187,12 @@ class _WriteRuns(GatherBatches):
             return
         name = f"{self._attempt}-{self._runs}"
         self._runs += 1
-        rows, blocks = describe_blocks(rows, numbers, folders, self._order, name)
-        with staging.turn(self._run):
-            os.makedirs(self._folder, exist_ok=True)
-            if self._append:
-                staging.mark_appending(self._output, self._run)
+        rows, blocks = describe_blocks(rows, numbers, folders, self._order, name, partitioning.columns)
+        folder = working_folder(self._output, self._run, self._folder, self._append)
+        if folder is None:
+            return
         with (
-            pa.OSFile(_path(self._folder, name), "wb") as sink,
+            pa.OSFile(_path(folder, name), "wb") as sink,
             pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer,
         ):
             start = 0
@@ -238,9 +238,9 @@ class _CutPieces(beam.DoFn):
         sizes = partition_totals(blocks)
         for _, rows, size in sizes:
             self._metrics.saw_partition(rows, size)
-        for namespace, place in ((HOT_BY_ROWS, 1), (HOT_BY_BYTES, 2)):
-            largest = max(sizes, key=lambda found: found[place])
-            self._metrics.saw_hot_key(namespace, largest[0], largest[place])
+        for namespace, measure, place in ((HOT_BY_ROWS, ROWS, 1), (HOT_BY_BYTES, BYTES, 2)):
+            largest = max(sizes, key=itemgetter(place))
+            self._metrics.saw_hot_key(namespace, *hot_key(blocks, largest[0], measure))
 
 
 class _WritePiece(beam.DoFn):
@@ -262,18 +262,9 @@ class _WritePiece(beam.DoFn):
         return self._metrics.timed(self._write(piece))
 
     def _write(self, piece: Piece) -> Iterator[Finished]:
-        parts, rows = 0, 0
-        file: OpenFile | None = None
-        for batch in map(stored_rows, self._rows(piece.blocks)):
-            self._metrics.took_in(batch)
-            file = file or self._open(piece, parts, batch.schema)
-            file.writer.write(batch)
-            rows += batch.num_rows
-            if file.size >= self._file_bytes:
-                yield self._close(file, rows)
-                parts, file, rows = parts + 1, None, 0
-        if file is not None:
-            yield self._close(file, rows)
+        return write_files(
+            self._rows(piece.blocks), partial(self._open, piece), self._file_bytes, self._metrics
+        )
 
     def _rows(self, blocks: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         files = RunFiles()
@@ -298,7 +289,3 @@ class _WritePiece(beam.DoFn):
         writer = partial(form.writer, columns=columns)
         path = f"{self._table}/{piece.folder}/{name}"
         return OpenFile(self._output, self._run, path, columns, writer, self._append)
-
-    def _close(self, file: OpenFile, rows: int) -> Finished:
-        self._metrics.add("files_out", 1)
-        return file.close(rows)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl.io import staging
-from beam_etl.io.data_files import Finished, OpenFile
+from beam_etl.io.data_files import Finished, OpenFile, working_folder, write_files
 from beam_etl.io.formats import format_named
 from beam_etl.io.sorted_runs import BLOCK_BYTES, RunFiles, write_run
 from beam_etl.io.write import FILE_BYTES
@@ -113,12 +113,8 @@ class WriteSorted(beam.PTransform):
         folder = os.path.join(staging.staging_folder(self.output, self.run), _FOLDER)
         block_bytes = RUN_BYTES // self.partitions // PIECE_BLOCKS
         wanted = min(SAMPLE_ROWS, PARTITION_ROWS * self.partitions) if self.partitions > 1 else 0
-        writing = _WriteRuns(
-            folder,
-            self.order,
-            min(BLOCK_BYTES, max(MIN_BLOCK_BYTES, block_bytes)),
-            wanted / max(self.expected_rows, 1),
-        )
+        part = wanted / max(self.expected_rows, 1)
+        writing = _WriteRuns(self, min(BLOCK_BYTES, max(MIN_BLOCK_BYTES, block_bytes)), part)
         runs = documents | "Write runs" >> beam.ParDo(writing).with_output_types(
             pa.RecordBatch, sample=bytes
         ).with_outputs(_SAMPLE, main="runs")
@@ -144,10 +140,10 @@ class WriteSorted(beam.PTransform):
 class _WriteRuns(GatherBatches):
     """Sorted runs of what a bundle gathers: a row a block, and a sample of their keys."""
 
-    def __init__(self, folder: str, order: Order, block_bytes: int, part: float) -> None:
+    def __init__(self, writing: WriteSorted, block_bytes: int, part: float) -> None:
         super().__init__(RUN_BYTES)
-        self._folder = folder
-        self._order = order
+        self._output, self._run = writing.output, writing.run
+        self._order = writing.order
         self._block_bytes = block_bytes
         self._part = part
 
@@ -156,17 +152,16 @@ class _WriteRuns(GatherBatches):
         self._attempt, self._runs = staging.new_attempt(), 0
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
-        return self._metrics.timed(self._write(batches))
-
-    def _write(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
         rows = merge_batches(batches)
         batches.clear()
         rows = sort_batch(rows, self._order)
         self._metrics.add(BYTES_CROSSED, rows.nbytes)
         name = f"{self._attempt}-{self._runs}"
         self._runs += 1
-        os.makedirs(self._folder, exist_ok=True)
-        firsts, lasts = write_run(_path(self._folder, name), rows, self._order, self._block_bytes)
+        folder = working_folder(self._output, self._run, _FOLDER)
+        if folder is None:
+            return
+        firsts, lasts = write_run(_path(folder, name), rows, self._order, self._block_bytes)
         sample = sample_keys(key_rows(rows, self._order), row_bytes(rows), self._part)
         told = {_KIND: str(rows.schema.field(self._order.columns[0]).type)}
         if rows.column(self._order.columns[0]).null_count:
@@ -174,9 +169,11 @@ class _WriteRuns(GatherBatches):
         yield beam.pvalue.TaggedOutput(
             _SAMPLE, RecordBatchCoder().encode(sample.replace_schema_metadata(told))
         )
-        blocks = with_lasts(firsts, lasts)
-        for column in (pa.repeat(name, blocks.num_rows), pa.array(range(blocks.num_rows), pa.uint32())):
-            blocks = blocks.append_column(_RUN if column.type == pa.string() else _BLOCK, column)
+        blocks = (
+            with_lasts(firsts, lasts)
+            .append_column(_RUN, pa.repeat(name, firsts.num_rows))
+            .append_column(_BLOCK, pa.array(range(firsts.num_rows), pa.uint32()))
+        )
         yield blocks
         del rows, sample, blocks
         pa.default_memory_pool().release_unused()  # what it keeps for later is more than what is held
@@ -247,34 +244,22 @@ class _WriteRange(beam.DoFn):
             return
         number, edges = int.from_bytes(described[:8], "little"), RecordBatchCoder().decode(described[8:])
         load = _Blocks(self._folder, merge_batches(found), edges, 1 if number else 0, self._order)
-        parts = all_rows = size = 0
-        file: OpenFile | None = None
-        rows = 0
+        yield from write_files(self._rows(load), partial(self._open, number), self._file_bytes, self._metrics)
+
+    def _rows(self, load: "_Blocks") -> Iterator[pa.RecordBatch]:
+        rows = size = 0
         for merged in merge_blocks(keys_of_blocks(load.blocks), load, self._order, MERGE_BYTES):
-            for batch in split_batch(merged.drop_columns([self._order.tie])):
-                self._metrics.took_in(batch)
-                all_rows, size = all_rows + batch.num_rows, size + batch.nbytes
-                file = file or self._open(number, parts, batch.schema)
-                file.writer.write(batch)
-                rows += batch.num_rows
-                if file.size >= self._file_bytes:
-                    yield self._close(file, rows)
-                    parts, file, rows = parts + 1, None, 0
+            rows, size = rows + merged.num_rows, size + merged.nbytes
+            yield from split_batch(merged)
             del merged
             pa.default_memory_pool().release_unused()
-        if file is not None:
-            yield self._close(file, rows)
-        self._metrics.saw_partition(all_rows, size)
+        self._metrics.saw_partition(rows, size)
 
     def _open(self, number: int, part: int, columns: pa.Schema) -> OpenFile:
         form = format_named(self._format)
         name = staging.split_file_name(f"{number:05d}", f"{part:05d}", self._run, self._attempt, form.suffix)
         writer = partial(form.writer, columns=columns)
         return OpenFile(self._output, self._run, f"{self._table}/{name}", columns, writer)
-
-    def _close(self, file: OpenFile, rows: int) -> Finished:
-        self._metrics.add("files_out", 1)
-        return file.close(rows)
 
 
 class _Blocks:

@@ -1,6 +1,7 @@
 """Partial answers about groups of rows: made of rows, merged, and finished. See `aggregations.StatePlan`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,23 +35,27 @@ from beam_etl.kernels.exact_sums import (
 )
 from beam_etl.kernels.grouping import estimate_groups
 from beam_etl.kernels.log_buckets import bucket_values
-from beam_etl.kernels.sorting import Key, Order, comparable, floats_of, sort_batch
+from beam_etl.kernels.sorting import Key, Order, comparable, floats_of, key_rows, sorted_places
 
 Integers = npt.NDArray[np.int64]
+Columns: TypeAlias = Mapping[str, pa.Array]
 
 
 def summarize_rows(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     """Partial answers of some rows: `plan.state`."""
     columns = {name: _plain(batch.column(name)) for name in plan.needed}
-    groups = {name: plain_group(columns[column]) for name, column in zip(plan.by, plan.by, strict=True)}
+    plain = {name: plain_group(columns[name]) for name in plan.by}
+    repeated = plan.by if plan.valued or plan.floats else ()  # then groups are looked up more than once
+    encoded = {name: plain[name].dictionary_encode(null_encoding="encode") for name in repeated}
+    groups = plain | {name: column.indices for name, column in encoded.items()}
     parts = [_totals(groups, columns, plan, batch.num_rows)]
-    parts += [
-        _values(groups, columns[column], column, kind, plan)
-        for kind, column in enumerate(plan.valued, start=1)
-    ]
+    for kind, column in enumerate(plan.valued, start=1):
+        parts.append(_values(groups, columns[column], column, kind, plan))
     for kind, column in enumerate(plan.floats, start=len(plan.valued) + 1):
         parts += _pieces(groups, columns[column], kind, plan)
-    return pa.concat_batches(parts)
+    states = {name: pa.concat_arrays([part[name] for part in parts]) for name in plan.state.names}
+    states |= {name: column.dictionary.take(states[name]) for name, column in encoded.items()}
+    return pa.RecordBatch.from_arrays(list(states.values()), schema=plan.state)
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -59,7 +64,7 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _totals(
     groups: Mapping[str, pa.Array], columns: Mapping[str, pa.Array], plan: StatePlan, rows: int
-) -> pa.RecordBatch:
+) -> Columns:
     """A row of kind 0 for each group."""
     table = dict(groups)
     wanted: dict[str, tuple[str | list[str], str]] = {ROWS: ([], "count_all")}
@@ -102,7 +107,7 @@ def _whole(values: pa.Array, column: str) -> dict[str, pa.Array]:
 
 def _values(
     groups: Mapping[str, pa.Array], values: pa.Array, column: str, kind: int, plan: StatePlan
-) -> pa.RecordBatch:
+) -> Columns:
     """A row for each distinct value of a group."""
     name = part_of("value", column)
     table = pa.RecordBatch.from_arrays(
@@ -115,7 +120,7 @@ def _values(
 
 def _pieces(
     groups: Mapping[str, pa.Array], values: pa.Array, kind: int, plan: StatePlan
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[Columns]:
     """A row for each bin of a group's sum of doubles."""
     doubles = pc.fill_null(values.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
     for begin, end, bins in binned(doubles):
@@ -150,37 +155,45 @@ def _grouped(
     return {**{key: named[key] for key in keys}, **answers}
 
 
-def _state(found: Mapping[str, pa.Array], kind: int, plan: StatePlan) -> pa.RecordBatch:
-    """Rows of one kind with all columns of a state: sums that don't concern it are 0, keys and limits null."""
+def _state(found: Columns, kind: int, plan: StatePlan) -> Columns:
+    """Rows of one kind with all columns of a state: sums that don't concern it are 0, keys and limits null.
+
+    Group columns are as they are given.
+    """
     rows = len(next(iter(found.values())))
-    arrays = []
+    columns = {}
     for field in plan.state:
+        values = found.get(field.name)
         if field.name == KIND:
-            arrays.append(pa.repeat(pa.scalar(kind, pa.int16()), rows))
-        elif field.name in found:
-            values = found[field.name]
-            values = pc.fill_null(values, 0) if field.name in plan.sums and values.null_count else values
-            arrays.append(values.cast(field.type))
-        elif field.name in plan.sums:
-            arrays.append(pa.repeat(pa.scalar(0).cast(field.type), rows))
-        else:
-            arrays.append(pa.nulls(rows, field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=plan.state)
+            values = pa.repeat(pa.scalar(kind, pa.int16()), rows)
+        elif values is None and field.name in plan.sums:
+            values = pa.repeat(pa.scalar(0).cast(field.type), rows)
+        elif values is None:
+            values = pa.nulls(rows, field.type)
+        elif field.name not in plan.by:
+            filled = pc.fill_null(values, 0) if field.name in plan.sums and values.null_count else values
+            values = filled.cast(field.type)
+        columns[field.name] = values
+    return columns
 
 
 def no_rows(plan: StatePlan) -> pa.RecordBatch:
     """The partial answer about no rows, where everything is one group."""
-    return _state({ROWS: pa.array([0], pa.int64())}, 0, plan)
+    columns = _state({ROWS: pa.array([0], pa.int64())}, 0, plan)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=plan.state)
 
 
 def merge_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     """A merge kernel over `plan.state`."""
     table = dict(zip(batch.schema.names, batch.columns, strict=True))
+    encoded = {name: table[name].dictionary_encode(null_encoding="encode") for name in plan.by}
+    table |= {name: column.indices for name, column in encoded.items()}
     wanted: dict[str, tuple[str | list[str], str]] = {name: (name, "sum") for name in plan.sums}
     for function in (MIN, MAX):
         limits = (part_of(function, column) for column in plan.asked(function))
         wanted |= {name: (name, function) for name in limits}
     found = _grouped(table, plan.keys, wanted)
+    found |= {name: column.dictionary.take(found[name]) for name, column in encoded.items()}
     for column in plan.whole:
         high, low = carried(
             _integers(found[part_of("high", column)]), _integers(found[part_of("low", column)])
@@ -207,7 +220,9 @@ def finish_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
       doesn't fit; sums of floats and means float64; sums of decimals decimal128; others of the column's type. What is
       asked of no value is null, but counts.
     """
-    ordered = sort_batch(batch, Order(tuple(map(Key, plan.keys)), tie=""))
+    keys = [_ranks(batch.column(name)) if name in plan.by else batch.column(name) for name in plan.keys]
+    order = Order(tuple(map(Key, plan.keys)), tie="")
+    ordered = batch.take(pa.array(sorted_places(key_rows(pa.record_batch(keys, plan.keys), order), order)))
     kinds = ordered.column(KIND).to_numpy()
     heads = ordered.filter(pa.array(kinds == 0))
     numbers = np.cumsum(kinds == 0) - 1
@@ -215,6 +230,16 @@ def finish_states(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     arrays = [heads.column(name) for name in plan.by]
     arrays += [_answer(one, heads, ordered, numbers, plan) for one in plan.aggregations]
     return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _ranks(values: pa.Array) -> pa.Array:
+    """Numbers that compare as the values do: a text of many rows is compared once."""
+    encoded = values.dictionary_encode(null_encoding="encode")
+    order = Order((Key("value"),))
+    places = sorted_places(key_rows(pa.record_batch([encoded.dictionary], ["value"]), order), order)
+    ranks = np.empty(len(places), np.int32)
+    ranks[places] = np.arange(len(places), dtype=np.int32)
+    return pa.array(ranks[encoded.indices.to_numpy()])
 
 
 def _answer(

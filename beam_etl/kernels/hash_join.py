@@ -13,10 +13,20 @@ from beam_etl.kernels.join_table import JoinTable, Rows, distinct_keys
 HELD_BYTES = 256 << 20
 """Of one side that are held at a time. Of more, both sides are read once for each part of so many bytes."""
 
+MAX_PARTS = 64
+"""Parts that a side is cut into at most: what is still too large then are few keys, or one."""
+
+MAX_HELD_BYTES = (2 << 30) - 1
+"""Arrow holds so many bytes in one column of strings."""
+
 _PART_SHIFT = np.uint64(40)
 """A part is told by higher bits of the hash than those that told the partition."""
 
 Flags = npt.NDArray[np.bool_]
+
+
+class HeldSizeError(ValueError):
+    """A key has more rows than can be held. The message says how many bytes."""
 
 
 def hash_join(
@@ -34,6 +44,9 @@ def hash_join(
       rule: the join.
       holds_left: the left side is held, of an inner join; else the right one.
       held_bytes: of one side that are held at a time, about; of a key with more, all of its rows of that side.
+
+    Raises:
+      HeldSizeError: these are too many.
     """
     held, streamed = (left, right) if holds_left else (right, left)
     parts = 1
@@ -62,6 +75,9 @@ class HeldSide:
       batches: its rows, as for hash_join.
       rule: the join.
       is_left: which side it is. The left one only of an inner join.
+
+    Raises:
+      HeldSizeError: they have more than MAX_HELD_BYTES.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], rule: JoinRule, is_left: bool = False) -> None:
@@ -69,6 +85,12 @@ class HeldSide:
         self._is_left = is_left
         columns = rule.left_columns if is_left else rule.right_columns
         held = list(batches) or [pa.RecordBatch.from_pylist([], columns)]
+        size = sum(batch.nbytes for batch in held)
+        if size > MAX_HELD_BYTES:
+            raise HeldSizeError(
+                f"rows of one key, or a few, have {size:,} bytes on the {'left' if is_left else 'right'} side, of "
+                f"which {MAX_HELD_BYTES:,} can be held. Join fewer columns, or leave out that key"
+            )
         rows = held[0] if len(held) == 1 else pa.concat_batches(held)
         if not rule.pairs:
             rows = distinct_keys(rows)
@@ -111,6 +133,7 @@ class HeldSide:
 
 
 _ROWS = 1 << 14
+"""Held rows without a partner that are looked for at a time."""
 
 
 def _some(rows: pa.RecordBatch, wanted: Flags) -> Iterator[pa.RecordBatch]:
@@ -135,10 +158,6 @@ def _hold(
         if most is not None and size > most and part[1] < MAX_PARTS:
             return None
     return HeldSide(held, rule, is_left)
-
-
-MAX_PARTS = 64
-"""Parts that a side is cut into at most: what is still too large then is one key."""
 
 
 def _only(batch: pa.RecordBatch, rule: JoinRule, part: tuple[int, int]) -> pa.RecordBatch:

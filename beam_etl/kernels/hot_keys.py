@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 FIRST_ROWS, FIRST_BYTES = 4096, 256 << 10
@@ -19,6 +20,10 @@ HOT_SHARE = 0.25
 """A key with less of a partition isn't why the partition is large."""
 
 KEY_CHARACTERS = 100
+
+
+Key = tuple[object, ...]
+"""The values of a row in the key columns."""
 
 
 class KeySample:
@@ -66,17 +71,15 @@ class KeySample:
         """The same by bytes."""
         return self._told(self._bytes)
 
-    def _keys(self, batch: pa.RecordBatch) -> list[tuple[object, ...]]:
+    def _keys(self, batch: pa.RecordBatch) -> list[Key]:
         places = np.linspace(0, batch.num_rows - 1, min(batch.num_rows, LOOKED_AT)).astype(np.int64)
-        columns = [batch.column(name).take(pa.array(places)).to_pylist() for name in self._by]
-        return list(zip(*columns, strict=True))
+        return keys_at(batch, self._by, places)
 
     def _told(self, looks: "_Looks") -> tuple[str, int] | None:
         key, share = looks.hottest()
         if key is None or share < HOT_SHARE:
             return None
-        text = ", ".join(f"{name}={_text(value)}" for name, value in zip(self._by, key, strict=True))
-        return text, round(share * looks.total)
+        return key_text(self._by, key), round(share * looks.total)
 
 
 class _Looks:
@@ -87,19 +90,19 @@ class _Looks:
         self._most = most
         self._next = first
         self._seen = 0
-        self._shares: defaultdict[tuple[object, ...], float] = defaultdict(float)
+        self._shares: defaultdict[Key, float] = defaultdict(float)
 
     def is_due_with(self, size: int) -> bool:
         self.total += size
         return self.total >= self._next
 
-    def look(self, keys: list[tuple[object, ...]]) -> None:
+    def look(self, keys: list[Key]) -> None:
         for key in keys:
             self._shares[key] += (self.total - self._seen) / len(keys)
         self._seen = self.total
         self._next = self.total + min(self.total, self._most)
 
-    def hottest(self) -> tuple[tuple[object, ...] | None, float]:
+    def hottest(self) -> tuple[Key | None, float]:
         """The key with the largest share of what was seen, and this share."""
         if not self._shares:
             return None, 0.0
@@ -107,7 +110,17 @@ class _Looks:
         return key, self._shares[key] / self._seen
 
 
+def keys_at(batch: pa.RecordBatch, by: Sequence[str], places: npt.NDArray[np.int64]) -> list[Key]:
+    """The values of some rows in the columns `by`."""
+    columns = [batch.column(name).take(pa.array(places)).to_pylist() for name in by]
+    return list(zip(*columns, strict=True))
+
+
+def key_text(by: Sequence[str], key: Key) -> str:
+    """A key in a line, without control characters."""
+    return ", ".join(f"{name}={_text(value)}" for name, value in zip(by, key, strict=True))
+
+
 def _text(value: object) -> str:
-    """A value in a line, without control characters."""
     text = "null" if value is None else repr(value) if isinstance(value, str | bytes) else str(value)
     return text if len(text) <= KEY_CHARACTERS else f"{text[:KEY_CHARACTERS]}..."

@@ -24,8 +24,9 @@ FEW_ROWS = 8
 """So many of a sample say nothing of a key."""
 
 MOST_SALTS = 1 << 12
+"""Parts of a key at most: the other side's rows are copied to each."""
 
-Salts = npt.NDArray[np.int64]
+_SALT = pa.field(SALT, pa.uint32(), nullable=False)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ def find_hot_keys(left: KeySample, right: KeySample, rule: JoinRule, most_bytes:
             salts.setdefault(key, [1, 1])[1] = count
     hashes = sorted(salts)
     return HotKeys(tuple(hashes), *(tuple(salts[key][side] for key in hashes) for side in (0, 1)))
+
+
+def with_salt(rule: JoinRule) -> JoinRule:
+    """The join of rows that have a SALT, which is a further key."""
+    left, right = rule.left_columns.append(_SALT), rule.right_columns.append(_SALT)
+    return JoinRule(left=left, right=right, on=(*rule.on, SALT), how=rule.how)
 
 
 def _salts(sample: KeySample, rule: JoinRule, most_bytes: int) -> dict[int, int]:
@@ -119,5 +126,4 @@ def _salted(
     row, copy = repeat_rows(copies)
     salt = part[row] * copies[row] + copy if is_left else copy * parts[row] + part[row]
     repeated = rows.take(pa.array(row)) if len(row) > rows.num_rows else rows
-    field = pa.field(SALT, pa.uint32(), nullable=False)
-    return repeated.append_column(field, pa.array(salt.astype(np.uint32)))
+    return repeated.append_column(_SALT, pa.array(salt.astype(np.uint32)))

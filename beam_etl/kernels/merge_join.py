@@ -34,6 +34,7 @@ def merge_join(left: Sequence[Run], right: Sequence[Run], rule: JoinRule) -> Ite
 
     Raises:
       OrderError: a key is smaller than one before it in its run.
+      HeldSizeError: a key has too many rows on both sides.
     """
     mine, others = _Side(left, rule), _Side(right, rule)
     while waiting := [cursor for cursor in (*mine.cursors, *others.cursors) if cursor.rows is not None]:

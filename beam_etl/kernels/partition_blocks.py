@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beam_etl import schema
+from beam_etl.kernels.hot_keys import HOT_SHARE, key_text, keys_at
 from beam_etl.kernels.partition import Numbers
 from beam_etl.kernels.range_bounds import row_bytes
 from beam_etl.kernels.sorting import KEY, TIE, Key, Order, key_rows, sorted_places
@@ -14,8 +16,9 @@ from beam_etl.kernels.sorting import KEY, TIE, Key, Order, key_rows, sorted_plac
 BLOCK_BYTES = 256 << 10
 """What is read at once of a run."""
 
-FOLDER, RUN, BLOCK, ROWS, BYTES = "partition", "run", "block", "rows", "bytes"
-"""Columns of a description: the partition's folder, the run and the number of the block in it, its rows and bytes."""
+FOLDER, RUN, BLOCK, ROWS, BYTES, EXAMPLE = "partition", "run", "block", "rows", "bytes", "example"
+"""Columns of a description: the partition's folder, the run and the number of the block in it, its rows and bytes, and
+what one of its rows is partitioned by, in words."""
 
 
 class Block(NamedTuple):
@@ -40,7 +43,12 @@ def order_of(columns: Sequence[str]) -> Order | None:
 
 
 def describe_blocks(
-    rows: pa.RecordBatch, numbers: Numbers, folders: Sequence[str], order: Order | None, run: str
+    rows: pa.RecordBatch,
+    numbers: Numbers,
+    folders: Sequence[str],
+    order: Order | None,
+    run: str,
+    by: Sequence[str] = (),
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Rows by partition, in order inside, and what is told of their blocks.
 
@@ -49,10 +57,11 @@ def describe_blocks(
       numbers, folders: as of `partition_rows`.
       order: of the rows of a partition; None leaves them as they are.
       run: its name.
+      by: columns that rows are partitioned by.
 
     Returns:
-      The rows; and a row a block of about BLOCK_BYTES, in the order of rows: FOLDER, RUN, BLOCK, ROWS, BYTES, and the
-      keys of its first row, as `block_keys` gives them.
+      The rows; and a row a block of about BLOCK_BYTES, in the order of rows: FOLDER, RUN, BLOCK, ROWS, BYTES, EXAMPLE,
+      and the keys of its first row, as `block_keys` gives them.
     """
     places = np.arange(rows.num_rows)
     if order is not None:
@@ -71,6 +80,9 @@ def describe_blocks(
         BLOCK: pa.array(np.arange(len(begins)), pa.int32()),
         ROWS: pa.array(counts, pa.int64()),
         BYTES: pa.array(np.add.reduceat(sizes, begins), pa.int64()),
+        EXAMPLE: pa.array([key_text(by, key) for key in keys_at(rows, by, begins + counts // 2)], pa.string())
+        if by
+        else pa.nulls(len(begins), pa.string()),
     }
     firsts = rows.take(pa.array(begins))
     keys = key_rows(firsts, order) if order is not None else _ties(firsts)
@@ -137,6 +149,16 @@ def partition_totals(blocks: pa.RecordBatch) -> list[tuple[str, int, int]]:
     grouped = pa.table(blocks).group_by(FOLDER, use_threads=False).aggregate([(ROWS, "sum"), (BYTES, "sum")])
     names = (FOLDER, f"{ROWS}_sum", f"{BYTES}_sum")
     return list(zip(*(grouped[name].to_pylist() for name in names), strict=True))
+
+
+def hot_key(blocks: pa.RecordBatch, folder: str, measure: str) -> tuple[str, int]:
+    """The key of most of a partition, by ROWS or BYTES, and about how many it has; its folder, where none has much."""
+    mine = pa.table(blocks).filter(pc.equal(blocks.column(FOLDER), folder))
+    total = pc.sum(mine[measure]).as_py()
+    shares = mine.group_by(EXAMPLE, use_threads=False).aggregate([(measure, "sum")])
+    hottest = shares.sort_by([(f"{measure}_sum", "descending")]).slice(0, 1).to_pylist()[0]
+    key, share = hottest[EXAMPLE], hottest[f"{measure}_sum"]
+    return (key, share) if key is not None and share >= HOT_SHARE * total else (folder, total)
 
 
 def _changes(values: pa.Array) -> np.ndarray:

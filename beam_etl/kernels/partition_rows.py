@@ -135,15 +135,23 @@ def _times(values: pa.Array, level: Level) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(texts, pa.string()))
 
 
-def time_bounds(text: str, unit: str) -> tuple[np.datetime64, np.datetime64]:
-    """The first moment of a partition by time, and the first behind it.
+def time_bounds(text: str, unit: str, ticks: str) -> tuple[int, int]:
+    """The first moment of a partition by time, and the first behind it, counted in ticks since 1970.
+
+    Args:
+      text: of the partition.
+      unit: of its level.
+      ticks: D, s, ms, us or ns.
 
     Raises:
       ValueError: the text is none that `partition_rows` gives.
     """
     written = text[::-1].replace("-", "T", 1)[::-1] if unit == "hour" else text
-    start = np.array(written, f"datetime64[{_NUMPY_UNITS[unit]}]")
-    return start[()], (start + 1)[()]
+    first = np.array(written, f"datetime64[{_NUMPY_UNITS[unit]}]")
+    start, stop = (
+        int(moment.astype(f"datetime64[{ticks}]").astype(np.int64)) for moment in (first, first + 1)
+    )
+    return start, stop
 
 
 def named_for(partitioning: Partitioning, stored: pa.Schema) -> Partitioning:
@@ -184,6 +192,11 @@ def _check_type(level: Level, stored: pa.Schema) -> None:
         [pa.nulls(0, stored.field(name).type) for name in level.columns], level.columns
     )
     if level.function == RANGE and level.bounds is None:
+        kind = stored.field(level.columns[0]).type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_boolean(kind):
+            raise TypeError(
+                f"column {level.columns[0]!r} is {kind}: ranges are of text, numbers, dates and times"
+            )
         key_rows(nothing, Order((Key(level.columns[0]),)))
     else:
         level_values(nothing, level)

@@ -64,7 +64,5 @@ def _range(level: Level, number: int, kind: pa.DataType) -> Fact:
 
 def _time(text: str, unit: str, kind: pa.DataType) -> Fact:
     ticks = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
-    start, stop = (
-        int(moment.astype(f"datetime64[{ticks}]").astype(np.int64)) for moment in time_bounds(text, unit)
-    )
+    start, stop = time_bounds(text, unit, ticks)
     return Fact(start, stop - 1, has_nulls=False)

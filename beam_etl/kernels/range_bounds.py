@@ -101,7 +101,7 @@ def _begins(keys: pa.RecordBatch) -> Places:
     return np.flatnonzero(np.logical_or.reduce(differs)) + 1 if keys.num_rows else np.empty(0, np.int64)
 
 
-def _nearest(places: Places, before: npt.NDArray[np.int64], targets: npt.NDArray[np.float64]) -> Places:
+def _nearest(places: Places, before: npt.NDArray[np.int64], targets: npt.NDArray[np.floating[Any]]) -> Places:
     """For each target the place before which there is most nearly as much, each place once."""
     if not len(places):
         return places

@@ -73,7 +73,7 @@ class Plan:
         for label in self.steps:
             lines.append(f"  {label}")
             inside = [
-                f"    {_describe(step, cluster)}" for name, step in by_label.items() if _inside(name, label)
+                f"    {_describe(step, cluster)}" for name, step in by_label.items() if is_inside(name, label)
             ]
             lines += _once(inside)
         if self.handed_out:
@@ -126,7 +126,8 @@ def _shuffle_step(part: AppliedPTransform) -> ShuffleStep:
     return ShuffleStep(part.full_label, (), None, 1, None)
 
 
-def _inside(name: str, label: str) -> bool:
+def is_inside(name: str, label: str) -> bool:
+    """Whether a step is the one of this label, or a part of it."""
     return name == label or name.startswith(f"{label}/")
 
 

@@ -46,6 +46,20 @@ def check_apart(folders: Iterable[tuple[str, str]]) -> None:
             raise ValueError(f"{first} and {second}: each needs a folder of its own, not in the other")
 
 
+def check_page(page: str, folders: Iterable[str]) -> None:
+    """Whether a page can be written when the run has ended.
+
+    Raises:
+      ValueError: there is no such folder, or it is a dataset's.
+    """
+    above = os.path.realpath(os.path.dirname(os.path.abspath(page)))
+    if not os.path.isdir(above) or os.path.isdir(page):
+        raise ValueError(f"--report={page}: a file in a folder that is there is needed")
+    for folder in map(os.path.realpath, folders):
+        if above == folder or above.startswith(f"{folder}/"):
+            raise ValueError(f"--report={page} lies in the dataset {folder}: use another folder")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What can be asked of any job that writes a dataset. A job's Config adds its own flags."""
@@ -64,6 +78,7 @@ class RunConfig:
     force: bool = flag(
         "run in process though more may cross shuffles than there is memory for", default=False
     )
+    report: str | None = flag("write the report of the run as a page, too", default=None, unit="file")
     cluster: str | None = flag(
         "with --plan, add each shuffle's network time on nodes=100,nic=25Gbps,bisection=1.0", default=None
     )
@@ -82,6 +97,8 @@ class RunConfig:
             raise ValueError(f"--keep_versions must be at least 1, got {self.keep_versions}")
         if self.cluster is not None:
             parse_cluster(self.cluster)
+        if self.report is not None:
+            check_page(self.report, self.folders)
 
     @property
     def append(self) -> bool:

@@ -13,7 +13,7 @@ from apache_beam.metrics import Metrics
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.dataset_input import DOCUMENTS_TABLE
+from beam_etl.io.dataset_input import DOCUMENTS_TABLE, InputPartitions
 from beam_etl.io.dedup_files import DeduplicateFiles
 from beam_etl.io.map_files import Groups
 from beam_etl.io.read import FileSource
@@ -44,7 +44,7 @@ from beam_etl.transforms.duplicates import (
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT, count_oversized
-from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, removal_tables
+from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, fold_reports, removal_tables
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many documents there will be."""
@@ -73,12 +73,18 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
 
 def _groups(source: FileSource, config: Config) -> Groups | None:
     """Files that are deduplicated by themselves, since no document has duplicates elsewhere; None to shuffle."""
+    if (found := _partitions(source, config)) is not None:
+        return found.files
+    return [(file,) for file in source.files] if config.partitioned else None
+
+
+def _partitions(source: FileSource, config: Config) -> InputPartitions | None:
+    """Those of the input, where its manifest says that no document has duplicates in another one."""
     if not config.can_stay or config.within_read is None:
         return None
     found = together(source.read, config.columns, (config.within_read,))
-    if found is not None and (config.partitioned or found.most_rows <= IN_PLACE_DOCUMENTS):
-        return found.files
-    return [(file,) for file in source.files] if config.partitioned else None
+    fits = found is not None and (config.partitioned or found.most_rows <= IN_PLACE_DOCUMENTS)
+    return found if fits else None
 
 
 def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
@@ -162,7 +168,7 @@ def _own(decisions: Batches, earlier: Earlier | None) -> Batches:
 
 
 def _in_place(source: FileSource, config: Config, groups: Groups) -> dict[str, Any]:
-    """No shuffle: each group of files is deduplicated by itself, and reports for itself."""
+    """No shuffle: each group of files is deduplicated by itself. Domains are told by group, which has all of theirs."""
     exact = config.exact if config.method == "exact" else None
     decide: Any = (
         partial(near_decisions, rule=config.near, keep=config.keep_rule)
@@ -177,7 +183,7 @@ def _in_place(source: FileSource, config: Config, groups: Groups) -> dict[str, A
         run=config.run,
         groups=groups,
     )
-    told = removal_tables(done.removed, done.report)
+    told = removal_tables(done.removed, fold_reports(done.report))
     return {**told._asdict(), "documents": done.files, "rejects": done.rejects, FAILURES: done.failures}
 
 
@@ -215,9 +221,10 @@ def _type_of(column: str, stored: pa.Schema) -> pa.DataType:
 
 
 def explain(source: FileSource, config: Config) -> list[str]:
-    """What the bands find."""
-    del source
-    return [] if config.method == "exact" else [config.near.banding.curve()]
+    """What the bands find, and why nothing is shuffled, where the input's manifest tells it."""
+    found = _partitions(source, config)
+    lines = [found.told(config.within or "")] if found is not None else []
+    return lines if config.method == "exact" else [*lines, config.near.banding.curve()]
 
 
 def notes(config: Config, counters: Mapping[str, int]) -> list[str]:

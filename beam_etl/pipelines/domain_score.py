@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Source, resolve
+from beam_etl.io.dataset_input import InputPartitions
 from beam_etl.io.map_files import Groups, MapFiles
 from beam_etl.io.read import FileSource, Sample
 from beam_etl.io.removal_marks import MARKED
@@ -67,12 +68,20 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
 
 def _groups(source: FileSource, config: Config) -> Groups | None:
     """Files that have all documents of their domains; None where that isn't known."""
-    if config.partitioned is False:
-        return None
-    found = together(source.read, config.counted, (schema.DOMAIN,))
-    if found is not None:
+    if (found := _partitions(source, config)) is not None:
         return found.files
     return [(file,) for file in source.files] if config.partitioned else None
+
+
+def _partitions(source: FileSource, config: Config) -> InputPartitions | None:
+    """Those of the input, where its manifest says that each has all documents of its domains."""
+    return None if config.partitioned is False else together(source.read, config.counted, (schema.DOMAIN,))
+
+
+def explain(source: FileSource, config: Config) -> list[str]:
+    """Why nothing is shuffled, where the input's manifest tells it."""
+    found = _partitions(source, config)
+    return [] if found is None else [found.told(schema.DOMAIN)]
 
 
 def _sample(source: FileSource) -> Sample:
@@ -148,7 +157,9 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
     return lines
 
 
-JOB = Job("domain_score", "A quality score for each domain, and the documents by it.", Config, build, notes)
+JOB = Job(
+    "domain_score", "A quality score for each domain, and the documents by it.", Config, build, notes, explain
+)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

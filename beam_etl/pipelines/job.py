@@ -26,6 +26,7 @@ from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
 from beam_etl.observe.plan import Plan, plan
 from beam_etl.observe.progress import progress
+from beam_etl.observe.report import PREPARING
 from beam_etl.observe.skew import ShuffleSkew
 from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
@@ -34,8 +35,10 @@ from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.execution import Execution
 from beam_etl.pipelines.interrupt import give_up
 from beam_etl.pipelines.memory import refuse_too_large
+from beam_etl.pipelines.run_report import RUNNING, Clock, Drawn
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
 from beam_etl.pipelines.shuffle_skews import shuffle_skews
+from beam_etl.pipelines.tell_report import Ran, tell_report
 from beam_etl.pipelines.verdicts import exit_code, judged
 from beam_etl.transforms import metrics
 
@@ -89,11 +92,12 @@ class Job(Generic[Config]):
 
     def run(self, argv: Sequence[str] | None) -> int:
         """Parses, builds, runs and publishes; the exit code."""
+        clock = Clock(argv)
         try:
             config, rest = flags.parse(
                 self.config, sys.argv[1:] if argv is None else argv, f"beam-etl {self.name}", self.summary
             )
-            return self._launch(config, rest)
+            return self._launch(config, rest, clock)
         except (flags.UsageError, InputError, VocabularyError, manifest.DatasetError) as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             return USAGE
@@ -101,7 +105,7 @@ class Job(Generic[Config]):
             print("interrupted before anything was written", file=sys.stderr)
             return INTERRUPTED
 
-    def _launch(self, config: Config, rest: Sequence[str]) -> int:
+    def _launch(self, config: Config, rest: Sequence[str], clock: Clock) -> int:
         own = [f"--{name}" for name in config.to_json()]
         name = None if config.plan else f"{self.name}-{config.run}"
         options = make_options(config.runner, rest, own, name)
@@ -133,11 +137,13 @@ class Job(Generic[Config]):
             return DONE
         if runner_name(config.runner) == IN_PROCESS and not config.force:
             refuse_too_large(drawn)
-        return self._execute(pipeline, source, config)
+        return self._execute(pipeline, source, config, clock)
 
-    def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config) -> int:
-        start, in_process = time.monotonic(), runner_name(config.runner) == IN_PROCESS
+    def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock) -> int:
+        drawn, in_process = Drawn.of(pipeline), runner_name(config.runner) == IN_PROCESS
         metrics.reset_live()
+        clock.mark(PREPARING)
+        start = time.monotonic()
         execution = Execution(
             job=self.name,
             folders=config.folders,
@@ -149,12 +155,16 @@ class Job(Generic[Config]):
             else nullcontext(),
         )
         result = execution(pipeline)
+        clock.mark(RUNNING)
         if isinstance(result, int):
             return result
+        ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)
         if code := self._unpublished(config):
+            tell_report(ran, drawn, clock)
             return code
         try:
             self._close(config, source, result, time.monotonic() - start)
+            tell_report(ran, drawn, clock)
         except KeyboardInterrupt:
             print(f"interrupted after {config.output} was published; it stays", file=sys.stderr)
             return INTERRUPTED

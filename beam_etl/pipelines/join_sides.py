@@ -31,6 +31,9 @@ SAMPLE_BYTES = 1 << 20
 SAMPLE_PLACES = 16
 """Where it reads them."""
 
+MERGED_FILES = 64
+"""Of a bucket that are merged at once: of each two batches are held."""
+
 MARGIN = 2
 """A side is broadcast by itself only where it fits even if it is so many times larger than expected."""
 
@@ -72,7 +75,8 @@ class Side:
         """The files by the number of their bucket in a level of the partitioning, modulo `partitions`."""
         found = self.source.read.partitions
         assert found is not None
-        place, buckets = found.partitioning.by.index(level), defaultdict(list)
+        place = found.partitioning.by.index(level)
+        buckets: defaultdict[int, list[FileEntry]] = defaultdict(list)
         for files in found.files:
             below = files[0].path.split("/")[-1 - found.levels :]
             number = values_of(found.partitioning, "/".join([DOCUMENTS_TABLE, *below]))[place]
@@ -105,7 +109,7 @@ class CoLocated:
 
     buckets: tuple[Bucket, ...]
     order: tuple[str, ...]
-    """The key columns in the order by which all files are sorted; none where they aren't."""
+    """The key columns in the order by which all files are sorted; none where they aren't, or are too many to merge."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +163,12 @@ class JoinSides:
         if self._way in (AUTO, COLOCATED):
             found = self._colocated()
             if isinstance(found, CoLocated):
+                merged = f"merged by {', '.join(found.order)}"
                 how = (
-                    f"merged by {', '.join(found.order)}"
-                    if found.order
-                    else "hashed, since files aren't sorted by it"
+                    merged if found.order else "hashed: files aren't sorted by the key, or too many to merge"
                 )
-                return Choice(
-                    COLOCATED, f"both are hashed alike: {len(found.buckets)} buckets, {how}", colocated=found
-                )
+                reason = f"both are hashed alike: {len(found.buckets)} buckets, {how}"
+                return Choice(COLOCATED, reason, colocated=found)
             if self._way == COLOCATED:
                 raise InputError(f"--way=colocated: {found}. Use --way=shuffle, or repartition one side.")
         if self._way != SHUFFLE:
@@ -223,9 +225,11 @@ class JoinSides:
         right = self.right.buckets(found.right, found.partitions)
         numbers = sorted({*left, *right})
         buckets = tuple(Bucket(number, left.get(number, ()), right.get(number, ())) for number in numbers)
-        return CoLocated(buckets, self._order())
+        return CoLocated(buckets, self._order(buckets))
 
-    def _order(self) -> tuple[str, ...]:
+    def _order(self, buckets: Sequence[Bucket]) -> tuple[str, ...]:
+        if any(len(bucket.left) + len(bucket.right) > MERGED_FILES for bucket in buckets):
+            return ()
         count = len(self.rule.on)
         orders = {side.partitioning.order[:count] for side in (self.left, self.right) if side.partitioning}
         order = orders.pop()

@@ -23,6 +23,7 @@ from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.partition_bounds import FindBounds
+from beam_etl.transforms.sampling import SampleKeys
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many bytes there will be."""
@@ -40,6 +41,12 @@ class Config(JobConfig):
         unit="bytes",
     )
 
+    max_rows_per_key: int | None = flag(
+        "keep at most so many documents that are equal in the columns of --partition, chosen by a hash of id, url "
+        "or text; one shuffle more",
+        default=None,
+        unit="documents",
+    )
     append: bool = flag("add to the dataset that is there, which is partitioned so", default=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +54,8 @@ class Config(JobConfig):
         self.partitioning  # noqa: B018 - checks the flags
         if self.max_partition_bytes is not None and self.max_partition_bytes < 1:
             raise ValueError(f"--max_partition_bytes must be at least 1, got {self.max_partition_bytes}")
+        if self.max_rows_per_key is not None and self.max_rows_per_key < 1:
+            raise ValueError(f"--max_rows_per_key must be at least 1, got {self.max_rows_per_key}")
         if len(set(self.order)) < len(self.order):
             raise ValueError(f"--order names a column twice: {','.join(self.order)}")
 
@@ -78,7 +87,7 @@ class Config(JobConfig):
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
-    """Tables documents and rejects. One shuffle; the keys are read before, where there are ranges."""
+    """Tables documents and rejects. One shuffle, or two with --max_rows_per_key; ranges' columns are read before."""
     columns = config.reading(source.stored_schema)
     partitioning = _checked(source, config, columns)
     sample = source.sample(SAMPLE_BYTES)
@@ -89,6 +98,14 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     if any(map(is_open, partitioning.by)):
         keys, _, _ = source.documents(_keys(config, partitioning, source.stored_schema), again=True)
         found = keys | "Find bounds" >> FindBounds(partitioning=partitioning, expected_rows=rows)
+    expected = round(sum(batch.nbytes for batch in sample.batches) / sampled * rows)
+    if config.max_rows_per_key is not None:
+        documents = documents | "Sample keys" >> SampleKeys(
+            by=partitioning.columns,
+            sample_by=_sample_by(source.stored_schema),
+            most=config.max_rows_per_key,
+            expected_bytes=expected,
+        )
     written = documents | "Partition" >> WritePartitioned(
         partitioning=partitioning,
         output=config.output,
@@ -97,7 +114,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         format=config.output_format,
         file_bytes=config.file_bytes,
         max_partition_bytes=config.max_partition_bytes,
-        expected_bytes=round(sum(batch.nbytes for batch in sample.batches) / sampled * rows),
+        expected_bytes=expected,
         append=config.append,
         found=found,
     )
@@ -107,6 +124,18 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         PARTITIONED: written.partitioned,
         FAILURES: written.failures,
     }
+
+
+def _sample_by(stored: pa.Schema) -> tuple[str, ...]:
+    """The column whose hash chooses among documents of a key.
+
+    Raises:
+      UsageError: there is none that tells them apart.
+    """
+    for name in (schema.ID, schema.URL, schema.TEXT):
+        if name in stored.names:
+            return (name,)
+    raise UsageError("--max_rows_per_key needs a column id, url or text to choose by")
 
 
 def _keys(config: Config, partitioning: Partitioning, stored: pa.Schema) -> Columns:

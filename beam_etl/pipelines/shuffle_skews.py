@@ -28,7 +28,7 @@ def shuffle_skews(metrics: MetricResults) -> list[ShuffleSkew]:
     """
     steps: defaultdict[str, dict[tuple[str, str], Any]] = defaultdict(dict)
     for found in metrics.query()["distributions"]:
-        if found.result is not None and found.result.count:
+        if found.key.step and found.result is not None and found.result.count:  # Beam's own are of no step
             steps[found.key.step][found.key.metric.namespace, found.key.metric.name] = found.result
     return [_skew(step, found) for step, found in sorted(steps.items()) if _named(found, PARTITION_ROWS)]
 

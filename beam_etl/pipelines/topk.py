@@ -9,7 +9,6 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.columns import Columns
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.fetch_rows import FetchRows
 from beam_etl.io.read import FileSource
@@ -44,8 +43,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """
     check_order(source, config.order)
     _check_size(source, config.k)
-    narrow = Columns(needed=(), carry=config.order.columns)
-    keys, rejects, _ = source.documents(narrow)
+    keys, rejects, _ = source.documents(config.read_as((), carry=config.order.columns))
     first = keys | "First keys" >> TopK(k=config.k, order=config.order)
     addresses = (
         first

@@ -147,7 +147,7 @@ class _CombineInBundle(GatherBatches):
         self._merge = merge
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for combined in self._metrics.timed(combine_all(batches, self._merge)):
+        for combined in combine_all(batches, self._merge):
             for batch in split_batch(combined):
                 self._metrics.gave_out(batch)
                 yield batch

@@ -6,6 +6,9 @@ from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl.kernels.aggregating import (
     finish_states,
@@ -18,11 +21,15 @@ from beam_etl.kernels.aggregations import Aggregation, StatePlan
 from beam_etl.kernels.exact_sums import WIDE
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, merge_batches, split_batch
-from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.gathering import ROW_BYTES
+from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Gather
 
-SUMMARY_BYTES = 32 << 20
-"""Rows that are summarized at once: a group costs a row of state for so many."""
+SUMMARY_BYTES = 64 << 20
+"""Rows that are summarized at once, with ROW_BYTES for each."""
+
+STATE_BYTES = 64 << 20
+"""Partial answers that a bundle holds: the same group comes again, and most often fits."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -33,8 +40,8 @@ class AggregateColumns(beam.PTransform):
     a column whose quantiles or distinct values are asked, a row for each distinct value of a group crosses, and all of
     a group meet in one partition; of approximate quantiles, a row for each of some thousand buckets at most.
 
-    Input: batches with the columns that are asked for. Output: a row a group; see `aggregating.finish_states`. Without
-    a column to group by there is one row, also for no rows.
+    Input: batches, in the global window, with the columns that are asked for. Output: a row a group; see
+    `aggregating.finish_states`. Without a column to group by there is one row, also for no rows.
 
     Args:
       by: group columns; nulls are a group.
@@ -81,14 +88,45 @@ class AggregateColumns(beam.PTransform):
         ).with_output_types(pa.RecordBatch)
 
 
-class _Summarize(GatherBatches):
-    def __init__(self, plan: StatePlan) -> None:
-        super().__init__(SUMMARY_BYTES)
-        self._plan = plan
+class _Summarize(beam.DoFn):
+    """Partial answers about a bundle: merged while they come, and sent when they are STATE_BYTES, or all there are."""
 
-    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rows = merge_batches(batch.select(self._plan.needed) for batch in batches)
-        for state in self._metrics.timed(iter([summarize_rows(rows, self._plan)])):
+    def __init__(self, plan: StatePlan) -> None:
+        self._plan = plan
+        self._metrics = StepMetrics()
+
+    def start_bundle(self) -> None:
+        self._rows: list[pa.RecordBatch] = []
+        self._row_bytes = 0
+        self._states: list[pa.RecordBatch] = []
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        self._metrics.took_in(batch)
+        self._rows.append(batch.select(self._plan.needed))
+        self._row_bytes += self._rows[-1].nbytes + ROW_BYTES * batch.num_rows
+        if self._row_bytes > SUMMARY_BYTES:
+            self._summarize()
+            if self._states[0].nbytes > STATE_BYTES:
+                yield from self._sent()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._rows:
+            self._summarize()
+        for batch in self._sent():
+            yield WindowedValue(batch, MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def _summarize(self) -> None:
+        """Rows become partial answers; and these are merged when they are twice as many as they were merged."""
+        with self._metrics.timing():
+            self._states.append(summarize_rows(merge_batches(self._rows), self._plan))
+            self._rows, self._row_bytes = [], 0
+            first, *others = self._states
+            if sum(state.nbytes for state in others) > first.nbytes:
+                self._states = [merge_states(merge_batches(self._states), self._plan)]
+
+    def _sent(self) -> Iterator[pa.RecordBatch]:
+        states, self._states = self._states, []
+        for state in states:  # which Aggregate merges before they travel
             for batch in split_batch(state):
                 self._metrics.gave_out(batch)
                 yield batch

@@ -13,6 +13,7 @@ from apache_beam.coders import registry
 from beam_etl import schema
 from beam_etl.kernels.compaction import compact
 from beam_etl.kernels.mergeable import mergeable
+from beam_etl.transforms.clock import Stopwatch, add_encoded
 from beam_etl.transforms.metrics import StepMetrics
 
 Batches: TypeAlias = beam.PCollection[pa.RecordBatch]
@@ -34,11 +35,14 @@ class RecordBatchCoder(coders.Coder):
 
     def encode(self, value: pa.RecordBatch) -> bytes:
         """The bytes of an IPC stream with one batch. About 8 us, and a copy."""
+        watch = Stopwatch()
         sink = pa.BufferOutputStream()
         batch = compact(value)
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
-        return sink.getvalue().to_pybytes()
+        encoded: bytes = sink.getvalue().to_pybytes()
+        add_encoded(watch.stop())
+        return encoded
 
     def decode(self, encoded: bytes) -> pa.RecordBatch:
         """The batch. Its columns are views of `encoded`."""

@@ -149,7 +149,8 @@ class _Tie(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[Any]:
-        rows, progress = large_star(self._counted(partition))
+        with self._metrics.timing():
+            rows, progress = large_star(self._counted(partition))
         for batch in split_batch(rows):
             self._metrics.gave_out(batch)
             yield batch

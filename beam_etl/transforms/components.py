@@ -160,7 +160,8 @@ class _InOneProcess(beam.DoFn):
             return
         self._metrics.add(ONE_PROCESS, 1)
         components = Components()
-        failure = self._fill(components, files)
+        with self._metrics.timing():
+            failure = self._fill(components, files)
         if failure:
             yield beam.pvalue.TaggedOutput(_FAILURES, failure)
         else:

@@ -232,20 +232,26 @@ class _Broadcast(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, batch: pa.RecordBatch, total: int, decisions: pa.RecordBatch) -> Iterator[Any]:
+        self._metrics.took_in(batch)
         if total > BROADCAST_ROWS:
             self._metrics.add(BY_SHUFFLE, batch.num_rows)
             yield beam.pvalue.TaggedOutput(SHUFFLED, carry_file(batch))
             return
         self._metrics.add(BY_BROADCAST, batch.num_rows)
-        yield from _outputs(apply_decisions(batch, decisions))
+        with self._metrics.timing():
+            applied = apply_decisions(batch, decisions)
+        yield from _outputs(applied, self._metrics)
 
 
 class _Join(beam.DoFn):
     """Applies decisions that were shuffled with their documents."""
 
+    def __init__(self) -> None:
+        self._metrics = StepMetrics()
+
     def process(self, partition: Partition) -> Iterator[Any]:
-        for applied in apply_in_partition(partition[1]):
-            yield from _outputs(applied)
+        for applied in self._metrics.timed(iter(apply_in_partition(partition[1]))):
+            yield from _outputs(applied, self._metrics)
 
 
 class _DeduplicatePartition(beam.DoFn):
@@ -257,12 +263,18 @@ class _DeduplicatePartition(beam.DoFn):
         self._decide = decide
         self._id = id
         self._describe = describe
+        self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[Any]:
+        return self._metrics.timed(self._deduplicate(partition))
+
+    def _deduplicate(self, partition: Partition) -> Iterator[Any]:
         decisions = sorted_decisions(self._decide(self._documents(partition)))
         found = []
         for batch in self._documents(partition):
             applied = apply_decisions(batch, decisions)
+            self._metrics.took_in(batch)
+            self._metrics.gave_out(applied.kept)
             yield from split_batch(applied.kept)
             found.append(self._describe(applied.found))
         removed, report = told_in_place(found)
@@ -274,7 +286,8 @@ class _DeduplicatePartition(beam.DoFn):
             yield batch if self._id is None else with_address(batch, self._id)
 
 
-def _outputs(applied: Applied) -> Iterator[Any]:
+def _outputs(applied: Applied, metrics: StepMetrics) -> Iterator[Any]:
+    metrics.gave_out(applied.kept)
     yield from split_batch(applied.kept)
     yield from tagged(FOUND, [applied.found])
 

@@ -162,7 +162,9 @@ class _Broadcast(beam.DoFn):
             return
         self._metrics.took_in(documents)
         self._metrics.add(BY_BROADCAST, documents.num_rows)
-        yield from _outputs(filter_documents(documents, scores, self._rule), self._metrics)
+        with self._metrics.timing():
+            filtered = filter_documents(documents, scores, self._rule)
+        yield from _outputs(filtered, self._metrics)
 
 
 class _Join(beam.DoFn):

@@ -28,7 +28,8 @@ class GatherBatches(beam.DoFn):
     """Gathers a bundle's batches by window and gives them to `release`, which a subclass writes.
 
     The fullest window is released when all windows together hold more than `bound` bytes, every window when the
-    bundle ends. What is released carries the smallest timestamp of its batches, so that no watermark passes it.
+    bundle ends. What is released carries the smallest timestamp of its batches, so that no watermark passes it. The
+    time of `release` is counted.
     """
 
     def __init__(self, bound: int) -> None:
@@ -68,7 +69,7 @@ class GatherBatches(beam.DoFn):
     def _send(self, window: BoundedWindow) -> Iterator[Any]:
         gathered = self._windows.pop(window)
         self._size -= gathered.size
-        for out in self.release(gathered.batches):
+        for out in self._metrics.timed(iter(self.release(gathered.batches))):
             if isinstance(out, beam.pvalue.TaggedOutput):
                 value = WindowedValue(out.value, gathered.timestamp, (window,))
                 yield beam.pvalue.TaggedOutput(out.tag, value)

@@ -223,6 +223,12 @@ class _Number(beam.DoFn):
         self._places: Numbered | None = None
 
     def process(self, local: LocalRows, places: Sequence[bytes]) -> Iterator[pa.RecordBatch]:
+        with self._metrics.timing():
+            numbered = self._numbered(local, places)
+        self._metrics.gave_out(numbered)
+        yield numbered
+
+    def _numbered(self, local: LocalRows, places: Sequence[bytes]) -> pa.RecordBatch:
         self._places = self._places or number_places(places)
         runs, lengths, rows = local
         numbers = np.concatenate(
@@ -232,11 +238,8 @@ class _Number(beam.DoFn):
             ]
         )
         if PACKED in rows.schema.names:
-            numbered = number_pieces(rows, numbers, np.frombuffer(lengths, np.uint32), self._positions)
-        else:
-            numbered = shuffled_documents(rows, numbers)
-        self._metrics.gave_out(numbered)
-        yield numbered
+            return number_pieces(rows, numbers, np.frombuffer(lengths, np.uint32), self._positions)
+        return shuffled_documents(rows, numbers)
 
 
 def _count(_: int, places: Sequence[bytes]) -> int:

@@ -14,13 +14,13 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_etl.kernels.hash_join import HeldSide, hash_join
+from beam_etl.kernels.hash_join import HeldSide, HeldSizeError, hash_join
 from beam_etl.kernels.join_rule import INNER, OUTER, JoinError, JoinRule
-from beam_etl.kernels.join_salts import SALT, HotKeys, salted_left, salted_right
+from beam_etl.kernels.join_salts import SALT, HotKeys, salted_left, salted_right, with_salt
 from beam_etl.kernels.join_table import distinct_keys
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.shuffle import Gather, MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import Gather, MapPartition, Partition, Shuffle
 
 BROADCAST, SHUFFLE = "broadcast", "shuffle"
 WAYS = (BROADCAST, SHUFFLE)
@@ -136,12 +136,16 @@ class Join(beam.PTransform):
         others = right | "Right to partners" >> MapBatches(
             partial(_leaving, rule=rule, hot=self.hot, is_left=False)
         )
-        rows = [
+        joined = (
             (mine, others)
             | "Both" >> beam.Flatten()
             | "By key" >> Shuffle(by=(*self.on, *salt), expected_bytes=self.expected_bytes)
-            | "Join" >> MapPartitions(kernel=partial(join_partition, rule=rule))
-        ]
+            | "Join"
+            >> beam.ParDo(_JoinPartition(with_salt(rule) if self.hot else rule))
+            .with_output_types(pa.RecordBatch, failures=str)
+            .with_outputs(FAILURES, main="rows")
+        )
+        rows = [joined.rows]
         if rule.keeps_left:
             rows.append(
                 left | "Left without key" >> MapBatches(partial(_without_key, rule=rule, is_left=True))
@@ -150,8 +154,7 @@ class Join(beam.PTransform):
             rows.append(
                 right | "Right without key" >> MapBatches(partial(_without_key, rule=rule, is_left=False))
             )
-        none = left.pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
-        return Joined(rows | "All rows" >> beam.Flatten(), none)
+        return Joined(rows | "All rows" >> beam.Flatten(), joined[FAILURES])
 
 
 def no_broadcast(how: str, held: str) -> str | None:
@@ -167,14 +170,18 @@ def no_broadcast(how: str, held: str) -> str | None:
 
 
 def join_partition(batches: Iterable[pa.RecordBatch], rule: JoinRule) -> Iterator[pa.RecordBatch]:
-    """The joined rows of one partition, in which rows of both sides have met. The batches are iterated over again."""
+    """The joined rows of one partition, in which rows of both sides have met. The batches are iterated over again.
+
+    The rule has the SALT among its keys where rows have one: several parts of a key can be in one partition.
+    """
     left, right = _Side(batches, is_left=True), _Side(batches, is_left=False)
     holds_left = rule.how == INNER and left.nbytes < right.nbytes
-    yield from hash_join(left, right, rule, holds_left=holds_left)
+    for rows in hash_join(left, right, rule, holds_left=holds_left):
+        yield rows.drop_columns([SALT]) if SALT in rule.on else rows
 
 
 class _Side:
-    """Those batches of a partition that are of one side, without what they only travelled with."""
+    """Those batches of a partition that are of one side, without their mark."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch], is_left: bool) -> None:
         self._batches = batches
@@ -188,7 +195,20 @@ class _Side:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._batches:
             if (_MARK not in batch.schema.names) == self._is_left:
-                yield batch.drop_columns([name for name in (_MARK, SALT) if name in batch.schema.names])
+                yield batch if self._is_left else batch.drop_columns([_MARK])
+
+
+class _JoinPartition(MapPartition):
+    """Joins the rows of a partition; what can't be held is a failure."""
+
+    def __init__(self, rule: JoinRule) -> None:
+        super().__init__(partial(join_partition, rule=rule), numbered=False)
+
+    def process(self, partition: Partition) -> Iterator[Any]:
+        try:
+            yield from super().process(partition)
+        except HeldSizeError as error:
+            yield beam.pvalue.TaggedOutput(FAILURES, f"{error}.")
 
 
 def _with_keys(rows: pa.RecordBatch, rule: JoinRule, distinct: bool) -> pa.RecordBatch:
@@ -237,6 +257,9 @@ class _Broadcast(beam.DoFn):
         self._is_left = is_left
         self._most = most
         self._shared = Shared()
+        self._side: HeldSide | None = (
+            None  # Shared itself keeps alive only what was asked for last in a process
+        )
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
@@ -252,8 +275,9 @@ class _Broadcast(beam.DoFn):
             self._failed = True
             return
         self._metrics.took_in(batch)
-        side = self._shared.acquire(lambda: HeldSide(held, self._rule, self._is_left))
-        for rows in self._metrics.timed(side.join(batch)):
+        if self._side is None:
+            self._side = self._shared.acquire(lambda: HeldSide(held, self._rule, self._is_left))
+        for rows in self._metrics.timed(self._side.join(batch)):
             for bounded in split_batch(rows):
                 self._metrics.gave_out(bounded)
                 yield bounded

@@ -83,11 +83,12 @@ class ReadRankedLinks(beam.DoFn):
 
     def process(self, path: str) -> Iterator[Any]:
         try:
-            links = merge_batches(read_links(path))
+            with self._metrics.timing():
+                links = rank_links(merge_batches(read_links(path)))
         except FileNotFoundError:
             yield beam.pvalue.TaggedOutput(GONE, told_gone(path))
             return
-        for batch in split_batch(rank_links(links)):
+        for batch in split_batch(links):
             self._metrics.gave_out(batch)
             yield batch
         yield beam.pvalue.TaggedOutput(READ, path)

@@ -1,14 +1,16 @@
 """What every step counts of itself, in one place: rows and bytes in and out, and the time."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyarrow as pa
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.metrics.metric import MetricResults
+
+from beam_etl.transforms.clock import Stopwatch
 
 NAMESPACE = "beam_etl"
 ROWS_IN, ROWS_OUT, BYTES_IN, BYTES_OUT = "rows_in", "rows_out", "bytes_in", "bytes_out"
@@ -33,6 +35,8 @@ HOT_BY_ROWS, HOT_BY_BYTES = f"{NAMESPACE}.hot_key_rows", f"{NAMESPACE}.hot_key_b
 """Namespaces of distributions that are named by a key: about how many rows or bytes of it one partition had."""
 MICROSECONDS = "microseconds"
 """Time inside the step's own code. Beam's counters are integers, so seconds travel as microseconds."""
+ENCODE_MICROSECONDS, DECODE_MICROSECONDS = "encode_microseconds", "decode_microseconds"
+"""Of a shuffle, beside that: encoding what is sent, and fetching and decoding what has come."""
 
 Item = TypeVar("Item")
 
@@ -90,18 +94,28 @@ class StepMetrics:
         self.add(BYTES_OUT, batch.nbytes)
 
     def timed(self, items: Iterator[Item]) -> Iterator[Item]:
-        """The same items; the time spent making them is counted, the time spent on them downstream is not."""
+        """The same items; the time spent making them is counted, the time spent on them downstream is not.
+
+        Nor is what others count while they are made: the time of iterating over a partition, for one.
+        """
         spent, done = 0, object()
         try:
             while True:
-                start = time.perf_counter_ns()
+                watch = Stopwatch()
                 item = next(items, done)
-                spent += time.perf_counter_ns() - start
+                spent += watch.stop()
                 if item is done:
                     return
                 yield item  # type: ignore[misc]
         finally:
             self.add(MICROSECONDS, spent // 1000)
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Counts the time inside. Nothing may be yielded from there: what is done with it would count as well."""
+        watch = Stopwatch()
+        yield
+        self.add(MICROSECONDS, watch.stop() // 1000)
 
 
 def totals(metrics: MetricResults) -> dict[str, int]:

@@ -6,7 +6,15 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl.kernels.hot_keys import KeySample
-from beam_etl.transforms.metrics import HOT_BY_BYTES, HOT_BY_ROWS, PARTITIONS, StepMetrics
+from beam_etl.transforms.clock import Stopwatch
+from beam_etl.transforms.metrics import (
+    DECODE_MICROSECONDS,
+    HOT_BY_BYTES,
+    HOT_BY_ROWS,
+    MICROSECONDS,
+    PARTITIONS,
+    StepMetrics,
+)
 
 SIZES = "Sizes"
 """The step behind a grouping that counts, under the shuffle's label."""
@@ -35,10 +43,11 @@ class MeasurePartitions(beam.DoFn):
         self, partition: tuple[int, Iterable[pa.RecordBatch]]
     ) -> Iterator[tuple[int, Iterable[pa.RecordBatch]]]:
         sample = KeySample(self._by)
-        yield partition[0], _Measured(partition[1], sample)
-        self._metrics.saw_partition(
-            sample.rows, sample.bytes
-        )  # the steps behind this one have read it by now
+        measured = _Measured(partition[1], sample)
+        yield partition[0], measured
+        self._metrics.saw_partition(sample.rows, sample.bytes)  # what follows has read it by now
+        self._metrics.add(DECODE_MICROSECONDS, measured.decoding // 1000)
+        self._metrics.add(MICROSECONDS, measured.looking // 1000)
         if self._by_rows is None or sample.rows > self._by_rows.rows:
             self._by_rows = sample
         if self._by_bytes is None or sample.bytes > self._by_bytes.bytes:
@@ -47,29 +56,40 @@ class MeasurePartitions(beam.DoFn):
     def finish_bundle(self) -> None:
         if self._partitions is not None:
             self._metrics.observe(PARTITIONS, self._partitions)
-        hottest = (
-            (HOT_BY_ROWS, self._by_rows and self._by_rows.hottest_by_rows()),
-            (HOT_BY_BYTES, self._by_bytes and self._by_bytes.hottest_by_bytes()),
-        )
+        with self._metrics.timing():
+            hottest = (
+                (HOT_BY_ROWS, self._by_rows and self._by_rows.hottest_by_rows()),
+                (HOT_BY_BYTES, self._by_bytes and self._by_bytes.hottest_by_bytes()),
+            )
         for namespace, found in hottest:
             if found:
                 self._metrics.saw_hot_key(namespace, *found)
 
 
 class _Measured:
-    """The batches of a partition, measured when they are first read."""
+    """The batches of a partition, measured when they are first read.
+
+    Attributes:
+      decoding: nanoseconds of fetching and decoding them, each time that they were read.
+      looking: nanoseconds of measuring them.
+    """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], sample: KeySample) -> None:
         self._batches = batches
         self._sample: KeySample | None = sample
+        self.decoding = self.looking = 0
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         sample, self._sample = self._sample, None
-        if sample is None:
-            return iter(self._batches)
-        return self._read(sample)
-
-    def _read(self, sample: KeySample) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            sample.add(batch)
+        batches = iter(self._batches)
+        while True:
+            watch = Stopwatch()
+            batch = next(batches, None)
+            self.decoding += watch.stop()
+            if batch is None:
+                return
+            if sample is not None:
+                watch = Stopwatch()
+                sample.add(batch)
+                self.looking += watch.stop()
             yield batch

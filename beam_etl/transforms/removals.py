@@ -14,6 +14,8 @@ from beam_etl import schema
 from beam_etl.kernels.cluster_report import (
     CLUSTER_ROW,
     DOMAIN_ROW,
+    KIND,
+    REPORT,
     SIZE_ROW,
     merge_report,
     report_rows,
@@ -25,7 +27,7 @@ from beam_etl.kernels.removals import SALT, assemble, describe, removal_table
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.metrics import NAMESPACE
-from beam_etl.transforms.shuffle import KEY_LIMIT, MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import KEY_LIMIT, Fold, MapPartitions, Shuffle
 
 REPORT_BYTES = 80 << 10
 """Of the partial report of a bundle: 680 rows of 122 bytes of the benchmarks' 1 GB.
@@ -107,6 +109,22 @@ class DescribeRemovals(beam.PTransform):
             )
         )
         return removal_tables(removed, report)
+
+
+def fold_reports(report: Batches) -> Batches:
+    """Reports of places that told their own (cluster_report.REPORT) as one, but for rows of domains. No shuffle."""
+    clusters = report | "Of clusters" >> MapBatches(partial(_of_domains, wanted=False))
+    domains = report | "Of domains" >> MapBatches(partial(_of_domains, wanted=True))
+    return (domains, clusters | "Fold clusters" >> Fold(merge=_folded)) | "Reports" >> beam.Flatten()
+
+
+def _of_domains(report: pa.RecordBatch, wanted: bool) -> pa.RecordBatch:
+    is_domain = pc.equal(report.column(KIND), DOMAIN_ROW)
+    return report.filter(is_domain if wanted else pc.invert(is_domain))
+
+
+def _folded(reports: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return merge_report(pa.concat_batches(reports)) if reports else pa.RecordBatch.from_pylist([], REPORT)
 
 
 def removal_tables(removed: Batches, report: Batches) -> RemovalTables:

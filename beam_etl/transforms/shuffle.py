@@ -14,23 +14,18 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.kernels.partition import (
-    GATHER_BYTES,
     SLICE_BYTES,
     Numbers,
     PartitionPlan,
     group_keys,
     hash_partition,
     plan_partitions,
-    split_by_number,
 )
-from beam_etl.transforms.attached import keys_of, pack_element, signed_key, unpack_element
+from beam_etl.transforms.attached import keys_of, pack_element, unpack_element
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches, merge_batches, split_batch
-from beam_etl.transforms.gathering import GatherBatches
-from beam_etl.transforms.metrics import BYTES_CROSSED, ELEMENTS_OUT, StepMetrics
+from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.partition_sizes import SIZES, MeasurePartitions
-
-Slice = tuple[int, pa.RecordBatch]
-"""A partition's number and some of its rows: the element that crosses."""
+from beam_etl.transforms.slices import CutSlices, Slice
 
 Partition = tuple[int, Iterable[pa.RecordBatch]]
 """A partition's number and its batches, read as they are iterated, in no order."""
@@ -80,7 +75,7 @@ class Shuffle(beam.PTransform):
         number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
         parts = (
             _first_hop(batches, number, self.plan)
-            | "Cut" >> beam.ParDo(_Cut(number)).with_output_types(Slice)
+            | "Cut" >> beam.ParDo(CutSlices(number)).with_output_types(Slice)
             | "To partitions" >> beam.GroupByKey()
         )
         if self.measured:
@@ -225,39 +220,6 @@ def _spread(element: Element) -> tuple[int, Element]:
     return _with_key(element)[0][0] % FOLD_FANOUT, element
 
 
-class _Cut(GatherBatches):
-    """Cuts what was gathered into one run of slices a partition."""
-
-    def __init__(self, number: Callable[[pa.RecordBatch], Numbers]) -> None:
-        super().__init__(GATHER_BYTES)
-        self._number = number
-
-    def release(self, batches: list[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        for alike in _by_columns(batches):
-            for number, piece in self._metrics.timed(self._cut(merge_batches(alike))):
-                self._metrics.gave_out(piece)
-                self._metrics.add(ELEMENTS_OUT, 1)
-                self._metrics.add(BYTES_CROSSED, piece.nbytes)
-                yield number, piece
-
-    def _cut(self, rows: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-        for number, part in split_by_number(rows, self._number(rows)):
-            for piece in split_batch(part, rows=part.num_rows, size=SLICE_BYTES - _IPC_OVERHEAD):
-                yield signed_key(number), piece
-
-
-def _by_columns(batches: list[pa.RecordBatch]) -> Iterable[list[pa.RecordBatch]]:
-    """Batches with columns of the same names, in the order in which these first occur."""
-    groups: dict[tuple[str, ...], list[pa.RecordBatch]] = {}
-    for batch in batches:
-        groups.setdefault(tuple(batch.schema.names), []).append(batch)
-    return groups.values()
-
-
-_IPC_OVERHEAD = 64 << 10
-"""What encoding adds to a slice at most: schema, alignment, bitmaps."""
-
-
 class MapPartition(beam.DoFn):
     """What MapPartitions does."""
 
@@ -304,7 +266,7 @@ def _first_hop(batches: Batches, number: Callable[[pa.RecordBatch], Numbers], pl
     group = partial(_group_keys, number=number, plan=plan)
     return (
         batches
-        | "Cut groups" >> beam.ParDo(_Cut(group)).with_output_types(Slice)
+        | "Cut groups" >> beam.ParDo(CutSlices(group)).with_output_types(Slice)
         | "To groups" >> beam.GroupByKey()
         | "Group batches" >> beam.FlatMap(_values).with_output_types(pa.RecordBatch)
     )
@@ -381,7 +343,7 @@ class Attach(beam.PTransform):
         number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
         packed = elements | "Pack" >> beam.Map(pack_element, coder=coder).with_output_types(Slice)
         cut = _first_hop(rows, number, self.plan) | "Cut" >> beam.ParDo(
-            _Cut(partial(keys_of, name=self.by[0]))
+            CutSlices(partial(keys_of, name=self.by[0]))
         ).with_output_types(Slice)
         found = (packed, cut) | "Both" >> beam.Flatten() | "To elements" >> beam.GroupByKey()
         if self.measured:

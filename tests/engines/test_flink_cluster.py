@@ -14,6 +14,8 @@ import pytest
 from beam_etl.engines.flink import cluster, jars, processes, settings
 from beam_etl.engines.flink.jars import Jars
 from beam_etl.engines.flink.record import ClusterError
+from beam_etl.io import manifest
+from beam_etl.io.run_reports import read_report
 from tests.engines.clusters import command, kill, no_trace, wait_until
 
 pytestmark = pytest.mark.slow
@@ -47,6 +49,22 @@ def test_while_a_job_runs_nothing_listens_beyond_this_machine(
     assert ran.returncode == 0, ran.stderr
     assert [address for address, _ in seen if not processes.is_loopback(address)] == []
     assert len({port for _, port in seen} - idle) >= 5, "Beam's servers of the job were not seen"
+    _check_report(tmp_path / "out")
+
+
+def _check_report(output: Path) -> None:
+    """The report of the job has what its workers counted."""
+    found = manifest.latest(str(output))
+    assert found is not None
+    told = read_report(str(output), 1, found.run)
+    stages = {stage["label"]: stage for stage in told["stages"]}
+    assert stages["Count tokens/Count/Map"]["seconds"] > 0
+    assert stages["Count tokens/Count/Map"]["rows_in"] == 2
+    (shuffle,) = told["shuffles"]
+    assert (shuffle["label"], shuffle["rows"] > 0) == ("Count tokens/Sum/Shuffle", True)
+    assert shuffle["seconds"]["encoding"] > 0
+    assert shuffle["seconds"]["merging"] > 0
+    assert told["slowest"] in stages
 
 
 def test_ctrl_c_reaches_the_job_and_not_the_cluster(

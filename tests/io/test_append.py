@@ -1,9 +1,11 @@
 """Adding to a dataset: each run's rows are there once or not at all, and what was there before isn't touched."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,6 @@ def steps_of_an_append(tmp_path: Path) -> int:
 
 HAPPENINGS: dict[str, Callable[[Additions], None]] = {
     "a second attempt": lambda world: world.attempt(),
-    "another append": lambda world: world.attempt(OTHER),
     "another append, and a second attempt": lambda world: (world.attempt(OTHER), world.attempt()),  # type: ignore[func-returns-value]
     "a second attempt, then two appends": lambda world: (  # type: ignore[func-returns-value]
         world.attempt(),
@@ -69,6 +70,25 @@ def test_who_replaces_the_dataset_meanwhile_stays_whole_and_the_files_are_kept(t
     assert kept > 5
 
 
+def test_a_version_that_stays_is_whole_though_an_attempt_at_it_goes_on_when_it_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "LISTED_FILES", 0)
+    for stop in range(steps_of_an_append(tmp_path)):
+        world = Additions(tmp_path / f"at {stop}")
+
+        def happening(world: Additions = world) -> None:
+            world.attempt()
+            world.overwrite(keep_versions=2)
+
+        with watched(tmp_path, Steps(stop, happening).before):
+            world.attempt()
+        assert manifest.numbers(str(world.dataset)) == [2, 3]
+        found = [rows(world.dataset, manifest.version(str(world.dataset), number)) for number in (2, 3)]
+        assert found == [sorted(rows_of(BASE) + rows_of(RUN)), rows_of("eeeeeeeeeeee")]
+        assert seen(world.dataset) == sorted(found[0] + found[1])
+
+
 def test_an_append_that_is_given_up_meanwhile_is_published_whole_or_never(tmp_path: Path) -> None:
     for stop in range(steps_of_an_append(tmp_path)):
         world = Additions(tmp_path / f"at {stop}")
@@ -99,7 +119,7 @@ TEAMS: dict[str, list[Work]] = {
 def test_appends_in_any_order_of_their_steps_are_there_once(
     tmp_path: Path, team: list[Work], kills: float
 ) -> None:
-    for seed in range(10):
+    for seed in range(6):
         world = Additions(tmp_path / str(seed))
         Schedule(tmp_path, seed, kills).run([partial(work, world) for work in team])
         if Additions.overwrite in team:
@@ -113,6 +133,51 @@ def test_appends_in_any_order_of_their_steps_are_there_once(
             world.verdicts.pop(RUN, None)  # who begins after that may publish, whole
         world.check()
         assert not (world.dataset / "_staging").exists()
+
+
+class StaleFolder:
+    """The manifests as a client of a network filesystem lists them: as they were, until it changes something there."""
+
+    def __init__(self, dataset: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folder = str(dataset / manifest.FOLDER)
+        self._known: list[str] | None = os.listdir(self._folder)
+        for name in ("listdir", "link", "unlink"):
+            patch.setattr(os, name, partial(self._call, getattr(os, name)))
+
+    def _call(self, called: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        if called.__name__ == "listdir" and arguments[0] == self._folder:
+            self._known = called(*arguments) if self._known is None else self._known
+            return list(self._known)
+        result = called(*arguments, **more)
+        if self._folder in map(os.path.dirname, map(str, arguments)):
+            self._known = None
+        return result
+
+
+MEANWHILE: dict[str, tuple[list[Work], str]] = {
+    "others added": ([SECOND, LAST], PUBLISHED),
+    "the same attempt, and others": ([FIRST, SECOND], PUBLISHED),
+    "somebody replaced it": ([SECOND, Additions.overwrite], CONFLICT),
+}
+
+
+@pytest.mark.parametrize(("others", "verdict"), MEANWHILE.values(), ids=MEANWHILE)
+def test_a_client_that_lists_what_was_there_before_adds_to_what_is_there(
+    others: list[Work], verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Additions(tmp_path)
+    with monkeypatch.context() as patch:
+        stale = StaleFolder(tmp_path, patch)
+        known = stale._known
+        for other in others:
+            other(world)
+        stale._known = known
+        assert append_to(tmp_path, RUN, world.base) == verdict
+    if verdict == PUBLISHED:
+        world.verdicts[RUN] = {PUBLISHED}
+        world.check()
+    else:
+        world.replaced()
 
 
 def test_the_first_append_makes_the_dataset_and_one_beside_it_is_on_top(tmp_path: Path) -> None:

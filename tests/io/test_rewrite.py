@@ -26,7 +26,7 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
 from beam_etl.io.write import WriteDataset
 from beam_etl.pipelines import dedup
-from beam_etl.transforms import shuffle
+from beam_etl.transforms import slices
 from tests.beam import run
 from tests.stored import documents, json_lines, write
 
@@ -297,7 +297,7 @@ def test_a_file_of_which_nothing_stays_is_not_there(tmp_path: Path) -> None:
 def test_a_list_of_removals_larger_than_a_slice_is_applied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shuffle, "SLICE_BYTES", shuffle._IPC_OVERHEAD + (256 << 10))
+    monkeypatch.setattr(slices, "SLICE_BYTES", slices._IPC_OVERHEAD + (256 << 10))
     width, count = 10, 400_000
     write(tmp_path, "in/a.txt", b"".join(b"%09d\n" % number for number in range(count)))
     every_fourth = {place * width for place in range(0, count, 4)}

@@ -118,6 +118,15 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_what_others_ask_the_filesystem_meanwhile_is_no_stranger(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    (tmp_path / "out" / f"{staging.PROBE}0123456789ab").touch()
+    write(tmp_path / "out", append=True)
+    found = manifest.latest(str(tmp_path / "out"))
+    assert found is not None
+    assert found.rows("documents") == 2 * ROWS
+
+
 def test_another_writer_that_was_first_keeps_its_dataset(tmp_path: Path) -> None:
     output = str(tmp_path / "out")
 

@@ -1,5 +1,3 @@
-from itertools import product
-
 import pyarrow as pa
 import pytest
 
@@ -26,10 +24,10 @@ def test_rows_are_those_of_duckdb(kinds: tuple[str, ...], how: str) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 def test_rows_do_not_depend_on_files_and_batches(how: str) -> None:
-    left, right = sides(("int", "string"), seed=8)
+    left, right = sides(("int", "string"), seed=8, rows=60)
     rule = JoinRule(left=left.schema, right=right.schema, on=("k0", "k1"), how=how)
     wanted = expected(left, right, rule)
-    for files, rows in product(((1, 1), (1, 4)), (1, 5, 1000)):
+    for files, rows in (((1, 1), 1), ((1, 4), 5), ((2, 1), 1000)):
         assert joined(left, right, rule, files, rows) == wanted, (files, rows)
 
 

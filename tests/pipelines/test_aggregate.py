@@ -22,7 +22,7 @@ def rows_of(output: Path, table: str) -> list[dict[str, Any]]:
     return pq.read_table(output / table).to_pylist()
 
 
-@pytest.mark.parametrize(("files", "workers"), [(1, 1), (7, 3)])
+@pytest.mark.parametrize(("files", "workers"), [pytest.param(1, 1, marks=pytest.mark.long), (7, 3)])
 def test_aggregates_are_duckdbs(files: int, workers: int, table: pa.Table, tmp_path: Path) -> None:
     source = stored(tmp_path / "in", table, files)
     asked = "count,sum:large,mean:i,p50:i,distinct:d,max:text,min:f"
@@ -82,7 +82,7 @@ def test_a_domain_is_derived_and_a_language_has_another_name(tmp_path: Path) -> 
     assert found == {("b.org", "en", 2), ("c.net", None, 1)}
 
 
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("exact", [pytest.param(True, marks=pytest.mark.long), False])
 def test_quantiles_of_groups(exact: bool, table: pa.Table, tmp_path: Path) -> None:
     source = stored(tmp_path / "in", table, 2)
     flags = [f"--input={source}", f"--output={tmp_path}/out", "--columns=k,x", "--q=0,0.5,0.999", "--by=b"]

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.io import manifest, write_sorted
+from beam_etl.io.data_files import working_folder
 from beam_etl.pipelines.sort import run
 from tests.tables import ask, odd_table, order_by
 
@@ -38,15 +39,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_sorted, "MIN_BLOCK_BYTES", 3_000)
 
 
-CASES = {
-    "one column": ("i", "last", 1, 2),
-    "descending": ("s:desc", "last", 3, 1),
-    "several": ("f,s:desc", "first", 2, 2),
-    "many files and workers": ("d:desc,b", "first", 11, 3),
-}
+CASES = [
+    pytest.param("i", "last", 1, 2, id="one column", marks=pytest.mark.long),
+    pytest.param("s:desc", "last", 3, 1, id="descending"),
+    pytest.param("f,s:desc", "first", 2, 2, id="several", marks=pytest.mark.long),
+    pytest.param("d:desc,b", "first", 11, 3, id="many files and workers"),
+]
 
 
-@pytest.mark.parametrize(("by", "nulls", "files", "workers"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("by", "nulls", "files", "workers"), CASES)
 def test_files_by_name_are_duckdbs_order(
     by: str, nulls: str, files: int, workers: int, small: None, tmp_path: Path
 ) -> None:
@@ -63,26 +64,38 @@ def test_files_by_name_are_duckdbs_order(
     assert sorted(os.listdir(tmp_path / "out")) == ["_manifests", "documents"]
 
 
-@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("rows", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_few_rows_are_sorted_too(rows: int, tmp_path: Path) -> None:
     source = stored(tmp_path / "in", odd_table(rows), 1)
     assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=s"]) == 0
     assert sum(table.num_rows for table in written(tmp_path / "out")) == rows
 
 
+def test_an_attempt_that_is_late_leaves_nothing_behind(tmp_path: Path) -> None:
+    source = stored(tmp_path / "in", odd_table(5), 1)
+    output = str(tmp_path / "out")
+    assert run([f"--input={source}", f"--output={output}", "--by=s"]) == 0
+    published = manifest.latest(output)
+    assert published is not None
+    assert working_folder(output, published.run, "runs") is None
+    assert not os.path.exists(f"{output}/_staging")
+
+
 def numbered(values: list[Any]) -> pa.Table:
     return pa.table({"v": values, "k": range(len(values)), "text": ["some text " * 10] * len(values)})
 
 
-RECORDS = {
-    "even": ([7 * row % ROWS for row in range(ROWS)], "v", True),
-    "with nulls": ([row if row % 9 else None for row in range(ROWS)], "v", False),
-    "a value that is spread": ([row if row % 3 else 5 for row in range(ROWS)], "v", False),
-    "descending": (list(range(ROWS)), "v:desc", False),
-}
+RECORDS = [
+    pytest.param([7 * row % ROWS for row in range(ROWS)], "v", True, id="even"),
+    pytest.param([row if row % 9 else None for row in range(ROWS)], "v", False, id="with nulls"),
+    pytest.param(
+        [row if row % 3 else 5 for row in range(ROWS)], "v", False, id="spread value", marks=pytest.mark.long
+    ),
+    pytest.param(list(range(ROWS)), "v:desc", False, id="descending", marks=pytest.mark.long),
+]
 
 
-@pytest.mark.parametrize(("values", "by", "told"), RECORDS.values(), ids=RECORDS)
+@pytest.mark.parametrize(("values", "by", "told"), RECORDS)
 def test_the_manifest_tells_ranges_where_readers_may_go_by_them(
     values: list[Any], by: str, told: bool, small: None, tmp_path: Path
 ) -> None:
@@ -104,6 +117,7 @@ def test_the_manifest_tells_ranges_where_readers_may_go_by_them(
         assert rows == sorted(rows)
 
 
+@pytest.mark.long
 def test_bounds_do_not_depend_on_sharding(small: None, tmp_path: Path) -> None:
     source = stored(tmp_path / "in", numbered([7 * row % ROWS for row in range(ROWS)]), 4)
     told = []

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -9,14 +10,14 @@ from tests.tables import ask, odd_table, order_by
 
 ROWS = 3000
 
-CASES = {
-    "ties": ("i:desc", "last", 40, 3, 2),
-    "several": ("s,f:desc", "first", 700, 2, 1),
-    "all and more": ("d", "last", 2 * ROWS, 1, 2),
-}
+CASES = [
+    pytest.param("i:desc", "last", 40, 3, 2, id="ties"),
+    pytest.param("s,f:desc", "first", 700, 2, 1, id="several", marks=pytest.mark.long),
+    pytest.param("d", "last", 2 * ROWS, 1, 2, id="all and more", marks=pytest.mark.long),
+]
 
 
-@pytest.mark.parametrize(("by", "nulls", "k", "files", "workers"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("by", "nulls", "k", "files", "workers"), CASES)
 def test_documents_are_those_of_duckdbs_limit(
     by: str, nulls: str, k: int, files: int, workers: int, tmp_path: Path
 ) -> None:
@@ -30,12 +31,18 @@ def test_documents_are_those_of_duckdbs_limit(
     assert repr(rows.to_pylist()) == repr(table.take(places).to_pylist())
 
 
-def test_lines_are_found_as_well(tmp_path: Path) -> None:
+def test_lines_are_found_as_well_and_only_those_of_a_condition(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("".join(f'{{"v": {row % 10}, "k": {row}}}\n' for row in range(100)))
-    flags = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", "--by=v:desc", "--k=12"]
+    flags = [
+        f"--input={tmp_path}/in.jsonl",
+        f"--output={tmp_path}/out",
+        "--by=v:desc",
+        "--k=12",
+        "--where=k >= 20",
+    ]
     assert run(flags) == 0
     (rows,) = written(tmp_path / "out")
-    assert rows["k"].to_pylist() == [*range(9, 100, 10), 8, 18]
+    assert rows["k"].to_pylist() == [*range(29, 100, 10), 28, 38, 48, 58]
 
 
 def test_a_document_that_is_damaged_is_a_reject(tmp_path: Path) -> None:
@@ -57,8 +64,6 @@ def test_a_document_that_is_damaged_is_a_reject(tmp_path: Path) -> None:
 def test_too_many_documents_for_one_worker_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import pyarrow as pa
-
     large = pa.table({"k": range(60), "text": pa.array(["x" * (1 << 20)] * 60, pa.large_string())})
     source = stored(tmp_path / "in", large, 1)
     assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=k", "--k=50"]) == 2

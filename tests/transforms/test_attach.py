@@ -9,7 +9,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl.observe.plan import plan
-from beam_etl.transforms import shuffle
+from beam_etl.transforms import slices
 from beam_etl.transforms.batches import RecordBatchCoder
 from beam_etl.transforms.shuffle import Attach, Attachment
 from tests.beam import run
@@ -50,13 +50,13 @@ def test_each_element_meets_its_rows_once_with_any_64_bits_as_key(attach: Attach
 
 
 def test_rows_larger_than_a_slice_come_as_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shuffle, "SLICE_BYTES", shuffle._IPC_OVERHEAD + (32 << 10))
+    monkeypatch.setattr(slices, "SLICE_BYTES", slices._IPC_OVERHEAD + (32 << 10))
     count = 100_000
     coder = RecordBatchCoder()
 
     def bounded(attached: tuple[str, Iterable[pa.RecordBatch]]) -> tuple[str, bool, bool]:
         encoded = [len(coder.encode(batch)) for batch in attached[1]]
-        return attached[0], len(encoded) > 32, max(encoded) <= shuffle.SLICE_BYTES
+        return attached[0], len(encoded) > 32, max(encoded) <= slices.SLICE_BYTES
 
     with run() as pipeline:
         elements = pipeline | "Elements" >> beam.Create([(5, "all")])

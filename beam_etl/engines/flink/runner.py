@@ -40,19 +40,45 @@ class FlinkRunner(flink_runner.FlinkRunner):
     def run_portable_pipeline(self, pipeline: Any, options: PipelineOptions) -> PipelineResult:
         address = options.view_as(FlinkRunnerOptions).flink_master
         name = options.view_as(GoogleCloudOptions).job_name
+        labels = {id: step.unique_name for id, step in pipeline.components.transforms.items()}
         if address in flink_runner.MAGIC_HOST_NAMES:
-            return super().run_portable_pipeline(pipeline, options)
+            return EmbeddedResult(super().run_portable_pipeline(pipeline, options), labels)
         if not name:
             raise ValueError("a job on Flink needs --job_name, by which it is found again")
         rest = FlinkRest(address)
         earlier = {job.id for job in rest.jobs()}  # one may have the same name: that of every night
         try:
             submitted = super().run_portable_pipeline(pipeline, options)
-            labels = {id: step.unique_name for id, step in pipeline.components.transforms.items()}
             return FlinkResult(rest, _appeared(submitted, rest, name, earlier), labels)
         except BaseException:
             _cancel_submitted(rest, name, earlier)
             raise
+
+
+class EmbeddedResult(PipelineResult):
+    """A job on the embedded Flink: Beam's result, whose metrics have the labels of steps."""
+
+    def __init__(self, submitted: PipelineResult, labels: Mapping[str, str]) -> None:
+        super().__init__(PipelineState.RUNNING)
+        self._submitted = submitted
+        self._labels = labels
+
+    @property
+    def state(self) -> str:
+        """Beam's name of the state that the job is in."""
+        return str(self._submitted.state)
+
+    def wait_until_finish(self, duration: int | None = None) -> str:
+        """Waits until the job ends; its state."""
+        return str(self._submitted.wait_until_finish(duration))
+
+    def cancel(self) -> None:
+        """Cancels the job."""
+        self._submitted.cancel()
+
+    def metrics(self) -> MetricResults:
+        """Counters and distributions, of all attempts."""
+        return _Labelled(self._submitted.metrics(), self._labels)
 
 
 class FlinkResult(PipelineResult):
@@ -153,6 +179,26 @@ class _Metrics(MetricResults):
 
     def _key(self, step: str, namespace: str, name: str) -> MetricKey:
         return MetricKey(self._labels.get(step, step), MetricName(namespace, name))
+
+
+class _Labelled(MetricResults):
+    """The same, told by labels of steps instead of ids."""
+
+    def __init__(self, found: MetricResults, labels: Mapping[str, str]) -> None:
+        self._found = found
+        self._labels = labels
+
+    def query(self, filter: MetricsFilter | None = None) -> dict[str, list[MetricResult]]:
+        named = {
+            kind: [MetricResult(self._key(one.key), one.committed, one.attempted) for one in found]
+            for kind, found in self._found.query().items()
+        }
+        return {
+            kind: [one for one in found if self.matches(filter, one.key)] for kind, found in named.items()
+        }
+
+    def _key(self, key: MetricKey) -> MetricKey:
+        return MetricKey(self._labels.get(key.step, key.step), key.metric, labels=key.labels)
 
 
 def _beam_state(state: str) -> str:

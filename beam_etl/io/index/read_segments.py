@@ -249,7 +249,7 @@ class _ReadPart(beam.DoFn):
             self._opened = self._opened or self._segments.opened()
             becomes = self._opened.parts[number]
             read = self._documents if file.table == DOCUMENTS else self._postings
-            for batch in self._segments.segments[number].read(file):
+            for batch in self._metrics.timed(self._segments.segments[number].read(file)):
                 self._metrics.took_in(batch)
                 yield from self._metrics.timed(read(batch, becomes))
         except StoredError as error:  # raised, it would be tried again in vain
