@@ -38,6 +38,10 @@ test-faults: ## the long form of the tests of datasets: kills at many moments, 1
 	@$(install) dev
 	$(BIN)/pytest tests/io tests/pipelines/test_append.py -m long
 
+fuzz: ## read a million changed files with each reader; hours
+	@$(install) dev
+	FUZZ_EXECUTIONS=1000000 $(BIN)/pytest tests/io/test_fuzz.py -o faulthandler_timeout=36000
+
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \
 		'one document a line with id, url, domain, lang, date and text.'; exit 2; }

@@ -40,6 +40,9 @@ MAX_EXPANSION = 8
 """A batch of nothing but the longest values takes this many times MAX_BYTES. Footers can't tell: a page of
 kilobytes holds one long text for thousands of rows."""
 
+GROUP_BYTES = 1 << 20
+"""Of a row group, that are no values."""
+
 MANY_ROWS = 8192
 """Batches of so many rows and more are looked into first: rows of few stored bytes may be one long text again and
 again. Looking takes 15 ms of a row group, which usual rows of some kilobytes don't pay."""
@@ -145,7 +148,7 @@ class _ParquetReader:
         stored, most = self._split.file.bytes, self._limits.record_bytes
         if self._expanded > self._limits.most_bytes(stored):
             return f"a file of {stored} bytes that {EXPANDS}: to {self._expanded}, with one for each row"
-        if group.size > group.rows * most:
+        if group.size > group.rows * most + GROUP_BYTES:
             return (
                 f"{group.rows} rows of {group.size // group.rows} bytes on average: over the limit of {most}"
             )
