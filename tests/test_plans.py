@@ -28,6 +28,8 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "repartition --partition=hash:domain:2 --max_rows_per_key=1": [["domain"], ["partition"]],
     "sort --by=id": [["partition"]],
     "topk --by=id": [],
+    "join --on=id": [],
+    "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],
     "inverted_index": [["term"], ["term", "range"]],
     "dedup": [["bucket"], *SECOND_READ],
@@ -74,6 +76,8 @@ def test_the_plan_shows_these_shuffles(
         source = tmp_path / "index"
         capsys.readouterr()
     pipeline = importlib.import_module(f"beam_etl.pipelines.{name}")
-    assert pipeline.run([f"--input={source}", f"--output={tmp_path}/out", "--plan=json", *flags]) == 0
+    sources = ["--left", "--right"] if name == "join" else ["--input"]
+    given = [f"{flag}={source}" for flag in sources]
+    assert pipeline.run([*given, f"--output={tmp_path}/out", "--plan=json", *flags]) == 0
     assert [shuffle["by"] for shuffle in json.loads(capsys.readouterr().out)["shuffles"]] == keys
     assert not (tmp_path / "out").exists()
