@@ -3,6 +3,8 @@
 import importlib
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,23 @@ def test_the_page_says_what_each_file_comes_to(shared: Path) -> None:
     made = TOOL["page"](page, shared / "data/hostile").splitlines()
     assert made == page.splitlines(), "run tools/make_hostile_page.py"
     assert len(made) > 500
+
+
+def test_a_condition_on_columns_that_say_they_are_encrypted_ends_no_process(shared: Path) -> None:
+    names = ["float_field", "double_field", "ba_field", "int64_feidl"]
+    code = (
+        "import sys; from beam_etl.io.columns import Columns; from beam_etl.io.files import match_files; "
+        "from beam_etl.io.formats import format_named; from beam_etl.io.splits import plan_splits, read_split; "
+        "from beam_etl.kernels.where_text import parse_where; known = format_named('parquet'); "
+        "where = [parse_where(f'{name} is not null') for name in sys.argv[2:]]; "
+        "[split] = plan_splits(match_files(sys.argv[1], 'parquet')[0], known, 1 << 20); "
+        "print([len(list(read_split(split, known, Columns(needed=('id',), where=each)))) for each in where])"
+    )
+    found = shared / "data/hostile/parquet-fuzzing/clusterfuzz-testcase-dictbitwidth-5882232959270912"
+    command = [sys.executable, "-W", "ignore", "-c", code, str(found), *names]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert done.stdout.strip() == "[1, 1, 1, 1]"
 
 
 GOOD: list[Document] = [

@@ -32,6 +32,9 @@ from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 BUFFER_BYTES = 4 << 20
 """A column of a row group is read through a buffer of this size, not whole."""
 
+PROBE_BYTES = 16 << 10
+"""The same where a first page is looked at."""
+
 GRAIN_ROWS = 16
 """Batches begin at multiples of this. A damaged row group is read again in steps of it, so that the rows that
 pass are the same whatever the batch size."""
@@ -111,7 +114,8 @@ class _ParquetReader:
         self._expanded = sum(group.size for group in groups)
 
     def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
-        left = [group for group in self._groups if not can_hold(group_facts(self._file, group.place, names))]
+        probed = pq.ParquetFile(self._opened, metadata=self._file.metadata, buffer_size=PROBE_BYTES)
+        left = [group for group in self._groups if not can_hold(group_facts(probed, group.place, names))]
         self._groups = [group for group in self._groups if group not in left]
         return sum(group.stop - group.start for group in left)
 
