@@ -12,14 +12,15 @@ def refuse_too_large(drawn: Plan, free: int | None = None) -> None:
     """Refuses a job before it starts.
 
     Args:
-      drawn: its plan. Shuffles whose bytes nobody estimated count nothing.
+      drawn: its plan. Shuffles whose bytes nobody estimated count nothing, nor those whose rows cross as files.
       free: bytes of memory; None for those that are free now. Where that can't be known nothing is refused.
 
     Raises:
       UsageError: more is expected to cross than there is room for. It has the figures, and what to do.
     """
     available = free_memory() if free is None else free
-    crossing = {step.label: (step.expected_bytes or 0) * step.hops for step in drawn.shuffles}
+    held = [step for step in drawn.shuffles if not step.by_files]
+    crossing = {step.label: (step.expected_bytes or 0) * step.hops for step in held}
     expected = sum(crossing.values())
     if available is None or expected <= SHARE * available:
         return

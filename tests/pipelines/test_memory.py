@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from beam_etl.observe.plan import Plan, ShuffleStep
-from beam_etl.pipelines import memory, token_count
+from beam_etl.pipelines import memory, sort, token_count
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.memory import free_memory, refuse_too_large
 from tests.stored import documents, json_lines, write
@@ -56,3 +56,9 @@ def test_a_job_is_refused_unless_it_is_forced(
     assert "--force=true runs it all the same" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert token_count.run([*flags, "--force=true"]) == 0
+
+
+def test_rows_that_cross_as_files_need_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "in/a.jsonl", json_lines(documents(20)))
+    monkeypatch.setattr(memory, "free_memory", lambda: 10)
+    assert sort.run([f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--by=id"]) == 0
