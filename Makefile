@@ -13,7 +13,7 @@ install = $(or $(launcher),$(error No Python 3 found. Install Python 3.10 to 3.1
 	apt-get install python3 python3-venv), then run the same command)) requirements/install.py --python="$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-flink test-faults bench lock clean
+.PHONY: help demo test test-flink test-faults fuzz bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test-flink: ## the long form of the tests of engines: every mode and kill on Fli
 test-faults: ## the long form of the tests of datasets: kills at many moments, 100 pairs of writers, 2,000 bit flips
 	@$(install) dev
 	$(BIN)/pytest tests/io tests/pipelines/test_append.py -m long
+
+fuzz: ## read a million changed files with each reader; hours
+	@$(install) dev
+	FUZZ_EXECUTIONS=1000000 $(BIN)/pytest tests/io/test_fuzz.py -o faulthandler_timeout=36000
 
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \

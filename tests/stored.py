@@ -16,6 +16,7 @@ import zstandard
 
 from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FileEntry, format_named, format_of
+from beam_etl.io.formats.base import limited
 from beam_etl.io.read import read_split
 from beam_etl.io.rejects import Reject
 
@@ -135,17 +136,18 @@ def read(
     stored: pa.Schema | None = None,
 ) -> Read:
     """Reads a file, split by split."""
-    known = format_named(format) if format else format_of(str(path))
-    assert known is not None
+    found = format_named(format) if format else format_of(str(path))
+    assert found is not None
+    known = limited(found, (columns or Columns()).limits)
     size = Path(path).stat().st_size if Path(path).exists() else 0
     file = FileEntry(number, str(path), size)
     if stored is None and known.inferred and size:
         stored = known.schema(str(path))  # as a launcher does, once
-    found = Read([], [])
+    given = Read([], [])
     for split in known.splits(file, split_bytes):
         for item in read_split(split, known, columns or Columns(), stored):
-            (found.rejects if isinstance(item, Reject) else found.batches).append(item)  # type: ignore[arg-type]
-    return found
+            (given.rejects if isinstance(item, Reject) else given.batches).append(item)  # type: ignore[arg-type]
+    return given
 
 
 def write(folder: Path, name: str, content: bytes) -> Path:

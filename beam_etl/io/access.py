@@ -1,7 +1,8 @@
 """Opening files on any filesystem that Beam knows: as stored, or as a stream of decompressed bytes."""
 
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -45,10 +46,13 @@ def compression(path: str) -> str:
 class Stream:
     """The decompressed bytes of a file; of an uncompressed one from `at` on.
 
-    What comes before damage is handed out first: the error is raised by the read after it.
+    What comes before damage is handed out first: the error is raised by the read after it. So it is where a compressed
+    file of n bytes has over `most(n)`.
     """
 
-    def __init__(self, path: str, at: int = 0) -> None:
+    def __init__(
+        self, path: str, at: int = 0, most: Callable[[int], int] = lambda stored: sys.maxsize
+    ) -> None:
         self._file = open_file(path)
         self._pieces = _PIECES[compression(path)]
         self._error: Exception | None = None
@@ -56,6 +60,7 @@ class Stream:
             self._file.seek(at)
         else:
             self._made = self._pieces(self._file)
+            self._left = most(int(self._file.size()))
 
     def __enter__(self) -> "Stream":
         return self
@@ -81,6 +86,9 @@ class Stream:
                     break
                 gathered.append(piece)
                 held += len(piece)
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise ValueError(f"the file {EXPANDS}")
         except Exception as error:
             if not gathered or not is_content_error(error):
                 raise
@@ -91,6 +99,9 @@ class Stream:
         """Where the next bytes are stored; of a compressed file to within STORED_BYTES, from below."""
         here = int(self._file.tell())
         return here if self._pieces is None else max(0, here - STORED_BYTES)
+
+
+EXPANDS = "expands to more times its bytes than --max_expansion allows"
 
 
 def _gunzip(file: Any) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """What a launcher looks at before a job starts: whether some of the files have what the job needs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import pyarrow as pa
@@ -26,11 +26,19 @@ def evenly(items: Sequence[Item], most: int) -> list[Item]:
     return [items[place * (len(items) - 1) // (most - 1)] for place in range(most)]
 
 
-def check_files(files: Sequence[FileEntry], known: Format, columns: Columns) -> pa.Schema:
+def check_files(
+    files: Sequence[FileEntry], known: Format, columns: Columns, tolerated: float = 0.0
+) -> pa.Schema:
     """The stored columns of the input, as some of its files tell, when they have what `columns` asks for.
 
     Empty and damaged files are passed over, because the job rejects what it can't read; when all are empty,
-    the result has no column.
+    the result has no column. So are files that lack a column, or have it of another type, where they are few enough.
+
+    Args:
+      files: the input.
+      known: their format.
+      columns: what is asked for.
+      tolerated: part of the bytes of the files that are looked at, 0 to 1, that may be of files without it.
 
     Raises:
       InputError: a column is absent or can't be read, or one has types that don't go together; or all files
@@ -38,13 +46,20 @@ def check_files(files: Sequence[FileEntry], known: Format, columns: Columns) -> 
     """
     filled = [file for file in files if file.bytes]
     all_tell = columns.carry == ALL and not known.inferred and len(filled) <= ALL_LOOKED_AT
-    schemas = _stored_schemas(filled if all_tell else evenly(filled, LOOKED_AT), known)
-    common, conflicts = _merge(schemas)
+    looked_at = filled if all_tell else evenly(filled, LOOKED_AT)
+    schemas, misfits = _stored_schemas(looked_at, known)
+    common, _ = _merge(schemas)
     needed: set[str] = set()
-    for path, stored in schemas.items():
+    for path, stored in list(schemas.items()):
         if stored or not known.inferred:  # else there is no record that tells
-            reading = resolve(columns, _completed(stored, common) if known.inferred else stored, path)
-            needed.update(name for source in reading.sources for name in source.names)
+            try:
+                reading = resolve(columns, _completed(stored, common) if known.inferred else stored, path)
+                needed.update(name for source in reading.sources for name in source.names)
+            except InputError as error:
+                misfits[path] = error
+                del schemas[path]
+    _judge_misfits(misfits, looked_at, tolerated if schemas else 0.0)
+    common, conflicts = _merge(schemas)
     for name, conflict in conflicts.items():
         if known.inferred and name in needed:
             raise InputError(
@@ -55,20 +70,32 @@ def check_files(files: Sequence[FileEntry], known: Format, columns: Columns) -> 
     return common
 
 
-def _stored_schemas(files: Sequence[FileEntry], known: Format) -> dict[str, pa.Schema]:
-    """The stored columns of those files that can be read, by path."""
+def _judge_misfits(misfits: Mapping[str, InputError], files: Sequence[FileEntry], tolerated: float) -> None:
+    """Raises what is wrong with the first file that doesn't fit, where there are too many."""
+    size = sum(file.bytes for file in files if file.path in misfits)
+    if size > tolerated * sum(file.bytes for file in files):
+        raise next(iter(misfits.values()))
+    for error in misfits.values():
+        logging.getLogger(__name__).warning("%s: the file will be rejected", error)
+
+
+def _stored_schemas(
+    files: Sequence[FileEntry], known: Format
+) -> tuple[dict[str, pa.Schema], dict[str, InputError]]:
+    """The stored columns of those files that can be read, by path; and what the user can change of others."""
     schemas: dict[str, pa.Schema] = {}
     damaged: dict[str, str] = {}
+    misfits: dict[str, InputError] = {}
     for file in files:
         try:
             schemas[file.path] = known.schema(file.path)
-        except InputError:
-            raise
+        except InputError as error:
+            misfits[file.path] = error
         except Exception as error:
             if not is_content_error(error):
                 raise
             damaged[file.path] = one_line(error)
-    if damaged and not schemas:
+    if damaged and not schemas and not misfits:
         path, reason = next(iter(damaged.items()))
         others = f", nor can {len(damaged) - 1} others that were looked at" if len(damaged) > 1 else ""
         raise InputError(
@@ -77,7 +104,7 @@ def _stored_schemas(files: Sequence[FileEntry], known: Format) -> dict[str, pa.S
         )
     for path, reason in damaged.items():
         logging.getLogger(__name__).warning("%s can't be read (%s): it will be rejected", path, reason)
-    return schemas
+    return schemas, misfits
 
 
 def _completed(stored: pa.Schema, common: pa.Schema) -> pa.Schema:

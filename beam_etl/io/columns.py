@@ -1,6 +1,7 @@
 """From the names in the user's data to the shared vocabulary: which stored columns are read, and as what."""
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats.base import NO_ARROW_TYPE
+from beam_etl.io.formats.base import LIMITS, NO_ARROW_TYPE, Limits
 from beam_etl.kernels.utf8 import is_byte_string
 from beam_etl.kernels.where import Condition, WhereError, bind, columns_of
 
@@ -61,6 +62,7 @@ class Columns:
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
         column of that name, or one of schema.SYNONYMS.
       where: a condition on stored columns. Other rows are neither documents nor rejects.
+      limits: what is beyond is rejected.
 
     Raises:
       ValueError: `needed` or `optional` has a name that isn't shared, or twice the same.
@@ -79,6 +81,7 @@ class Columns:
     time: str | None = None
     text: str | None = None
     where: Condition | None = None
+    limits: Limits = LIMITS
 
     def __post_init__(self) -> None:
         if not set(self.shared) <= set(SHARED) or len(set(self.shared)) < len(self.shared):
@@ -138,6 +141,7 @@ class Reading:
     carried: tuple[Carried, ...]
     complete: bool
     """Every stored column is wanted."""
+    limits: Limits = LIMITS
     names: tuple[str, ...] = field(init=False)
     """The stored columns to read, each once."""
 
@@ -148,7 +152,8 @@ class Reading:
 
     def names_in(self, stored: pa.Schema) -> list[str]:
         """Those of the columns that the file has."""
-        return [name for name in self.names if name in stored.names]
+        own = set(stored.names)
+        return [name for name in self.names if name in own]
 
 
 def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | None = None) -> Reading:
@@ -165,12 +170,13 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
       InputError: a column is absent or has a type that can't be read; the message names the file, the column,
         what was found and what to do.
     """
-    twice = sorted({name for name in stored.names if stored.names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(stored.names).items() if times > 1)
     if twice:
         raise InputError(f"{path}: several columns are called {twice[0]!r}")
     _check_condition(columns.where, stored if common is None else common, path)
     sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
-    return Reading(sources, _carried(columns, sources, stored, path, common), columns.carry == ALL)
+    carried = _carried(columns, sources, stored, path, common)
+    return Reading(sources, carried, columns.carry == ALL, columns.limits)
 
 
 def _check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:
@@ -305,19 +311,20 @@ def _carried(
     read |= {source.column for source in sources if source.stored == source.column}
     everything = common if common is not None else stored
     taken = {schema.ADDRESS, *columns.reserved, *(source.column for source in sources)}
+    own, known = set(stored.names), set(everything.names)
     carried = []
     for name in everything.names if columns.carry == ALL else columns.carry:
         if name in read:
             continue
-        if name not in everything.names:
+        if name not in known:
             raise InputError(f"{path}: no column {name!r}; {_has(stored)}")
         type_ = everything.field(name).type
-        if name in stored.names:
+        if name in own:
             _check_readable(stored.field(name), path)
             _check_widens(stored.field(name), type_, path)
         carried.append(Carried(name, _free_name(name, taken), type_))
         taken.add(carried[-1].column)
-    strangers = [name for name in stored.names if name not in everything.names]
+    strangers = [name for name in stored.names if name not in known]
     if strangers and columns.carry == ALL:
         raise InputError(
             f"{path}: column {strangers[0]!r} is in none of the files that were looked at before the job"

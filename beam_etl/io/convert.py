@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.io.columns import Carried, Reading, Source
 from beam_etl.io.errors import one_line
-from beam_etl.io.formats.base import MAX_RECORD_BYTES, FileEntry, Rows, from_columns
+from beam_etl.io.formats.base import FileEntry, Rows, from_columns
 from beam_etl.io.isolate import failures
 from beam_etl.io.json_text import plain_value
 from beam_etl.io.rejects import Reject, reject_record
@@ -41,6 +41,8 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
     columns: dict[str, pa.Array] = {schema.ADDRESS: _addresses(file.number, rows.positions)}
     for source in reading.sources:
         columns[source.column] = _shared(source, stored, rows.positions, file, bad)
+        if source.column == schema.TEXT and source.stored is not None:
+            _check_text(columns[source.column], reading.limits.record_bytes, bad)
     for carried in reading.carried:
         values = stored[carried.stored] if carried.stored in stored else pa.nulls(len(good), carried.type)
         columns[carried.column] = _widen(carried, values, bad)
@@ -71,7 +73,7 @@ def document_places(rows: Rows, reading: Reading, file: FileEntry) -> np.ndarray
         if source.stored is None:
             continue
         if source.column == schema.TEXT:
-            _check_text(stored[source.names[0]], bad)
+            _check_text(stored[source.names[0]], reading.limits.record_bytes, bad)
         elif source.column in (schema.DATE, schema.TIME):
             _shared(source, stored, rows.positions[places], file, bad)
     for carried in reading.carried:
@@ -188,20 +190,18 @@ def _shared(
         for row in () if source.optional else unreadable:
             bad.setdefault(row, f"column {source.stored!r}: no {source.column} in {_shown(values[row])}")
         return result
-    if source.column == schema.TEXT:
-        _check_text(values, bad)
     return values.cast(type_)
 
 
-def _check_text(values: pa.Array, bad: Bad) -> None:
+def _check_text(values: pa.Array, most: int, bad: Bad) -> None:
     """Text is there, and no longer than a record may be."""
     if values.null_count:
         for row in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)).tolist():
             bad.setdefault(row, NULL_TEXT)
-    if values.nbytes > MAX_RECORD_BYTES:
+    if values.nbytes > most:
         lengths = pc.fill_null(pc.binary_length(values), 0).to_numpy()
-        for row in np.flatnonzero(lengths > MAX_RECORD_BYTES).tolist():
-            reason = f"a text of {lengths[row]} bytes: over the limit of {MAX_RECORD_BYTES}"
+        for row in np.flatnonzero(lengths > most).tolist():
+            reason = f"a text of {lengths[row]} bytes: over the limit of {most}"
             bad.setdefault(row, reason)
 
 

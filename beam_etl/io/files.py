@@ -14,11 +14,12 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
 from beam_etl.io.manifest import manifest_number
 
-Found = tuple[str, int]
-"""A file's path and bytes."""
+Found = tuple[str, int, int]
+"""A file's path, its bytes, and when it was modified, in nanoseconds; 0 where that isn't known."""
 
-DatasetFiles = Callable[[str], Iterable[Found] | None]
-"""The documents of the dataset in a folder, or of the version that a manifest tells of; None where it is neither."""
+DatasetFiles = Callable[[str], Iterable[tuple[str, int]] | None]
+"""Path and bytes of the documents of the dataset in a folder, or of the version that a manifest tells of; None where it
+is neither."""
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -45,17 +46,17 @@ def match_files(
       InputError: a pattern matches nothing, or there are more than 2^20 files.
     """
     wanted = None if format is None else format_named(format)
-    found: dict[str, int] = {}
+    found: dict[str, tuple[int, int]] = {}
     for pattern in _expand(patterns):
-        for path, size in _match(pattern, wanted, dataset_files):
-            found[os.path.abspath(path) if is_local(path) else path] = size
+        for path, *told in _match(pattern, wanted, dataset_files):
+            found[os.path.abspath(path) if is_local(path) else path] = told[0], told[1]
     if len(found) > schema.MAX_FILES:
         raise InputError(
             f"{len(found):,} files match; a run reads at most {schema.MAX_FILES:,}. "
             f"Compact them into fewer, larger files."
         )
     _check_names(found)
-    return [FileEntry(number, path, found[path]) for number, path in enumerate(sorted(found))]
+    return [FileEntry(number, path, *found[path]) for number, path in enumerate(sorted(found))]
 
 
 def _check_names(paths: Iterable[str]) -> None:
@@ -125,14 +126,19 @@ def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> 
     file = None if pattern.endswith("/") else _file(pattern)
     if file is not None:
         version = dataset_files(pattern) if is_local(pattern) and manifest_number(pattern) else None
-        return [file] if version is None else version
+        return [file] if version is None else _undated(version)
     if not _GLOB.search(pattern) or (is_local(whole) and os.path.isdir(whole)):
         found = dataset_files(whole)
-        return _in_folder(whole, wanted) if found is None else found
+        return _in_folder(whole, wanted) if found is None else _undated(found)
     matched = _glob(pattern)
     if not matched:
         raise InputError(f"no file matches {pattern!r}; {_nearest(pattern)}")
     return matched
+
+
+def _undated(found: Iterable[tuple[str, int]]) -> list[Found]:
+    """Files of a dataset, which tells their bytes, and when they were written only as a whole."""
+    return [(path, size, 0) for path, size in found]
 
 
 def _file(path: str) -> Found | None:
@@ -142,7 +148,7 @@ def _file(path: str) -> Found | None:
             found = os.stat(path)
         except (OSError, ValueError):
             return None
-        return (path, found.st_size) if stat.S_ISREG(found.st_mode) else None
+        return (path, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
     return (
         None if _GLOB.search(path) else next((found for found in _beam_match(path) if found[0] == path), None)
     )
@@ -198,7 +204,8 @@ def _walk(folder: str, depth: int | None, hidden: bool, linked: int = 0) -> Iter
             if entry.is_dir(follow_symlinks=linked > 0):
                 below.append(base + entry.name)
             elif entry.is_file():
-                yield base + entry.name, entry.stat().st_size
+                status = entry.stat()
+                yield base + entry.name, status.st_size, status.st_mtime_ns
     if depth != 0:
         for path in below:
             yield from _walk(path, None if depth is None else depth - 1, hidden, linked - 1)
@@ -209,7 +216,7 @@ def _beam_match(pattern: str) -> list[Found]:
         found = FileSystems.match([pattern])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise InputError(f"{pattern}: {error}") from error
-    return [(data.path, data.size_in_bytes) for data in found if not data.path.endswith("/")]
+    return [(data.path, data.size_in_bytes, 0) for data in found if not data.path.endswith("/")]
 
 
 def _is_hidden(path: str) -> bool:

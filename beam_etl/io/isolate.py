@@ -1,9 +1,10 @@
-"""Finding the few rows that make a native call fail, with few calls."""
+"""Finding the few rows whose content makes a native call fail."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from beam_etl.io.errors import CONTENT_ERRORS
+from beam_etl.kernels import halving
 
 Result = TypeVar("Result")
 
@@ -11,24 +12,8 @@ Result = TypeVar("Result")
 def by_halves(
     function: Callable[[int, int], Result], start: int, stop: int
 ) -> Iterator[tuple[int, int, Result | Exception]]:
-    """`function(i, j)` over ranges that cover [start, stop) in order: the whole, or halves where it fails.
-
-    A range of one for which it fails comes with its error. So n bad rows of m cost about n log2(m) calls.
-    """
-    if start >= stop:
-        return
-    try:
-        result = function(start, stop)
-    except CONTENT_ERRORS as error:
-        if stop - start == 1:
-            yield start, stop, error
-            return
-    else:
-        yield start, stop, result
-        return
-    middle = (start + stop) // 2
-    yield from by_halves(function, start, middle)
-    yield from by_halves(function, middle, stop)
+    """As `kernels.halving.by_halves`, for what libraries raise on bad content."""
+    return halving.by_halves(function, start, stop, CONTENT_ERRORS)
 
 
 def failures(

@@ -19,7 +19,7 @@ from beam_etl.io.dataset_input import DatasetInput
 from beam_etl.io.errors import InputError, one_line
 from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, Split
-from beam_etl.io.formats.base import SPLIT_BYTES
+from beam_etl.io.formats.base import EXPANSION, SPLIT_BYTES, limited
 from beam_etl.io.rejects import STAGE, Reject, reject_batches
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.transforms.batches import Batches
@@ -43,9 +43,6 @@ petabyte. Where each begins is told to every worker, in 8 bytes."""
 
 HELD_REJECTS = 1000
 """Rejects of a split that go out together: at most 4 MiB."""
-
-EXPANSION = 4
-"""Bytes of text in a byte of zstd, gzip or Parquet, where only a sample is read: web text has 3 to 5."""
 
 COUNTED_FILES = 64
 """So many tell their rows, of 1 ms each: with 8 of 16 files a count was 12% off."""
@@ -78,6 +75,7 @@ class ReadDocuments(beam.PTransform):
       columns: what is needed, and what the data calls it.
       format: of all files; None tells it from their suffixes.
       split_bytes: stored bytes that one worker reads at a time, about; more where there were over MAX_SPLITS.
+      tolerated: as for `check_files`.
 
     Attributes:
       files: the numbered input.
@@ -95,6 +93,7 @@ class ReadDocuments(beam.PTransform):
     columns: Columns = field(default_factory=Columns)
     format: str | None = None
     split_bytes: int = SPLIT_BYTES
+    tolerated: float = 0.0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -105,8 +104,8 @@ class ReadDocuments(beam.PTransform):
             datasets = DatasetInput(self.columns.where)
             self.files = match_files(self.patterns, self.format, datasets)
             self.skipped_bytes, self.partitions = datasets.skipped_bytes, datasets.partitions(self.files)
-            self.known = input_format(self.files, self.format)
-            self.stored_schema = check_files(self.files, self.known, self.columns)
+            self.known = limited(input_format(self.files, self.format), self.columns.limits)
+            self.stored_schema = check_files(self.files, self.known, self.columns, self.tolerated)
             self.split_bytes = max(self.split_bytes, sum(file.bytes for file in self.files) // MAX_SPLITS)
         except (OSError, BeamIOError) as error:
             raise InputError(
@@ -237,10 +236,13 @@ class FileSource:
         columns: Columns | None = None,
         format: str | None = None,
         label: str = "Read documents",
+        tolerated: float = 0.0,
     ) -> None:
         self.pipeline = pipeline
         self._label = label
-        self._read = ReadDocuments(patterns=patterns, columns=columns or Columns(), format=format)
+        self._read = ReadDocuments(
+            patterns=patterns, columns=columns or Columns(), format=format, tolerated=tolerated
+        )
         self._reads = 0
         self._splits: beam.PCollection[Split] | None = None
 

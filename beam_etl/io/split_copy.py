@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.access import open_file
+from beam_etl.io.changes import CHANGED, change_of, modified
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import document_places, to_documents
 from beam_etl.io.data_files import Finished, OpenFile
@@ -129,10 +129,11 @@ def copy_split(
       can't be copied.
 
     Raises:
-      InputError: a decision's document isn't there, or the file isn't, or has another size than when the job began.
+      InputError: a decision's document isn't there, or the file isn't, or was written since the job began.
     """
     pending = Decisions(decisions, split)
-    _check_size(split)
+    seen = modified(split.file.path)
+    _check_unchanged(split, seen)
     try:
         reader, reading = open_split(split, copying.known, copying.first, copying.stored)
     except Exception as error:
@@ -143,22 +144,18 @@ def copy_split(
     copy = _Copy(split, copying, reader, reading, pending)
     try:
         yield from copy.run(metrics)
+        _check_unchanged(split, seen)
     finally:
         copy.discard()
 
 
-def _check_size(split: Split) -> None:
-    try:
-        with open_file(split.file.path) as file:
-            size = file.size()
-    except FileNotFoundError as error:
-        raise _changed(split, "it is gone") from error
-    if size != split.file.bytes:
-        raise _changed(split, f"it has {size} bytes, and had {split.file.bytes}")
+def _check_unchanged(split: Split, seen: int) -> None:
+    if how := change_of(split.file, seen):
+        raise _changed(split, how)
 
 
 def _changed(split: Split, how: str) -> InputError:
-    return InputError(f"{split.file.path}: {how}: the file changed while the job ran. Run again.")
+    return InputError(f"{split.file.path}: {how}: {CHANGED}. Run again.")
 
 
 class _Copy:

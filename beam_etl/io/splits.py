@@ -1,16 +1,19 @@
 """Splits of files: planned, opened, and read as documents and rejects."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl.io.changes import change_of, modified, reject_changed
 from beam_etl.io.choosing_rows import ChosenRows
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import to_documents
 from beam_etl.io.errors import is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format, Split, SplitReader
 from beam_etl.io.rejects import Reject, reject_rest
+from beam_etl.io.transient import retried
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches, split_batch
 
 SMALL_BYTES = 1 << 20
@@ -19,9 +22,12 @@ SMALL_BYTES = 1 << 20
 
 @no_annotations  # type: ignore[untyped-decorator]  # Beam can't check a Protocol
 def plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Split]:
-    """The splits of a file, numbered."""
-    for number, split in enumerate(known.splits(file, split_bytes)):
-        yield split._replace(number=number)
+    """The splits of a file, numbered. One that is gone is a split, which reading rejects as changed."""
+    try:
+        for number, split in enumerate(retried(lambda: known.splits(file, split_bytes))):
+            yield split._replace(number=number)
+    except FileNotFoundError:
+        yield Split(file, 0, file.bytes, problem="it is gone")
 
 
 def open_split(
@@ -46,15 +52,31 @@ def read_split(
 ) -> Iterator[pa.RecordBatch | Reject]:
     """The documents of one split in order, in bounded batches, and what is rejected.
 
+    Where the file is gone or was written since the job began, the last item is a reject that speaks against the whole
+    run (changes.CHANGED): what was read may be of either content.
+
     Args:
-      split: of `known.splits`.
+      split: of `plan_splits`.
       known: the file's format.
       columns: what is wanted.
       stored: the columns of the whole input, which carried columns are brought to; none or None: the file's.
 
     Raises:
-      OSError: the file is absent, or can't be reached.
+      OSError: the file can't be read, and that doesn't pass (see `transient`).
     """
+    seen = modified(split.file.path)
+    try:
+        yield from retried(partial(_read_split, split, known, columns, stored))
+    except FileNotFoundError:
+        yield reject_changed(split, "it is gone")
+        return
+    if how := change_of(split.file, seen):
+        yield reject_changed(split, how)
+
+
+def _read_split(
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+) -> Iterator[pa.RecordBatch | Reject]:
     path = split.file.path
     if split.problem:
         yield reject_rest(path, split.start, split.stop, split.problem, split.first)

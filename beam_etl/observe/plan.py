@@ -37,6 +37,8 @@ class ShuffleStep:
     """Bytes that cross in one hop; None where nobody estimated them."""
     key_limit: int | None = None
     """Bytes that the engine holds for one key; None where nothing sees to it that a key stays below."""
+    by_files: bool = False
+    """The rows cross as files of the run, and the engine moves only what says where they are."""
 
     @property
     def key_bytes(self) -> int | None:
@@ -120,8 +122,15 @@ def _shuffle_step(part: AppliedPTransform) -> ShuffleStep:
     if hasattr(transform, "carries_rows"):
         layout = transform.plan
         limit = getattr(transform, "key_limit", None)
+        by_files = not getattr(transform, "measured", True)
         return ShuffleStep(
-            part.full_label, transform.by, layout.partitions, layout.hops, transform.expected_bytes, limit
+            part.full_label,
+            transform.by,
+            layout.partitions,
+            layout.hops,
+            transform.expected_bytes,
+            limit,
+            by_files,
         )
     return ShuffleStep(part.full_label, (), None, 1, None)
 

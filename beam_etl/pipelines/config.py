@@ -13,7 +13,8 @@ from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
-from beam_etl.io.formats.base import SPLIT_BYTES, FileEntry
+from beam_etl.io.formats.base import LIMITS, MIN_EXPANDED_BYTES, SPLIT_BYTES, FileEntry, Limits
+from beam_etl.io.judging import MAX_FRACTION
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.where import Condition
 from beam_etl.kernels.where_text import parse_where
@@ -23,6 +24,9 @@ from beam_etl.pipelines.runners import FLINK, IN_PROCESS, runner_name
 
 _COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
 _FORMATS = tuple(known.name for known in FORMATS)
+MAX_NESTING = 200
+"""Of --max_nesting: fastavro follows a schema on a thread's stack, a few KB for each level."""
+
 TABLE_FORMATS = ("parquet", "avro", "jsonl")
 """Formats that hold any table."""
 
@@ -70,6 +74,9 @@ class RunConfig:
         default=None,
         choices=("text", "json"),
         bare="text",
+    )
+    force: bool = flag(
+        "run in process though more may cross shuffles than there is memory for", default=False
     )
     report: str | None = flag("write the report of the run as a page, too", default=None, unit="file")
     cluster: str | None = flag(
@@ -124,7 +131,25 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobConfig(RunConfig):
+class RejectConfig(RunConfig):
+    """What can be asked of a job whose tables have rejects."""
+
+    strict: bool = flag("publish nothing where anything is rejected; the exit code is 3 then", default=False)
+    max_reject_fraction: float = flag(
+        "publish nothing where more of the bytes read are rejected, 0 to 1; the exit code is 3 then",
+        default=MAX_FRACTION,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.max_reject_fraction <= 1:
+            raise ValueError(
+                f"--max_reject_fraction is between 0 and 1 (0.05 is 5%), got {self.max_reject_fraction}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobConfig(RejectConfig):
     """What can be asked of a job that reads documents as well."""
 
     input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated")
@@ -145,6 +170,14 @@ class JobConfig(RunConfig):
         "and row groups tell spares reading the others",
         default=None,
     )
+    max_record_bytes: int = flag(
+        "a larger record or text is a reject", default=LIMITS.record_bytes, unit="bytes"
+    )
+    max_expansion: int = flag(
+        f"what expands to more times its bytes, and to over {MIN_EXPANDED_BYTES >> 20} MiB, is rejected",
+        default=LIMITS.expansion,
+    )
+    max_nesting: int = flag("an Avro schema that nests deeper is rejected", default=LIMITS.nesting)
     private_suffixes: bool = flag(
         "where the domain is derived from a url, sites under github.io and the like have a domain each",
         default=False,
@@ -152,9 +185,19 @@ class JobConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.file_bytes < 1:
-            raise ValueError(f"--file_bytes must be at least 1, got {self.file_bytes}")
+        for name in ("file_bytes", "max_record_bytes", "max_expansion", "max_nesting"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_nesting > MAX_NESTING:
+            raise ValueError(
+                f"--max_nesting is at most {MAX_NESTING}: deeper ones would end the process, got {self.max_nesting}"
+            )
         self.condition  # noqa: B018 - a condition that can't be read is told at once
+
+    @property
+    def limits(self) -> Limits:
+        """What is beyond is rejected."""
+        return Limits(self.max_record_bytes, self.max_expansion, self.max_nesting)
 
     @property
     def condition(self) -> Condition | None:
@@ -181,6 +224,7 @@ class JobConfig(RunConfig):
             carry=carry or others,
             private_suffixes=self.private_suffixes,
             where=self.condition,
+            limits=self.limits,
             **named,
         )
 

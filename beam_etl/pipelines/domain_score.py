@@ -23,6 +23,7 @@ from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.documents import FailForRejects, usable
 from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
 from beam_etl.transforms.domain_score import CountDomains, ScoreTable
 
@@ -55,10 +56,13 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         documents, rejects, _ = source.documents(config.counted)
         scored = documents | "Score domains" >> score
     tables = {"domains": scored.domains, "score_parts": scored.parts, "rejects": rejects}
+    uncounted = () if scored.rejects is None else (scored.rejects,)
     if not config.joins:
+        tables["rejects"] = (rejects, *uncounted) | "Rejects" >> beam.Flatten()
         return {**tables, FAILURES: scored.failures}
     joined = _documents(source, config, scored.scores, sample)
-    failures = (scored.failures, joined[FAILURES]) | "All failures" >> beam.Flatten()
+    lost = [found | "Uncounted" >> FailForRejects() for found in uncounted]
+    failures = (scored.failures, joined[FAILURES], *lost) | "All failures" >> beam.Flatten()
     return {**tables, **joined, FAILURES: failures}
 
 
@@ -95,7 +99,7 @@ def _expected_crossing(sample: Sample, count: CountDomains, bundles: int) -> int
     whole = [batch.select([schema.ADDRESS, *NEEDED]) for batch in sample.batches]
     halves = [batch.slice(0, (batch.num_rows + 1) // 2) for batch in whole]
     half, alternate, found = (
-        next(combine_all(map(unmarked, part), count.merge)) for part in (halves, whole[::2], whole)
+        next(combine_all(usable(unmarked, part), count.merge)) for part in (halves, whole[::2], whole)
     )
     rows = expected_rows(half, alternate, found, sample.scale / bundles)
     return round(found.nbytes / max(1, found.num_rows) * rows * bundles)
@@ -117,6 +121,7 @@ def _documents(source: FileSource, config: Config, scores: Batches, sample: Samp
     if config.filter or config.annotate:
         judged = again | "Filter quality" >> config.filtering()
         again, removals = judged.documents, (judged.removals,)
+        rejects = (rejects, judged.rejects) | "Both rejects" >> beam.Flatten()
     joined = {"documents": again, "scores": scores} | "Join scores" >> config.joining(
         source.stored_schema,
         way=way,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
@@ -20,7 +21,7 @@ from beam_etl.kernels.unicode_table import RULES, UNICODE_VERSION
 from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.flags import flag
 from beam_etl.pipelines.job import PARTITIONING, Job
-from beam_etl.transforms.inverted_index import BuildInvertedIndex, Index
+from beam_etl.transforms.inverted_index import BuildInvertedIndex, Index, invertible
 from beam_etl.transforms.partition_index import KEY
 
 
@@ -54,7 +55,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     index = BuildInvertedIndex(
         words=config.words,
         positions=config.positions,
-        expected_bytes=expected_crossing(sample.batches, scale, config.words, config.positions),
+        expected_bytes=_expected_crossing(sample.batches, scale, config),
     )
     found = documents | "Index" >> index
     described = {
@@ -63,7 +64,17 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         "unicode": UNICODE_VERSION,
         "positions": config.positions,
     }
-    return {**index_tables(found, config, described, index.partition.count), "rejects": rejects}
+    more = () if found.rejects is None else (found.rejects,)
+    both = (rejects, *more) | "Rejects" >> beam.Flatten()
+    return {**index_tables(found, config, described, index.partition.count), "rejects": both}
+
+
+def _expected_crossing(batches: Sequence[pa.RecordBatch], scale: float, config: Config) -> int:
+    try:
+        return expected_crossing(batches, scale, config.words, config.positions)
+    except Exception:  # noqa: BLE001 - of documents that the job will reject
+        good, _ = invertible(batches, config.words, config.positions)
+        return expected_crossing(good, scale, config.words, config.positions)
 
 
 def index_tables(

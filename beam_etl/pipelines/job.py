@@ -32,16 +32,18 @@ from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig, RunConfig
-from beam_etl.pipelines.execution import FAILED, Execution
+from beam_etl.pipelines.execution import Execution
 from beam_etl.pipelines.interrupt import give_up
+from beam_etl.pipelines.memory import refuse_too_large
 from beam_etl.pipelines.run_report import RUNNING, Clock, Drawn
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
 from beam_etl.pipelines.shuffle_skews import shuffle_skews
 from beam_etl.pipelines.tell_report import Ran, tell_report
+from beam_etl.pipelines.verdicts import exit_code, judged
 from beam_etl.transforms import metrics
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
-"""Exit codes, beside FAILED: done; a command line or an input that can't be run as it is; Ctrl-C."""
+"""Exit codes, beside FAILED and REJECTED: done; a command line or an input that can't be run as it is; Ctrl-C."""
 
 AFTER = "_after"
 """Instead of a table's name: a function of the verdict of WriteDataset, which builds what waits for it."""
@@ -67,7 +69,8 @@ class Source(Protocol):
 def read_documents(pipeline: beam.Pipeline, config: Any) -> FileSource:
     """The source of a job whose Config is a JobConfig."""
     asked: JobConfig = config
-    return FileSource(pipeline, asked.input, asked.columns, asked.format)
+    tolerated = asked.max_reject_fraction
+    return FileSource(pipeline, asked.input, asked.columns, asked.format, tolerated=tolerated)
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Job(Generic[Config]):
         source = self.source(pipeline, config)
         for folder in config.folders:
             _refuse_overlap(source, folder)
-        tables = dict(self.build(source, config))
+        tables = judged(dict(self.build(source, config)), source.input_bytes, config)
         after, partitioning = tables.pop(AFTER, None), tables.pop(PARTITIONING, {})
         write = WriteDataset(
             output=config.output,
@@ -126,12 +129,14 @@ class Job(Generic[Config]):
         verdict = tables | "Write dataset" >> write
         if after is not None:
             after(verdict)
+        drawn, cluster = plan(pipeline), config.described_cluster
         if config.plan:
-            drawn, cluster = plan(pipeline), config.described_cluster
             more = "".join(f"\n{line}" for line in self.explain(source, config))
             shown = _planned(source, drawn, cluster) + more
             print(drawn.to_json(cluster) if config.plan == "json" else shown)
             return DONE
+        if runner_name(config.runner) == IN_PROCESS and not config.force:
+            refuse_too_large(drawn)
         return self._execute(pipeline, source, config, clock)
 
     def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock) -> int:
@@ -154,9 +159,9 @@ class Job(Generic[Config]):
         if isinstance(result, int):
             return result
         ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)
-        if not self._is_published(config):
+        if code := self._unpublished(config):
             tell_report(ran, drawn, clock)
-            return FAILED
+            return code
         try:
             self._close(config, source, result, time.monotonic() - start)
             tell_report(ran, drawn, clock)
@@ -165,14 +170,14 @@ class Job(Generic[Config]):
             return INTERRUPTED
         return DONE
 
-    def _is_published(self, config: Config) -> bool:
-        """Whether all datasets are published; says why where they aren't, and removes what was written."""
+    def _unpublished(self, config: Config) -> int:
+        """The exit code of a run that isn't published as a whole, which is told and removed; DONE for others."""
         for folder in config.folders:
             manifest.refresh(folder)
         missing = [folder for folder in config.folders if not manifest.is_published(folder, config.run)]
-        for folder in missing:
-            for reason in _unpublished(folder, config.run):
-                print(f"{self.name}: {reason}", file=sys.stderr)
+        reasons = [reason for folder in missing for reason in _unpublished(folder, config.run)]
+        for reason in reasons:
+            print(f"{self.name}: {reason}", file=sys.stderr)
         if missing and config.output not in missing:
             print(
                 f"{self.name}: {config.output} is published, {', '.join(missing)} is not. Run again with "
@@ -188,7 +193,7 @@ class Job(Generic[Config]):
             )
         if missing and not kept:
             give_up(config.folders, config.run, runner_name(config.runner) == IN_PROCESS)
-        return not missing
+        return exit_code(reasons) if missing else DONE
 
     def _close(self, config: Config, source: Source, result: PipelineResult, seconds: float) -> None:
         published, (counted, skews) = manifest.latest(config.output), _counted(result)

@@ -10,7 +10,7 @@ import apache_beam as beam
 from beam_etl.io.join_buckets import JoinBuckets
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.join_rule import HOWS, INNER, JoinError, JoinRule
-from beam_etl.pipelines.config import RunConfig
+from beam_etl.pipelines.config import RejectConfig
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.join_sides import AUTO, WAYS, Choice, CoLocated, JoinSides, open_side
@@ -28,7 +28,7 @@ from beam_etl.transforms.join import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(RunConfig):
+class Config(RejectConfig):
     """What can be asked of the job."""
 
     input: tuple[str, ...] = field(init=False, default=())

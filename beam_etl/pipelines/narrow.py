@@ -18,8 +18,10 @@ def read_narrow(pipeline: beam.Pipeline, config: JobConfig, used: Sequence[str])
     Raises:
       InputError: a column is neither. The message names it and the columns there are.
     """
-    source = FileSource(pipeline, config.input, Columns(needed=()), config.format)
+    tolerated = config.max_reject_fraction
+    any_columns = Columns(needed=(), limits=config.limits)
+    source = FileSource(pipeline, config.input, any_columns, config.format, tolerated=tolerated)
     stored = source.stored_schema.names
     made = tuple(name for name in used if name not in stored and name in SHARED)
     columns = config.read_as(made, carry=tuple(name for name in used if name not in made))
-    return FileSource(pipeline, config.input, columns, config.format)
+    return FileSource(pipeline, config.input, columns, config.format, tolerated=tolerated)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
@@ -74,6 +75,7 @@ def build(source: FileSource, config: Config) -> dict[str, Batches]:
             sample.batches, config.by, sample.scale, config.bundles(source.files, source.pipeline.options)
         ),
     )
+    rejects = (rejects, counted.rejects) | "Rejects" >> beam.Flatten()
     tables = {"counts": counted.counts, "totals": counted.totals, "rejects": rejects}
     return {**tables, "documents": counted.documents} if config.documents else tables
 

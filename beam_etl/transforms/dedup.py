@@ -117,7 +117,7 @@ class DeduplicateNear(beam.PTransform):
 class DeduplicateExact(beam.PTransform):
     """Documents without their exact duplicates. Four shuffles, of which one is of text; see DeduplicateNear.
 
-    Input and errors as of DeduplicateNear. Output: Deduplicated, without failures.
+    Input and errors as of DeduplicateNear. Output: Deduplicated.
 
     Args:
       rule: what makes two documents exact duplicates.

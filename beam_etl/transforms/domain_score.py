@@ -31,7 +31,8 @@ from beam_etl.kernels.judging import MAIN_SIGNALS, JudgeDocuments
 from beam_etl.kernels.quality import Rule, rules_of
 from beam_etl.kernels.sampling import Flags
 from beam_etl.transforms.aggregate import Aggregate, combine_all
-from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.documents import MapDocuments
 from beam_etl.transforms.quality import DEFAULT_RULES
 from beam_etl.transforms.shuffle import Gather, MapPartitions, Partition
 
@@ -40,6 +41,9 @@ Judge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 Mark: TypeAlias = Callable[[pa.RecordBatch], Flags | str]
 """From documents to bool[rows], which are duplicates; or why that can't be known, for ScoredDomains.failures."""
+
+STAGE = "count domains"
+"""What rejects have in the column `stage`."""
 
 REPEATED_HASHES = 64
 """So many domains at most, of those that are in several partitions, are looked at by their names."""
@@ -57,6 +61,8 @@ class ScoredDomains(NamedTuple):
     """domain_join.SCORES, for JoinDomainScores."""
     failures: beam.PCollection[str]
     """Why the result must not be used, as text; none where it may."""
+    rejects: Batches | None = None
+    """schema.REJECT: documents that can't be counted, and are in no domain; None where they make a run fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,19 +158,16 @@ class ScoreDomains(beam.PTransform):
         if self.partitioned:
             table = documents | "Count in place" >> MapPartitions(kernel=self.count.in_place)
             return table | "Score" >> ScoreTable(rule=self.rule, partitioned=True)
-        table = (
-            documents
-            | "Count" >> MapBatches(self.count)
-            | "Sum"
-            >> Aggregate(
-                by=(schema.DOMAIN,),
-                merge=self.count.merge,
-                finish=self.count.finish,
-                partitions=self.partitions,
-                expected_bytes=self.expected_bytes,
-            )
+        counted, rejects = documents | "Count" >> MapDocuments(self.count, stage=STAGE)
+        table = counted | "Sum" >> Aggregate(
+            by=(schema.DOMAIN,),
+            merge=self.count.merge,
+            finish=self.count.finish,
+            partitions=self.partitions,
+            expected_bytes=self.expected_bytes,
         )
-        return table | "Score" >> ScoreTable(rule=self.rule)
+        scored: ScoredDomains = table | "Score" >> ScoreTable(rule=self.rule)
+        return scored._replace(rejects=rejects)
 
 
 @dataclass(eq=False, kw_only=True)

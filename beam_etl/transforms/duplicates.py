@@ -34,6 +34,7 @@ from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch, tagged
 from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.earlier import Earlier, MeetEarlier, Met
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.metrics import NAMESPACE
@@ -42,6 +43,9 @@ from beam_etl.transforms.shuffle import KEY_LIMIT, MapPartitions, Shuffle
 
 EMPTY_DOCUMENTS = "empty_documents"
 """Counter: documents that are nobody's duplicates, because they have no text, or not all of an exact key."""
+
+SIGNING, HASHING = "sign", "hash"
+"""What is tried with each document: for reasons why one can't be used."""
 
 EXACT_SHARE, VERIFIED_SHARE, CANDIDATE_SHARE = 0.2, 0.3, 0.4
 """Documents in clusters of several: exact duplicates, verified ones, and all that have a bucket in common.
@@ -103,7 +107,7 @@ class FindNearDuplicates(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Decisions:
-        signed = documents | "Sign" >> MapBatches(self._signing())
+        signed, unsigned = documents | "Sign" >> MapDocuments(self._signing(), stage=SIGNING)
         contracted = (
             signed
             | "Bands" >> MapBatches(_bands)
@@ -132,7 +136,7 @@ class FindNearDuplicates(beam.PTransform):
         decisions = self._decide(guarded.members, facts)
         if self.earlier is not None:
             decisions = decisions | "By address" >> MapBatches(by_address)
-        failures += [clusters.failures, guarded.failures]
+        failures += [clusters.failures, guarded.failures, unsigned | "Unsigned" >> FailForRejects()]
         return Decisions(
             decisions, failures | "All failures" >> beam.Flatten(), signed if self.remember else None
         )
@@ -214,7 +218,7 @@ class FindExactDuplicates(beam.PTransform):
 
     Equal ones of a bundle cross as one row, in which each further one takes a few bytes.
 
-    Input: batches of documents that have an address and the columns of both rules. Output: Decisions, without failures.
+    Input: batches of documents that have an address and the columns of both rules. Output: Decisions.
 
     Args:
       rule: what makes two documents exact duplicates.
@@ -231,15 +235,16 @@ class FindExactDuplicates(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Decisions:
+        hashed, unhashed = documents | "Hash" >> MapDocuments(
+            partial(_hash, rule=self.rule, keep=self.keep), stage=HASHING
+        )
         decisions = (
-            documents
-            | "Hash" >> MapBatches(partial(_hash, rule=self.rule, keep=self.keep))
+            hashed
             | "Stack" >> beam.ParDo(_Stack()).with_output_types(pa.RecordBatch)
             | "By content" >> Shuffle(by=(CONTENT,), expected_bytes=_times(self.expected_documents, 36))
             | "Choose" >> MapPartitions(kernel=choose_exact)
         )
-        none = documents.pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
-        return Decisions(decisions, none)
+        return Decisions(decisions, unhashed | "Unhashed" >> FailForRejects())
 
 
 def _times(documents: int | None, size: float) -> int | None:

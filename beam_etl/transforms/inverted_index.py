@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -26,8 +27,9 @@ from beam_etl.kernels.pieces import PACKED
 from beam_etl.kernels.places import Numbered, number_places, pack_places, place_failures
 from beam_etl.kernels.split_terms import in_sample, sample_costs, term_strings
 from beam_etl.kernels.unicode_table import RULES
-from beam_etl.transforms.batches import Batches, split_batch
-from beam_etl.transforms.metrics import StepMetrics
+from beam_etl.transforms.batches import Batches, split_batch, tagged
+from beam_etl.transforms.documents import REJECTS, run_or_reject
+from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
 from beam_etl.transforms.partition_index import NumberedIndex, PartitionIndex
 from beam_etl.transforms.shuffle import Gather, Partition
 
@@ -35,6 +37,9 @@ ELEMENT_BYTES = 16 << 20
 """Pieces that travel together at most; only a huge document has more."""
 
 PLACES, SAMPLE = "places", "sample"
+
+STAGE = "invert"
+"""What rejects have in the column `stage`."""
 
 LocalRows = tuple[bytes, bytes, pa.RecordBatch]
 """RUN of batches that were inverted together, the lengths of their documents, uint32, and some of their LOCAL_PIECE. Or
@@ -55,6 +60,8 @@ class Index(NamedTuple):
     """One element: documents, tokens, average_length, left_out (see docs/index.md)."""
     failures: beam.PCollection[str]
     """Why there is no index, as text: what was indexed isn't what was read, or too much."""
+    rejects: Batches | None = None
+    """schema.REJECT: documents that can't be inverted, which have no number; None where nothing was."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -88,9 +95,9 @@ class BuildInvertedIndex(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Index:
         inverting = beam.ParDo(_Invert(self.words, self.positions)).with_output_types(
-            LocalRows, places=bytes, sample=pa.RecordBatch
+            LocalRows, places=bytes, sample=pa.RecordBatch, rejects=pa.RecordBatch
         )
-        local = documents | "Invert" >> inverting.with_outputs(PLACES, SAMPLE, main="rows")
+        local = documents | "Invert" >> inverting.with_outputs(PLACES, SAMPLE, REJECTS, main="rows")
         places = beam.pvalue.AsSingleton(local.places | "Gather places" >> Gather())
         numbered = local.rows | "Number" >> beam.ParDo(
             _Number(self.positions), places=places
@@ -103,6 +110,7 @@ class BuildInvertedIndex(beam.PTransform):
             partitioned.split_terms,
             one | "Statistics" >> beam.Map(_statistics, places=places),
             one | "Failures" >> beam.FlatMap(_failures, places=places).with_output_types(str),
+            local[REJECTS],
         )
 
 
@@ -143,7 +151,15 @@ class _Invert(beam.DoFn):
 
     def _invert(self) -> Iterator[Any]:
         batches, self._held, self._bytes = self._held, [], 0
-        inverted = invert_batches(batches, self._rule, self._positions)
+        try:
+            inverted = invert_batches(batches, self._rule, self._positions)
+        except Exception:  # noqa: BLE001 - whatever a kernel fails with
+            batches, rejects = invertible(batches, self._rule, self._positions)
+            self._metrics.add(RECORDS_REJECTED, sum(batch.num_rows for batch in rejects))
+            yield from tagged(REJECTS, rejects)
+            if not batches:
+                return
+            inverted = invert_batches(batches, self._rule, self._positions)
         terms = term_strings(inverted)
         named = name_documents(batches, inverted.lengths)
         left_out = inverted.left_out
@@ -162,6 +178,22 @@ class _Invert(beam.DoFn):
         if costs is not None:
             for part in split_batch(costs):
                 yield beam.pvalue.TaggedOutput(SAMPLE, part)
+
+
+def invertible(
+    batches: Sequence[pa.RecordBatch], rule: str, positions: bool
+) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+    """The documents that can be inverted, in their order, and schema.REJECT of the others."""
+    kernel = partial(_inverted, rule=rule, positions=positions)
+    tried = [run_or_reject(kernel, batch, STAGE) for batch in batches]
+    good = [batch for passed, _ in tried for batch in passed]
+    return good, [rejects for _, rejects in tried if rejects is not None]
+
+
+def _inverted(batch: pa.RecordBatch, rule: str, positions: bool) -> pa.RecordBatch:
+    """The batch itself, where it can be inverted."""
+    invert_batches([batch], rule, positions)
+    return batch
 
 
 def _runs(batches: Sequence[pa.RecordBatch]) -> bytes:

@@ -12,10 +12,14 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl import schema
 from beam_etl.kernels.filtering import annotate_quality, filter_quality
 from beam_etl.kernels.quality import Rule, rules_of
-from beam_etl.transforms.batches import Batches, run_kernel, split_batch, tagged
-from beam_etl.transforms.metrics import StepMetrics
+from beam_etl.transforms.batches import Batches, split_batch, tagged
+from beam_etl.transforms.documents import REJECTS, run_or_reject
+from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
 
 REMOVED = "removed"
+
+STAGE = "judge quality"
+"""What rejects have in the column `stage`."""
 
 DEFAULT_RULES = ("gopher_quality", "gopher_repetition", "fineweb")
 """Rule sets that documents are judged by where no others are asked for."""
@@ -28,6 +32,8 @@ class FilteredDocuments(NamedTuple):
     """Those that stay, with all their columns."""
     removals: Batches
     """schema.QUALITY_REMOVAL: the others. Empty where documents are annotated."""
+    rejects: Batches
+    """schema.REJECT: documents that can't be judged."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -44,7 +50,7 @@ class FilterQuality(beam.PTransform):
 
     Raises:
       ValueError: no rules; no such rule set, or no such rule.
-      KernelError: while running, where there is no text.
+      KernelError: while running, where there is no text, or the kernel fails on many documents (see MapDocuments).
     """
 
     rules: tuple[str | Rule, ...] = DEFAULT_RULES
@@ -61,10 +67,10 @@ class FilterQuality(beam.PTransform):
     def expand(self, documents: Batches) -> FilteredDocuments:
         rules = rules_of(self.rules, self.thresholds)
         filtering = beam.ParDo(_Filter(rules, self.annotate, self.id)).with_output_types(
-            pa.RecordBatch, **{REMOVED: pa.RecordBatch}
+            pa.RecordBatch, **{REMOVED: pa.RecordBatch, REJECTS: pa.RecordBatch}
         )
-        done = documents | "Filter" >> filtering.with_outputs(REMOVED, main="documents")
-        return FilteredDocuments(done["documents"], done[REMOVED])
+        done = documents | "Filter" >> filtering.with_outputs(REMOVED, REJECTS, main="documents")
+        return FilteredDocuments(done["documents"], done[REMOVED], done[REJECTS])
 
 
 class _Filter(beam.DoFn):
@@ -72,6 +78,7 @@ class _Filter(beam.DoFn):
         self._kernel = (
             partial(annotate_quality, rules=rules) if annotate else partial(_filtered, rules=rules, id=id)
         )
+        self._annotate = annotate
         self._metrics = StepMetrics()
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
@@ -79,11 +86,17 @@ class _Filter(beam.DoFn):
         yield from self._metrics.timed(self._outputs(batch))
 
     def _outputs(self, batch: pa.RecordBatch) -> Iterator[Any]:
-        kept, *removed = run_kernel(self._kernel, batch)
-        for part in split_batch(kept):
-            self._metrics.gave_out(part)
-            yield part
-        yield from tagged(REMOVED, removed)
+        made, rejects = run_or_reject(self._kernel, batch, STAGE)
+        step = 1 if self._annotate else 2  # batches of each part of the batch that the kernel was run on
+        for kept in made[::step]:
+            for part in split_batch(kept):
+                self._metrics.gave_out(part)
+                yield part
+        if not self._annotate:
+            yield from tagged(REMOVED, made[1::step])
+        if rejects is not None:
+            self._metrics.add(RECORDS_REJECTED, rejects.num_rows)
+            yield from tagged(REJECTS, [rejects])
 
 
 def _filtered(batch: pa.RecordBatch, rules: tuple[Rule, ...], id: str) -> Iterator[pa.RecordBatch]:

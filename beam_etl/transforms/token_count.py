@@ -15,6 +15,10 @@ from beam_etl.kernels.token_totals import partial_counts_with_totals
 from beam_etl.kernels.vocabularies import WORDS, Vocabulary
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.documents import MapDocuments
+
+STAGE = "count tokens"
+"""What rejects have in the column `stage`."""
 
 
 class TokenCounts(NamedTuple):
@@ -26,6 +30,8 @@ class TokenCounts(NamedTuple):
     """One row over everything, of the same columns without the group; none for no documents."""
     documents: Batches
     """The input with a column `token_count`. Costs nothing where it isn't used."""
+    rejects: Batches
+    """schema.REJECT: documents whose tokens can't be counted."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -55,7 +61,9 @@ class CountTokens(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> TokenCounts:
-        counted = documents | "Count" >> MapBatches(once_per_process(document_counter, self.vocabulary))
+        counted, rejects = documents | "Count" >> MapDocuments(
+            once_per_process(document_counter, self.vocabulary), stage=STAGE
+        )
         keys = (*self.by, IS_TOTAL)
         groups = (
             counted
@@ -73,6 +81,7 @@ class CountTokens(beam.PTransform):
             groups | "Groups" >> MapBatches(partial(only, total=False)),
             groups | "Totals" >> MapBatches(partial(_totals, by=self.by)),
             counted,
+            rejects,
         )
 
 

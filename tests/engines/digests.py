@@ -22,7 +22,7 @@ class Contents:
     told: Mapping[str, int]
     """Rows of each table, by the manifest."""
     files: Mapping[str, str]
-    """SHA-256 of each file of documents, by the part of its name that says which split it is. Only where it does."""
+    """SHA-256 of each file of documents that dedup wrote, by the part of its name that says which split it is."""
 
     @property
     def digest(self) -> str:
@@ -60,7 +60,7 @@ def contents(dataset: Path) -> Contents:
         {
             _split_of(file.path): hashlib.sha256((dataset / file.path).read_bytes()).hexdigest()
             for file in published.table("documents")
-            if _split_of(file.path)
+            if published.about["job"] == "dedup" and _split_of(file.path)
         },
     )
 

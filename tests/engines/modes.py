@@ -16,11 +16,13 @@ class Mode:
     """Folders below {side} that the job publishes besides its output."""
     needs: tuple[str, ...] = ()
     """What Bench makes of the corpus before, each {source}-NAME: see `Bench.make`."""
-    input: str = "{source}"
+    input: str | None = "{source}"
+    """None where flags name what is read."""
 
     def arguments(self, source: Path, output: Path) -> list[str]:
         side = output.parent / f"{output.name}-side"
-        given = (f"--input={self.input}", "--output={output}", *self.flags)
+        reads = () if self.input is None else (f"--input={self.input}",)
+        given = (*reads, "--output={output}", *self.flags)
         return [flag.format(source=source, side=side, output=output) for flag in given]
 
     def published(self, output: Path) -> list[Contents]:
@@ -62,6 +64,16 @@ MODES = {
     ),
     "domains, partitioned": Mode(
         "domain_score", ("--partitioned=true",), needs=("domains",), input="{source}-domains"
+    ),
+    "partitioned": Mode("repartition", ("--partition=time:date:month,hash:domain:4", "--order=url")),
+    "sorted": Mode("sort", ("--by=domain,url:desc",)),
+    "first rows": Mode("topk", ("--k=50", "--by=url")),
+    "aggregated": Mode("aggregate", ("--by=domain", "--agg=count,max:url,distinct:lang")),
+    "joined": Mode(
+        "join",
+        ("--left={source}", "--right={source}-domains", "--on=id", "--right_columns=url", "--way=shuffle"),
+        needs=("domains",),
+        input=None,
     ),
 }
 """near: clusters in one process. Routed: both ways are in the graph, and the number of links decides."""

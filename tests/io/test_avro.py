@@ -131,7 +131,7 @@ BAD = {
     "no records": (numbers(), "an Avro file whose records have no fields with names"),
     "deep": (
         avro({"text": "string", "deep": nested(80)}, {"text": "a", "deep": []}),
-        "an Avro schema that nests over 64 deep",
+        "an Avro schema that nests deeper than --max_nesting allows",
     ),
     "unknown codec": (
         avro({"text": "string"}, {"text": "a"}).replace(b"\x08null", b"\x08zero"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_etl.io.access import Stream
-from beam_etl.io.formats.base import FileEntry
+from beam_etl.io.formats.base import FileEntry, Limits
 from beam_etl.io.formats.lines import Lines, LongLine, _Cutter, line_splits, split_lines
 
 Line = tuple[int, bytes]
@@ -28,7 +28,7 @@ def reference(content: bytes) -> list[Line]:
 def read_lines(path: Path, split_bytes: int, block_bytes: int, limit: int) -> list[Line | LongLine]:
     found: list[Line | LongLine] = []
     for split in line_splits(FileEntry(0, str(path), path.stat().st_size), split_bytes):
-        for some in split_lines(split, block_bytes, limit):
+        for some in split_lines(split, block_bytes, Limits(record_bytes=limit)):
             if isinstance(some, LongLine):
                 found.append(some)
                 continue

@@ -14,9 +14,8 @@ import zstandard
 
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.formats.avro_blocks import read_header, scan_blocks
-from beam_etl.io.read import read_split
+from beam_etl.io.formats.base import Limits
 from beam_etl.io.rejects import Reject, reject_batches, reject_record
 from tests.stored import Document, avro, documents, json_lines, line_offsets, parquet, read, write
 
@@ -123,33 +122,32 @@ def test_hostile_json_takes_nothing_else_along(shared: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
-def test_a_record_over_the_limit_is_a_reject(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("beam_etl.io.formats.jsonl.MAX_RECORD_BYTES", 100_000)
+def test_a_record_over_the_limit_is_a_reject(name: str, tmp_path: Path) -> None:
     long = json.dumps({"text": "x" * 3_000_000}).encode()
     content = good_line(0) + b"\n" + long + b"\n" + good_line(1)
     pack = {"jsonl": bytes, "gz": gzip.compress, "zst": zstandard.compress}[name.rsplit(".", maxsplit=1)[-1]]
     path = write(tmp_path, name, pack(content))
-    found = read(path, split_bytes=500_000)
+    found = read(path, Columns(limits=Limits(record_bytes=100_000)), split_bytes=500_000)
     assert found.column("text") == ["good 0", "good 1"]
     [reject] = found.rejects
     assert (reject.position, reject.rows, reject.bytes) == (len(good_line(0)) + 1, 1, len(long))
     assert (reject.digest, reject.payload) == (hashlib.sha256(long).digest(), long[:4096])
 
 
-@pytest.mark.parametrize("encode", [parquet, avro, json_lines], ids=["parquet", "avro", "jsonl"])
+@pytest.mark.parametrize(
+    ("encode", "fits"),
+    [(parquet, "ż" * 500), (avro, "ż" * 500), (json_lines, "x" * 900)],
+    ids=["parquet", "avro", "jsonl"],
+)
 def test_a_text_over_the_limit_is_a_reject_in_every_format(
-    encode: Callable[[list[Document]], bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    encode: Callable[[list[Document]], bytes], fits: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr("beam_etl.io.convert.MAX_RECORD_BYTES", 1000)
-    rows: list[Document] = [{"text": "ż" * 500}, {"text": "x" * 1001}, {"text": "last"}]
-    found = read(write(tmp_path, f"a.{request.node.callspec.id}", encode(rows)))
-    assert found.column("text") == ["ż" * 500, "last"]
-    assert [reject.reason for reject in found.rejects] == ["a text of 1001 bytes: over the limit of 1000"]
+    rows: list[Document] = [{"text": fits}, {"text": "x" * 1001}, {"text": "last"}]
+    path = write(tmp_path, f"a.{request.node.callspec.id}", encode(rows))
+    found = read(path, Columns(limits=Limits(record_bytes=1000)))
+    assert found.column("text") == [fits, "last"]
+    (reason,) = (reject.reason for reject in found.rejects)
+    assert reason.endswith("bytes: over the limit of 1000")
 
 
 def test_zeros_are_no_gzip(tmp_path: Path) -> None:
@@ -316,12 +314,3 @@ def test_rejects_become_bounded_batches_of_their_schema() -> None:
             "payload": b"x" * 4096,
         }
     ]
-
-
-@pytest.mark.parametrize("name", ["a.parquet", "a.avro", "a.jsonl", "a.jsonl.gz", "a.txt"])
-def test_a_file_that_went_away_is_an_error_and_no_reject(name: str, tmp_path: Path) -> None:
-    known = format_of(name)
-    assert known is not None
-    gone = FileEntry(0, str(tmp_path / name), 1000)
-    with pytest.raises(FileNotFoundError):
-        _ = [list(read_split(split, known, Columns())) for split in known.splits(gone, 100)]

@@ -239,7 +239,7 @@ def test_rejects_stay_out_and_are_told_once(tmp_path: Path) -> None:
     broken = [b"{broken\n", b'{"id": "no text"}\n', b"[]\n"]
     (source / "a.jsonl").write_bytes(b"".join([*lines[:20], *broken, *lines[20:]]))
     output = tmp_path / "out"
-    assert run([f"--input={source}", f"--output={output}"]) == 0
+    assert run([f"--input={source}", f"--output={output}", "--max_reject_fraction=1"]) == 0
     rejects = table(output, "rejects")
     kept = [row for path in sorted((output / "documents").iterdir()) for row in read(path)]
     removed = table(output, "removals")

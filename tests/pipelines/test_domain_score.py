@@ -293,9 +293,9 @@ def test_what_either_read_rejects_is_told_once(tmp_path: Path) -> None:
     folder = write(tmp_path / "in", [good])
     with (folder / "000.jsonl").open("ab") as file:
         file.write(b'{"domain": "a", "text": null, "views": 1}\n{"domain": "a", "text": "b", "views": {}}\n')
-    assert len(score(folder, tmp_path / "table")["domains"]) == 1
+    assert len(score(folder, tmp_path / "table", "--max_reject_fraction=1")["domains"]) == 1
     assert [row["reason"] for row in read(tmp_path / "table", "rejects")] == ["null text"]
-    found = score(folder, tmp_path / "out", "--documents=true")
+    found = score(folder, tmp_path / "out", "--documents=true", "--max_reject_fraction=1")
     assert [row["text"] for row in found["documents"]] == ["good", "fine"]
     assert len(read(tmp_path / "out", "rejects")) == 2
 

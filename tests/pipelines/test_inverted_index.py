@@ -155,7 +155,7 @@ def test_rejects_have_no_number(tmp_path: Path) -> None:
         '{"id": "c", "text": "two"}',
     ]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    found = build(tmp_path / "in.jsonl", tmp_path / "out")
+    found = build(tmp_path / "in.jsonl", tmp_path / "out", "--max_reject_fraction=1")
     assert found.postings == {"one": [(0, 1, ())], "two": [(0, 1, ()), (1, 1, ())]}
     assert [row["id"] for row in found.documents] == ["a", "c"]
     assert pq.read_table(tmp_path / "out/rejects").num_rows == 2

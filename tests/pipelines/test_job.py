@@ -17,8 +17,9 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.execution import FAILED
 from beam_etl.pipelines.interrupt import Interrupted, abandoning
-from beam_etl.pipelines.job import FAILED, Job
+from beam_etl.pipelines.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,8 +189,8 @@ def test_files_that_are_not_sorted_as_the_manifest_tells_fail_the_run(
 def test_what_can_not_be_read_is_rejected_once(two: Two, tmp_path: Path) -> None:
     *_, left, right = two
     file = next(right.rglob("*.parquet"))
-    file.write_bytes(b"no parquet")
-    assert join(left, right, tmp_path / "out", "--on=k0", "--how=left") == 0
+    file.write_bytes(b"no parquet".ljust(file.stat().st_size))
+    assert join(left, right, tmp_path / "out", "--on=k0", "--how=left", "--max_reject_fraction=1") == 0
     rejects = pq.read_table(tmp_path / "out" / "rejects").to_pylist()
     assert [row["file"] for row in rejects] == [str(file)]
 

@@ -191,7 +191,8 @@ def test_a_record_that_cannot_be_read_is_a_reject_and_the_others_are_counted(
     bad = '{"lang": "en", "text": "cut off\n{"lang": "en", "text": null}\n'
     with (source / "01.jsonl").open("a") as file:
         file.write(bad)
-    assert run([f"--input={source}", f"--output={tmp_path}/out", "--by=site"]) == 0
+    flags = [f"--input={source}", f"--output={tmp_path}/out", "--by=site", "--max_reject_fraction=0.1"]
+    assert run(flags) == 0
     assert counted(tmp_path / "out", "site") == oracle(DOCUMENTS[:30], "site", count_words)
     rejects = pq.read_table(tmp_path / "out/rejects").to_pylist()
     assert [os.path.basename(row["file"]) for row in rejects] == ["01.jsonl"] * 2

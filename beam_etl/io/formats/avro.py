@@ -14,7 +14,7 @@ from beam_etl.io.formats.avro_blocks import Block, Header, block_content, read_h
 from beam_etl.io.formats.avro_copies import AvroCopier
 from beam_etl.io.formats.avro_types import AvroTypes
 from beam_etl.io.formats.avro_write import AvroWriter
-from beam_etl.io.formats.base import Copier, FileEntry, Rows, Split, Writer, even_bytes, from_columns
+from beam_etl.io.formats.base import LIMITS, Copier, FileEntry, Rows, Split, Writer, even_bytes, from_columns
 from beam_etl.io.isolate import by_halves
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
@@ -32,10 +32,11 @@ class Avro:
     compressible = False
     by_record = True
     inferred = False
+    limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with open_file(path) as file:
-            return AvroTypes(_header(file, path).schema).schema
+            return AvroTypes(_header(file, path).schema, self.limits.nesting).schema
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, that reads 36 bytes a block."""
@@ -62,7 +63,7 @@ class Avro:
             yield Split(file, stop, file.bytes, rows, problem=problem)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_AvroReader":
-        return _AvroReader(split)
+        return _AvroReader(split, self.limits.nesting)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return AvroWriter(sink, columns)
@@ -98,11 +99,11 @@ class _Record(NamedTuple):
 
 
 class _AvroReader:
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, nesting: int) -> None:
         self._split = split
         self._file = open_file(split.file.path)
         self._header = _header(self._file, split.file.path)
-        self._types = AvroTypes(self._header.schema)
+        self._types = AvroTypes(self._header.schema, nesting)
         self.schema = self._types.schema
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:

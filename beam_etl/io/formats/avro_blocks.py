@@ -19,8 +19,9 @@ MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
 """A marker, drawn for each file, ends its header and each block."""
 
-MAX_BLOCK_BYTES = 256 << 20
-"""A block is held whole, compressed and not; a larger one is damage, or an attack."""
+MAX_BLOCK_BYTES = 96 << 20
+"""A block is held whole, compressed and not, and a byte of it may become a list's item of eight; writers end one after
+some megabytes. A larger one is damage, or an attack."""
 
 MAX_HEADER_BYTES = 64 << 20
 """The same for a header, which holds the schema."""

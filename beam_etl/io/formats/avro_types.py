@@ -7,10 +7,8 @@ import fastavro
 import pyarrow as pa
 
 from beam_etl.io.errors import InputError
+from beam_etl.io.formats.avro_checks import check_nesting, check_records
 from beam_etl.io.formats.base import NO_ARROW_TYPE
-
-MAX_DEPTH = 64
-"""A schema that nests deeper is refused: fastavro follows it on the process's stack."""
 
 Convert = Callable[[Any], Any]
 
@@ -41,12 +39,16 @@ _LOGICAL = {
 class AvroTypes:
     """A writer's schema, checked and parsed, with the Arrow type of each field.
 
+    Args:
+      writer: the schema, as JSON.
+      nesting: how deep it may nest.
+
     Raises:
-      ValueError: not a schema of records, one that nests too deeply, or one that contains itself.
+      ValueError: not a schema of records, or one that `avro_checks` refuses.
     """
 
-    def __init__(self, writer: Any) -> None:
-        _check_depth(writer, MAX_DEPTH)
+    def __init__(self, writer: Any, nesting: int) -> None:
+        check_nesting(writer, nesting)
         self._named: dict[str, Any] = {}
         try:
             self.parsed = fastavro.parse_schema(writer, named_schemas=self._named, _write_hint=False)
@@ -54,10 +56,11 @@ class AvroTypes:
             raise ValueError(f"not an Avro schema: {error}") from error
         if not isinstance(self.parsed, dict) or self.parsed.get("type") not in ("record", "error"):
             raise ValueError("an Avro file whose records have no fields with names")
+        check_records(self.parsed, self._named)
         fields, self._converts = [], {}
         for field in self.parsed["fields"]:
             try:
-                type_, convert = self._arrow(field["type"], (self.parsed["name"],))
+                type_, convert = self._arrow(field["type"])
                 fields.append(pa.field(field["name"], type_))
             except InputError as error:
                 convert = None
@@ -78,18 +81,16 @@ class AvroTypes:
             [None if record[name] is None else convert(record[name]) for record in records], type_
         )
 
-    def _arrow(self, avro: Any, inside: tuple[str, ...]) -> tuple[pa.DataType, Convert | None]:
+    def _arrow(self, avro: Any) -> tuple[pa.DataType, Convert | None]:
         """Arrow type, and what to do with a value that is not null before Arrow takes it."""
         if isinstance(avro, list):
             others = [branch for branch in avro if branch != "null"]
             if len(others) != 1:
                 raise InputError(f"a union of {len(others)} types")
-            return self._arrow(others[0], inside)
+            return self._arrow(others[0])
         if isinstance(avro, str):
             if avro in _PRIMITIVES:
                 return _PRIMITIVES[avro], None
-            if avro in inside:
-                raise ValueError(f"Avro type {avro!r} contains itself")
             avro = self._named[avro]
         kind = avro["type"]
         logical = (kind, avro.get("logicalType"))
@@ -98,23 +99,19 @@ class AvroTypes:
         if logical in (("bytes", "decimal"), ("fixed", "decimal")):
             return _decimal(avro), None
         if kind in _NESTED:
-            return _NESTED[kind](self, avro, inside)
-        return self._arrow(kind, inside)
+            return _NESTED[kind](self, avro)
+        return self._arrow(kind)
 
-    def _list(self, avro: Any, inside: tuple[str, ...]) -> tuple[pa.DataType, Convert | None]:
-        item, convert = self._arrow(avro["items"], inside)
+    def _list(self, avro: Any) -> tuple[pa.DataType, Convert | None]:
+        item, convert = self._arrow(avro["items"])
         return pa.list_(item), _each(convert)
 
-    def _map(self, avro: Any, inside: tuple[str, ...]) -> tuple[pa.DataType, Convert | None]:
-        item, convert = self._arrow(avro["values"], inside)
+    def _map(self, avro: Any) -> tuple[pa.DataType, Convert | None]:
+        item, convert = self._arrow(avro["values"])
         return pa.map_(pa.string(), item), lambda value: [(key, _apply(convert, value[key])) for key in value]
 
-    def _record(self, avro: Any, inside: tuple[str, ...]) -> tuple[pa.DataType, Convert | None]:
-        if avro["name"] in inside:
-            raise ValueError(f"Avro type {avro['name']!r} contains itself")
-        found = {
-            field["name"]: self._arrow(field["type"], (*inside, avro["name"])) for field in avro["fields"]
-        }
+    def _record(self, avro: Any) -> tuple[pa.DataType, Convert | None]:
+        found = {field["name"]: self._arrow(field["type"]) for field in avro["fields"]}
         converts = {name: convert for name, (_, convert) in found.items() if convert is not None}
         type_ = pa.struct([(name, type_) for name, (type_, _) in found.items()])
         if not converts:
@@ -124,10 +121,10 @@ class AvroTypes:
             **{name: _apply(converts[name], value[name]) for name in converts},
         }
 
-    def _enum(self, avro: Any, inside: tuple[str, ...]) -> tuple[pa.DataType, Convert | None]:
+    def _enum(self, avro: Any) -> tuple[pa.DataType, Convert | None]:
         return pa.string(), None
 
-    def _fixed(self, avro: Any, inside: tuple[str, ...]) -> tuple[pa.DataType, Convert | None]:
+    def _fixed(self, avro: Any) -> tuple[pa.DataType, Convert | None]:
         return pa.binary(avro["size"]), None
 
 
@@ -152,11 +149,3 @@ def _each(convert: Convert | None) -> Convert | None:
 def _decimal(avro: Mapping[str, Any]) -> pa.DataType:
     precision, scale = avro["precision"], avro.get("scale", 0)
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
-
-
-def _check_depth(value: Any, left: int) -> None:
-    if left == 0:
-        raise ValueError(f"an Avro schema that nests over {MAX_DEPTH} deep")
-    if isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, left - 1)

@@ -1,7 +1,8 @@
 """What a format is: how its files are looked at, split, read and written."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,27 @@ from beam_etl.transforms.batches import merge_batches
 SPLIT_BYTES = 16 << 20
 """Stored bytes of a split: seconds of work, so that one file of 10 GB feeds 160 workers."""
 
-MAX_RECORD_BYTES = 64 << 20
-"""A longer record is a reject: engines fail at elements of about this size."""
+MIN_EXPANDED_BYTES = 128 << 20
+"""What expands to less is no attack, however small it was: a million copies of a page."""
 
+
+class Limits(NamedTuple):
+    """What a file may ask for. What is beyond is rejected."""
+
+    record_bytes: int = 64 << 20
+    """Of a record, and of a text: engines fail at elements of about this size."""
+    expansion: int = 200
+    """Times that compressed bytes may expand, beyond MIN_EXPANDED_BYTES: ten to twenty times is much for text."""
+    nesting: int = 64
+    """Of an Avro schema, which its reader follows on the process's stack."""
+
+    def most_bytes(self, stored: int) -> int:
+        """That `stored` bytes may expand to."""
+        return max(MIN_EXPANDED_BYTES, self.expansion * stored)
+
+
+EXPANSION = 4
+"""Bytes of text in a byte of zstd, gzip or Parquet, where nobody has counted: web text has 3 to 5."""
 
 NO_ARROW_TYPE = b"beam_etl.no_arrow_type"
 """Metadata key of a stored column that can't be read, and why."""
@@ -36,6 +55,8 @@ class FileEntry(NamedTuple):
     number: int
     path: str
     bytes: int
+    modified: int = 0
+    """When, in nanoseconds; 0 where that isn't known."""
 
 
 class Split(NamedTuple):
@@ -96,6 +117,11 @@ class SplitReader(Protocol):
             reject.
         """
 
+
+LIMITS = Limits()
+"""Where nobody asked for others."""
+
+Known = TypeVar("Known", bound="Format")
 
 Facts = Mapping[str, Sequence[Fact]]
 """What is known of columns in a part of a file."""
@@ -176,6 +202,9 @@ class Format(Protocol):
     def inferred(self) -> bool:
         """Whether files don't tell their columns, so that those of the whole input are used for each."""
 
+    limits: Limits
+    """What is read at most; see `limited`."""
+
     def schema(self, path: str) -> pa.Schema:
         """The stored columns; some formats infer them from the start of the file.
 
@@ -210,6 +239,13 @@ class Format(Protocol):
 
     def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
         """Writes rows of the file `path`, whose stored columns are `columns`, into `sink`, as `writer` does."""
+
+
+def limited(known: Known, limits: Limits) -> Known:
+    """The same format with other limits."""
+    made = copy.copy(known)
+    made.limits = limits
+    return made
 
 
 def from_columns(columns: Mapping[str, pa.Array], rows: int) -> pa.RecordBatch:

@@ -11,9 +11,10 @@ import pyarrow.json
 from beam_etl.io.access import compression
 from beam_etl.io.errors import one_line
 from beam_etl.io.formats.base import (
-    MAX_RECORD_BYTES,
+    LIMITS,
     Copier,
     FileEntry,
+    Limits,
     Rows,
     Split,
     Writer,
@@ -51,15 +52,17 @@ class JsonLines:
     compressible = True
     by_record = True
     inferred = True
+    limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
-        return infer_schema(_first_lines(path))
+        return infer_schema(_first_lines(path, self.limits))
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         return line_splits(file, split_bytes)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_JsonReader":
-        return _JsonReader(split, self.schema(split.file.path) if stored is None else stored)
+        columns = self.schema(split.file.path) if stored is None else stored
+        return _JsonReader(split, columns, self.limits)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return _JsonWriter(sink)
@@ -72,8 +75,9 @@ class JsonLines:
 
 
 class _JsonReader:
-    def __init__(self, split: Split, columns: pa.Schema) -> None:
+    def __init__(self, split: Split, columns: pa.Schema, limits: Limits) -> None:
         self._split = split
+        self._limits = limits
         self.schema = columns
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
@@ -82,9 +86,9 @@ class _JsonReader:
             explicit_schema=wanted, unexpected_field_behavior="error" if complete else "ignore"
         )
         try:
-            for found in split_lines(self._split, BLOCK_BYTES, MAX_RECORD_BYTES):
+            for found in split_lines(self._split, BLOCK_BYTES, self._limits):
                 if isinstance(found, LongLine):
-                    yield reject_long_line(self._split.file.path, found)
+                    yield reject_long_line(self._split.file.path, found, self._limits.record_bytes)
                 else:
                     yield from _read_lines(self._split.file.path, found, options)
         except UnreadableError as error:
@@ -158,11 +162,11 @@ def _reason(error: Exception) -> str:
     )
 
 
-def _first_lines(path: str) -> Iterator[bytes]:
+def _first_lines(path: str, limits: Limits) -> Iterator[bytes]:
     start = Split(FileEntry(0, path, 0), 0, INFER_BYTES)
     seen = 0
     try:
-        for lines in split_lines(start, INFER_BYTES, MAX_RECORD_BYTES):
+        for lines in split_lines(start, INFER_BYTES, limits):
             if isinstance(lines, LongLine):
                 continue
             for line in range(len(lines.starts)):

@@ -9,7 +9,7 @@ import numpy as np
 from beam_etl import schema
 from beam_etl.io.access import Stream, compression
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.formats.base import FileEntry, Split, even_bytes
+from beam_etl.io.formats.base import FileEntry, Limits, Split, even_bytes
 
 BLOCK_BYTES = 8 << 20
 """Read and handled at once: as large as a batch."""
@@ -99,7 +99,7 @@ def line_splits(file: FileEntry, split_bytes: int) -> Iterator[Split]:
         yield Split(file, start, min(start + even, file.bytes), first=start)
 
 
-def split_lines(split: Split, block_bytes: int, limit: int) -> Iterator[Lines | LongLine]:
+def split_lines(split: Split, block_bytes: int, limits: Limits) -> Iterator[Lines | LongLine]:
     """All lines that begin in the split, in order.
 
     A line ends with LF or CR LF; the last one may end with the file. A byte order mark is no part of the
@@ -108,15 +108,15 @@ def split_lines(split: Split, block_bytes: int, limit: int) -> Iterator[Lines | 
     Args:
       split: of `line_splits`.
       block_bytes: how much is read at once.
-      limit: bytes of a line; a longer one is a LongLine.
+      limits: a longer line is a LongLine; what expands further is unreadable.
 
     Raises:
       UnreadableError: after the whole lines before the damage.
     """
     stop = split.stop if not compression(split.file.path) else schema.MAX_POSITION
     at = max(split.start - 1, 0)
-    with Stream(split.file.path, at) as stream:
-        cutter = _Cutter(stream, at, stop, block_bytes, limit)
+    with Stream(split.file.path, at, limits.most_bytes) as stream:
+        cutter = _Cutter(stream, at, stop, block_bytes, limits.record_bytes)
         if split.start > 0:
             cutter.skip_line()
         yield from cutter.lines()

@@ -10,9 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from beam_etl.io.access import open_file
+from beam_etl.io.access import EXPANDS, open_file
 from beam_etl.io.errors import CONTENT_ERRORS, is_content_error, one_line
-from beam_etl.io.formats.base import BatchCopier, Copier, Facts, FileEntry, Rows, Split, Writer, even_bytes
+from beam_etl.io.formats.base import (
+    LIMITS,
+    BatchCopier,
+    Copier,
+    Facts,
+    FileEntry,
+    Limits,
+    Rows,
+    Split,
+    Writer,
+    even_bytes,
+)
 from beam_etl.io.formats.statistics import group_facts
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
@@ -21,6 +32,9 @@ from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 BUFFER_BYTES = 4 << 20
 """A column of a row group is read through a buffer of this size, not whole."""
 
+PROBE_BYTES = 16 << 10
+"""The same where a first page is looked at."""
+
 GRAIN_ROWS = 16
 """Batches begin at multiples of this. A damaged row group is read again in steps of it, so that the rows that
 pass are the same whatever the batch size."""
@@ -28,6 +42,9 @@ pass are the same whatever the batch size."""
 MAX_EXPANSION = 8
 """A batch of nothing but the longest values takes this many times MAX_BYTES. Footers can't tell: a page of
 kilobytes holds one long text for thousands of rows."""
+
+GROUP_BYTES = 1 << 20
+"""Of a row group, that are no values."""
 
 MANY_ROWS = 8192
 """Batches of so many rows and more are looked into first: rows of few stored bytes may be one long text again and
@@ -46,6 +63,7 @@ class Parquet:
     compressible = False
     by_record = False
     inferred = False
+    limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with open_file(path) as file:
@@ -62,7 +80,7 @@ class Parquet:
         yield from planned
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_ParquetReader":
-        return _ParquetReader(split)
+        return _ParquetReader(split, self.limits)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return _ParquetWriter(sink, columns)
@@ -76,8 +94,9 @@ class Parquet:
 
 
 class _ParquetReader:
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, limits: Limits) -> None:
         self._split = split
+        self._limits = limits
         self._opened = open_file(split.file.path)
         self._file = pq.ParquetFile(self._opened, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
         self.schema = self._file.schema_arrow
@@ -92,9 +111,11 @@ class _ParquetReader:
         wanted = range(split.first, split.first + (split.rows or 0))
         groups = _groups(self._file.metadata, split.file.bytes)
         self._groups = [group for group in groups if group.first in wanted]
+        self._expanded = sum(group.size for group in groups)
 
     def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
-        left = [group for group in self._groups if not can_hold(group_facts(self._file, group.place, names))]
+        probed = pq.ParquetFile(self._opened, metadata=self._file.metadata, buffer_size=PROBE_BYTES)
+        left = [group for group in self._groups if not can_hold(group_facts(probed, group.place, names))]
         self._groups = [group for group in self._groups if group not in left]
         return sum(group.stop - group.start for group in left)
 
@@ -106,7 +127,8 @@ class _ParquetReader:
     def _group(self, group: "_Group", names: Sequence[str]) -> Iterator[Rows | Reject]:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""
         done, reason = 0, "fewer rows than the footer tells"
-        for most in (group.batch_rows, GRAIN_ROWS):
+        too_much = self._too_much(group)
+        for most in () if too_much else (group.batch_rows, GRAIN_ROWS):
             seen = 0
             try:
                 size = min(most, self._fitting_rows(group.place, names)) if most >= MANY_ROWS else most
@@ -123,7 +145,18 @@ class _ParquetReader:
             if done >= group.rows:
                 return
         path, position, left = self._split.file.path, group.first + done, group.rows - done
-        yield reject_rest(path, group.start, group.stop, reason, position, left)
+        yield reject_rest(path, group.start, group.stop, too_much or reason, position, left)
+
+    def _too_much(self, group: "_Group") -> str | None:
+        """Why a row group isn't read: its pages would be held one by one, and each row is a document, or a reject."""
+        stored, most = self._split.file.bytes, self._limits.record_bytes
+        if self._expanded > self._limits.most_bytes(stored):
+            return f"a file of {stored} bytes that {EXPANDS}: to {self._expanded}, with one for each row"
+        if group.size > group.rows * most + GROUP_BYTES:
+            return (
+                f"{group.rows} rows of {group.size // group.rows} bytes on average: over the limit of {most}"
+            )
+        return None
 
     def _fitting_rows(self, group: int, names: Sequence[str]) -> int:
         """Rows that can be held though each has the longest values, as the start of a row group tells them."""
@@ -166,6 +199,8 @@ class _Group(NamedTuple):
     ends the process.)"""
     batch_rows: int
     """Rows of about MAX_BYTES, as its pages hold them."""
+    size: int
+    """Bytes of its pages when they are decompressed, and one more for each row."""
 
     @property
     def middle(self) -> int:
@@ -187,6 +222,7 @@ def _groups(metadata: Any, size: int) -> list[_Group]:
             ends[place - 1] if place else 0,
             ends[place],
             _batch_rows(rows, weight),
+            weight,
         )
         for place, (rows, weight) in enumerate(zip(counts, weights, strict=True))
         if rows

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_etl.io.errors import CONTENT_ERRORS, is_content_error
 from beam_etl.kernels.where import Fact, comparable_value
 
 
@@ -13,21 +14,32 @@ def group_facts(file: pq.ParquetFile, group: int, names: Sequence[str]) -> dict[
     """What is known of some columns in a row group; a column without statistics is left out.
 
     Args:
-      file: opened.
+      file: opened with a small buffer: of each column a first page is read, since Arrow ends the process where it is
+        asked about a column that is encrypted, or says so being damaged.
       group: number of the row group.
       names: columns, of which the file may lack some.
     """
     told = file.metadata.row_group(group)
-    places = {told.column(place).path_in_schema: place for place in range(told.num_columns)}
+    places = {file.schema.column(place).path: place for place in range(told.num_columns)}
     facts = {}
     for name in names:
         if name not in file.schema_arrow.names:
             facts[name] = [Fact(has_values=False)]
-        elif name in places:
+        elif name in places and _can_be_read(file, group, name):
             column = told.column(places[name])
             if column.is_stats_set:
                 facts[name] = [_fact(column.statistics, file.schema_arrow.field(name).type, told.num_rows)]
     return facts
+
+
+def _can_be_read(file: pq.ParquetFile, group: int, name: str) -> bool:
+    try:
+        next(file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False), None)
+    except CONTENT_ERRORS as error:
+        if not is_content_error(error):
+            raise
+        return False
+    return True
 
 
 def _fact(told: Any, kind: pa.DataType, rows: int) -> Fact:

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.access import Stream, compression
+from beam_etl.io.access import PIECE_BYTES, Stream, compression
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats.base import (
-    MAX_RECORD_BYTES,
+    LIMITS,
     Copier,
     FileEntry,
+    Limits,
     Rows,
     Split,
     Writer,
@@ -44,6 +45,7 @@ class TextLines:
     compressible = True
     by_record = True
     inferred = False
+    limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with Stream(path) as stream:
@@ -54,7 +56,7 @@ class TextLines:
         return line_splits(file, split_bytes)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_LineReader":
-        return _LineReader(split)
+        return _LineReader(split, self.limits)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         if schema.TEXT not in columns.names:
@@ -80,7 +82,7 @@ class TextFiles(TextLines):
         yield Split(file, 0, file.bytes)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_FileReader":  # type: ignore[override]
-        return _FileReader(split)
+        return _FileReader(split, self.limits)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         raise InputError("textfile is a format to read; write parquet, avro, jsonl or text")
@@ -95,14 +97,15 @@ class TextFiles(TextLines):
 class _LineReader:
     schema = COLUMNS
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, limits: Limits) -> None:
         self._split = split
+        self._limits = limits
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         try:
-            for found in split_lines(self._split, BLOCK_BYTES, MAX_RECORD_BYTES):
+            for found in split_lines(self._split, BLOCK_BYTES, self._limits):
                 if isinstance(found, LongLine):
-                    yield reject_long_line(self._split.file.path, found)
+                    yield reject_long_line(self._split.file.path, found, self._limits.record_bytes)
                 else:
                     yield Rows(_batch(_texts(found), names), found.positions, found.record, found.stored)
         except UnreadableError as error:
@@ -112,15 +115,16 @@ class _LineReader:
 class _FileReader:
     schema = COLUMNS
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, limits: Limits) -> None:
         self._split = split
+        self._limits = limits
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        path = self._split.file.path
+        path, most = self._split.file.path, self._limits.record_bytes
         with Stream(path) as stream:
             try:
                 pieces, size = [], 0
-                while (piece := stream.read(MAX_RECORD_BYTES)) and size <= MAX_RECORD_BYTES:
+                while size <= most and (piece := stream.read(min(most, PIECE_BYTES))):
                     pieces.append(piece)
                     size += len(piece)
             except Exception as error:
@@ -129,16 +133,16 @@ class _FileReader:
                 yield reject_unreadable(self._split, UnreadableError(0, 0, error))
                 return
         content = b"".join(pieces)
-        if size > MAX_RECORD_BYTES:
-            yield reject_unreadable(self._split, UnreadableError(0, 0, ValueError(_too_long(path))))
+        if size > most:
+            yield reject_unreadable(self._split, UnreadableError(0, 0, ValueError(_too_long(path, most))))
             return
         text = pa.array([content.removeprefix(BYTE_ORDER_MARK)], pa.large_binary()).view(pa.large_string())
         yield Rows(_batch(text, names), np.zeros(1, np.int64), lambda _: content)
 
 
-def _too_long(path: str) -> str:
+def _too_long(path: str, most: int) -> str:
     packed = " decompressed" if compression(path) else ""
-    return f"a document of over {MAX_RECORD_BYTES} bytes{packed}, which is the limit"
+    return f"a document of over {most} bytes{packed}, which is the limit"
 
 
 def _batch(texts: pa.Array, names: Sequence[str]) -> pa.RecordBatch:

@@ -1,0 +1,138 @@
+"""MapDocuments: a kernel over documents, where those that it fails on are rejects."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.typehints.decorators import no_annotations
+
+from beam_etl.kernels.halving import by_halves
+from beam_etl.kernels.rejecting import reject_documents
+from beam_etl.transforms.batches import Batches, Kernel, KernelError, run_kernel, split_batch, tagged
+from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
+
+REJECTS = "rejects"
+"""Tag of the output."""
+
+MAX_FAILING = 100
+"""Rows of a batch that a kernel may fail on: with more it's the kernel that is wrong, and the job fails."""
+
+
+class MappedDocuments(NamedTuple):
+    """What MapDocuments gives."""
+
+    batches: Batches
+    rejects: Batches
+    """schema.REJECT."""
+
+
+@dataclass(eq=False, kw_only=True)
+class MapDocuments(beam.PTransform):
+    """`kernel` over each batch of documents, as MapBatches. No shuffle.
+
+    Where it fails it is tried again on halves of the batch, and what it fails on by itself is a reject. So its result
+    must not depend on how rows are cut into batches.
+
+    Input: batches as ReadDocuments gives them. Output: MappedDocuments.
+
+    Args:
+      kernel: as of MapBatches.
+      stage: what rejects have in the column `stage`.
+
+    Raises:
+      TypeError: the kernel is not callable.
+      KernelError: while running, when the kernel fails on more than MAX_FAILING rows of a batch.
+    """
+
+    kernel: Kernel = field(kw_only=False)
+    stage: str
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if not callable(self.kernel):
+            raise TypeError(f"MapDocuments needs a function from batch to batch, got {self.kernel!r}")
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> MappedDocuments:
+        work = beam.ParDo(_Map(self.kernel, self.stage)).with_output_types(
+            pa.RecordBatch, **{REJECTS: pa.RecordBatch}
+        )
+        out = documents | "Map" >> work.with_outputs(REJECTS, main="batches")
+        return MappedDocuments(out.batches, out[REJECTS])
+
+
+class _Map(beam.DoFn):
+    def __init__(self, kernel: Kernel, stage: str) -> None:
+        self._kernel = kernel
+        self._stage = stage
+        self._metrics = StepMetrics()
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        self._metrics.took_in(batch)
+        for out in self._metrics.timed(self._outputs(batch)):
+            if isinstance(out, pa.RecordBatch):
+                self._metrics.gave_out(out)
+            yield out
+
+    def _outputs(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        made, rejects = run_or_reject(self._kernel, batch, self._stage)
+        for out in made:
+            yield from split_batch(out)
+        if rejects is not None:
+            self._metrics.add(RECORDS_REJECTED, rejects.num_rows)
+            yield from tagged(REJECTS, [rejects])
+
+
+@dataclass(eq=False, kw_only=True)
+class FailForRejects(beam.PTransform):
+    """Rejects as reasons against publishing, where documents are read again and would be kept all the same. No shuffle.
+
+    Input: batches of schema.REJECT. Output: a line for people each.
+    """
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, rejects: Batches) -> beam.PCollection[str]:
+        return rejects | "Tell" >> beam.FlatMap(_told).with_output_types(str)
+
+
+def _told(rejects: pa.RecordBatch) -> Iterator[str]:
+    for row in rejects.to_pylist():
+        yield (
+            f"{row['file']}: the document at position {row['position']} can't be used ({row['stage']}: "
+            f"{row['reason']}). Remove it from the input."
+        )
+
+
+def run_or_reject(
+    kernel: Kernel, batch: pa.RecordBatch, stage: str
+) -> tuple[list[pa.RecordBatch], pa.RecordBatch | None]:
+    """What a kernel makes of documents, and the rejects of those that it fails on; None where there are none.
+
+    Raises:
+      KernelError: it fails on more than MAX_FAILING.
+    """
+    made: list[pa.RecordBatch] = []
+    reasons: dict[int, str] = {}
+
+    def run(start: int, stop: int) -> list[pa.RecordBatch]:
+        return list(run_kernel(kernel, batch.slice(start, stop - start)))
+
+    for start, _, result in by_halves(run, 0, batch.num_rows, (KernelError,)):
+        if not isinstance(result, Exception):
+            made += result
+            continue
+        cause = result.__cause__
+        reasons[start] = f"{type(cause).__name__}: {cause}"
+        if len(reasons) > MAX_FAILING:
+            raise result
+    return made, reject_documents(batch, reasons, stage) if reasons else None
+
+
+def usable(kernel: Kernel, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """What a kernel makes of documents, without those that it fails on: of a sample, for estimates."""
+    for batch in batches:
+        yield from run_or_reject(kernel, batch, "")[0]
