@@ -19,7 +19,8 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.job import DONE, FAILED, USAGE, Job
+from beam_etl.pipelines.execution import FAILED
+from beam_etl.pipelines.job import DONE, USAGE, Job
 from beam_etl.transforms.batches import MapBatches
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 from tests.browser import Tables, opened
