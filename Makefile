@@ -27,8 +27,11 @@ test: ## install everything, then formatting, lint, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m 'not slow' --numprocesses=2 --dist=loadfile
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m 'not slow and not long' $(two)
+	$(BIN)/pytest -m 'slow and not long' --ignore=tests/engines $(two)
+	$(BIN)/pytest -m 'slow and not long' tests/engines
+
+two = --numprocesses=2 --dist=loadfile
 
 test-flink: ## the long form of the tests of engines: every mode and kill on Flink, and Spark; most of an hour
 	@$(install) dev
