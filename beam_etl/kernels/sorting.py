@@ -27,6 +27,9 @@ FIRST_KEY = "key.0"
 
 _IS_VALID = ".is_valid"
 
+WORTH_SORTING = 4
+"""With fewer rows than so many times the first ones, all are sorted."""
+
 _DIRECTIONS = {"": False, "asc": False, "desc": True}
 _SIGN = 63
 _BELOW_SIGN = np.int64((1 << _SIGN) - 1)
@@ -173,7 +176,24 @@ def first_rows(batch: pa.RecordBatch, order: Order, k: int) -> pa.RecordBatch:
         raise KeyError(
             f"no column {order.tie!r} to tell ties apart; there are {', '.join(batch.schema.names)}"
         )
-    return batch.take(pa.array(sorted_places(key_rows(batch, order), order)[:k]))
+    keys = key_rows(batch, order)
+    near = _near_first(keys.column(0), order.by[0].descending and order.nulls == "last", k)
+    if near is None:
+        return batch.take(pa.array(sorted_places(keys, order)[:k]))
+    places = near[sorted_places(keys.take(pa.array(near)), order)[:k]]
+    return batch.take(pa.array(places))
+
+
+def _near_first(values: pa.Array, descending: bool, k: int) -> Indices | None:
+    """Rows that can be among the first `k` by their first key, found without sorting; None where that doesn't help."""
+    kinds = (pa.types.is_integer, pa.types.is_date, pa.types.is_timestamp)
+    plain = any(is_kind(values.type) for is_kind in kinds)
+    if not plain or values.null_count or k * WORTH_SORTING > len(values):
+        return None
+    numbers = values.to_numpy(zero_copy_only=False)
+    if descending:
+        return np.flatnonzero(numbers >= np.partition(numbers, -k)[-k])
+    return np.flatnonzero(numbers <= np.partition(numbers, k - 1)[k - 1])
 
 
 def range_numbers(keys: pa.RecordBatch, bounds: pa.RecordBatch, order: Order) -> Indices:

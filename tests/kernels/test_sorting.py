@@ -1,3 +1,5 @@
+from datetime import date
+
 import pyarrow as pa
 import pytest
 
@@ -60,6 +62,23 @@ def test_the_first_rows_are_those_of_the_sorted_table_however_they_are_merged(ta
     expected = ask(f"SELECT k FROM t ORDER BY {order_by('i:desc,f', 'last')}, k LIMIT 50", t=table)
     found = first_rows(numbered.combine_chunks().to_batches()[0], order, 50)
     assert found.column("k").to_pylist() == [row["k"] for row in expected]
+
+
+@pytest.mark.parametrize("nulls", ["last", "first"])
+@pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
+@pytest.mark.parametrize("name", ["number", "day"])
+def test_ties_at_the_last_of_the_first_rows_go_by_the_address(
+    name: str, descending: bool, nulls: str
+) -> None:
+    rows = [
+        {"number": n * 7919 % 97, "day": date(2026, 1, 1 + n % 5), "address": n * 31 % ROWS}
+        for n in range(ROWS)
+    ]
+    batch = pa.RecordBatch.from_pylist(rows)
+    expected = sorted(rows, key=lambda row: row["address"])
+    expected.sort(key=lambda row: row[name], reverse=descending)
+    found = first_rows(batch, Order((Key(name, descending),), nulls), 50)
+    assert found.column("address").to_pylist() == [row["address"] for row in expected[:50]]
 
 
 WRONG = {
