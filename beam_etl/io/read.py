@@ -333,7 +333,12 @@ class FileSource:
         return told
 
     def told_documents(self) -> int | None:
-        """How many documents there are, as the files tell, or some of many; None where files don't tell."""
+        """How many documents there are, as the files tell, or some of many; None where files don't tell.
+
+        Nor do they tell how many rows fulfil a condition.
+        """
+        if self._read.columns.where is not None:
+            return None
         counted = evenly([file for file in self.files if file.bytes], COUNTED_FILES)
         rows = 0
         for split in (split for file in counted for split in self._plan(file)):

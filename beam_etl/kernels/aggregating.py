@@ -306,6 +306,8 @@ def _quantile(one: Aggregation, rows: pa.RecordBatch, of: Integers, groups: int,
 
 def _restored(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """What `comparable` took."""
+    if pa.types.is_null(kind):
+        return pa.nulls(len(values))
     return (floats_of(values) if pa.types.is_floating(kind) else values).cast(kind)
 
 

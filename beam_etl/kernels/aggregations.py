@@ -231,10 +231,12 @@ def is_summed(kind: pa.DataType) -> bool:
 
 
 def plain_group(values: pa.Array) -> pa.Array:
-    """A group column as Arrow groups by it: without dictionaries and views, with one zero and one NaN."""
+    """A group column as Arrow groups by it: without dictionaries, extensions and views, with one zero and one NaN."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         return plain_group(values.dictionary_decode())
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_group(values.storage)
     if pa.types.is_null(kind) or pa.types.is_string_view(kind):
         return values.cast(pa.large_string())
     if pa.types.is_binary_view(kind):

@@ -16,7 +16,8 @@ def key_type(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     """The type that holds the keys of both sides, value for value; None where there is none.
 
     Integers, floats, dates, times of one zone, decimals, strings and bytes are widened among themselves. Strings aren't
-    bytes, integers aren't floats, and uint64 goes with no signed integer. A dictionary is what it has as values.
+    bytes, integers aren't floats, and uint64 goes with no signed integer. A dictionary is what it has as values, a UUID
+    and the like what it is stored as.
     """
     one, other = _plain(left), _plain(right)
     if pa.types.is_null(one) or pa.types.is_null(other):
@@ -103,6 +104,8 @@ def key_hashes(keys: list[pa.Array]) -> tuple[Hashes, bool]:
 def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(kind.storage_type)
     if pa.types.is_string_view(kind):
         return pa.large_string()
     return pa.large_binary() if pa.types.is_binary_view(kind) else kind

@@ -115,6 +115,10 @@ class JoinRule:
         """The key columns of rows of either side, as they are joined."""
         return [rows.column(name) for name in self.on]
 
+    def keys_of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The key columns of stored rows of either side, in the types in which they are joined."""
+        return _as(rows, self.on, pa.schema([self.left_columns.field(name) for name in self.on]))
+
     def split_nulls(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         """Rows of either side whose key can have a partner, and the others."""
         valid = valid_keys(self.keys(rows))

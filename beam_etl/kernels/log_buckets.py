@@ -43,7 +43,8 @@ def bucket_values(buckets: pa.Array, kind: pa.DataType) -> pa.Array:
     values = np.where(np.isfinite(low) & np.isfinite(high) & (numbers != 0), middle, ends)
     if pa.types.is_integer(kind):
         least, most = _integer_limits(kind)
-        values = np.floor(np.clip(values, float(least), np.nextafter(float(most), 0)))
+        largest = float(most) if float(most) <= most else np.nextafter(float(most), 0)
+        values = np.floor(np.clip(values, float(least), largest))
     return pa.array(values, mask=buckets.is_null().to_numpy(zero_copy_only=False), from_pandas=False).cast(
         kind
     )

@@ -39,6 +39,8 @@ class ShuffleStep:
     """Bytes that the engine holds for one key; None where nothing sees to it that a key stays below."""
     by_files: bool = False
     """The rows cross as files of the run, and the engine moves only what says where they are."""
+    if_needed: bool = False
+    """Rows cross only where it turns out while running that they must."""
 
     @property
     def key_bytes(self) -> int | None:
@@ -123,6 +125,7 @@ def _shuffle_step(part: AppliedPTransform) -> ShuffleStep:
         layout = transform.plan
         limit = getattr(transform, "key_limit", None)
         by_files = not getattr(transform, "measured", True)
+        if_needed = getattr(transform, "if_needed", False)
         return ShuffleStep(
             part.full_label,
             transform.by,
@@ -131,6 +134,7 @@ def _shuffle_step(part: AppliedPTransform) -> ShuffleStep:
             transform.expected_bytes,
             limit,
             by_files,
+            if_needed,
         )
     return ShuffleStep(part.full_label, (), None, 1, None)
 
@@ -182,6 +186,9 @@ def _describe(step: ShuffleStep, cluster: Cluster | None) -> str:
     hops = "one hop" if step.hops == 1 else "two hops: group of partitions, then partition"
     partitions = "1 partition" if step.partitions == 1 else f"{step.partitions:,} partitions"
     share = "" if step.key_bytes is None else f" of about {format_bytes(step.key_bytes)}"
-    text = f"SHUFFLE by {keys}: about {format_bytes(step.expected_bytes)} to {partitions}{share}, {hops}"
+    needed = ", if needed" if step.if_needed else ""
+    text = (
+        f"SHUFFLE by {keys}{needed}: about {format_bytes(step.expected_bytes)} to {partitions}{share}, {hops}"
+    )
     network = _network(step, cluster)
     return f"{text}, {format_seconds(network['network_seconds'])} of network" if network else text

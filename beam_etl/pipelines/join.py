@@ -9,11 +9,11 @@ import apache_beam as beam
 
 from beam_etl.io.join_buckets import JoinBuckets
 from beam_etl.io.write import FAILURES, FINDINGS
-from beam_etl.kernels.join_rule import HOWS, INNER, JoinError, JoinRule
+from beam_etl.kernels.join_rule import ANTI, HOWS, INNER, SEMI, JoinError, JoinRule
 from beam_etl.pipelines.config import RejectConfig
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
-from beam_etl.pipelines.join_sides import AUTO, WAYS, Choice, CoLocated, JoinSides, open_side
+from beam_etl.pipelines.join_sides import AUTO, WAYS, Choice, CoLocated, JoinSides, carried, open_side
 from beam_etl.pipelines.runners import IN_PROCESS, runner_name
 from beam_etl.transforms.join import (
     BROADCAST_BYTES,
@@ -62,8 +62,11 @@ class Config(RejectConfig):
 
 def open_sides(pipeline: beam.Pipeline, config: Config) -> JoinSides:
     """Both sides, and what joins them."""
-    left = open_side(pipeline, LEFT_SIDE, config.left, config.on, config.left_columns)
-    right = open_side(pipeline, RIGHT_SIDE, config.right, config.on, config.right_columns)
+    tolerated = config.max_reject_fraction
+    mine = carried(config.on, config.left_columns)
+    left = open_side(pipeline, LEFT_SIDE, config.left, mine, tolerated)
+    others = config.on if config.how in (SEMI, ANTI) else carried(config.on, config.right_columns)
+    right = open_side(pipeline, RIGHT_SIDE, config.right, others, tolerated)
     most = config.broadcast_bytes
     if runner_name(config.runner) == IN_PROCESS:
         most = min(most, worker_memory() // MEMORY_SHARE)

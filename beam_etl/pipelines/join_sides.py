@@ -65,11 +65,11 @@ class Side:
         told = self.source.told_documents()
         return round(size * sample.scale if told is None else size / max(rows, 1) * told)
 
-    def sample_keys(self, on: Sequence[str]) -> KeySample:
-        """The keys of some rows."""
-        columns = Columns(needed=(), carry=tuple(on))
+    def sample_keys(self, rule: JoinRule) -> KeySample:
+        """The keys of some rows, as they are joined."""
+        columns = Columns(needed=(), carry=rule.on)
         sample = self.source.sample(SAMPLE_BYTES, SAMPLE_PLACES, columns)
-        return KeySample(tuple(sample.batches), self.expected_bytes)
+        return KeySample(tuple(map(rule.keys_of, sample.batches)), self.expected_bytes)
 
     def buckets(self, level: Level, partitions: int) -> dict[int, tuple[FileEntry, ...]]:
         """The files by the number of their bucket in a level of the partitioning, modulo `partitions`."""
@@ -85,7 +85,11 @@ class Side:
 
 
 def open_side(
-    pipeline: beam.Pipeline, name: str, patterns: Sequence[str], on: Sequence[str], columns: Sequence[str]
+    pipeline: beam.Pipeline,
+    name: str,
+    patterns: Sequence[str],
+    carry: Sequence[str] | str,
+    tolerated: float,
 ) -> Side:
     """A side of a join.
 
@@ -93,14 +97,19 @@ def open_side(
       pipeline: that reads it.
       name: LEFT_SIDE or RIGHT_SIDE.
       patterns: what to read.
-      on: key columns.
-      columns: others that are wanted; none for all.
+      carry: its columns, or ALL.
+      tolerated: as of FileSource.
 
     Raises:
       InputError: see FileSource.
     """
-    carry = tuple(dict.fromkeys((*on, *columns))) if columns else ALL
-    return Side(name, FileSource(pipeline, patterns, Columns(needed=(), carry=carry), label=f"Read {name}"))
+    columns = Columns(needed=(), carry=carry if isinstance(carry, str) else tuple(carry))
+    return Side(name, FileSource(pipeline, patterns, columns, label=f"Read {name}", tolerated=tolerated))
+
+
+def carried(on: Sequence[str], columns: Sequence[str]) -> tuple[str, ...] | str:
+    """The columns of a side that are read: its key and those that are named, or else all."""
+    return tuple(dict.fromkeys((*on, *columns))) if columns else ALL
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ class JoinSides:
 
     def hot_keys(self) -> HotKeys:
         """Keys that have to be spread, as samples tell."""
-        left, right = (side.sample_keys(self.rule.on) for side in (self.left, self.right))
+        left, right = (side.sample_keys(self.rule) for side in (self.left, self.right))
         return find_hot_keys(left, right, self.rule)
 
     def _sizes(self) -> str:

@@ -12,14 +12,15 @@ def refuse_too_large(drawn: Plan, free: int | None = None) -> None:
     """Refuses a job before it starts.
 
     Args:
-      drawn: its plan. Shuffles whose bytes nobody estimated count nothing, nor those whose rows cross as files.
+      drawn: its plan. Shuffles whose bytes nobody estimated count nothing, nor those whose rows cross as files or only
+        if they must.
       free: bytes of memory; None for those that are free now. Where that can't be known nothing is refused.
 
     Raises:
       UsageError: more is expected to cross than there is room for. It has the figures, and what to do.
     """
     available = free_memory() if free is None else free
-    held = [step for step in drawn.shuffles if not step.by_files]
+    held = [step for step in drawn.shuffles if not (step.by_files or step.if_needed)]
     crossing = {step.label: (step.expected_bytes or 0) * step.hops for step in held}
     expected = sum(crossing.values())
     if available is None or expected <= SHARE * available:

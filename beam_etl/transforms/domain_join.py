@@ -127,7 +127,10 @@ class JoinDomainScores(beam.PTransform):
         out = (
             (documents | "Spread" >> spread, scores | "To each part" >> to_each)
             | "Both" >> beam.Flatten()
-            | "By domain" >> Shuffle(by=(schema.DOMAIN, SALT), expected_bytes=self.expected_bytes)
+            | "By domain"
+            >> Shuffle(
+                by=(schema.DOMAIN, SALT), expected_bytes=self.expected_bytes, if_needed=self.way == AUTO
+            )
             | "Join"
             >> beam.ParDo(_Join(self._rule))
             .with_output_types(pa.RecordBatch, removals=pa.RecordBatch)

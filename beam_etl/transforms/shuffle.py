@@ -53,6 +53,7 @@ class Shuffle(beam.PTransform):
         order. The partition is then held whole.
       key_limit: bytes that the engine holds for one key.
       measured: whether the sizes of partitions are told (docs/skew.md); not where what crosses only stands for rows.
+      if_needed: rows cross only where it turns out while running that they must. Stands in the plan.
 
     Raises:
       ValueError: partitions or sizes out of range.
@@ -66,6 +67,7 @@ class Shuffle(beam.PTransform):
     order_by: tuple[str, ...] = ()
     key_limit: int = KEY_LIMIT
     measured: bool = True
+    if_needed: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
