@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import pyarrow as pa
 
-from beam_etl.io.columns import ALL, Columns, resolve, widest
+from beam_etl.io.columns import ALL, Columns, check_condition, resolve, widest
 from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format
 
@@ -50,16 +51,19 @@ def check_files(
     schemas, misfits = _stored_schemas(looked_at, known)
     common, _ = _merge(schemas)
     needed: set[str] = set()
+    alone = replace(columns, where=None)  # a condition is on the columns of all files
     for path, stored in list(schemas.items()):
         if stored or not known.inferred:  # else there is no record that tells
             try:
-                reading = resolve(columns, _completed(stored, common) if known.inferred else stored, path)
+                reading = resolve(alone, _completed(stored, common) if known.inferred else stored, path)
                 needed.update(name for source in reading.sources for name in source.names)
             except InputError as error:
                 misfits[path] = error
                 del schemas[path]
     _judge_misfits(misfits, looked_at, tolerated if schemas else 0.0)
     common, conflicts = _merge(schemas)
+    if any(schemas.values()):
+        check_condition(columns.where, common, next(path for path, stored in schemas.items() if stored))
     for name, conflict in conflicts.items():
         if known.inferred and name in needed:
             raise InputError(

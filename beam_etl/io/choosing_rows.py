@@ -21,21 +21,23 @@ class ChosenRows:
     Args:
       reader: of the split.
       condition: of stored columns. One that the file lacks is null.
+      common: the columns of the whole input, in whose types values are compared; None for those of the file.
 
     Raises:
       InputError: a value can't be compared with its column.
     """
 
-    def __init__(self, reader: SplitReader, condition: Condition) -> None:
+    def __init__(self, reader: SplitReader, condition: Condition, common: pa.Schema | None = None) -> None:
         self.schema = reader.schema
         self._reader = reader
         self._names = columns_of(condition)
-        types = {name: _type(reader.schema, name) for name in self._names}
+        own = {name: _type(reader.schema, name) for name in self._names}
+        self._types = {name: own[name] if common is None else _type(common, name) for name in self._names}
         try:
-            self._condition = bind(condition, types)
+            self._condition = bind(condition, self._types)
         except WhereError as error:
             raise InputError(str(error)) from error
-        if isinstance(reader, Skipping):
+        if isinstance(reader, Skipping) and own == self._types:
             skipped = reader.skip(self._names, lambda facts: can_hold(self._condition, facts))
             Metrics.counter(NAMESPACE, BYTES_SKIPPED).inc(skipped)
 
@@ -53,10 +55,15 @@ class ChosenRows:
                 yield _some(found, places, names)
 
     def _completed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        for name in self._names:
-            if name not in batch.schema.names:
-                batch = batch.append_column(name, pa.nulls(batch.num_rows))
-        return batch
+        columns = [
+            batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows)
+            for name in self._names
+        ]
+        typed = [
+            column if column.type == self._types[name] else column.cast(self._types[name])
+            for name, column in zip(self._names, columns, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(typed, list(self._names))
 
 
 def _type(stored: pa.Schema, name: str) -> pa.DataType:

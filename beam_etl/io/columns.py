@@ -173,13 +173,14 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
     twice = sorted(name for name, times in Counter(stored.names).items() if times > 1)
     if twice:
         raise InputError(f"{path}: several columns are called {twice[0]!r}")
-    _check_condition(columns.where, stored if common is None else common, path)
+    check_condition(columns.where, stored if common is None else common, path)
     sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
     carried = _carried(columns, sources, stored, path, common)
     return Reading(sources, carried, columns.carry == ALL, columns.limits)
 
 
-def _check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:
+def check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:
+    """Raises an InputError where a condition names a column that isn't stored, or compares it with what it can't be."""
     if where is None:
         return
     missing = [name for name in columns_of(where) if name not in stored.names]

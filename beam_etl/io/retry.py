@@ -1,7 +1,10 @@
 """A second try for an append that met a conflict: its kept files as those of a new run."""
 
 import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from beam_etl.io import manifest, staging
 from beam_etl.io.commit import clean_run, settle
@@ -27,11 +30,12 @@ def retry_append(dataset: str, run: str) -> tuple[str, str]:
     os.rename(folder, taken)
     clean_run(dataset, run, for_good=True)
     head = manifest.latest(dataset)
+    names = cache(lambda inside: _names(inside, new))
     own = replace(
         own,
         run=new,
         number=head.number + 1 if head else 1,
-        files=tuple(_renamed(taken, file, new) for file in own.files),
+        files=tuple(_renamed(taken, file, new, names) for file in own.files),
         appended=((head.number, head.run),) if head else (),
     )
     outcome = staging.outcome_path(dataset, new)
@@ -57,15 +61,25 @@ def _kept(dataset: str, run: str) -> Manifest:
     return own
 
 
-def _renamed(taken: str, file: DataFile, run: str) -> DataFile:
+def _names(folder: str, run: str) -> Mapping[str, Sequence[str]]:
+    """What files in a folder are called, by the names that the run gives them."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if ours := staging.of_another_run(name, run):
+            found[ours].append(name)
+    return found
+
+
+def _renamed(
+    taken: str, file: DataFile, run: str, names: Callable[[str], Mapping[str, Sequence[str]]]
+) -> DataFile:
     """A file under the name that the new run gives it, by which a try before this one may have called it as well."""
     folder, name = os.path.split(file.path)
     ours = staging.of_another_run(name, run) or name
     inside = os.path.join(taken, folder)
-    for found in os.listdir(inside) if os.path.isdir(inside) else ():
-        if staging.of_another_run(found, run) == ours:
-            os.rename(os.path.join(inside, found), os.path.join(inside, ours))
-            os.utime(
-                os.path.join(inside, ours)
-            )  # who replaced the dataset meanwhile removes what is older than that
+    for found in names(inside).get(ours, ()):
+        os.rename(os.path.join(inside, found), os.path.join(inside, ours))
+        os.utime(
+            os.path.join(inside, ours)
+        )  # who replaced the dataset meanwhile removes what is older than that
     return replace(file, path=f"{folder}/{ours}")

@@ -44,7 +44,7 @@ def open_split(
     common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
     reader = known.open(split, common)
     reading = resolve(columns, reader.schema, path, common)
-    return ChosenRows(reader, columns.where) if columns.where else reader, reading
+    return ChosenRows(reader, columns.where, common) if columns.where else reader, reading
 
 
 def read_split(

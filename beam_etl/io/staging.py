@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 FOLDER = "_staging"
 SYSTEM_FOLDERS = ("_manifests", FOLDER)
@@ -243,7 +243,13 @@ def stop(run: str) -> None:
         _abandoned.add(run)
 
 
-def remove_leftovers(dataset: str, kept: Iterable[str], before: float) -> None:
+def appending_runs(dataset: str) -> set[str]:
+    """Runs that add to a dataset and have not ended. What they publish they have staged before, maybe long ago."""
+    parent = os.path.join(dataset, FOLDER)
+    return {run for run in _entries(parent) if os.path.exists(os.path.join(parent, run, _APPENDING))}
+
+
+def remove_leftovers(dataset: str, kept: Iterable[str], before: float, spared: Collection[str] = ()) -> None:
     """Removes files of earlier runs that `kept` doesn't list, and their staging folders.
 
     Args:
@@ -251,14 +257,15 @@ def remove_leftovers(dataset: str, kept: Iterable[str], before: float) -> None:
       kept: paths below it that the manifest lists.
       before: modification time of the manifest. Runs that wrote a file before it started from an older manifest, so
         they can't publish any more; those that started later are left alone, and staging folders of appends.
+      spared: runs whose files are left alone as well.
     """
     listed = set(kept)
     remove_files(
         dataset,
         [
             path
-            for path, _ in table_files(dataset)
-            if path not in listed and _older(os.path.join(dataset, path), before)
+            for path, run in table_files(dataset)
+            if path not in listed and run not in spared and _older(os.path.join(dataset, path), before)
         ],
     )
     staging = os.path.join(dataset, FOLDER)

@@ -45,14 +45,17 @@ def remove_replaced(dataset: str, current: Manifest) -> None:
         published = os.stat(manifest.manifest_path(dataset, current.number)).st_mtime
     except FileNotFoundError:  # it was replaced itself
         return
-    older = [number for number in manifest.numbers(dataset) if number < current.number]
+    adding = staging.appending_runs(dataset)  # before versions are read: what has ended since is in one
+    numbers = manifest.numbers(dataset)
+    older = [number for number in numbers if number < current.number]
+    newer = [number for number in numbers if number > current.number]
     gone = older[: max(0, len(older) - (current.keep_versions - 1))]
     try:
-        kept = [current, *read_versions(dataset, older[len(gone) :])]
+        kept = [current, *read_versions(dataset, [*older[len(gone) :], *newer])]
     except DatasetError:  # which files it has can't be known: `clean` and `verify` tell of it
         return
     remove_versions(dataset, gone)
-    staging.remove_leftovers(dataset, paths_of(kept), before=published)
+    staging.remove_leftovers(dataset, paths_of(kept), before=published, spared=adding)
     names = {version.list_name for version in kept}
     remove_lists(dataset, lambda number, _, name: number <= current.number and name not in names)
 

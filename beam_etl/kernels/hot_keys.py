@@ -112,8 +112,15 @@ class _Looks:
 
 def keys_at(batch: pa.RecordBatch, by: Sequence[str], places: npt.NDArray[np.int64]) -> list[Key]:
     """The values of some rows in the columns `by`."""
-    columns = [batch.column(name).take(pa.array(places)).to_pylist() for name in by]
+    columns = [_plain(batch.column(name).take(pa.array(places))).to_pylist() for name in by]
     return list(zip(*columns, strict=True))
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Values that Python has: its times have no nanoseconds, and its years end at 9999."""
+    if pa.types.is_dictionary(values.type):
+        return _plain(values.dictionary_decode())
+    return values.cast(pa.string()) if pa.types.is_temporal(values.type) else values
 
 
 def key_text(by: Sequence[str], key: Key) -> str:

@@ -66,6 +66,8 @@ def even_bounds(values: pa.Array, ranges: int) -> list[Any]:
     Returns:
       At most `ranges` - 1 distinct values, ascending.
     """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     if pa.types.is_floating(values.type):
         values = values.filter(pc.invert(pc.is_nan(values)))
     rows = pa.RecordBatch.from_arrays([values.drop_null()], ["value"])
@@ -80,10 +82,11 @@ def even_bounds(values: pa.Array, ranges: int) -> list[Any]:
             firsts.append(int(ends[place - 1]))
             left, parts, held = left - held, parts - 1, 0
         held += count
-    return [_as_json(ordered[first]) for first in firsts]
+    return [bound_in_json(ordered[first]) for first in firsts]
 
 
-def _as_json(value: pa.Scalar) -> Any:
+def bound_in_json(value: pa.Scalar) -> Any:
+    """A bound as JSON has it: times as text."""
     kind = value.type
     if pa.types.is_timestamp(kind):
         return pa.scalar(value.value, pa.int64()).cast(pa.timestamp(kind.unit)).cast(pa.string()).as_py()

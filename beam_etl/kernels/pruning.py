@@ -48,7 +48,7 @@ def _bucket(level: Level, number: int) -> Fact:
     partitions = np.uint64(level.partitions or 1)
 
     def is_elsewhere(value: pa.Scalar) -> bool:
-        return int(hash_values(pa.array([value.as_py()], value.type))[0] % partitions) != number
+        return int(hash_values(pa.repeat(value, 1))[0] % partitions) != number
 
     return Fact(excludes=is_elsewhere)
 

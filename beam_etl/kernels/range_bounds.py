@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl.kernels.hashing import hash_rows
+from beam_etl.kernels.partition_bounds import bound_in_json
 from beam_etl.kernels.sorting import FIRST_KEY, KEY, TIE, Order, floats_of, range_numbers, sorted_places
 
 Places = npt.NDArray[np.int64]
@@ -126,9 +126,9 @@ def bounds_in_json(bounds: pa.RecordBatch, kind: str) -> list[Any] | None:
     if kind in ("halffloat", "float", "double"):
         plain = floats_of(values).to_pylist()
         return plain if all(map(math.isfinite, plain)) else None
+    if pa.types.is_temporal(values.type):
+        return [bound_in_json(value) for value in values]
     plain = values.to_pylist()
-    if any(isinstance(value, date) for value in plain):  # and so is a time
-        return [value.isoformat() for value in plain]
     return plain if all(isinstance(value, str | int) for value in plain) else None
 
 

@@ -220,11 +220,7 @@ def outcomes(condition: Condition, facts: Mapping[str, Sequence[Fact]]) -> Outco
         case Both(left, right):
             return frozenset(map(_and, product(outcomes(left, facts), outcomes(right, facts))))
         case Either(left, right):
-            negated = Both(Negation(left), Negation(right))
-            return outcomes(Negation(negated), facts)
-        case Membership(column, values):
-            parts: list[Condition] = [Comparison(column, "=", value) for value in values]
-            return outcomes(reduce(Either, parts), facts)
+            return frozenset(map(_or, product(outcomes(left, facts), outcomes(right, facts))))
     return reduce(
         frozenset.__and__, (_leaf(condition, fact) for fact in facts.get(condition.column, ())), _ANY
     )
@@ -236,13 +232,31 @@ def _and(pair: tuple[bool | None, bool | None]) -> bool | None:
     return None if None in pair else True
 
 
-def _leaf(condition: Comparison | IsNull, fact: Fact) -> Outcomes:
+def _or(pair: tuple[bool | None, bool | None]) -> bool | None:
+    if True in pair:
+        return True
+    return None if None in pair else False
+
+
+def _leaf(condition: Comparison | Membership | IsNull, fact: Fact) -> Outcomes:
     if isinstance(condition, IsNull):
         return frozenset([True] * fact.has_nulls + [False] * fact.has_values)
     unknown = frozenset([None] * fact.has_nulls)
     if not fact.has_values:
         return unknown
+    if isinstance(condition, Membership):
+        return unknown | _member(condition.values, fact)
     return unknown | frozenset(_compared(condition.operator, condition.value, fact))
+
+
+def _member(values: Sequence[pa.Scalar], fact: Fact) -> Outcomes:
+    """A value is in a list where it equals one of it; here NaN equals NaN, which lies within no bounds."""
+    each = [{True, False} if _is_nan(value) else set(_compared("=", value, fact)) for value in values]
+    return frozenset([True] * any(True in found for found in each) + [False] * ({True} not in each))
+
+
+def _is_nan(value: pa.Scalar) -> bool:
+    return bool(pa.types.is_floating(value.type)) and value.is_valid and value.as_py() != value.as_py()
 
 
 def _compared(operator: str, value: pa.Scalar, fact: Fact) -> Iterator[bool]:

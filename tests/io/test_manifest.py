@@ -117,6 +117,23 @@ def test_what_was_replaced_or_left_behind_is_deleted_and_the_rest_stays(tmp_path
     }
 
 
+def test_what_is_being_added_stays_though_it_was_written_before_the_dataset_was_replaced(
+    tmp_path: Path,
+) -> None:
+    replacing, adding = staging.new_run(), staging.new_run()
+    mine, added = name(replacing), name(adding)
+    staging.mark_appending(str(tmp_path), adding)
+    put(tmp_path, mine, added, f"_staging/{adding}/{added}")
+    published = made(1, replacing, mine)
+    publish(str(tmp_path), published)
+    versions.remove_replaced(str(tmp_path), published)
+    assert (tmp_path / added).exists()
+    publish(str(tmp_path), made(2, adding, mine, added))
+    staging.remove_staging(str(tmp_path), adding)
+    versions.remove_replaced(str(tmp_path), published)
+    assert (tmp_path / added).exists()
+
+
 def test_an_abandoned_run_leaves_nothing_of_its_own_and_all_of_others(tmp_path: Path) -> None:
     ours, theirs = staging.new_run(), staging.new_run()
     other = name(theirs)

@@ -4,10 +4,11 @@ import datetime
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_etl.kernels.hot_keys import FIRST_BYTES, FIRST_ROWS, KeySample
+from beam_etl.kernels.hot_keys import FIRST_BYTES, FIRST_ROWS, KeySample, keys_at
 
 ROWS = 50_000
 
@@ -65,7 +66,7 @@ KEYS: dict[str, tuple[Any, str]] = {
     "null": (None, "key=null"),
     "number": (7, "key=7"),
     "bytes": (b"\x00\xff", r"key=b'\x00\xff'"),
-    "date": (datetime.date(2026, 1, 2), "key=2026-01-02"),
+    "date": (datetime.date(2026, 1, 2), "key='2026-01-02'"),
     "long": ("x" * 1000, "key='" + "x" * 99 + "..."),
 }
 
@@ -84,3 +85,10 @@ def test_batches_without_the_key_are_counted_and_not_looked_at() -> None:
     assert sample.rows == 2 * FIRST_ROWS
     assert sample.hottest_by_rows() == ("key='k'", 2 * FIRST_ROWS)
     assert sampled([other], ()).hottest_by_rows() is None
+
+
+def test_keys_that_python_has_no_value_for_are_told() -> None:
+    values = pa.array([1_700_000_000_123_456_789], pa.timestamp("ns"))
+    assert keys_at(pa.record_batch({"t": values}), ["t"], np.array([0])) == [
+        ("2023-11-14 22:13:20.123456789",)
+    ]

@@ -177,3 +177,17 @@ def test_names_and_values_may_stand_bare_or_in_quotes() -> None:
         "is null",
         "b",
     )
+
+
+def test_a_list_may_have_thousands_of_values_and_nan_is_found_in_one() -> None:
+    types = {"n": pa.int64(), "x": pa.float64()}
+    many = bind(parse_where(f"n in ({', '.join(map(str, range(5000)))})"), types)
+    assert can_hold(many, {"n": [Fact(4999, 6000)]})
+    assert not can_hold(many, {"n": [Fact(5000, 6000)]})
+    assert can_hold(bind(parse_where("x in (nan)"), types), {"x": [Fact(1.0, 2.0)]})
+    assert chosen(
+        pa.record_batch({"x": [1.0, float("nan")]}), bind(parse_where("x in (nan)"), types)
+    ).to_pylist() == [
+        False,
+        True,
+    ]

@@ -20,7 +20,8 @@ def group_facts(file: pq.ParquetFile, group: int, names: Sequence[str]) -> dict[
       names: columns, of which the file may lack some.
     """
     told = file.metadata.row_group(group)
-    places = {file.schema.column(place).path: place for place in range(told.num_columns)}
+    paths = [file.schema.column(place).path for place in range(told.num_columns)]
+    places = {path: place for place, path in enumerate(paths) if paths.count(path) == 1}  # `a.b`, and b of a
     facts = {}
     for name in names:
         if name not in file.schema_arrow.names:
@@ -56,7 +57,8 @@ def _fact(told: Any, kind: pa.DataType, rows: int) -> Fact:
 def _bound(told: Any, which: str, kind: pa.DataType) -> Any:
     """A bound that values can be compared with; None where the footer's type has another order."""
     try:
-        return comparable_value(pa.scalar(getattr(told, which), kind))
+        found = comparable_value(pa.scalar(getattr(told, which), kind))
+        return None if found != found else found  # NaN, which some writers put there
     except (
         pa.ArrowInvalid,
         pa.ArrowTypeError,
