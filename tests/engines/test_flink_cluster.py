@@ -58,8 +58,8 @@ def _check_report(output: Path) -> None:
     assert found is not None
     told = read_report(str(output), 1, found.run)
     stages = {stage["label"]: stage for stage in told["stages"]}
-    assert stages["Count tokens/Count/Map"]["seconds"] > 0
-    assert stages["Count tokens/Count/Map"]["rows_in"] == 2
+    assert stages["Count tokens/Count/Map/ParDo(_Map)"]["seconds"] > 0
+    assert stages["Count tokens/Count/Map/ParDo(_Map)"]["rows_in"] == 2
     (shuffle,) = told["shuffles"]
     assert (shuffle["label"], shuffle["rows"] > 0) == ("Count tokens/Sum/Shuffle", True)
     assert shuffle["seconds"]["encoding"] > 0
