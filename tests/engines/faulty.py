@@ -111,7 +111,7 @@ def _around(module: ModuleType, name: str, before: str, after: str = "") -> None
 
 def _change_commit(module: ModuleType) -> None:
     _around(module, "settle", "settling", "settled")
-    _around(module, "_move", "moving")
+    _around(module, "place", "moving")
 
 
 def _change_harness(module: ModuleType) -> None:
