@@ -14,11 +14,10 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.formats import Split
 from beam_etl.io.read import REJECTS, FileSource, tag_rejects
 from beam_etl.io.rejects import Reject
-from beam_etl.io.rewrite import Starts, has_records, sorted_addresses
+from beam_etl.io.rewrite import has_records, split_starts
 from beam_etl.io.splits import read_split
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import BYTES_READ_AGAIN, StepMetrics, count_live
-from beam_etl.transforms.shuffle import Gather
 
 STAGE = "fetch"
 """What rejects of it have in the column `stage`."""
@@ -55,12 +54,7 @@ class FetchRows(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, addresses: beam.PCollection[bytes]) -> Fetched:
         splits = self.source.splits | "With records" >> beam.Filter(has_records)
-        starts = (
-            splits
-            | "Starts" >> beam.ParDo(Starts()).with_output_types(bytes)
-            | "Gather starts" >> Gather()
-            | "Sort starts" >> beam.Map(sorted_addresses)
-        )
+        starts = split_starts(splits)
         out = splits | "Fetch" >> beam.ParDo(
             _Fetch(self.source, self.columns),
             starts=beam.pvalue.AsSingleton(starts),

@@ -220,6 +220,12 @@ class Sample(NamedTuple):
     scale: float
     """The input's size in samples, about: compressed files are taken to expand EXPANSION times."""
 
+    def expected(self, told: int | None) -> tuple[int, int]:
+        """Rows of the input, as the files have `told` or by `scale`, and their bytes in memory."""
+        sampled = sum(batch.num_rows for batch in self.batches)
+        rows = told or round(sampled * self.scale)
+        return rows, round(sum(batch.nbytes for batch in self.batches) / max(sampled, 1) * rows)
+
 
 class FileSource:
     """The documents of some files as a pipeline's source.

@@ -91,12 +91,7 @@ class RewriteDocuments(beam.PTransform):
     def expand(self, decisions: Batches) -> Rewritten:
         read = self.source.read
         splits = self.source.splits | "With records" >> beam.Filter(has_records)
-        starts = (
-            splits
-            | "Starts" >> beam.ParDo(Starts()).with_output_types(bytes)
-            | "Gather starts" >> Gather()
-            | "Sort starts" >> beam.Map(sorted_addresses)
-        )
+        starts = split_starts(splits)
         located = decisions | "To splits" >> beam.FlatMap(
             with_split, starts=beam.pvalue.AsSingleton(starts)
         ).with_output_types(pa.RecordBatch)
@@ -111,6 +106,16 @@ class RewriteDocuments(beam.PTransform):
             .with_outputs(FOUND, REJECTS, FAILURES, main="files")
         )
         return Rewritten(out.files, out.found, out.rejects, out.failures)
+
+
+def split_starts(splits: beam.PCollection[Split]) -> beam.PCollection[bytes]:
+    """One element: the addresses that splits with records begin with, ascending, as uint64."""
+    return (
+        splits
+        | "Starts" >> beam.ParDo(Starts()).with_output_types(bytes)
+        | "Gather starts" >> Gather()
+        | "Sort starts" >> beam.Map(sorted_addresses)
+    )
 
 
 def copying(source: FileSource, columns: Columns, output: str, run: str) -> Copying:

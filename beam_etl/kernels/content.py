@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.hashing import canonical_bytes, numbers_as_bytes, string_buffers
 from beam_etl.kernels.text import split
+from beam_etl.kernels.utf8 import is_byte_string
 
 HASH_BYTES = 16
 HASH = pa.binary(HASH_BYTES)
@@ -108,3 +109,15 @@ def _join_words(
                 joined[np.uintp(size)] = letters[np.uintp(at)]
                 size += 1
         offsets[row + 1] = size
+
+
+def row_sizes(rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """int64[rows]: bytes of each row; of lists and the like, those of a mean one."""
+    sizes = np.zeros(rows.num_rows, np.int64)
+    for column in rows.columns:
+        if is_byte_string(column.type):
+            lengths = byte_lengths(column)
+            sizes += (lengths.fill_null(0) if lengths.null_count else lengths).to_numpy()
+        elif rows.num_rows:
+            sizes += column.nbytes // rows.num_rows
+    return sizes

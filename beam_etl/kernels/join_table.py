@@ -8,10 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_etl.kernels.content import byte_lengths
+from beam_etl.kernels.content import row_sizes
 from beam_etl.kernels.join_keys import comparable, key_hashes, valid_keys
 from beam_etl.kernels.numbering import Numbering
-from beam_etl.kernels.utf8 import is_byte_string
 
 Rows = npt.NDArray[np.int64]
 
@@ -45,7 +44,7 @@ class JoinTable:
         self._counts = np.append(counts, 0)  # of code -1
         self._starts = np.append(np.cumsum(counts) - counts, 0)
         self._order = present[np.argsort(codes, kind="stable")]
-        self._sizes = row_bytes(rows)
+        self._sizes = row_sizes(rows)
 
     def pairs(self, others: pa.RecordBatch) -> Iterator[tuple[Rows, Rows]]:
         """Rows of equal keys: int64[m] places in `others`, ascending, and int64[m] places in `rows`.
@@ -61,7 +60,7 @@ class JoinTable:
         counts = self._counts[codes]
         ends = np.cumsum(counts)
         total = int(ends[-1]) if len(ends) else 0
-        sizes = row_bytes(others)
+        sizes = row_sizes(others)
         for begin in range(0, total, PAIRS):
             pair = np.arange(begin, min(begin + PAIRS, total))
             at = np.searchsorted(ends, pair, side="right")
@@ -88,18 +87,6 @@ def distinct_keys(keys: pa.RecordBatch) -> pa.RecordBatch:
     grouped = pa.Table.from_batches([keys]).group_by(names, use_threads=False).aggregate([]).combine_chunks()
     found = grouped.select(names).cast(keys.schema).to_batches()
     return found[0] if found else keys.slice(0, 0)
-
-
-def row_bytes(rows: pa.RecordBatch) -> Rows:
-    """int64[rows]: bytes of each row; of lists and the like, those of a mean one."""
-    sizes = np.zeros(rows.num_rows, np.int64)
-    for column in rows.columns:
-        if is_byte_string(column.type):
-            lengths = byte_lengths(column)
-            sizes += (lengths.fill_null(0) if lengths.null_count else lengths).to_numpy()
-        elif rows.num_rows:
-            sizes += column.nbytes // rows.num_rows
-    return sizes
 
 
 def _bounded(at: Rows, mine: Rows, sizes: Rows) -> Iterator[tuple[Rows, Rows]]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from beam_etl.kernels.content import row_sizes
 from beam_etl.kernels.hashing import hash_rows
 from beam_etl.kernels.partition_bounds import bound_in_json
 from beam_etl.kernels.sorting import FIRST_KEY, KEY, TIE, Order, floats_of, range_numbers, sorted_places
@@ -47,20 +47,8 @@ def sample_keys(keys: pa.RecordBatch, weights: npt.NDArray[np.int64], part: floa
 
 
 def row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    """Bytes of each row, about: texts by their length, other columns as their mean. int64[rows], 1 and more."""
-    sizes = np.ones(batch.num_rows, np.int64)
-    for values in batch.columns:
-        kind = values.type
-        if _has_lengths(kind):
-            sizes += pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        else:
-            sizes += values.nbytes // max(batch.num_rows, 1)
-    return sizes
-
-
-def _has_lengths(kind: pa.DataType) -> bool:
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    return any(check(kind) for check in checks)
+    """`row_sizes`, and 1 for the row itself: int64[rows]."""
+    return row_sizes(batch) + 1
 
 
 def range_bounds(samples: Sequence[pa.RecordBatch], order: Order, partitions: int) -> pa.RecordBatch:

@@ -90,15 +90,12 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Tables documents and rejects. One shuffle, or two with --max_rows_per_key; ranges' columns are read before."""
     columns = config.reading(source.stored_schema)
     partitioning = _checked(source, config, columns)
-    sample = source.sample(SAMPLE_BYTES)
-    sampled = max(1, sum(batch.num_rows for batch in sample.batches))
-    rows = source.told_documents() or round(sampled * sample.scale)
+    rows, expected = source.sample(SAMPLE_BYTES).expected(source.told_documents())
     documents, rejects, _ = source.documents(columns)
     found = None
     if any(map(is_open, partitioning.by)):
         keys, _, _ = source.documents(_keys(config, partitioning, source.stored_schema), again=True)
         found = keys | "Find bounds" >> FindBounds(partitioning=partitioning, expected_rows=rows)
-    expected = round(sum(batch.nbytes for batch in sample.batches) / sampled * rows)
     if config.max_rows_per_key is not None:
         documents = documents | "Sample keys" >> SampleKeys(
             by=partitioning.columns,

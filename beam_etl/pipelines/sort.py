@@ -25,10 +25,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Tables documents, whose files are in order by their names, and rejects. One shuffle."""
     check_order(source, config.order)
     documents, rejects, _ = source.documents()
-    sample = source.sample(SAMPLE_BYTES)
-    sampled = sum(batch.num_rows for batch in sample.batches)
-    rows = source.told_documents() or round(sampled * sample.scale)
-    size = sum(batch.nbytes for batch in sample.batches)
+    rows, expected = source.sample(SAMPLE_BYTES).expected(source.told_documents())
     written = documents | "Sort" >> WriteSorted(
         order=config.order,
         output=config.output,
@@ -36,7 +33,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         table=DOCUMENTS_TABLE,
         format=config.output_format,
         file_bytes=config.file_bytes,
-        expected_bytes=round(size / max(sampled, 1) * rows),
+        expected_bytes=expected,
         expected_rows=rows,
     )
     return {DOCUMENTS_TABLE: written.files, PARTITIONED: written.partitioned, "rejects": rejects}
