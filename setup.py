@@ -22,16 +22,25 @@ RUNTIME = [
     "tqdm>=4.67,<5",
 ]
 TOKENS = ["awkward>=2.6,<3", "gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "tokenizers>=0.22,<0.24"]
+KAFKA = ["confluent-kafka>=2.12,<3"]
+WARC = ["fastwarc>=0.15,<2", "resiliparse>=0.15,<2"]
+STORES = ["obstore>=0.8,<0.12"]
 DEV = [
     "duckdb>=1.5,<3",
+    "flask-cors>=6,<7",
+    "flask>=3.1,<4",
+    "gcp-storage-emulator>=2024.8",
     "hypothesis>=6.168,<7",
+    "moto[s3]>=5.1,<6",
     "mypy>=2.4,<3",
     "packaging>=25",
     "polars>=1.30,<3",
-    "pytest>=9,<10",
     "pytest-xdist>=3.8,<4",
+    "pytest>=9,<10",
     "regex>=2026.9",
     "ruff>=0.17,<0.18",
+    "scikit-learn>=1.7,<2",
+    "warcio>=1.7,<2",
     "xxhash>=3.5,<5",
     "zstandard>=0.25,<1",
 ]
@@ -53,9 +62,11 @@ setup(
     install_requires=RUNTIME,
     extras_require={
         "tokens": TOKENS,
-        "kafka": ["confluent-kafka>=2.12,<3"],
-        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
-        "dev": DEV + TOKENS,
+        "kafka": KAFKA,
+        "warc": WARC,
+        "gcp": [*STORES, "apache-beam[gcp]>=2.77,<2.78"],
+        "aws": STORES,
+        "dev": DEV + TOKENS + KAFKA + WARC + STORES,
     },
     entry_points={
         "console_scripts": ["beam-etl=beam_etl.__main__:main", "beam-etl-boot=beam_etl.engines.boot:main"]
