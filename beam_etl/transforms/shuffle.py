@@ -9,6 +9,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.coders import registry
+from apache_beam.transforms.core import Windowing
+from apache_beam.transforms.trigger import AccumulationMode, TriggerFn
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
 
@@ -183,6 +185,51 @@ class Gather(beam.PTransform):
             | "Group" >> beam.GroupByKey()
             | "List" >> beam.Map(lambda pair: [element for some in pair[1] for element in some])
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class GatherPanes(beam.PTransform):
+    """The elements of each key and window as lists, one a pane. For names of files, never for rows.
+
+    Input: (key, element), windowed. Output: (key, elements that no earlier pane had), in the same windows.
+
+    Args:
+      trigger: when panes are given out, whatever the input's trigger.
+    """
+
+    carries_rows: ClassVar[bool] = False
+
+    trigger: TriggerFn
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, keyed: beam.PCollection[tuple[bytes, Element]]) -> beam.PCollection[tuple[bytes, Any]]:
+        return keyed | "Fire" >> _Fire(keyed.windowing, self.trigger) | "Group" >> beam.GroupByKey()
+
+
+class _Fire(beam.ParDo):  # type: ignore[misc]
+    """The same elements in the same windows under another trigger. (WindowInto would ask for their windows anew.)"""
+
+    def __init__(self, windowing: Windowing, trigger: TriggerFn) -> None:
+        super().__init__(_Same())
+        self._windowing = Windowing(
+            windowing.windowfn,
+            triggerfn=trigger,
+            accumulation_mode=AccumulationMode.DISCARDING,
+            allowed_lateness=windowing.allowed_lateness,
+        )
+        self.with_output_types(tuple[bytes, bytes])
+
+    def get_windowing(self, inputs: Any) -> Windowing:
+        """That of what goes out."""
+        del inputs
+        return self._windowing
+
+
+class _Same(beam.DoFn):
+    def process(self, element: Element) -> Iterable[Element]:
+        yield element
 
 
 @dataclass(eq=False, kw_only=True)
