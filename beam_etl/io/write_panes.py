@@ -1,11 +1,7 @@
 """WritePanes: the tables of a stream to files of panes, each pane published by a commit of its own."""
 
-import datetime
-import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -18,27 +14,25 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming, WindowedValue
 
 from beam_etl import schema
-from beam_etl.io import staging
-from beam_etl.io.data_files import (
-    Finished,
-    OpenFile,
-    pack_finished,
-    stored_rows,
-    unpack_finished,
-    working_folder,
-    write_files,
-)
-from beam_etl.io.file_lists import DataFile, Pane
-from beam_etl.io.formats import Format, format_named
+from beam_etl.io.data_files import Finished, pack_finished, unpack_finished
+from beam_etl.io.formats import format_named
+from beam_etl.io.pane_files import RUNS_FOLDER, PaneFiles, Place, lane_of, latest_firings
 from beam_etl.io.panes import ON_TIME, PaneCommit, PanePublisher
 from beam_etl.io.write import FILE_BYTES
-from beam_etl.transforms.batches import Batches, merge_batches, split_batch
-from beam_etl.transforms.metrics import BYTES_OUT, ROWS_OUT, StepMetrics
+from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import GatherPanes
 
 RUN_BYTES = 64 << 20
 """Rows that a bundle holds before it writes them."""
 
+RUNS, FIRINGS = "runs", "firings"
+"""Tags of outputs."""
+
+TIMINGS = {PaneInfoTiming.EARLY: "early", PaneInfoTiming.ON_TIME: ON_TIME, PaneInfoTiming.LATE: "late"}
+
+Keyed = tuple[bytes, bytes]
+"""What is gathered: a key, and packed files."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -239,5 +233,3 @@ class _Commit(beam.DoFn):
         with self._metrics.timing():
             self._publisher.publish(commit)
         yield commit.told()
-
-
