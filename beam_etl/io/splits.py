@@ -98,9 +98,7 @@ def _read_split(
     yield from read_rows(reader, reading, split.file)
 
 
-def read_rows(
-    reader: SplitReader, reading: Reading, file: FileEntry
-) -> Iterator[pa.RecordBatch | Reject]:
+def read_rows(reader: SplitReader, reading: Reading, file: FileEntry) -> Iterator[pa.RecordBatch | Reject]:
     """The documents of an opened split, or of whatever gives rows as one, and what is rejected.
 
     Args:

@@ -50,9 +50,9 @@ class Cursor(Protocol):
 class Parking:
     """Cursors that wait for a reader, by split and position.
 
-    Engines make readers anew, some once a second, and may keep the old one for a while. To open a file in its middle or a
-    connection each time would cost more than reading. So a reader leaves its cursor here at each checkpoint, and whoever
-    goes on from there first takes it: the same reader, or another one. Nobody else has it then.
+    Engines make readers anew, some once a second, and may keep the old one for a while. To open a file in its middle, or
+    a connection, each time would cost more than reading. So a reader leaves its cursor here at each checkpoint, and
+    whoever goes on from there first takes it: the same reader, or another one. Nobody else has it then.
     """
 
     def __init__(self, most: int = MAX_PARKED) -> None:

@@ -1,5 +1,6 @@
 """What all sources that don't end have in common: clocks, checkpoints, and batches with their rejects."""
 
+import hashlib
 import json
 import time
 from abc import abstractmethod
@@ -30,7 +31,7 @@ from beam_etl.io.streams.cursors import PARKING, Cursor, Piece
 from beam_etl.kernels.rejecting import reject_documents
 from beam_etl.kernels.split_clock import UNKNOWN, SplitClock
 from beam_etl.kernels.windows import unusable_times
-from beam_etl.transforms.batches import RecordBatchCoder, merge_batches
+from beam_etl.transforms.batches import RecordBatchCoder, merge_batches, split_batch
 from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ, StepMetrics, count_live
 
 SECOND = 1_000_000
@@ -135,6 +136,7 @@ class StreamReader(UnboundedReader):
 
     def __init__(self, source: StreamSource, mark: Mark | None) -> None:
         self._source = source
+        self._name = hashlib.sha256(repr(source).encode()).digest()
         self._mark = mark or Mark(None, None)
         self._cursor: Cursor | None = None
         self._clock = SplitClock(source.disorder, source.idle_after, self._mark.clock)
@@ -145,7 +147,9 @@ class StreamReader(UnboundedReader):
         return self.advance()
 
     def advance(self) -> bool:
-        cursor = self._cursor = self._cursor or PARKING.take(self._key()) or self._source.open(self._mark.position)
+        cursor = self._cursor = (
+            self._cursor or PARKING.take(self._key()) or self._source.open(self._mark.position)
+        )
         piece = cursor.next()
         self._clock.meet(cursor.lanes())
         self._finished = cursor.finished
@@ -182,8 +186,7 @@ class StreamReader(UnboundedReader):
             self._cursor = None
 
     def _key(self) -> bytes:
-        position = json.dumps(self._mark.position, sort_keys=True)
-        return f"{self._source!r}\n{position}".encode()
+        return self._name + json.dumps(self._mark.position, sort_keys=True).encode()
 
     def _element(self, piece: Piece) -> tuple[pa.RecordBatch, int]:
         """The piece as one batch, and its timestamp."""
@@ -269,9 +272,10 @@ class _Separate(beam.DoFn):
         documents, rejects, clock = separate(element)
         if documents is not None:
             self._metrics.add(ROWS_READ, documents.num_rows)
-            self._metrics.gave_out(documents)
             count_live(ROWS_READ, documents.num_rows)
-            yield documents
+            for part in split_batch(documents):
+                self._metrics.gave_out(part)
+                yield part
         if rejects is not None:
             self._metrics.add(RECORDS_REJECTED, rejects.num_rows)
             yield beam.pvalue.TaggedOutput(REJECTS, TimestampedValue(rejects, Timestamp(micros=clock)))

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -63,10 +64,10 @@ def read_values(
     good: list[Message] = []
     for message in messages:
         if len(message.value) > columns.limits.record_bytes:
-            reason = f"a record of {len(message.value)} bytes: over the limit of {columns.limits.record_bytes}"
+            reason = (
+                f"a record of {len(message.value)} bytes: over the limit of {columns.limits.record_bytes}"
+            )
             yield reject_record(file.path, message.position, reason, message.value)
-        elif not message.value.strip():
-            yield reject_record(file.path, message.position, "an empty value", message.value)
         else:
             good.append(message)
     for found in values.readers(file.path, good, stored, columns.limits):
@@ -87,8 +88,12 @@ class JsonValues:
         self, path: str, messages: Sequence[Message], stored: pa.Schema, limits: Limits
     ) -> Iterator[SplitReader | Reject]:
         del limits
-        if messages:
-            yield _JsonReader(path, messages, stored)
+        for message in messages:
+            if not message.value.strip():
+                yield reject_record(path, message.position, "an empty value", message.value)
+        filled = [message for message in messages if message.value.strip()]
+        if filled:
+            yield _JsonReader(path, filled, stored)
 
 
 class _JsonReader:
@@ -136,7 +141,9 @@ class AvroValues:
                 known = fields.setdefault(field.name, field)
                 type_ = widest(known.type, field.type)
                 if type_ is None:
-                    raise InputError(f"schema {number}: {field.name!r} is {field.type}, in another {known.type}")
+                    raise InputError(
+                        f"schema {number}: {field.name!r} is {field.type}, in another {known.type}"
+                    )
                 fields[field.name] = known if type_ == known.type else known.with_type(type_)
         return pa.schema(list(fields.values()))
 
@@ -162,10 +169,16 @@ class AvroValues:
         if self.schemas[0][0] == NO_NUMBER:
             return NO_NUMBER
         value = message.value
-        return None if value[0] or len(value) < PREFIX_BYTES else int.from_bytes(value[1:PREFIX_BYTES], "big")
+        framed = len(value) >= PREFIX_BYTES and not value[0]
+        return int.from_bytes(value[1:PREFIX_BYTES], "big") if framed else None
 
     def _types(self, limits: Limits) -> Mapping[int, AvroTypes]:
-        return {number: AvroTypes(json.loads(text), limits.nesting) for number, text in self.schemas}
+        return {number: _avro_types(text, limits.nesting) for number, text in self.schemas}
+
+
+@cache
+def _avro_types(text: str, nesting: int) -> AvroTypes:
+    return AvroTypes(json.loads(text), nesting)
 
 
 class _AvroReader:
