@@ -50,8 +50,8 @@ class Cursor(Protocol):
 class Parking:
     """Cursors that wait for a reader, by split and position.
 
-    Engines make readers anew, some once a second, and may keep the old one for a while. To open a file in its middle, or
-    a connection, each time would cost more than reading. So a reader leaves its cursor here at each checkpoint, and
+    Engines make readers anew, some once a second, and may keep the old one for a while. To open a file in its middle,
+    or a connection, each time would cost more than reading. So a reader leaves its cursor here at each checkpoint, and
     whoever goes on from there first takes it: the same reader, or another one. Nobody else has it then.
     """
 
@@ -75,6 +75,14 @@ class Parking:
         """The cursor that waits there, which is the caller's now."""
         with self._lock:
             return self._parked.pop(key, None)
+
+    def close(self) -> None:
+        """Closes all that wait."""
+        with self._lock:
+            gone = list(self._parked.values())
+            self._parked.clear()
+        for cursor in gone:
+            cursor.close()
 
 
 PARKING = Parking()

@@ -222,12 +222,15 @@ class _KafkaCursor:
                 f"{self._topic}: partition {partition} ends at offset {high}, and was read up to {at} before: the "
                 "topic was made anew. Start without the savepoint."
             )
-        reason = f"{low - at} messages were deleted before they were read: offsets {at} to {low - 1}"
-        reject = Reject(self._file(partition).path, at, reason, max(low - at, 0), 0, b"\0" * 32, b"")
-        self._queue.append((Piece(str(partition), None, [reject]), partition, low))
-        self._fetched[partition] = low
+        if low > at:
+            reason = f"{low - at} messages were deleted before they were read: offsets {at} to {low - 1}"
+            reject = Reject(self._file(partition).path, at, reason, low - at, 0, b"\0" * 32, b"")
+            self._queue.append((Piece(str(partition), None, [reject]), partition, low))
+            self._fetched[partition] = low
         self._consumer.incremental_unassign([TopicPartition(self._topic.name, partition)])
-        self._consumer.incremental_assign([TopicPartition(self._topic.name, partition, low)])
+        self._consumer.incremental_assign(
+            [TopicPartition(self._topic.name, partition, self._fetched[partition])]
+        )
 
 
 def _passing() -> frozenset[int]:

@@ -138,8 +138,8 @@ def read_settings(path: str | None) -> dict[str, str]:
     """Settings of librdkafka from a file: `name=value` a line, `#` before a comment.
 
     Raises:
-      InputError: there is no such file, or a line is none, or has a setting that is the source's own. The message has no
-        value.
+      InputError: there is no such file, or a line is none, or has a setting that is the source's own. The message has
+        no value.
     """
     if path is None:
         return {}

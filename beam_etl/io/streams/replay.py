@@ -11,7 +11,8 @@ import pyarrow as pa
 from apache_beam.io.unbounded_source import UnboundedReader
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import TimestampedValue
-from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP
+from apache_beam.typehints.decorators import no_annotations
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 from beam_etl import schema
 from beam_etl.io.formats import format_named
@@ -186,6 +187,7 @@ class PlayInProcess(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:
         stream = pipeline | "Play" >> play(replace(self.source, speed=0.0))
         paced = stream | "Pace" >> beam.ParDo(_Pace(self.source.speed)).with_output_types(pa.RecordBatch)
@@ -203,8 +205,9 @@ def play(source: StreamSource) -> TestStream:
                 stream.add_elements([TimestampedValue(reader.get_current(), reader.get_current_timestamp())])
             elif reader.get_watermark() == MAX_TIMESTAMP:
                 left.remove(reader)
-            watermark = min(each.get_watermark() for each in readers)
-            if reached < watermark < MAX_TIMESTAMP:
+            lowest = min(each.get_watermark() for each in readers)
+            watermark = Timestamp(micros=lowest.micros // 1000 * 1000)  # what a TestStream can say
+            if reached < watermark and lowest < MAX_TIMESTAMP:
                 reached = watermark
                 stream.advance_watermark_to(watermark)
     stream.advance_watermark_to_infinity()

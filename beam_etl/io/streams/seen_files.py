@@ -22,8 +22,8 @@ GRACE_NANOSECONDS = 60 * 10**9
 """A file that came so long before a listing was begun is in it."""
 
 FILTER_BITS = 1 << 19
-"""Of the set of forgotten files, 64 KiB: with 50,000 of them it takes one file in a hundred for one of them. It is asked
-only about files that were changed before all that is remembered, and came to their place after it."""
+"""Of the set of forgotten files, 64 KiB: with 50,000 of them it takes one file in a hundred for one of them. It is
+asked only about files that were changed before all that is remembered, and came to their place after it."""
 
 PROBES = 4
 
@@ -44,6 +44,7 @@ class SeenFiles:
         known = state or {"until": 0, "files": [], "forgotten": ""}
         self._until: int = known["until"]
         self._files: dict[int, int] = dict(known["files"])
+        self._newest = max(self._files.values(), default=0)
         self._forgotten = bytearray(
             zlib.decompress(base64.b85decode(known["forgotten"])) if known["forgotten"] else FILTER_BITS // 8
         )
@@ -81,8 +82,8 @@ class SeenFiles:
           listed: when the listing was begun that is read from.
         """
         self._files[name] = stamp
-        newest = max(self._files.values())
-        until = newest - REMEMBERED_NANOSECONDS
+        self._newest = max(self._newest, stamp)
+        until = self._newest - REMEMBERED_NANOSECONDS
         if len(self._files) > REMEMBERED:
             stamps = sorted(self._files.values())
             until = max(until, stamps[len(stamps) // 2])

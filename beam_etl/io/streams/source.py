@@ -50,8 +50,8 @@ POLL_SECONDS = 0.5
 """Until a split that had nothing is looked at again."""
 
 REJECTED = b"beam_etl.rejected"
-"""Schema metadata key of what a reader gives: the rejects of the piece, an encoded batch. Both in one element, so that a
-checkpoint never falls between them."""
+"""Schema metadata key of what a reader gives: the rejects of the piece, an encoded batch. Both in one element, so that
+a checkpoint never falls between them."""
 
 CLOCK = b"beam_etl.clock"
 """Schema metadata key: the split's clock before the piece."""
@@ -192,11 +192,9 @@ class StreamReader(UnboundedReader):
         """The piece as one batch, and its timestamp."""
         clock, rejected = self._clock.clock, list(reject_batches(piece.rejects))
         documents = piece.documents
-        if documents is not None:
-            if bad := _bad_times(documents.column(schema.TIME), self._source.latest):
-                rejected.append(reject_documents(documents, bad, STAGE))
-                good = np.delete(np.arange(documents.num_rows), list(bad))
-                documents = documents.take(pa.array(good))
+        if documents is not None and (bad := _bad_times(documents.column(schema.TIME), self._source.latest)):
+            rejected.append(reject_documents(documents, bad, STAGE))
+            documents = documents.take(pa.array(np.delete(np.arange(documents.num_rows), list(bad))))
         stamp = 0 if clock == UNKNOWN else clock
         metadata = {CLOCK: str(stamp).encode()}
         if rejected:

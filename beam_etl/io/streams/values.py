@@ -24,7 +24,7 @@ from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.splits import choose, read_rows
 
 PREFIX_BYTES = 5
-"""Before a value in the wire format of schema registries: a zero, and the schema's number, four bytes, big end first."""
+"""Before a value in the wire format of schema registries: a zero, and the schema's number, 4 bytes, big end first."""
 
 NO_NUMBER = -1
 """Instead of a schema's number, where values don't begin with one."""

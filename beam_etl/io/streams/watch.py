@@ -30,7 +30,10 @@ NANOSECONDS = 10**9
 LISTING_SHARE = 10
 """A folder isn't listed more than a tenth of the time, however large it is."""
 
-CHANGED = "the file was changed after it was read: {} bytes now. What it has now isn't read; write a new file with what is new"
+CHANGED = (
+    "the file was changed after it was read: {} bytes now. What it has now isn't read; "
+    "write a new file with what is new"
+)
 UNSURE = (
     "the file came here now, and was changed long before: it may be one that was read and has been renamed or touched. "
     "It isn't read; if it is new, copy it to another name"
