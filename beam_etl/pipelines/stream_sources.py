@@ -209,15 +209,19 @@ def _pubsub(pipeline: beam.Pipeline, config: Any, parts: tuple[str, ...], column
         raise UsageError(
             f"--input=pubsub://{path}: write pubsub://projects/PROJECT/subscriptions/NAME, or .../topics/NAME"
         )
-    try:
-        import google.cloud.pubsub  # noqa: F401
-    except ImportError as error:
-        raise InputError(f"pubsub://{path}: needs Beam's extra: pip install 'beam-etl[gcp]'") from error
+    if not _has_client():
+        raise InputError(f"pubsub://{path}: needs Google's client: pip install 'beam-etl[gcp]'")
     values = _values(config)
     stored = stored_columns(values, columns)
     resolve(columns, stored, f"pubsub://{path}", stored)
     read = ReadPubSub(path=path, values=values, columns=columns, stored=stored)
     return StreamInput(pipeline, read, stored, f"pubsub://{path}")
+
+
+def _has_client() -> bool:
+    from apache_beam.io.gcp import pubsub
+
+    return pubsub.pubsub is not None
 
 
 def _values(config: Any) -> Values:

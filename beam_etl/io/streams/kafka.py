@@ -80,6 +80,8 @@ class _KafkaCursor:
         """Where the client goes on, for each partition that it reads."""
         self._queue: deque[tuple[Piece, int, int]] = deque()
         self._at_end: set[int] = set()
+        self._gone: set[int] = set()
+        """Partitions that don't have any more what comes next."""
         self._reached = True
         self._look_at = 0.0
         self._consumer = connect(self._topic, self._told)
@@ -166,7 +168,9 @@ class _KafkaCursor:
                 break
             most = max(1, min(POLL_MESSAGES, MAX_ROWS - rows, (MAX_BYTES // 2 - size) * rows // max(size, 1)))
         for partition, messages in held.items():
-            self._queue.append((self._piece(partition, messages), partition, self._fetched[partition]))
+            self._queue.append((self._piece(partition, messages), partition, messages[-1].offset() + 1))
+        while self._gone:
+            self._skip_deleted(self._gone.pop())
 
     def _piece(self, partition: int, messages: list[Any]) -> Piece:
         file = self._file(partition)
@@ -186,7 +190,7 @@ class _KafkaCursor:
             for message in messages
             if message.value() is None
         ]
-        batches = []
+        batches: list[Any] = []
         for item in found:
             (rejects if isinstance(item, Reject) else batches).append(item)
         documents = None
@@ -205,7 +209,7 @@ class _KafkaCursor:
         if error.code() == KafkaError._PARTITION_EOF:
             self._at_end.add(message.partition())
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            self._skip_deleted(message.partition())
+            self._gone.add(message.partition())
         elif error.fatal() or not (error.retriable() or error.code() in _passing()):
             raise BrokenStreamError(f"{self._topic}: {self._topic.without_secrets(error)}")
         else:

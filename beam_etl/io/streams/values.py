@@ -153,7 +153,7 @@ class AvroValues:
         del stored
         known = self._types(limits)
         for number, run in groupby(messages, self._number):
-            if number in known:
+            if number is not None and number in known:
                 yield _AvroReader(path, list(run), known[number], 0 if number == NO_NUMBER else PREFIX_BYTES)
                 continue
             numbers = ", ".join(map(str, known))

@@ -207,9 +207,8 @@ def test_new_partitions_are_read_from_their_first_message(
 
 def test_messages_that_are_gone_are_told(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     broker.send("trimmed", as_json(table(20)))
-    ends = Topic.ends
+    part, ends = source(broker, "trimmed", splits=1), Topic.ends
     monkeypatch.setattr(Topic, "ends", lambda *args: (35, 40) if args[2] == 0 else ends(*args))
-    part = source(broker, "trimmed", splits=1)
     reader, driven = (
         part.create_reader(None, part.get_checkpoint_mark_coder().decode(b'[{"0":30},null]')),
         Driven(),
@@ -230,8 +229,7 @@ def test_a_topic_that_was_made_anew_is_an_error(broker: Broker) -> None:
     with pytest.raises(
         BrokenStreamError, match="partition 0 ends at offset 20, and was read up to 30 before"
     ):
-        for _ in range(50):
-            reader.advance()
+        any(reader.advance() for _ in range(50))
     reader.close()
 
 
