@@ -1,9 +1,11 @@
 """The flags of a job that can work window by window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from beam_etl import schema
+from beam_etl.io.columns import Columns
 from beam_etl.kernels.window_text import parse_duration, parse_firing, parse_window
 from beam_etl.kernels.windows import ACCUMULATING, DISCARDING, WindowSpec
 from beam_etl.pipelines.config import JobConfig
@@ -82,9 +84,22 @@ class WindowConfig(JobConfig):
         )
 
     @property
+    def accumulates(self) -> bool:
+        """Whether a stream's results supersede each other, partition by partition."""
+        return self.window is not None and self.accumulation == ACCUMULATING
+
+    @property
     def disorder(self) -> int:
         """--max_disorder in microseconds."""
         return self._read("max_disorder", parse_duration) or 0
+
+    def read_as(
+        self, needed: Iterable[str], carry: tuple[str, ...] | str = (), optional: tuple[str, ...] = ()
+    ) -> Columns:
+        """As of any job, and with windows the time."""
+        return super().read_as(
+            (*needed, *((schema.TIME,) if self.window is not None else ())), carry, optional
+        )
 
     def _read(self, name: str, parse: Callable[[str], Parsed]) -> Parsed | None:
         value: str | None = getattr(self, name)

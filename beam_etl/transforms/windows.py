@@ -177,6 +177,11 @@ def beam_trigger(spec: WindowSpec) -> trigger.TriggerFn:
     )
 
 
+def accumulates(elements: beam.PCollection[Any]) -> bool:
+    """Whether panes hold again what earlier ones of their window held: to group them again would count that twice."""
+    return bool(elements.windowing.accumulation_mode == trigger.AccumulationMode.ACCUMULATING)
+
+
 class IntoWindows(beam.ParDo):
     """A ParDo whose elements are WindowedValues in the windows of a spec, as a WindowInto would make them.
 
