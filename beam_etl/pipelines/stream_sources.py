@@ -62,8 +62,14 @@ class StreamInput:
     input_bytes = 0
     skipped_bytes = 0
 
-    def documents(self) -> Documents:
-        """Documents and rejects, in the global window."""
+    def documents(self, columns: Columns | None = None, again: bool = False) -> Documents:
+        """Documents and rejects, in the global window.
+
+        Raises:
+          ValueError: a second read.
+        """
+        if columns is not None or again:
+            raise ValueError(f"{self.name} is a stream, and can be read once")
         found: Documents = self.pipeline | "Read documents" >> self.read
         return found
 
