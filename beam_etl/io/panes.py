@@ -19,7 +19,7 @@ import glob
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -273,7 +273,9 @@ class PanePublisher:
         head = manifest.latest(self._dataset)
         assert head is not None
         staging.remove(glob.glob(os.path.join(glob.escape(self._folder), f"{run}-*.json")))
-        self._tell_done(run, commit, dropped)
+        gone = [file.path for file in dropped]
+        staged = [*(file.path for file in commit.files), *commit.merged, *gone]
+        tell_done(self._dataset, self._stream, run, staged, gone)
         remove_expired(self._dataset, self._stream, head)
         return head
 
@@ -286,11 +288,20 @@ class PanePublisher:
             )
         return str(told["run"])
 
-    def _tell_done(self, run: str, commit: PaneCommit, dropped: list[DataFile]) -> None:
-        """Leaves word of what can go when no checkpoint can name it any more."""
-        paths = [file.path for file in (*commit.files, *dropped)]
-        body = {"staged": [*paths, *commit.merged], "dropped": [file.path for file in dropped]}
-        durable.create_if_absent(os.path.join(self._folder, f"{_DONE}{run}.json"), json.dumps(body).encode())
+
+def tell_done(dataset: str, stream: str, run: str, staged: Iterable[str], dropped: Iterable[str]) -> None:
+    """Leaves word of what can go when no checkpoint of a stream can name it any more.
+
+    Args:
+      dataset: folder.
+      stream: its name.
+      run: of the version after which that is so.
+      staged: paths below the stream's staging folder.
+      dropped: paths below the dataset that the version doesn't list any more.
+    """
+    path = os.path.join(staging.staging_folder(dataset, stream), f"{_DONE}{run}.json")
+    body = {"staged": list(staged), "dropped": list(dropped)}
+    durable.create_if_absent(path, json.dumps(body).encode())
 
 
 def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: float = KEPT_SECONDS) -> None:
