@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -72,16 +72,7 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
     source = open_stream(pipeline, config)
     told = about(job.name, config, source)
-    tables = build_stream(job.build, source, config, spec)
-    sink = WritePanes(
-        output=config.output,
-        stream=stream,
-        trigger=beam_trigger(_at_the_sink(spec)),
-        format=config.output_format,
-        file_bytes=config.file_bytes,
-        about=told,
-    )
-    _ = tables | "Write panes" >> sink
+    tables = build_stream(job, config, source, stream, told)
     if config.plan:
         drawn, cluster = plan(pipeline), config.described_cluster
         print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
@@ -98,14 +89,34 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     return _Streaming(job, config, stream).run(pipeline)
 
 
-def build_stream(build: Any, source: Any, config: Any, spec: WindowSpec) -> dict[str, Any]:
-    """The tables of a job on a stream, in windows, as WritePanes takes them."""
-    windowed = WindowedSource(source, spec, config.disorder)
-    found = build(windowed, config)
-    return window_columns(
+def build_stream(
+    job: Any, config: Any, source: Any, stream: str, told: Mapping[str, Any]
+) -> dict[str, beam.PCollection[Any]]:
+    """Builds a job on a stream, and the sink of its tables; the tables.
+
+    Args:
+      job: a Job.
+      config: of a WindowConfig, with --window.
+      source: the stream.
+      stream: its name in the dataset.
+      told: what manifests tell of the job.
+    """
+    spec = _windows(job.name, config)
+    found = job.build(WindowedSource(source, spec, config.disorder), config)
+    tables = window_columns(
         {name: table for name, table in found.items() if not name.startswith("_") or name == FAILURES},
         streaming=True,
     )
+    sink = WritePanes(
+        output=config.output,
+        stream=stream,
+        trigger=beam_trigger(_at_the_sink(spec)),
+        format=config.output_format,
+        file_bytes=config.file_bytes,
+        about=told,
+    )
+    _ = tables | "Write panes" >> sink
+    return tables
 
 
 def _windows(job: str, config: Any) -> WindowSpec:
