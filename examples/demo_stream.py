@@ -22,7 +22,8 @@ MAX_DOCUMENTS = 6_000
 REASONS_SHOWN = 4
 ROWS_SHOWN = 6
 SPEED = 600
-"""Ten minutes a second: the two hours in twelve."""
+"""Ten minutes a second."""
+SECONDS = HOURS * 3600 // SPEED
 
 STREAM = (
     f"--input=replay:{CRAWL}",
@@ -32,7 +33,7 @@ STREAM = (
     "--runner=BundleBasedDirectRunner",
 )
 ABOUT = f"""
-A crawl of {HOURS} hours, played in {HOURS * 3600 // SPEED} s. Its documents come up to 20 minutes late
+A crawl of {HOURS} hours, played in {SECONDS} s. Its documents come up to 20 minutes late
 (--replay_disorder), windows wait 10 minutes for them (--max_disorder), and take what comes up to 5 minutes later in a further pane
 (--allowed_lateness). What is later still is a reject, which tells how late it was.
 

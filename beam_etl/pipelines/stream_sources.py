@@ -34,6 +34,9 @@ from beam_etl.pipelines.stream_support import IN_PROCESS_STREAM, refuse_unsuppor
 SAMPLE_BYTES = 4 << 20
 """Of a replay, to expect how much memory it takes."""
 
+MAX_CONSUMERS = 64
+"""Splits of a topic: each has a client of its own, of some threads and up to 16 MiB. More partitions share them."""
+
 _TOPIC = re.compile(r"([^/\s]+)/([A-Za-z0-9._-]{1,249})")
 _SUBSCRIPTION = re.compile(r"projects/[^/\s]+/(subscriptions|topics)/[^/\s]+")
 
@@ -216,7 +219,7 @@ def _kafka(pipeline: beam.Pipeline, config: Any, parts: tuple[str, ...], columns
     source = KafkaSource(
         columns=columns,
         stored=stored,
-        splits=len(partitions),
+        splits=min(len(partitions), MAX_CONSUMERS),
         disorder=config.disorder,
         idle_after=config.idle,
         topic=topic,
