@@ -34,8 +34,8 @@ STREAM = (
 )
 ABOUT = f"""
 A crawl of {HOURS} hours, played in {SECONDS} s. Its documents come up to 20 minutes late
-(--replay_disorder), windows wait 10 minutes for them (--max_disorder), and take what comes up to 5 minutes later in a further pane
-(--allowed_lateness). What is later still is a reject, which tells how late it was.
+(--replay_disorder), windows wait 10 minutes for them (--max_disorder), and take what comes up to 5 minutes later
+in a further pane (--allowed_lateness). What is later still is a reject, which tells how late it was.
 
 This runs in one process, with no Java, and has not all that a stream needs: nothing is checkpointed, so after a
 failure or a stop it begins anew; all documents are held in memory; no pane is given out by the time of day. With
