@@ -40,6 +40,7 @@ from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, ru
 from beam_etl.pipelines.shuffle_skews import shuffle_skews
 from beam_etl.pipelines.tell_report import Ran, tell_report
 from beam_etl.pipelines.verdicts import exit_code, judged
+from beam_etl.pipelines.windowed import build_windowed
 from beam_etl.transforms import metrics
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
@@ -113,7 +114,7 @@ class Job(Generic[Config]):
         source = self.source(pipeline, config)
         for folder in config.folders:
             _refuse_overlap(source, folder)
-        tables = judged(dict(self.build(source, config)), source.input_bytes, config)
+        tables = judged(build_windowed(self.build, source, config), source.input_bytes, config)
         after, partitioning = tables.pop(AFTER, None), tables.pop(PARTITIONING, {})
         write = WriteDataset(
             output=config.output,

@@ -26,6 +26,7 @@ from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches, merge_batc
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.partition_sizes import SIZES, MeasurePartitions
 from beam_etl.transforms.slices import CutSlices, Slice
+from beam_etl.transforms.windows import accumulates
 
 Partition = tuple[int, Iterable[pa.RecordBatch]]
 """A partition's number and its batches, read as they are iterated, in no order."""
@@ -40,10 +41,11 @@ Element = TypeVar("Element")
 class Shuffle(beam.PTransform):
     """Rows with equal `by` columns meet in one partition. One shuffle; two hops of it where slices would be tiny.
 
-    Input: batches. Output: (partition number, its batches), one element a partition that has rows. The batches are
-    decoded while they are iterated. A bundle gathers rows up to GATHER_BYTES and sends one slice a partition, each at
-    most SLICE_BYTES encoded; windows stay, and a slice carries the smallest timestamp of its rows. Rows of two kinds
-    meet when their PCollections are flattened before: batches of other columns travel apart, a partition has both.
+    Input: batches. Output: (partition number, its batches), one element a partition that has rows; of a stream one for
+    each pane of it, in one hop where panes accumulate. The batches are decoded while they are iterated. A bundle
+    gathers rows up to GATHER_BYTES and sends one slice a partition, each at most SLICE_BYTES encoded; windows stay, and
+    a slice carries the smallest timestamp of its rows. Rows of two kinds meet when their PCollections are flattened
+    before: batches of other columns travel apart, a partition has both.
 
     Args:
       by: key columns. None at all brings every row to one partition.
@@ -74,6 +76,8 @@ class Shuffle(beam.PTransform):
         self.plan = plan_partitions(self.expected_bytes, self.key_limit, self.partitions)
 
     def expand(self, batches: Batches) -> beam.PCollection[Partition]:
+        if accumulates(batches):
+            self.plan = self.plan.in_one_hop()
         number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
         parts = (
             _first_hop(batches, number, self.plan)
