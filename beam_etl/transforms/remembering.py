@@ -273,7 +273,7 @@ class _Remember(beam.DoFn):
                 yield TimestampedValue(bounded, stamp)
         rows = self._memory.keep(batches)
         if rows.num_rows:
-            self._append(state, ended, window.end - window.start, rows)
+            self._append(state, ended, rows)
             held.add(ended, rows, after)
         _cache.put((self._step, state.number), state.mark.version, held)
         size = sum(state.mark.sizes)
@@ -292,13 +292,13 @@ class _Remember(beam.DoFn):
         held.load(unpack(packed, self._memory.columns) for bag in state.ring for packed in bag.read())
         return held
 
-    def _append(self, state: _State, ended: int, size: Any, rows: pa.RecordBatch) -> None:
+    def _append(self, state: _State, ended: int, rows: pa.RecordBatch) -> None:
         epoch = ended // self._width
         slot = epoch % SLOTS
         if state.mark.epochs[slot] != epoch:
             self._clear(state, slot)
             state.mark.epochs[slot] = epoch
-            forgotten = Timestamp(micros=self._forgotten(epoch)) + size
+            forgotten = Timestamp(micros=self._forgotten(epoch))
             state.forget.set(forgotten, dynamic_timer_tag=str(epoch))
         packed = pack(ended, rows)
         state.ring[slot].add(packed)
@@ -306,8 +306,8 @@ class _Remember(beam.DoFn):
         state.changed()
 
     def _forgotten(self, epoch: int) -> int:
-        """From when on no window that starts sees what the bag of an epoch has, in microseconds."""
-        return (epoch + 1) * self._width + self._remember
+        """When all windows have ended that see what the bag of an epoch has, in microseconds."""
+        return (epoch + 1) * self._width + self._remember + self._windowfn.size.micros
 
     def _clear(self, state: _State, slot: int) -> None:
         state.ring[slot].clear()
