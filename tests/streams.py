@@ -15,7 +15,7 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 
 from beam_etl import schema
-from beam_etl.kernels.windows import as_microseconds
+from beam_etl.kernels.windows import MILLISECOND, as_microseconds
 from beam_etl.transforms.batches import Batches, RecordBatchCoder
 
 MINUTE = 60_000_000
@@ -86,16 +86,35 @@ def test_stream(events: Iterable[Event]) -> TestStream:
         if batch is not None:
             times = as_microseconds(batch.column(schema.TIME), NO_TIME)
             usable = times[times != NO_TIME]
-            first = Timestamp(micros=int(usable.min())) if len(usable) else MIN_TIMESTAMP
+            first = _whole(int(usable.min())) if len(usable) else MIN_TIMESTAMP
             stream.add_elements([TimestampedValue(batch, first)])
         if watermark is not None and (reached is None or watermark > reached):
             reached = watermark
-            stream.advance_watermark_to(Timestamp(micros=watermark))
+            stream.advance_watermark_to(_whole(watermark))
     stream.advance_watermark_to_infinity()
     return stream
 
 
 test_stream.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test
+
+
+def _whole(microseconds: int) -> Timestamp:
+    """In whole milliseconds, as engines have times and a TestStream wants them, never later."""
+    return Timestamp(micros=microseconds // MILLISECOND * MILLISECOND)
+
+
+def row_stream(events: Iterable[Event]) -> TestStream:
+    """The same rows and watermarks with an element a row (a dict), each with its own time, as any pipeline has them."""
+    stream, reached = TestStream(), None
+    for batch, watermark in events:
+        rows = [] if batch is None else batch.drop_columns([schema.CLOCK]).to_pylist()
+        if rows:
+            stream.add_elements([TimestampedValue(row, _whole(micros(row[schema.TIME]))) for row in rows])
+        if watermark is not None and (reached is None or watermark > reached):
+            reached = watermark
+            stream.advance_watermark_to(_whole(watermark))
+    stream.advance_watermark_to_infinity()
+    return stream
 
 
 class Pane(NamedTuple):

@@ -192,6 +192,6 @@ def test_disorder_is_counted_from_the_largest_time_before_each_row() -> None:
     expected = Counter(f"rows_behind_{max(0, math.ceil(math.log2(seconds)))}" for seconds in behind)
     assert counts == {**expected, "rows_behind_in_order": len(times) - len(behind)}
     assert disorder_note(counts, "5s") == (
-        "disorder: 3 of 8 rows came after a later one, 99.0% of all at most 64 s, 99.9% of all at most 64 s, the last at "
-        "most 64 s (--max_disorder=5s)"
+        "disorder: 3 of 8 rows came after a later one, 99.0% of all at most 64 s, 99.9% of all at most 64 s, the last "
+        "at most 64 s (--max_disorder=5s)"
     )
