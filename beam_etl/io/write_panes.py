@@ -92,15 +92,13 @@ class WritePanes(beam.PTransform):
             for name in names
         ]
         merged = (
-            [table[RUNS] for table in staged]
-            | "Runs" >> beam.Flatten()
+            tuple(table[RUNS] for table in staged)
             | "Runs of a pane" >> GatherPanes(trigger=self.trigger)
             | "Make files" >> beam.ParDo(_MakeFiles(files)).with_output_types(Keyed)
         )
         commit = beam.ParDo(_Commit(self.output, self.stream, names, self.about))
         return (
-            [merged, *(table[FIRINGS] for table in staged)]
-            | "Files" >> beam.Flatten()
+            (merged, *(table[FIRINGS] for table in staged))
             | "Files of a pane" >> GatherPanes(trigger=self.trigger)
             | "Commit" >> commit.with_output_types(dict[str, Any])
         )

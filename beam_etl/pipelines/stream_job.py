@@ -33,6 +33,7 @@ from beam_etl.pipelines.stream_sources import open_stream
 from beam_etl.pipelines.stream_support import IN_PROCESS_STREAM
 from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.pipelines.windowed import WindowedSource, window_columns
+from beam_etl.transforms import metrics
 from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ
 from beam_etl.transforms.windows import LATE, ON_TIME, TOO_LATE, beam_trigger
 
@@ -163,16 +164,18 @@ class _Streaming:
         self._job = job
         self._config = config
         self._stream = stream
+        self._in_process = runner_name(config.runner) == IN_PROCESS_STREAM
 
     def run(self, pipeline: beam.Pipeline) -> int:
         """Runs it to its end; the exit code."""
         start = time.monotonic()
+        metrics.reset_live()
         execution = StreamExecution(
             job=self._job.name,
             folders=(self._config.output,),
             run=self._stream,
             on_cluster=on_cluster(pipeline.options),
-            in_process=runner_name(self._config.runner) == IN_PROCESS_STREAM,
+            in_process=self._in_process,
             progress=PaneProgress(self._config.output, self._stream),
         )
         result = execution(pipeline)
@@ -183,7 +186,7 @@ class _Streaming:
         return DONE
 
     def _closing(self, result: PipelineResult, seconds: float) -> Iterator[str]:
-        counted, _ = counted_totals(result)
+        counted = metrics.added() if self._in_process else counted_totals(result)[0]
         read, rejected = counted.get(ROWS_READ, 0), counted.get(RECORDS_REJECTED, 0)
         yield f"read {read:,} documents in {format_seconds(seconds)}; {rejected:,} rejected"
         yield (

@@ -1,7 +1,7 @@
 """The paid operation: rows meet across partitions. The only module that groups by key."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -195,10 +195,11 @@ class Gather(beam.PTransform):
 class GatherPanes(beam.PTransform):
     """The elements of each key and window as lists, one a pane. For names of files, never for rows.
 
-    Input: (key, element), windowed. Output: (key, elements that no earlier pane had), in the same windows.
+    Input: PCollections of (key, element) in windows of one WindowFn. Output: (key, elements that no earlier pane had),
+    in the same windows.
 
     Args:
-      trigger: when panes are given out, whatever the input's trigger.
+      trigger: when panes are given out, whatever the inputs' triggers.
     """
 
     carries_rows: ClassVar[bool] = False
@@ -208,21 +209,28 @@ class GatherPanes(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def expand(self, keyed: beam.PCollection[tuple[bytes, Element]]) -> beam.PCollection[tuple[bytes, Any]]:
-        return keyed | "Fire" >> _Fire(keyed.windowing, self.trigger) | "Group" >> beam.GroupByKey()
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
+    def expand(self, keyed: Sequence[beam.PCollection[Any]]) -> beam.PCollection[tuple[bytes, Any]]:
+        windowing = keyed[0].windowing
+        firing = Windowing(
+            windowing.windowfn,
+            triggerfn=self.trigger,
+            accumulation_mode=AccumulationMode.DISCARDING,
+            allowed_lateness=windowing.allowed_lateness,
+        )
+        return (
+            [some | f"Fire {number}" >> _Fire(firing) for number, some in enumerate(keyed)]
+            | "All" >> beam.Flatten()
+            | "Group" >> beam.GroupByKey()
+        )
 
 
 class _Fire(beam.ParDo):  # type: ignore[misc]
     """The same elements in the same windows under another trigger. (WindowInto would ask for their windows anew.)"""
 
-    def __init__(self, windowing: Windowing, trigger: TriggerFn) -> None:
+    def __init__(self, windowing: Windowing) -> None:
         super().__init__(_Same())
-        self._windowing = Windowing(
-            windowing.windowfn,
-            triggerfn=trigger,
-            accumulation_mode=AccumulationMode.DISCARDING,
-            allowed_lateness=windowing.allowed_lateness,
-        )
+        self._windowing = windowing
         self.with_output_types(tuple[bytes, bytes])
 
     def get_windowing(self, inputs: Any) -> Windowing:
