@@ -86,8 +86,9 @@ class Config(WindowConfig, StreamConfig):
             raise ValueError("--filter removes what --annotate only tells: ask for one of them")
         if self.window is not None and (self.joins or self.removals or self.partitioned):
             raise ValueError(
-                "--window writes what each domain has in each window. Scores are made of it when it is read, and documents "
-                "get them then (docs/streaming.md): leave out what asks for documents, --removals and --partitioned"
+                "--window writes what each domain has in each window. Scores are made of that when it is read, and "
+                "documents get them then (docs/streaming.md): leave out --removals, --partitioned, and what asks for "
+                "documents"
             )
         self.scoring(pa.schema([]))
         self.joining(pa.schema([]))
