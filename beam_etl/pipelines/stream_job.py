@@ -192,6 +192,8 @@ class _Streaming:
         result = execution(pipeline)
         if isinstance(result, int):
             return result
+        if reasons := panes.failures_of(self._config.output, self._stream):
+            return tell_failures(self._job.name, reasons)
         for line in self._closing(result, time.monotonic() - start):
             print(line)
         return DONE
@@ -214,6 +216,13 @@ class _Streaming:
             staging.remove_staging(self._config.output, self._stream)
 
 
+def tell_failures(job: str, reasons: Sequence[str]) -> int:
+    """Prints why a stream has ended by itself; the exit code."""
+    for reason in reasons:
+        print(f"{job}: {reason}", file=sys.stderr)
+    return FAILED
+
+
 def going_on(savepoint: str) -> str:
     """How to start the stream again."""
     return f"to go on from there: the same command with {SAVEPOINT}={savepoint}"
@@ -223,7 +232,9 @@ class StreamExecution(Execution):
     """A stream that runs: what is published stays, whatever ends it, and it can go on from its last checkpoint."""
 
     def _watching(self, result: PipelineResult) -> AbstractContextManager[None]:
-        del result
+        """Nothing but panes is shown. A stream that fails with one is cancelled."""
+        if isinstance(self.progress, PaneProgress) and not self.in_process:
+            self.progress.cancel = result.cancel
         return nullcontext()
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
@@ -240,6 +251,8 @@ class StreamExecution(Execution):
         return super()._interrupted(result, code)
 
     def _failed(self, result: PipelineResult | None, error: Exception) -> int:
+        if reasons := panes.failures_of(self.folders[0], self.run):
+            return tell_failures(self.job, reasons)
         checkpoint = None if self.in_process else last_checkpoint(self.folders[0], self.run)
         if checkpoint is None:
             return super()._failed(result, error)
