@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from beam_etl.engines.flink.causes import cause
 from beam_etl.engines.flink.rest import FlinkError, FlinkRest
 
 _POLL_SECONDS = 0.2
@@ -76,8 +77,8 @@ def _wait(rest: FlinkRest, job_id: str, asked: Mapping[str, Any], seconds: float
         if found["status"]["id"] == "COMPLETED":
             if "location" in operation:
                 return str(operation["location"])
-            cause = operation.get("failure-cause", {}).get("class", "Flink tells no cause")
-            raise FlinkError(f"the savepoint failed: {cause}")
+            stack = operation.get("failure-cause", {}).get("stack-trace")
+            raise FlinkError(f"the savepoint failed: {cause(stack) if stack else 'Flink tells no cause'}")
         if time.monotonic() > deadline:
             raise FlinkError(f"the savepoint isn't there after {seconds:g} s")
         time.sleep(_POLL_SECONDS)
