@@ -11,6 +11,7 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats.base import LIMITS, NO_ARROW_TYPE, Limits
+from beam_etl.io.times import is_number
 from beam_etl.kernels.utf8 import is_byte_string
 from beam_etl.kernels.where import Condition, WhereError, bind, columns_of
 
@@ -62,6 +63,8 @@ class Columns:
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
         column of that name, or one of schema.SYNONYMS.
       where: a condition on stored columns. Other rows are neither documents nor rejects.
+      time_unit: what numbers in the column of the time count since 1970 in UTC: s, ms, us or ns; None where there are
+        no numbers.
       limits: what is beyond is rejected.
 
     Raises:
@@ -81,6 +84,7 @@ class Columns:
     time: str | None = None
     text: str | None = None
     where: Condition | None = None
+    time_unit: str | None = None
     limits: Limits = LIMITS
 
     def __post_init__(self) -> None:
@@ -141,6 +145,7 @@ class Reading:
     carried: tuple[Carried, ...]
     complete: bool
     """Every stored column is wanted."""
+    time_unit: str | None = None
     limits: Limits = LIMITS
     names: tuple[str, ...] = field(init=False)
     """The stored columns to read, each once."""
@@ -176,7 +181,7 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
     check_condition(columns.where, stored if common is None else common, path)
     sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
     carried = _carried(columns, sources, stored, path, common)
-    return Reading(sources, carried, columns.carry == ALL, columns.limits)
+    return Reading(sources, carried, columns.carry == ALL, columns.time_unit, columns.limits)
 
 
 def check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:
@@ -207,7 +212,7 @@ def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Sour
     candidates = (told,) if told is not None else (column, *schema.SYNONYMS.get(column, ()))
     there = [name for name in candidates if name in stored.names]
     if there:
-        _check_type(column, stored.field(there[0]), path)
+        _check_type(column, stored.field(there[0]), path, columns.time_unit)
         others = (name for name in there[1:] if READS[column].accepts(stored.field(name).type))
         return Source(column, there[0], others=tuple(others))
     if told is None and column == schema.ID:
@@ -283,14 +288,22 @@ READS = {
         lambda type_: _is_time(type_) or bool(pa.types.is_date(type_)),
         "a date, a timestamp, or ISO 8601 text",
     ),
-    schema.TIME: Read(_is_time, "a timestamp, or ISO 8601 text"),
+    schema.TIME: Read(
+        lambda type_: _is_time(type_) or bool(pa.types.is_date(type_)) or is_number(type_),
+        "a timestamp, a date, ISO 8601 text, or with --time_unit a number",
+    ),
     schema.TEXT: _TEXT,
 }
 """For each shared column, what it can be read from."""
 
 
-def _check_type(column: str, found: pa.Field, path: str) -> None:
+def _check_type(column: str, found: pa.Field, path: str, time_unit: str | None) -> None:
     _check_readable(found, path)
+    if column == schema.TIME and is_number(found.type) and time_unit is None:
+        raise InputError(
+            f"{path}: column {found.name!r} is {found.type}. "
+            f"Say by --time_unit what it counts since 1970: s, ms, us or ns"
+        )
     if not READS[column].accepts(found.type):
         raise InputError(
             f"{path}: column {found.name!r} is {found.type}; {column} is read from {READS[column].words}. "

@@ -40,7 +40,7 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
     rows, bad = _some(rows, good), {}
     columns: dict[str, pa.Array] = {schema.ADDRESS: _addresses(file.number, rows.positions)}
     for source in reading.sources:
-        columns[source.column] = _shared(source, stored, rows.positions, file, bad)
+        columns[source.column] = _shared(source, stored, rows.positions, file, bad, reading.time_unit)
         if source.column == schema.TEXT and source.stored is not None:
             _check_text(columns[source.column], reading.limits.record_bytes, bad)
     for carried in reading.carried:
@@ -75,7 +75,7 @@ def document_places(rows: Rows, reading: Reading, file: FileEntry) -> np.ndarray
         if source.column == schema.TEXT:
             _check_text(stored[source.names[0]], reading.limits.record_bytes, bad)
         elif source.column in (schema.DATE, schema.TIME):
-            _shared(source, stored, rows.positions[places], file, bad)
+            _shared(source, stored, rows.positions[places], file, bad, reading.time_unit)
     for carried in reading.carried:
         if carried.stored in stored:
             _widen(carried, stored[carried.stored], bad)
@@ -169,7 +169,12 @@ def _addresses(number: int, positions: np.ndarray) -> pa.Array:
 
 
 def _shared(
-    source: Source, stored: dict[str, pa.Array], positions: np.ndarray, file: FileEntry, bad: Bad
+    source: Source,
+    stored: dict[str, pa.Array],
+    positions: np.ndarray,
+    file: FileEntry,
+    bad: Bad,
+    time_unit: str | None,
 ) -> pa.Array:
     """A needed column in its type."""
     type_ = schema.DOCUMENT.field(source.column).type
@@ -186,7 +191,9 @@ def _shared(
 
         return registered_domain(values.cast(pa.string()), source.private_suffixes).cast(type_)
     if source.column in (schema.DATE, schema.TIME):
-        result, unreadable = (read_dates if source.column == schema.DATE else read_times)(values)
+        result, unreadable = (
+            read_dates(values) if source.column == schema.DATE else read_times(values, time_unit)
+        )
         for row in () if source.optional else unreadable:
             bad.setdefault(row, f"column {source.stored!r}: no {source.column} in {_shown(values[row])}")
         return result

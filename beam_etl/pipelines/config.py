@@ -15,6 +15,7 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
 from beam_etl.io.formats.base import LIMITS, MIN_EXPANDED_BYTES, SPLIT_BYTES, FileEntry, Limits
 from beam_etl.io.judging import MAX_FRACTION
+from beam_etl.io.times import UNITS
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.where import Condition
 from beam_etl.kernels.where_text import parse_where
@@ -164,6 +165,9 @@ class JobConfig(RejectConfig):
     language_column: str | None = flag("the input's column that is read as language", default=None)
     date_column: str | None = flag("the input's column that is read as date", default=None)
     time_column: str | None = flag("the input's column that is read as time", default=None)
+    time_unit: str | None = flag(
+        "what numbers in the time's column count since 1970 in UTC", default=None, choices=tuple(UNITS)
+    )
     text_column: str | None = flag("the input's column that is read as text", default=None)
     where: str | None = flag(
         "read the rows of which this is true, such as \"date >= 2026-01-01 and domain = 'a.example'\"; what partitions "
@@ -224,6 +228,7 @@ class JobConfig(RejectConfig):
             carry=carry or others,
             private_suffixes=self.private_suffixes,
             where=self.condition,
+            time_unit=self.time_unit,
             limits=self.limits,
             **named,
         )
@@ -233,7 +238,7 @@ class JobConfig(RejectConfig):
 
         On Flink the parallelism has to be given: without it, which only a plan can be, it is one a split as well.
         """
-        splits = max(len(files), math.ceil(sum(file.bytes for file in files) / SPLIT_BYTES))
+        splits = max(1, len(files), math.ceil(sum(file.bytes for file in files) / SPLIT_BYTES))
         workers = {
             IN_PROCESS: options.view_as(DirectOptions).direct_num_workers,
             FLINK: options.view_as(FlinkRunnerOptions).parallelism,
