@@ -17,6 +17,7 @@ from beam_etl.io.index.files import (
     ABOUT,
     DOCUMENTS,
     POSTINGS,
+    SPLIT_TERMS,
     TERMS,
     VERSION,
     PostingWriter,
@@ -133,7 +134,10 @@ def _write(place: str, row: dict[str, Any]) -> None:
     """An index, there as a whole or not at all."""
     run, hidden = staging.new_run(), os.path.join(os.path.dirname(place), f"_{os.path.basename(place)}")
     shutil.rmtree(hidden, ignore_errors=True)
-    files, schemas = [], {}
+    files: list[DataFile] = []
+    schemas = {
+        SPLIT_TERMS: {field.name: str(field.type) for field in schema.SPLIT_TERM}
+    }  # of one partition none is
     for table, column in _FILES.items():
         path = f"{table}/{staging.file_name(0, run, staging.new_attempt(), '.parquet')}"
         os.makedirs(os.path.join(hidden, table))
