@@ -1,0 +1,110 @@
+"""Savepoints and drains, against a stand-in for Flink's REST."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from beam_etl.engines.flink import jobs, savepoints
+from beam_etl.engines.flink.rest import FlinkError, FlinkRest
+from tests.engines.stub_flink import StubFlink
+
+COMPLETED = {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/savepoints/savepoint-1"}}
+FAILED = {
+    "status": {"id": "COMPLETED"},
+    "operation": {
+        "failure-cause": {
+            "class": "E",
+            "stack-trace": "java.io.IOException: the disk is full\\n\\tat a.B.c(B.java:1)",
+        }
+    },
+}
+
+
+@pytest.fixture
+def stub() -> Iterator[StubFlink]:
+    """Knows a stream that runs, whose checkpoints are beside its output."""
+    served = StubFlink()
+    served.add_job("a", "token_count-1", "RUNNING", "FINISHED")
+    served.answers["/jobs/a/config"] = {
+        "execution-config": {"user-config": {"stateBackendStoragePath": "file:///out/_staging/1/checkpoints"}}
+    }
+    for kind in ("stop", "savepoints"):
+        served.answers[f"/jobs/a/{kind}"] = {"request-id": "r"}
+    served.answers["/jobs/a/savepoints/r"] = COMPLETED
+    yield served
+    served.stop()
+
+
+COMMANDS: dict[str, tuple[bool, bool, str, dict[str, Any]]] = {
+    "savepoint": (
+        False,
+        False,
+        "POST /jobs/a/savepoints",
+        {"target-directory": "file:///out/_staging/1/savepoints", "cancel-job": False},
+    ),
+    "stop": (
+        True,
+        False,
+        "POST /jobs/a/stop",
+        {"targetDirectory": "file:///out/_staging/1/savepoints", "drain": False},
+    ),
+    "drain": (
+        True,
+        True,
+        "POST /jobs/a/stop",
+        {"targetDirectory": "file:///out/_staging/1/savepoints", "drain": True},
+    ),
+}
+
+
+@pytest.mark.parametrize(("ends", "drain", "asked", "sent"), COMMANDS.values(), ids=COMMANDS)
+def test_a_savepoint_goes_beside_the_checkpoints_and_its_path_is_printed(
+    ends: bool,
+    drain: bool,
+    asked: str,
+    sent: dict[str, Any],
+    stub: StubFlink,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert jobs.savepoint_by_name(FlinkRest(stub.address), "token_count", None, ends, drain) == jobs.DONE
+    assert asked in stub.asked
+    assert stub.sent == [sent]
+    assert capsys.readouterr().out == "file:/savepoints/savepoint-1\n"
+
+
+def test_another_place_can_be_named(stub: StubFlink) -> None:
+    assert (
+        jobs.savepoint_by_name(FlinkRest(stub.address), "token_count", "s3://b/s", False, False) == jobs.DONE
+    )
+    assert stub.sent == [{"target-directory": "s3://b/s", "cancel-job": False}]
+
+
+def test_a_savepoint_that_fails_is_told_with_its_cause(
+    stub: StubFlink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.answers["/jobs/a/savepoints/r"] = FAILED
+    assert jobs.savepoint_by_name(FlinkRest(stub.address), "token_count", None, True, False) == jobs.FAILED
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_a_savepoint_that_takes_too_long_is_given_up(stub: StubFlink) -> None:
+    stub.answers["/jobs/a/savepoints/r"] = {"status": {"id": "IN_PROGRESS"}, "operation": None}
+    with pytest.raises(FlinkError, match=r"isn't there after 0\.3 s"):
+        savepoints.stop(FlinkRest(stub.address), "a", "file:///s", drain=False, seconds=0.3)
+
+
+def test_without_a_place_the_user_is_asked_for_one(stub: StubFlink) -> None:
+    stub.answers["/jobs/a/config"] = {}
+    stub.answers["/jobmanager/config"] = []
+    with pytest.raises(FlinkError, match="--target=URL"):
+        savepoints.savepoint_folder(FlinkRest(stub.address), "a")
+    stub.answers["/jobmanager/config"] = [{"key": "state.savepoints.dir", "value": "s3://b/savepoints"}]
+    assert savepoints.savepoint_folder(FlinkRest(stub.address), "a") == "s3://b/savepoints"
+
+
+def test_the_latest_savepoint_of_a_job_is_told(stub: StubFlink) -> None:
+    rest = FlinkRest(stub.address)
+    assert savepoints.latest_savepoint(rest, "a") is None
+    stub.answers["/jobs/a/checkpoints"] = {"latest": {"savepoint": {"external_path": "file:/s/1"}}}
+    assert savepoints.latest_savepoint(rest, "a") == "file:/s/1"
