@@ -109,7 +109,7 @@ class MeetRemembered(beam.PTransform):
     def expand(self, partitions: beam.PCollection[Partition]) -> Met:
         windowing = partitions.windowing
         if not isinstance(windowing.windowfn, FixedWindows):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 - no type of an argument
                 f"what is remembered is decided in fixed windows, got {windowing.windowfn}: --window=fixed:10m"
             )
         hold_for_timers(partitions.pipeline.runner)
@@ -191,7 +191,7 @@ class _Remember(beam.DoFn):
             pending.add(window.end.micros.to_bytes(_HEAD, "little", signed=True) + _coder.encode(batch))
         close.set(window.max_timestamp(), dynamic_timer_tag=str(window.end.micros))
 
-    @on_timer(_CLOSE)
+    @on_timer(_CLOSE)  # type: ignore[untyped-decorator]
     def on_close(  # noqa: PLR0913 - Beam wants an argument for each bag
         self,
         number: int = beam.DoFn.KeyParam,
@@ -211,7 +211,7 @@ class _Remember(beam.DoFn):
         ring = (slot_0, slot_1, slot_2, slot_3, slot_4, slot_5, slot_6, slot_7)
         yield from self._decide(_State(number, mark, pending, forget, ring), timestamp)
 
-    @on_timer(_FORGET)
+    @on_timer(_FORGET)  # type: ignore[untyped-decorator]
     def on_forget(  # noqa: PLR0913 - Beam wants an argument for each bag
         self,
         number: int = beam.DoFn.KeyParam,
