@@ -37,7 +37,8 @@ def unpack_finished(packed: Iterable[bytes]) -> Iterator[Finished]:
     for pack in packed:
         body = json.loads(zlib.decompress(pack))
         for *file, kind in body["files"]:
-            yield manifest.DataFile(*file), body["columns"][kind]
+            *told, pane = file
+            yield manifest.DataFile(*told, manifest.Pane(*pane) if pane else None), body["columns"][kind]
 
 
 def stored_rows(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -58,8 +58,8 @@ class Documents(NamedTuple):
     """Batches of the columns that were asked for (see Columns)."""
     rejects: Batches
     """Batches of schema.REJECT."""
-    splits: beam.PCollection[Split]
-    """What was read, part by part."""
+    splits: beam.PCollection[Split] | None
+    """What was read, part by part; None of a stream."""
 
 
 @dataclass(eq=False, kw_only=True)

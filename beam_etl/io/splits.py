@@ -42,7 +42,13 @@ def open_split(
     """
     path = split.file.path
     common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
-    reader = known.open(split, common)
+    return choose(known.open(split, common), columns, path, common)
+
+
+def choose(
+    reader: SplitReader, columns: Columns, path: str, common: pa.Schema | None
+) -> tuple[SplitReader, Reading]:
+    """A reader with the rows that `columns.where` leaves, and how they become documents; args as of `resolve`."""
     reading = resolve(columns, reader.schema, path, common)
     return ChosenRows(reader, columns.where, common) if columns.where else reader, reading
 
@@ -89,12 +95,22 @@ def _read_split(
         reason = one_line(error).removeprefix(f"{path}: ")
         yield reject_rest(path, split.start, split.stop, reason, split.first, split.rows)
         return
+    yield from read_rows(reader, reading, split.file)
+
+
+def read_rows(reader: SplitReader, reading: Reading, file: FileEntry) -> Iterator[pa.RecordBatch | Reject]:
+    """The documents of an opened split, or of whatever gives rows as one, and what is rejected.
+
+    Args:
+      reader, reading: of `open_split`.
+      file: where the rows are from.
+    """
     held: list[pa.RecordBatch] = []
     for found in reader.rows(reading.names_in(reader.schema), reading.complete):
         if isinstance(found, Reject):
             yield found
             continue
-        batch, rejects = to_documents(found, reading, split.file)
+        batch, rejects = to_documents(found, reading, file)
         yield from rejects
         held.append(batch)
         if (

@@ -238,7 +238,7 @@ class JobConfig(RejectConfig):
 
         On Flink the parallelism has to be given: without it, which only a plan can be, it is one a split as well.
         """
-        splits = max(len(files), math.ceil(sum(file.bytes for file in files) / SPLIT_BYTES))
+        splits = max(1, len(files), math.ceil(sum(file.bytes for file in files) / SPLIT_BYTES))
         workers = {
             IN_PROCESS: options.view_as(DirectOptions).direct_num_workers,
             FLINK: options.view_as(FlinkRunnerOptions).parallelism,

@@ -15,8 +15,12 @@ from beam_etl.engines.flink.rest import (
     UnknownJobError,
     UnreachableError,
 )
+from beam_etl.engines.flink.savepoints import savepoint_folder, stop, take_savepoint
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+SAVEPOINT_SECONDS = 600
+"""For a savepoint of much state on a slow store."""
 
 LOG_SECONDS = 5
 """Between two lines of progress where nobody watches a terminal."""
@@ -162,6 +166,34 @@ def cancel_by_name(rest: FlinkRest, name: str) -> int:
       An exit code: 0 cancelled, 1 it had ended already, or didn't end or answer, 2 no such job or several.
     """
     return _of_one(rest, name, _cancel)
+
+
+def savepoint_by_name(rest: FlinkRest, name: str, target: str | None, ends: bool, drain: bool) -> int:
+    """Takes a savepoint of a stream, and prints its path.
+
+    Args:
+      rest: of its cluster.
+      name: as in `attach`.
+      target: folder of savepoints; None for the one beside the job's checkpoints.
+      ends: whether the job ends with it.
+      drain: see `savepoints.stop`.
+
+    Returns:
+      An exit code: 0 taken, 1 it failed, 2 no such job or several.
+    """
+
+    def act(rest: FlinkRest, job: JobLine) -> int:
+        folder = target or savepoint_folder(rest, job.id)
+        if not ends:
+            path = take_savepoint(rest, job.id, folder, SAVEPOINT_SECONDS)
+        else:
+            path = stop(rest, job.id, folder, drain, SAVEPOINT_SECONDS)
+            wait(rest, job.id, lambda status: None, poll_seconds=0.1)
+        sys.stdout.write(f"{path}\n")
+        _say(f"{job.name}: {'drained' if drain else 'stopped with a savepoint' if ends else 'goes on'}")
+        return DONE
+
+    return _of_one(rest, name, act)
 
 
 def _attach(rest: FlinkRest, job: JobLine) -> int:
