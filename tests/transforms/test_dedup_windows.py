@@ -195,8 +195,8 @@ STORY = [
 
 
 def test_within_across_and_after_windows() -> None:
-    arrivals = [(STORY, 0), (STORY[::-1], 300 * MINUTE)]
-    for rows, disorder in arrivals:
+    in_time = sorted(STORY, key=lambda document: document["time"])
+    for rows, disorder in [(in_time, 0), (in_time[::-1], 300 * MINUTE)]:
         events = with_clocks(
             [Arrival(batch_of(rows[start : start + 3])) for start in range(0, 14, 3)], disorder
         )
