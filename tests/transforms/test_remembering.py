@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.coders import BytesCoder
-from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing import test_stream as streams
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
@@ -62,7 +62,11 @@ def keep(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
 def tell(batches: Any, found: Any) -> Iterator[pa.RecordBatch]:
     """What was found, beside the number of rows that asked."""
     rows = sum(batch.num_rows for batch in batches)
-    yield pa.record_batch({"asked": [rows], "found": [sorted(map(tuple, _pairs(found)))]})
+    yield pa.record_batch({"asked": [rows], "found": [sorted(_pairs(found))]})
+
+
+def _with_pairs(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "found": [tuple(pair) for pair in row["found"]]} if "found" in row else row
 
 
 def _pairs(batches: Iterable[pa.RecordBatch]) -> list[list[int]]:
@@ -110,7 +114,7 @@ class Partition:
             stamped = value.value if isinstance(value, beam.pvalue.TaggedOutput) else value
             batch = stamped.value
             rows = batch.to_pylist() if isinstance(batch, pa.RecordBatch) else [{"failure": batch}]
-            told += [{"at": stamped.timestamp.micros, **row} for row in rows]
+            told += [{"at": stamped.timestamp.micros, **_with_pairs(row)} for row in rows]
         return told
 
     @property
@@ -270,15 +274,15 @@ class _HoldsBack(beam.DoFn):
 
 def test_what_a_timer_gives_out_is_not_too_late_for_its_own_window() -> None:
     """On BundleBasedDirectRunner, where the watermark jumps over it."""
-    stream = TestStream(coder=beam.coders.TupleCoder((beam.coders.VarIntCoder(), BytesCoder())))
+    stream = streams.TestStream(coder=beam.coders.TupleCoder((beam.coders.VarIntCoder(), BytesCoder())))
     stream.add_elements([TimestampedValue((0, b"a"), 5)]).advance_watermark_to(
         500
     ).advance_watermark_to_infinity()
 
     def build(elements: Any) -> dict[str, Any]:
         hold_for_timers(elements.pipeline.runner)
-        held = elements | beam.WindowInto(GlobalWindows()) | "Hold" >> beam.ParDo(_HoldsBack())
-        grouped = held | beam.WindowInto(FixedWindows(60)) | beam.GroupByKey()
+        held = elements | "All" >> beam.WindowInto(GlobalWindows()) | "Hold" >> beam.ParDo(_HoldsBack())
+        grouped = held | "Again" >> beam.WindowInto(FixedWindows(60)) | beam.GroupByKey()
         return {"groups": grouped | beam.Map(lambda pair: (pair[0], list(pair[1])))}
 
     assert play(stream, build)["groups"] == [(0, [b"a"])]
