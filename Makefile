@@ -13,7 +13,7 @@ install = $(or $(launcher),$(error No Python 3 found. Install Python 3.10 to 3.1
 	apt-get install python3 python3-venv), then run the same command)) requirements/install.py --python="$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-flink test-faults fuzz bench lock clean
+.PHONY: help demo demo-stream test test-flink test-faults fuzz bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ help: ## this list
 demo: ## install what the jobs need and run them on documents made of the installed packages
 	@$(install) demo
 	@$(BIN)/python examples/demo.py
+
+demo-stream: ## the same documents as a stream, in windows that close while one looks on; a minute, no Java
+	@$(install) demo
+	@$(BIN)/python examples/demo_stream.py
 
 test: ## install everything, then formatting, lint, types and tests
 	@$(install) dev

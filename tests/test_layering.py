@@ -59,6 +59,8 @@ EXCEPTIONS = {
     "kernels/fast_tokens.py": ("awkward", "gigatoken", *FILES),  # gigatoken takes ranks from a file only
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
     "kernels/domains.py": ("idna", "tldextract"),
+    "io/streams/kafka.py": ("confluent_kafka",),
+    "io/streams/kafka_client.py": ("confluent_kafka",),
 }
 """What single files may use beyond their layer."""
 

@@ -22,7 +22,7 @@ from beam_etl.io.streams.kafka import KafkaSource, sample_values
 from beam_etl.io.streams.kafka_client import Topic
 from beam_etl.io.streams.pubsub import ReadPubSub, stored_columns
 from beam_etl.io.streams.replay import MAX_REPLAYED_BYTES, PlayInProcess, ReplaySource
-from beam_etl.io.streams.source import ReadStream
+from beam_etl.io.streams.source import ReadStream, StreamSource
 from beam_etl.io.streams.values import JsonValues, Values, avro_values
 from beam_etl.io.streams.watch import WatchSource
 from beam_etl.observe.text import format_bytes
@@ -34,8 +34,14 @@ from beam_etl.pipelines.stream_support import IN_PROCESS_STREAM, refuse_unsuppor
 SAMPLE_BYTES = 4 << 20
 """Of a replay, to expect how much memory it takes."""
 
+MAX_CONSUMERS = 64
+"""Splits of a topic: each has a client of its own, of some threads and up to 16 MiB. More partitions share them."""
+
 _TOPIC = re.compile(r"([^/\s]+)/([A-Za-z0-9._-]{1,249})")
 _SUBSCRIPTION = re.compile(r"projects/[^/\s]+/(subscriptions|topics)/[^/\s]+")
+
+
+Read = Callable[[Columns], beam.PTransform]
 
 
 @dataclass
@@ -44,33 +50,47 @@ class StreamInput:
 
     Attributes:
       pipeline: that it is read in.
-      read: gives Documents.
+      columns: what is read of a document.
       stored_schema: the columns of the stream, as far as known.
       name: of the input, for people.
+      make: what gives Documents of other columns.
+      played: the files of a replay, for estimates.
     """
 
     pipeline: beam.Pipeline
-    read: beam.PTransform
+    columns: Columns
     stored_schema: pa.Schema
     name: str
+    make: Read
     played: FileSource | None = None
-    """The files of a replay, for estimates."""
 
     unbounded = True
     replayable = False
     files: tuple[FileEntry, ...] = ()
     input_bytes = 0
     skipped_bytes = 0
+    _is_read = False
+
+    @property
+    def read(self) -> beam.PTransform:
+        """What gives Documents."""
+        return self.make(self.columns)
 
     def documents(self, columns: Columns | None = None, again: bool = False) -> Documents:
         """Documents and rejects, in the global window.
 
+        Args:
+          columns: others than the source's.
+          again: never of a stream.
+
         Raises:
-          ValueError: a second read.
+          ValueError: it was read already.
         """
-        if columns is not None or again:
-            raise ValueError(f"{self.name} is a stream, and can be read once")
-        found: Documents = self.pipeline | "Read documents" >> self.read
+        if again or self._is_read:
+            raise ValueError(f"{self.name}: a stream is read once")
+        self._is_read = True
+        read = self.read if columns is None else self.make(with_time(columns))
+        found: Documents = self.pipeline | "Read documents" >> read
         return found
 
     def sample(self, max_bytes: int, places: int = LOOKED_AT, columns: Columns | None = None) -> Sample:
@@ -131,8 +151,8 @@ def _replay(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], col
         speed=config.replay_speed,
     )
     in_process = runner_name(config.runner) == IN_PROCESS_STREAM
-    read = PlayInProcess(source=source) if in_process else ReadStream(source=source)
-    return StreamInput(pipeline, read, played.stored_schema, f"replay:{name}", played)
+    make = _reading(source, PlayInProcess if in_process else ReadStream)
+    return StreamInput(pipeline, columns, played.stored_schema, source.name, make, played)
 
 
 def _watch(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], columns: Columns) -> StreamInput:
@@ -158,7 +178,7 @@ def _watch(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], colu
         marker=marker,
         poll=config.poll,
     )
-    return StreamInput(pipeline, ReadStream(source=source), stored or columns.as_stored(), f"watch:{name}")
+    return StreamInput(pipeline, columns, stored or columns.as_stored(), f"watch:{name}", _reading(source))
 
 
 def _watched_format(patterns: tuple[str, ...], format: str | None) -> tuple[Format, list[FileEntry]]:
@@ -199,14 +219,14 @@ def _kafka(pipeline: beam.Pipeline, config: Any, parts: tuple[str, ...], columns
     source = KafkaSource(
         columns=columns,
         stored=stored,
-        splits=len(partitions),
+        splits=min(len(partitions), MAX_CONSUMERS),
         disorder=config.disorder,
         idle_after=config.idle,
         topic=topic,
         values=values,
         start=config.kafka_start,
     )
-    return StreamInput(pipeline, ReadStream(source=source), stored, str(topic))
+    return StreamInput(pipeline, columns, stored, str(topic), _reading(source))
 
 
 def _pubsub(pipeline: beam.Pipeline, config: Any, parts: tuple[str, ...], columns: Columns) -> StreamInput:
@@ -220,8 +240,12 @@ def _pubsub(pipeline: beam.Pipeline, config: Any, parts: tuple[str, ...], column
     values = _values(config)
     stored = stored_columns(values, columns)
     resolve(columns, stored, f"pubsub://{path}", stored)
-    read = ReadPubSub(path=path, values=values, columns=columns, stored=stored)
-    return StreamInput(pipeline, read, stored, f"pubsub://{path}")
+    make: Read = lambda wanted: ReadPubSub(path=path, values=values, columns=wanted, stored=stored)  # noqa: E731
+    return StreamInput(pipeline, columns, stored, f"pubsub://{path}", make)
+
+
+def _reading(source: StreamSource, read: Callable[..., beam.PTransform] = ReadStream) -> Read:
+    return lambda columns: read(source=replace(source, columns=columns))
 
 
 def _has_client() -> bool:

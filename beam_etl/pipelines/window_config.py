@@ -8,8 +8,8 @@ from beam_etl import schema
 from beam_etl.io.columns import Columns
 from beam_etl.kernels.window_text import parse_duration, parse_firing, parse_window
 from beam_etl.kernels.windows import ACCUMULATING, DISCARDING, WindowSpec
-from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.stream_config import StreamConfig
 
 Parsed = TypeVar("Parsed")
 
@@ -25,7 +25,7 @@ WINDOW_FLAGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowConfig(JobConfig):
+class WindowConfig(StreamConfig):
     """What can be asked of a job whose results can be by window of event time."""
 
     window: str | None = flag(

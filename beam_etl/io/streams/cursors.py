@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from beam_etl.io.rejects import Reject
 
-MAX_PARKED = 64
+MAX_PARKED = 256
 """Cursors that a process keeps open for readers to come: a few for each split that it reads."""
 
 

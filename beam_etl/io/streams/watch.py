@@ -5,6 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -177,10 +178,10 @@ class _WatchCursor:
     def _list(self) -> None:
         """Looks for files that are new, and for changes of those that were read."""
         began, listed = time.monotonic(), time.time_ns()
-        try:
-            found = find_files(self._source.patterns, self._source.format)
-        except NothingFoundError:
-            found = {}
+        found: dict[str, tuple[int, int]] = {}
+        for pattern in self._source.patterns:
+            with suppress(NothingFoundError):
+                found |= find_files([pattern], self._source.format)
         self._unready = False
         reading = None if self._file is None else hash_name(self._file.path)
         for path, (size, modified) in found.items():
@@ -192,12 +193,13 @@ class _WatchCursor:
 
     def _judge(self, name: int, found: _Found) -> None:
         """Whether a file is read that wasn't there before, or was changed since."""
+        if self._waiting.pop(name, None) is not None:
+            del self._known[name]
         stamp = self._ready(found)
         if stamp is None:
             self._unready = True
             return
-        found = found._replace(stamp=stamp)
-        known = name in self._known and self._waiting.pop(name, None) is None
+        found, known = found._replace(stamp=stamp), name in self._known
         self._known[name] = found.modified
         read_at = self._seen.read_at(name)
         if known or (read_at is not None and found.modified > read_at):

@@ -138,6 +138,29 @@ def test_what_a_file_gets_after_it_was_read_is_told(tmp_path: Path, fresh: bool)
     assert driven.rejects[0]["file"] == str(path)
 
 
+def test_a_file_that_is_changed_while_it_waits_is_read_as_it_is_then(tmp_path: Path) -> None:
+    stored = table(30)
+    for number in range(2):
+        (tmp_path / f"{number}.jsonl").write_text(lines(stored.slice(number * 10, 10)))
+
+    def done(driven: Driven) -> bool:
+        if len(driven.rows) == 10:  # the second one waits
+            with (tmp_path / "1.jsonl").open("a") as file:
+                file.write(lines(stored.slice(20, 10)))
+        return len(driven.rows) >= 30
+
+    source = replace(watch(tmp_path), poll=0.0)
+    driven = drive(source, done)
+    assert ids(driven.rows) == stored["id"].to_pylist()
+    assert driven.rejects == []
+
+
+def test_a_pattern_without_files_does_not_hide_another_one(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(lines(table(5)))
+    source = replace(watch(tmp_path), patterns=(f"{tmp_path}/none/*.jsonl", f"{tmp_path}/*.jsonl"))
+    assert len(drive(source, come(5)).rows) == 5
+
+
 def test_what_cannot_be_read_is_a_reject_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id":"a","time":"2024-01-01","text":"x"}\nno json\n')
     (tmp_path / "b.jsonl").write_text(
