@@ -46,6 +46,8 @@ Rows: TypeAlias = Sequence[pa.RecordBatch]
 _FAILURES = "failures"
 _HEAD = 8
 """Bytes of a window's end before each batch that waits for it."""
+_EMPTY = -(1 << 63)
+"""The epoch of a bag that holds nothing."""
 _MILLISECOND = 1000
 """In which engines count: a timer may fire so much before its window's end, in microseconds."""
 
@@ -129,10 +131,10 @@ class _Mark:
     _FORM = struct.Struct(f"<Q{2 * SLOTS}q")
 
     def __init__(self, packed: bytes | None) -> None:
-        numbers = self._FORM.unpack(packed) if packed else (0, *[-1] * SLOTS, *[0] * SLOTS)
+        numbers = self._FORM.unpack(packed) if packed else (0, *[_EMPTY] * SLOTS, *[0] * SLOTS)
         self.version = numbers[0]
         self.epochs = list(numbers[1 : SLOTS + 1])
-        """Of each bag, which part of time it holds, counted in seventh parts of `remember`; -1 for none."""
+        """Of each bag, which part of time it holds, counted in seventh parts of `remember` since 1970."""
         self.sizes = list(numbers[SLOTS + 1 :])
         """Bytes of each bag."""
 
@@ -232,7 +234,7 @@ class _Remember(beam.DoFn):
         state = _State(number, mark, pending, forget, ring)
         yield from self._decide(state, timestamp)  # where engines fire timers in no order
         for slot, epoch in enumerate(state.mark.epochs):
-            if epoch >= 0 and self._forgotten(epoch) <= timestamp.micros + _MILLISECOND:
+            if epoch != _EMPTY and self._forgotten(epoch) <= timestamp.micros + _MILLISECOND:
                 self._clear(state, slot)
                 state.save()
 
@@ -311,7 +313,7 @@ class _Remember(beam.DoFn):
 
     def _clear(self, state: _State, slot: int) -> None:
         state.ring[slot].clear()
-        state.mark.epochs[slot], state.mark.sizes[slot] = -1, 0
+        state.mark.epochs[slot], state.mark.sizes[slot] = _EMPTY, 0
         state.changed()
 
     def _window(self, timestamp: Timestamp) -> IntervalWindow:

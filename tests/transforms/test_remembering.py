@@ -142,15 +142,16 @@ def test_a_late_timer_decides_all_that_is_due() -> None:
     assert one.until(3 * SIZE) == []
 
 
-def test_what_is_forgotten_is_cleared_though_nothing_comes_any_more() -> None:
-    one = Partition()
-    for window in range(1, 30):
-        one.bring(window * SIZE, [window], [window])
-    one.until(29 * SIZE)
+@pytest.mark.parametrize("first", [0, -100], ids=["after 1970", "before"])
+def test_what_is_forgotten_is_cleared_though_nothing_comes_any_more(first: int) -> None:
+    one, last = Partition(), first + 29
+    for window in range(first, last + 1):
+        one.bring(window * SIZE, [window - first], [window - first])
+    one.until(last * SIZE)
     held = [len(bag.values) for bag in one.ring]
     assert sum(held) <= REMEMBER // SIZE + 2 + REMEMBER // SIZE // (SLOTS - 1)
     assert len(one.forget.waiting) <= SLOTS + 1
-    one.until(29 * SIZE + 2 * REMEMBER)
+    one.until(last * SIZE + 2 * REMEMBER)
     assert [bag.values for bag in one.ring] == [[]] * SLOTS
     assert not one.forget.waiting
     one.bring(80 * SIZE, [29], [80])
