@@ -48,6 +48,7 @@ def families_of(windows: int) -> list[Document]:
     return rows
 
 
+@pytest.mark.slow
 def test_input_that_ends_gives_the_rows_of_a_stream(tmp_path: Path) -> None:
     rows = families_of(6)
     given = written(tmp_path / "in/a.jsonl", rows[::2]).parent
@@ -64,9 +65,11 @@ def test_input_that_ends_gives_the_rows_of_a_stream(tmp_path: Path) -> None:
         assert schema.ADDRESS not in row
 
 
-def test_windows_are_runs_one_after_another(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, pytest.param(5, marks=pytest.mark.long)])
+def test_windows_are_runs_one_after_another(count: int, tmp_path: Path) -> None:
     """Each window a run with --against those before it, within the time that they are remembered."""
-    rows = [row for row in families_of(4) if row["text"].strip()]
+    rows = [row for row in families_of(count) if row["text"].strip()]
     windows = sorted({row["time"] // SIZE for row in rows})
     kept: dict[str, int] = {}
     for window in windows:
@@ -85,6 +88,7 @@ def test_windows_are_runs_one_after_another(tmp_path: Path) -> None:
     assert len(found.removed) == len(rows) - len(kept) > 0
 
 
+@pytest.mark.slow
 def test_a_stream_starts_from_what_earlier_runs_kept(tmp_path: Path) -> None:
     words = [" ".join(f"{letter}{number}" for number in range(60)) for letter in "abc"]
     before = [{"id": "before", "time": 0, "text": words[0]}]

@@ -134,6 +134,7 @@ def check(case: Case, remember: int, rows: list[Document], arrivals: Sequence[tu
         first = removals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "remember"),
     [("near, longest", 25 * MINUTE), ("verified", 25 * MINUTE), ("url, newest", WEEK)],
@@ -194,25 +195,26 @@ STORY = [
 ]
 
 
-def test_within_across_and_after_windows() -> None:
-    in_time = sorted(STORY, key=lambda document: document["time"])
-    for rows, disorder in [(in_time, 0), (in_time[::-1], 300 * MINUTE)]:
-        events = with_clocks(
-            [Arrival(batch_of(rows[start : start + 3])) for start in range(0, 14, 3)], disorder
-        )
-        found, removals = decided(rows, events, rule=LOOSE, remember=30 * MINUTE, shards=5)
-        survivors = {name: survivor for name, (_, survivor) in found.removed.items()}
-        assert survivors.pop("again") in ("c", "d")
-        assert survivors == {
-            "b": "a",
-            "d": "c",
-            "left": "between",
-            "right": "between",
-            "still seen": "seen",
-        }
-        assert {removal["reason"] for removal in removals if removal["id"] in "bd"} == {"exact"}
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.long)], ids=["in time", "backwards"])
+def test_within_across_and_after_windows(order: int) -> None:
+    rows = sorted(STORY, key=lambda document: order * document["time"])
+    parts = [Arrival(batch_of(rows[start : start + 3])) for start in range(0, len(rows), 3)]
+    events = with_clocks(parts, 0 if order > 0 else 300 * MINUTE)
+    found, removals = decided(rows, events, rule=LOOSE, remember=30 * MINUTE, shards=5)
+    survivors = {name: survivor for name, (_, survivor) in found.removed.items()}
+    assert survivors.pop("again") in ("c", "d")
+    assert survivors == {
+        "b": "a",
+        "d": "c",
+        "left": "between",
+        "right": "between",
+        "still seen": "seen",
+    }
+    assert {removal["reason"] for removal in removals if removal["id"] in "bd"} == {"exact"}
 
 
+@pytest.mark.slow
 def test_a_document_that_comes_again_is_kept_once() -> None:
     rows = [row("a", 1, text(0)), row("b", 2, text(1))]
     events = with_clocks([Arrival(batch_of(rows)), Arrival(batch_of(rows), 1)], MINUTE)
@@ -221,6 +223,7 @@ def test_a_document_that_comes_again_is_kept_once() -> None:
     assert not found["removals"]
 
 
+@pytest.mark.slow
 def test_a_window_with_too_many_links_is_a_failure_that_says_what_to_do() -> None:
     rows = [row(str(number), number / 100, text(number % 4)) for number in range(20)]
     events = with_clocks([Arrival(batch_of(rows))], 0)
