@@ -61,6 +61,7 @@ EXCEPTIONS = {
     "io/warc/values.py": ("fastwarc",),
     "kernels/domains.py": ("idna", "tldextract"),
     "kernels/charsets.py": ("resiliparse",),
+    "kernels/html.py": ("resiliparse",),
 }
 """What single files may use beyond their layer."""
 

@@ -17,8 +17,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of what it still offers to others
     from fastwarc.warc import WarcRecord
 
-PAYLOAD = "payload"
-
 COMMON = [
     pa.field(schema.ID, pa.string()),
     pa.field(schema.URL, pa.string()),
@@ -35,7 +33,7 @@ PAGE_COLUMNS = pa.schema(
         *COMMON,
         pa.field("http_status", pa.int32()),
         pa.field("charset", pa.string()),
-        pa.field(PAYLOAD, pa.large_binary()),
+        pa.field(schema.PAYLOAD, pa.large_binary()),
     ]
 )
 """Of a response or a conversion. `id` is the record's, `digest` that of the payload, else that of the block, as they
@@ -75,7 +73,7 @@ def values_of(record: Record, names: frozenset[str], most: int) -> dict[str, Any
     found |= {
         "http_status": body.status,
         "content_type": kind,
-        PAYLOAD: body.payload,
+        schema.PAYLOAD: body.payload,
         schema.TEXT: body.payload,
     }
     if body.damaged and not found.get("truncated"):
@@ -85,7 +83,7 @@ def values_of(record: Record, names: frozenset[str], most: int) -> dict[str, Any
     return {name: found.get(name) for name in names}
 
 
-_OF_BODY = (PAYLOAD, schema.TEXT, "charset", "truncated")
+_OF_BODY = (schema.PAYLOAD, schema.TEXT, "charset", "truncated")
 
 
 def _of_warc(get: Callable[[bytes], bytes | None]) -> dict[str, Any]:
