@@ -62,6 +62,7 @@ EXCEPTIONS = {
     "kernels/domains.py": ("idna", "tldextract"),
     "kernels/charsets.py": ("resiliparse",),
     "kernels/html.py": ("resiliparse",),
+    "kernels/languages.py": ("fasttext",),
 }
 """What single files may use beyond their layer."""
 

@@ -12,6 +12,7 @@ PIPELINES: Mapping[str, str] = {
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
     "describe": "what a dataset has: schema, partitions and their sizes, versions",
     "domain_score": "a quality score for each domain, and the documents of those that are good enough",
+    "extract": "the documents of a crawl: text of pages, title, language, filtered, and a record of each removal",
     "inverted_index": "which documents have a word, how often, and where",
     "join": "rows of two inputs that have equal keys",
     "quantiles": "quantiles of columns, exact or to within 0.4%, of everything or of groups",
