@@ -18,6 +18,7 @@ PIPELINES: Mapping[str, str] = {
     "quantiles": "quantiles of columns, exact or to within 0.4%, of everything or of groups",
     "repartition": "the documents in partitions: by hash, range, time or value, in order inside",
     "search": "the documents of an inverted index that answer a query best",
+    "show": "rows of a dataset in the terminal; what was removed, beside what was kept for it",
     "sort": "the documents in a global order",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
     "topk": "the first documents in an order",
