@@ -125,8 +125,8 @@ def _texts(row: Row, made: dict[str, Any], config: Config, width: int) -> Iterat
         yield from _printable_lines(removed, config.characters)
     else:
         yield from beside("REMOVED", "KEPT", width)
-        pair = ("\n".join(_printable_lines(text, config.characters)) for text in (removed, kept))
-        yield from beside(*pair, width)
+        left, right = ("\n".join(_printable_lines(text, config.characters)) for text in (removed, kept))
+        yield from beside(left, right, width)
 
 
 def _text(file: str, position: int, id: str | None, made: dict[str, Any], config: Config) -> str | None:

@@ -9,7 +9,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -20,12 +20,12 @@ TIME_SIGNAL = signal.SIGPROF
 """What ends a child that has used up the processor's time for a row."""
 
 
-def write_frame(out: BinaryIO, kind: bytes, content: bytes = b"") -> None:
+def write_frame(out: IO[bytes], kind: bytes, content: bytes = b"") -> None:
     """Writes a frame, at once."""
     out.write(kind + len(content).to_bytes(8, "little") + content)
 
 
-def read_frame(source: BinaryIO) -> tuple[bytes, bytes] | None:
+def read_frame(source: IO[bytes]) -> tuple[bytes, bytes] | None:
     """Kind and content; None where the other side has ended."""
     head = source.read(9)
     if len(head) < 9:

@@ -8,29 +8,10 @@ import pytest
 from beam_etl.observe.beside import beside
 from beam_etl.pipelines import dedup, show
 
-WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "the",
-    "lazy",
-    "dog",
-    "and",
-    "then",
-    "it",
-    "sleeps",
-    "under",
-    "a",
-    "tall",
-    "old",
-    "tree",
-    "by",
-    "the",
-    "river",
-]
+WORDS = (
+    *("the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "then", "it", "sleeps"),
+    *("under", "a", "tall", "old", "tree", "by", "the", "river"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """WARC and ARC: a document for each response or conversion, split at the records that files have offsets of."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -139,13 +140,13 @@ class _WarcReader:
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         held: list[tuple[Record, dict[str, Any]]] = []
         size = 0
-        wanted = frozenset(names)
+        wanted, passed = frozenset(names), Counter[str]()
         with open_file(self._split.file.path) as file:
             for found in read_records(file, self._split, self._limits):
                 if isinstance(found, Reject):
                     yield found
                 elif found.type not in self._types:
-                    count_passed(found.type)
+                    passed[found.type if found.type in PASSED_TYPES else "other"] += 1
                 else:
                     document = self._document(found, wanted)
                     if isinstance(document, Reject):
@@ -158,6 +159,8 @@ class _WarcReader:
                         held, size = [], 0
         if held:
             yield self._batch(held, names)
+        for name, count in passed.items():
+            Metrics.counter(NAMESPACE, PASSED_OVER + name).inc(count)
 
     def _document(self, record: Record, names: frozenset[str]) -> dict[str, Any] | Reject:
         from beam_etl.io.warc.values import values_of
@@ -188,9 +191,3 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_large_string(kind):
         return pa.array(values, pa.large_binary()).view(kind)
     return pa.array(values, kind)
-
-
-def count_passed(kind: str) -> None:
-    """Counts a record that is no document."""
-    name = kind if kind in PASSED_TYPES else "other"
-    Metrics.counter(NAMESPACE, PASSED_OVER + name).inc()

@@ -21,10 +21,12 @@ MAX_HEAD_BYTES = 256 << 10
 ARC_HEADER = "arc_header"
 """The type of the record that an ARC file begins with."""
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
-_LENGTH = re.compile(rb"(?mi)^Content-Length:[ \t]*(\d{1,18})[ \t]*\r?$")
-_TYPE = re.compile(rb"(?mi)^WARC-Type:[ \t]*([^\r\n]*?)[ \t]*\r?$")
+FIRST_HEAD_BYTES = 4 << 10
+"""Looked at first: most heads take a quarter of it."""
+
+MAX_DIGITS = 18
+"""Of a length: a longer one is no file's."""
 
 
 class Record(NamedTuple):
@@ -42,6 +44,16 @@ class Record(NamedTuple):
     def raw(self) -> bytes:
         """For a reject."""
         return self.head + self.block
+
+
+def field(head: bytes, name: bytes) -> bytes:
+    """The first value of a field, by its name in lower case, in a head without folded lines; nothing for none."""
+    lower = head.lower()
+    at = lower.find(b"\n" + name + b":")
+    if at < 0:
+        return b""
+    start = at + len(name) + 2
+    return head[start : head.find(b"\n", start)].strip()
 
 
 class _Head(NamedTuple):
@@ -111,20 +123,30 @@ class _Reading:
         if line is not None:
             kind = ARC_HEADER if line[1].startswith(b"filedesc:") else "response"
             return _Head(kind, line[0], len(line[0]), int(line[10]))
-        size = 4 << 10
-        while (end := _HEAD_END.search(held.data, held.at, held.at + size)) is None:
-            if size > MAX_HEAD_BYTES or not held.need(size + 1):
-                end = _HEAD_END.search(held.data, held.at, held.at + MAX_HEAD_BYTES)
-                break
-            size *= 2
+        end = self._head_end()
         if end is None:
             return None
-        text = _FOLDED.sub(b" ", bytes(held.data[held.at : end.end()]))
-        length, kind_ = _LENGTH.search(text), _TYPE.search(text)
-        if length is None or kind_ is None or not kind_[1]:
+        text = bytes(held.data[held.at : end])
+        if b"\n " in text or b"\n\t" in text:
+            text = _FOLDED.sub(b" ", text)
+        length, kind = field(text, b"content-length"), field(text, b"warc-type")
+        if not length.isdigit() or len(length) > MAX_DIGITS or not kind:
             return None
-        kind = kind_[1].decode("latin-1").lower()
-        return _Head(kind, text, end.end() - held.at, int(length[1]))
+        return _Head(kind.decode("latin-1").lower(), text, end - held.at, int(length))
+
+    def _head_end(self) -> int | None:
+        """Behind the empty line after a head."""
+        held, size = self._bytes, FIRST_HEAD_BYTES
+        while True:
+            more = held.need(size)
+            found = [
+                at + len(gap)
+                for gap in (b"\r\n\r\n", b"\n\n", b"\n\r\n")
+                if (at := held.data.find(gap, held.at, held.at + size)) >= 0
+            ]
+            if found or not more or size > MAX_HEAD_BYTES:
+                return min(found, default=None)
+            size *= 2
 
     def _record(self, head: _Head) -> Iterator[Record | Reject]:
         held, whole = self._bytes, head.size + head.length

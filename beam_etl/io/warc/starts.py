@@ -22,7 +22,7 @@ ARC_LINE = re.compile(_ARC)
 
 def is_start(data: bytes) -> bool:
     """Whether a record begins here, perhaps behind empty lines."""
-    return _START.match(data.lstrip(b"\r\n")) is not None
+    return _START.match(data[: 2 * START_BYTES].lstrip(b"\r\n")) is not None
 
 
 def starts_at(data: bytes | bytearray, at: int) -> bool:

@@ -67,8 +67,9 @@ def values_of(record: Record, names: frozenset[str], most: int) -> dict[str, Any
     line = ARC_LINE.fullmatch(record.head)
     head = b"WARC" + record.head[4:] if line is None else _ARC_HEAD % len(record.block)
     stored = head + record.block
-    found = _of_warc(WarcRecord.from_bytes(stored).headers.get_bytes) if line is None else _of_arc(line)
-    body = _body(stored, record, most, not names.isdisjoint(_OF_BODY))
+    told = WarcRecord.from_bytes(head).headers
+    found = _of_warc(told.get_bytes) if line is None else _of_arc(line)
+    body = _body(stored, record.block, told.get("Content-Type"), most, not names.isdisjoint(_OF_BODY))
     kind = body.type if line is None or body.status is not None else _media_type(line[4].decode("latin-1"))
     found |= {
         "http_status": body.status,
@@ -117,18 +118,17 @@ class _Body(NamedTuple):
     damaged: bool = False
 
 
-def _body(stored: bytes, record: Record, most: int, wanted: bool) -> _Body:
+def _body(stored: bytes, block: bytes, kind: str | None, most: int, wanted: bool) -> _Body:
     """What a record carries. `stored`: the record as WARC."""
-    kind = WarcRecord.from_bytes(stored).headers.get("Content-Type")
-    if not (record.block.startswith(b"HTTP/") and (kind is None or "http" in kind.lower())):
-        return _Body(record.block, _media_type(kind))
-    for again, decoding in _attempts(stored, record.block) if wanted else ((stored, "none"),):
+    if not (block.startswith(b"HTTP/") and (kind is None or "http" in kind.lower())):
+        return _Body(block, _media_type(kind))
+    for again, decoding in _attempts(stored, block) if wanted else ((stored, "none"),):
         http, payload, error = _http(again, decoding, most, wanted)
         if error is None or payload:
             break
     cut_off = error is not None or again is not stored
     if http is None or http.status_code is None:
-        return _Body(record.block, None)
+        return _Body(block, None)
     told = http.get("Content-Type")
     return _Body(payload, _media_type(told), _charset(told), http.status_code, cut_off)
 
