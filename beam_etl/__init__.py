@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from beam_etl.observe.plan import plan as plan
     from beam_etl.transforms.aggregate import Aggregate as Aggregate
     from beam_etl.transforms.aggregate_columns import AggregateColumns as AggregateColumns
+    from beam_etl.transforms.annotations import DetectLanguages as DetectLanguages
+    from beam_etl.transforms.annotations import MaskAddresses as MaskAddresses
     from beam_etl.transforms.batches import Batches as Batches
     from beam_etl.transforms.batches import KernelError as KernelError
     from beam_etl.transforms.batches import MapBatches as MapBatches
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from beam_etl.transforms.dedup_windows import DeduplicateWindows as DeduplicateWindows
     from beam_etl.transforms.domain_join import JoinDomainScores as JoinDomainScores
     from beam_etl.transforms.domain_score import ScoreDomains as ScoreDomains
+    from beam_etl.transforms.extract import ExtractText as ExtractText
+    from beam_etl.transforms.filters import FilterDocuments as FilterDocuments
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
     from beam_etl.transforms.join import Join as Join
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
@@ -60,7 +64,10 @@ _PUBLIC = {
     "DeduplicateExact": "transforms.dedup",
     "DeduplicateNear": "transforms.dedup",
     "DeduplicateWindows": "transforms.dedup_windows",
+    "DetectLanguages": "transforms.annotations",
     "ExactRule": "kernels.exact",
+    "ExtractText": "transforms.extract",
+    "FilterDocuments": "transforms.filters",
     "FilterQuality": "transforms.quality",
     "InputError": "io.errors",
     "InvertedIndex": "io.index.reader",
@@ -71,6 +78,7 @@ _PUBLIC = {
     "MapBatches": "transforms.batches",
     "MapDocumentPartitions": "io.map_partitions",
     "MapPartitions": "transforms.shuffle",
+    "MaskAddresses": "transforms.annotations",
     "NearRule": "kernels.candidates",
     "Order": "kernels.sorting",
     "Partitioning": "kernels.partitioning",

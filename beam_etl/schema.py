@@ -15,6 +15,8 @@ DATE = "date"
 TIME = "time"
 TEXT = "text"
 TOKENS = "token_count"
+PAYLOAD = "payload"
+"""Binary: what a server sent, of which a text can be made."""
 FILE = "file"
 """The path that a document was read from."""
 

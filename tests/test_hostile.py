@@ -78,6 +78,7 @@ OTHER_FLAGS: dict[str, list[str]] = {
     "dedup": ["--method=exact"],
     "inverted_index": [],
     "domain_score": [],
+    "extract": ["--detect_language=false"],
     "aggregate": ["--by=text", "--agg=count"],
     "quantiles": ["--columns=text", "--q=0.5", "--exact=true"],
     "topk": ["--by=text", "--k=10"],
@@ -87,7 +88,7 @@ OTHER_FLAGS: dict[str, list[str]] = {
 """Each pipeline that reads documents, and flags with which it reads them. A new one is added here."""
 
 REFUSED = {
-    *((job, known) for job in ("topk", "sort", "repartition") for known in ("parquet", "avro")),
+    *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),
     ("domain_score", "text"),
 }
 """Jobs that carry all columns along, which have other types in each file; and one that needs more than text."""

@@ -58,9 +58,13 @@ EXCEPTIONS = {
     "kernels/tokens.py": ("tiktoken", "tokenizers"),
     "kernels/fast_tokens.py": ("awkward", "gigatoken", *FILES),  # gigatoken takes ranks from a file only
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
+    "io/warc/values.py": ("fastwarc",),
     "kernels/domains.py": ("idna", "tldextract"),
     "io/streams/kafka.py": ("confluent_kafka",),
     "io/streams/kafka_client.py": ("confluent_kafka",),
+    "kernels/charsets.py": ("resiliparse",),
+    "kernels/html.py": ("resiliparse",),
+    "kernels/languages.py": ("fasttext",),
 }
 """What single files may use beyond their layer."""
 

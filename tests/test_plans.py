@@ -48,6 +48,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
         *SECOND_READ,
     ],
     "dedup --within=domain --partitioned=true": [],
+    "extract --detect_language=false": [],
     "domain_score": [["domain"]],
     "domain_score --min_domain_score=0.5 --max_documents_per_domain=100": [["domain"]],
     "domain_score --documents=true --join=shuffle": [["domain"], ["domain", "beam_etl.salt"]],
@@ -56,7 +57,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 
-NO_JOBS = {"append", "check_index", "clean", "describe", "search", "verify"}
+NO_JOBS = {"append", "check_index", "clean", "describe", "search", "show", "verify"}
 """Pipelines that are no Beam jobs, and have no plan."""
 
 

@@ -77,12 +77,13 @@ def removals_of(
     """schema.QUALITY_REMOVAL of documents.
 
     Args:
-      removed: with text; the removals have their file, position and id where the batch knows them.
+      removed: with text, or payload; the removals have their file, position and id where the batch knows them.
       told: schema.QUALITY_FAILURES of each.
       reason: why they go, all of them or each.
       id: the column that names documents.
     """
     columns: dict[str, Any] = {name: told.column(name) for name in told.schema.names}
+    content = schema.TEXT if schema.TEXT in removed.schema.names else schema.PAYLOAD
     files = files_of(removed)
     if files is not None:
         columns[schema.FILE] = files
@@ -92,7 +93,7 @@ def removals_of(
     if id in removed.schema.names:
         columns[schema.ID] = removed.column(id)
     columns["reason"] = pa.repeat(pa.scalar(reason), removed.num_rows) if isinstance(reason, str) else reason
-    columns["bytes"] = byte_lengths(removed.column(schema.TEXT)).fill_null(0)
+    columns["bytes"] = byte_lengths(removed.column(content)).fill_null(0)
     arrays = [
         columns[field.name].cast(field.type)
         if field.name in columns

@@ -20,8 +20,8 @@ def reject_documents(batch: pa.RecordBatch, reasons: Mapping[int, str], stage: s
       stage: of the pipeline.
 
     Returns:
-      schema.REJECT, in the order of `reasons`. Bytes, digest and payload are those of the text, where there is one; the
-      position is null where there is no address.
+      schema.REJECT, in the order of `reasons`. Bytes, digest and payload are those of the text, else of the payload,
+      where there is one; the position is null where there is no address.
     """
     path = (batch.schema.metadata or {}).get(schema.FILE_METADATA, b"").decode("utf-8", "backslashreplace")
     rows = []
@@ -45,10 +45,12 @@ def reject_documents(batch: pa.RecordBatch, reasons: Mapping[int, str], stage: s
 
 
 def _text(batch: pa.RecordBatch, row: int) -> bytes:
-    if schema.TEXT not in batch.schema.names:
-        return b""
-    text = batch.column(schema.TEXT)[row].as_py()
-    return (text or "").encode()
+    """A document's text, or its payload."""
+    if schema.TEXT in batch.schema.names:
+        return (batch.column(schema.TEXT)[row].as_py() or "").encode()
+    if schema.PAYLOAD in batch.schema.names:
+        return batch.column(schema.PAYLOAD)[row].as_py() or b""
+    return b""
 
 
 def _position(batch: pa.RecordBatch, row: int) -> int | None:

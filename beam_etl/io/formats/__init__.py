@@ -7,6 +7,7 @@ from beam_etl.io.formats.base import Copier, FileEntry, Format, Rows, Split, Spl
 from beam_etl.io.formats.jsonl import JsonLines
 from beam_etl.io.formats.parquet import Parquet
 from beam_etl.io.formats.text import TextFiles, TextLines
+from beam_etl.io.formats.warc import Warc, Wet
 
 __all__ = [
     "FORMATS",
@@ -22,7 +23,7 @@ __all__ = [
     "known_suffixes",
 ]
 
-FORMATS: tuple[Format, ...] = (Parquet(), Avro(), JsonLines(), TextLines(), TextFiles())
+FORMATS: tuple[Format, ...] = (Parquet(), Avro(), JsonLines(), TextLines(), TextFiles(), Warc(), Wet())
 
 _BY_NAME = {known.name: known for known in FORMATS}
 _BY_SUFFIX = {suffix: known for known in FORMATS for suffix in known.suffixes}

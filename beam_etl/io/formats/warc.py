@@ -1,0 +1,193 @@
+"""WARC and ARC: a document for each response or conversion, split at the records that files have offsets of."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+
+from beam_etl.io.access import open_file
+from beam_etl.io.errors import InputError, is_content_error, one_line
+from beam_etl.io.formats.base import (
+    LIMITS,
+    Copier,
+    FileEntry,
+    Limits,
+    Rows,
+    Split,
+    Writer,
+    even_bytes,
+    from_columns,
+)
+from beam_etl.io.formats.parquet import Parquet
+from beam_etl.io.rejects import Reject, reject_record
+from beam_etl.io.warc.members import PlainFile, open_members
+from beam_etl.io.warc.records import ARC_HEADER, Record, read_records, record_places
+from beam_etl.io.warc.starts import START_BYTES, is_start
+from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
+from beam_etl.transforms.metrics import NAMESPACE
+
+PASSED_OVER = "records_passed_over_"
+"""Before the type of a record, in the name of a counter: records that are no documents."""
+
+PASSED_TYPES = (
+    *("warcinfo", "request", "metadata", "revisit", "resource", "response", "conversion", "continuation"),
+    ARC_HEADER,
+)
+"""Types that have a counter of their own; others share `other`."""
+
+WHOLE_SPLITS = 4
+"""A compressed file is split where it is larger than so many splits: finding its members takes decompressing it."""
+
+
+class Warc:
+    """`.warc` and `.arc`, .gz and .zst, by record or not: a response or conversion is a document, with a payload.
+
+    Position: offset of the record in the file as stored; of those that begin in one compressed member, that of the
+    member plus their number in it. Not written; copied as Parquet.
+    """
+
+    name = "warc"
+    suffixes: tuple[str, ...] = (".warc", ".arc")
+    suffix = ""
+    compressible = True
+    by_record = False
+    inferred = False
+    limits = LIMITS
+    types: frozenset[str] = frozenset(("response", "conversion"))
+
+    @property
+    def columns(self) -> pa.Schema:
+        """The stored columns, the same for every file."""
+        from beam_etl.io.warc.values import PAGE_COLUMNS  # fastwarc is an extra
+
+        return PAGE_COLUMNS
+
+    def schema(self, path: str) -> pa.Schema:
+        try:
+            columns = self.columns
+        except ImportError as error:
+            raise InputError(
+                f"{path}: reading archives takes fastwarc: pip install 'beam-etl[warc]'"
+            ) from error
+        with open_file(path) as file:
+            members = open_members(file, 0)
+            start = b""
+            while members.next() and not start:
+                while len(start) < START_BYTES and (piece := members.read()):
+                    start += piece
+            if not is_start(start):
+                raise ValueError("it doesn't begin with a record of WARC or ARC")
+        return columns
+
+    def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
+        """One pass over the file, which reads the heads of records, or decompresses what is compressed."""
+        if not file.bytes:
+            return
+        start = 0
+        even = even_bytes(file.bytes, split_bytes)
+        for place in self._places(file, split_bytes):
+            if place // even != start // even:
+                yield Split(file, start, place, start)
+                start = place
+        yield Split(file, start, file.bytes, start)
+
+    def _places(self, file: FileEntry, split_bytes: int) -> Iterator[int]:
+        """Where splits may begin, ascending."""
+        if file.bytes <= split_bytes:
+            return
+        whole = Split(file, 0, file.bytes)
+        with open_file(file.path) as opened:
+            packed = not isinstance(open_members(opened, 0), PlainFile)
+            if packed and file.bytes <= WHOLE_SPLITS * split_bytes:
+                return
+            yield from record_places(opened, whole, self.limits)
+
+    def open(self, split: Split, stored: pa.Schema | None) -> "_WarcReader":
+        return _WarcReader(split, self.limits, self.columns, self.types)
+
+    def writer(self, sink: Any, columns: pa.Schema) -> Writer:
+        raise InputError(f"{self.name} is a format to read; write parquet, avro or jsonl")
+
+    def copy_suffix(self, path: str) -> str:
+        return Parquet.suffix
+
+    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
+        return Parquet().copier(sink, path, columns)
+
+
+class Wet(Warc):
+    """`.wet`, as Warc: a document is a conversion, with its text."""
+
+    name = "wet"
+    suffixes: tuple[str, ...] = (".wet",)
+    types = frozenset(("conversion",))
+
+    @property
+    def columns(self) -> pa.Schema:
+        from beam_etl.io.warc.values import TEXT_COLUMNS
+
+        return TEXT_COLUMNS
+
+
+class _WarcReader:
+    def __init__(self, split: Split, limits: Limits, columns: pa.Schema, types: frozenset[str]) -> None:
+        self.schema = columns
+        self._split, self._limits, self._types = split, limits, types
+
+    def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
+        held: list[tuple[Record, dict[str, Any]]] = []
+        size = 0
+        wanted, passed = frozenset(names), Counter[str]()
+        with open_file(self._split.file.path) as file:
+            for found in read_records(file, self._split, self._limits):
+                if isinstance(found, Reject):
+                    yield found
+                elif found.type not in self._types:
+                    passed[found.type if found.type in PASSED_TYPES else "other"] += 1
+                else:
+                    document = self._document(found, wanted)
+                    if isinstance(document, Reject):
+                        yield document
+                        continue
+                    held.append((found, document))
+                    size += len(found.block)
+                    if size >= MAX_BYTES // 2 or len(held) == MAX_ROWS:
+                        yield self._batch(held, names)
+                        held, size = [], 0
+        if held:
+            yield self._batch(held, names)
+        for name, count in passed.items():
+            Metrics.counter(NAMESPACE, PASSED_OVER + name).inc(count)
+
+    def _document(self, record: Record, names: frozenset[str]) -> dict[str, Any] | Reject:
+        from beam_etl.io.warc.values import values_of
+
+        try:
+            return values_of(record, names, self._limits.record_bytes)
+        except Exception as error:
+            if not is_content_error(error):
+                raise
+            return reject_record(self._split.file.path, record.position, one_line(error), record.raw)
+
+    def _batch(self, held: list[tuple[Record, dict[str, Any]]], names: Sequence[str]) -> Rows:
+        columns = {
+            name: _column([values[name] for _, values in held], self.schema.field(name).type)
+            for name in names
+        }
+        positions = np.array([record.position for record, _ in held], np.int64)
+        records = [record for record, _ in held]
+        return Rows(from_columns(columns, len(held)), positions, lambda row: records[row].raw)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Values as an array; text isn't checked yet to be UTF-8."""
+    if pa.types.is_string(kind):
+        return pa.array(
+            [value.encode() if isinstance(value, str) else value for value in values], pa.binary()
+        ).view(kind)
+    if pa.types.is_large_string(kind):
+        return pa.array(values, pa.large_binary()).view(kind)
+    return pa.array(values, kind)

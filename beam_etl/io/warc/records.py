@@ -1,0 +1,196 @@
+"""The records of an archive, one after another, and what is none: the same from wherever one of them begins.
+
+What a record's length says is believed where a record, or the end, follows. Where it isn't so, and a record begins
+inside of it, the length is wrong: the record is a reject, and reading goes on at that one.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from beam_etl.io.errors import one_line
+from beam_etl.io.formats.base import Limits, Split
+from beam_etl.io.rejects import Reject, reject_record, reject_rest
+from beam_etl.io.warc.bytes import Passed, RecordBytes
+from beam_etl.io.warc.members import PlainFile, open_members
+from beam_etl.io.warc.starts import ARC_LINE, START_BYTES, next_start, starts_at
+
+MAX_HEAD_BYTES = 256 << 10
+"""Of the lines in front of a record's block."""
+
+ARC_HEADER = "arc_header"
+"""The type of the record that an ARC file begins with."""
+
+_FOLDED = re.compile(rb"\r?\n[ \t]+")
+FIRST_HEAD_BYTES = 4 << 10
+"""Looked at first: most heads take a quarter of it."""
+
+MAX_DIGITS = 18
+"""Of a length: a longer one is no file's."""
+
+
+class Record(NamedTuple):
+    """A record that was found whole."""
+
+    position: int
+    """See RecordBytes."""
+    type: str
+    """In lower case: response, request, ..., as the record says; ARC_HEADER."""
+    head: bytes
+    """Its lines, with the empty one, those that go on in the next one joined; of ARC, its only line."""
+    block: bytes
+
+    @property
+    def raw(self) -> bytes:
+        """For a reject."""
+        return self.head + self.block
+
+
+def field(head: bytes, name: bytes) -> bytes:
+    """The first value of a field, by its name in lower case, in a head without folded lines; nothing for none."""
+    lower = head.lower()
+    at = lower.find(b"\n" + name + b":")
+    if at < 0:
+        return b""
+    start = at + len(name) + 2
+    return head[start : head.find(b"\n", start)].strip()
+
+
+class _Head(NamedTuple):
+    type: str
+    text: bytes
+    size: int
+    """Bytes as they are stored."""
+    length: int
+
+
+def read_records(file: Any, split: Split, limits: Limits) -> Iterator[Record | Reject]:
+    """The records of a split, whose first byte is one's, and rejects of what is damaged in it."""
+    return iter(_Reading(file, split, limits))
+
+
+def record_places(file: Any, split: Split, limits: Limits) -> Iterator[int]:
+    """Where in a split another one may begin, ascending: so that records and rejects stay the same."""
+    members = open_members(file, split.start)
+    if isinstance(members, PlainFile):
+        for found in read_records(file, split, limits):
+            if isinstance(found, Record):
+                yield found.position
+        return
+    held = RecordBytes(members, limits)
+    while held.enter(split.stop):
+        yield held.position
+        held.pass_member()
+        if held.damage is not None:
+            held.recover(split.stop)
+
+
+class _Reading:
+    def __init__(self, file: Any, split: Split, limits: Limits) -> None:
+        self._path, self._size, self._stop = split.file.path, split.file.bytes, split.stop
+        self._most = limits.record_bytes
+        self._members = open_members(file, split.start)
+        self._bytes = RecordBytes(self._members, limits)
+        self._arc = False
+
+    def __iter__(self) -> Iterator[Record | Reject]:
+        while self._bytes.enter(self._stop):
+            yield from self._records()
+            if self._bytes.damage is not None:
+                yield self._damaged(self._bytes.damage)
+
+    def _records(self) -> Iterator[Record | Reject]:
+        """Up to the next member that begins with a record, to damage, or to the end."""
+        held = self._bytes
+        while held.skip_empty_lines():
+            if held.begin() >= self._stop:
+                held.leave()
+                return
+            held.need(START_BYTES)
+            begins = starts_at(held.data, held.at)
+            head = self._head() if begins else None
+            if head is None:
+                yield from self._garbage(begins)
+            elif head.length > self._most:
+                yield from self._too_long(head)
+            else:
+                yield from self._record(head)
+
+    def _head(self) -> _Head | None:
+        held = self._bytes
+        line = ARC_LINE.match(held.data, held.at)
+        self._arc = line is not None
+        if line is not None:
+            kind = ARC_HEADER if line[1].startswith(b"filedesc:") else "response"
+            return _Head(kind, line[0], len(line[0]), int(line[10]))
+        end = self._head_end()
+        if end is None:
+            return None
+        text = bytes(held.data[held.at : end])
+        if b"\n " in text or b"\n\t" in text:
+            text = _FOLDED.sub(b" ", text)
+        length, kind = field(text, b"content-length"), field(text, b"warc-type")
+        if not length.isdigit() or len(length) > MAX_DIGITS or not kind:
+            return None
+        return _Head(kind.decode("latin-1").lower(), text, end - held.at, int(length))
+
+    def _head_end(self) -> int | None:
+        """Behind the empty line after a head."""
+        held, size = self._bytes, FIRST_HEAD_BYTES
+        while True:
+            more = held.need(size)
+            found = [
+                at + len(gap)
+                for gap in (b"\r\n\r\n", b"\n\n", b"\n\r\n")
+                if (at := held.data.find(gap, held.at, held.at + size)) >= 0
+            ]
+            if found or not more or size > MAX_HEAD_BYTES:
+                return min(found, default=None)
+            size *= 2
+
+    def _record(self, head: _Head) -> Iterator[Record | Reject]:
+        held, whole = self._bytes, head.size + head.length
+        there = held.need(whole)
+        if not there and held.damage is not None:
+            held.give_up()
+            return
+        landed = there and held.lands(whole)
+        start, position = held.at, held.position
+        if not landed:
+            found = next_start(
+                held.data, start + head.size - 1, min(start + whole, len(held.data)), self._arc
+            )
+            if found is not None or not there:
+                reason = (
+                    f"a record of {head.length} bytes: cut off"
+                    if found is None
+                    else f"a record of {head.length} bytes, as it says: the next one begins inside"
+                )
+                yield reject_record(
+                    self._path, position, reason, held.take((found or len(held.data)) - start)
+                )
+                return
+        raw = held.take(whole)
+        yield Record(position, head.type, head.text, raw[head.size :])
+
+    def _too_long(self, head: _Head) -> Iterator[Reject]:
+        held, size = self._bytes, head.size + head.length
+        reason = f"a record of {head.length} bytes: over the limit of {self._most}"
+        passed = held.pass_over(size) if held.is_packed or held.lands(size) else held.pass_to_start(self._arc)
+        yield from self._passed(reason, 1, passed)
+
+    def _garbage(self, begins: bool) -> Iterator[Reject]:
+        """What is no record, up to the next one. `begins`: it begins as one."""
+        reason = "a record without length or type" if begins else "no record, but other bytes"
+        yield from self._passed(reason, int(begins) or None, self._bytes.pass_to_start(self._arc))
+
+    def _passed(self, reason: str, rows: int | None, passed: Passed) -> Iterator[Reject]:
+        if self._bytes.damage is None:  # which is told with all of its member
+            yield Reject(self._path, self._bytes.position, reason, rows, *passed)
+
+    def _damaged(self, error: Exception) -> Reject:
+        """What can't be decompressed, up to where reading goes on."""
+        start = self._members.start
+        found = self._bytes.recover(self._stop)
+        stop = self._size if found is None else found
+        return reject_rest(self._path, start, stop, one_line(error), self._bytes.position)

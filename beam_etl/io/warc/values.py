@@ -1,0 +1,219 @@
+"""What a record says: its columns, by fastwarc."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.errors import is_content_error
+from beam_etl.io.warc.records import Record
+from beam_etl.io.warc.starts import ARC_LINE
+from beam_etl.kernels.charsets import charset_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of what it still offers to others
+    from fastwarc.warc import WarcRecord
+
+COMMON = [
+    pa.field(schema.ID, pa.string()),
+    pa.field(schema.URL, pa.string()),
+    pa.field(schema.DATE, pa.string()),
+    pa.field(schema.TIME, pa.string()),
+    pa.field("digest", pa.string()),
+    pa.field("ip", pa.string()),
+    pa.field("content_type", pa.string()),
+    pa.field("truncated", pa.string()),
+]
+
+PAGE_COLUMNS = pa.schema(
+    [
+        *COMMON,
+        pa.field("http_status", pa.int32()),
+        pa.field("charset", pa.string()),
+        pa.field(schema.PAYLOAD, pa.large_binary()),
+    ]
+)
+"""Of a response or a conversion. `id` is the record's, `digest` that of the payload, else that of the block, as they
+are stored; `content_type` in lower case without parameters; `charset` of text only (charsets.charset_of); `truncated`
+the record's reason, or BODY; `payload` the body without its transfer and content encodings."""
+
+TEXT_COLUMNS = pa.schema([*COMMON, pa.field(schema.TEXT, pa.large_string())])
+"""Of a conversion to text."""
+
+BODY = "body"
+"""`truncated` of a body that ends, or is damaged, before its encoding says."""
+
+MAX_HTTP_HEAD_BYTES = 256 << 10
+
+_TEXTUAL = re.compile(r"text/|.*[/+](?:x?html|xml|json|javascript)\b")
+
+_ARC_HEAD = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: %d\r\n\r\n"
+
+
+class TooLongError(ValueError):
+    """A payload expands to more than the limit."""
+
+
+def values_of(record: Record, names: frozenset[str], most: int) -> dict[str, Any]:
+    """Some columns of PAGE_COLUMNS or TEXT_COLUMNS of a record; text as bytes, which may be no UTF-8.
+
+    Raises:
+      TooLongError: its payload has over `most` bytes.
+      Exception: one that `is_content_error` knows: its HTTP head can't be read.
+    """
+    line = ARC_LINE.fullmatch(record.head)
+    head = b"WARC" + record.head[4:] if line is None else _ARC_HEAD % len(record.block)
+    stored = head + record.block
+    told = WarcRecord.from_bytes(head).headers
+    found = _of_warc(told.get_bytes) if line is None else _of_arc(line)
+    body = _body(stored, record.block, told.get("Content-Type"), most, not names.isdisjoint(_OF_BODY))
+    kind = body.type if line is None or body.status is not None else _media_type(line[4].decode("latin-1"))
+    found |= {
+        "http_status": body.status,
+        "content_type": kind,
+        schema.PAYLOAD: body.payload,
+        schema.TEXT: body.payload,
+    }
+    if body.damaged and not found.get("truncated"):
+        found["truncated"] = BODY.encode()
+    if "charset" in names and kind is not None and _TEXTUAL.match(kind):
+        found["charset"] = charset_of(body.payload, body.charset).encode()
+    return {name: found.get(name) for name in names}
+
+
+_OF_BODY = (schema.PAYLOAD, schema.TEXT, "charset", "truncated")
+
+
+def _of_warc(get: Callable[[bytes], bytes | None]) -> dict[str, Any]:
+    url, time = get(b"WARC-Target-URI"), get(b"WARC-Date")
+    return {
+        schema.ID: get(b"WARC-Record-ID"),
+        schema.URL: None if url is None else url.strip(b"<> "),
+        schema.DATE: time,
+        schema.TIME: time,
+        "digest": get(b"WARC-Payload-Digest") or get(b"WARC-Block-Digest"),
+        "ip": get(b"WARC-IP-Address"),
+        "truncated": get(b"WARC-Truncated"),
+    }
+
+
+def _of_arc(line: re.Match[bytes]) -> dict[str, Any]:
+    digits = line[3].decode()
+    time = None
+    if digits != "-":
+        day, clock = digits[:8], digits[8:].ljust(6, "0")
+        time = f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z".encode()
+    checksum = line[6] if line[6] not in (None, b"-") else None
+    return {schema.URL: line[1], schema.DATE: time, schema.TIME: time, "ip": line[2], "digest": checksum}
+
+
+class _Body(NamedTuple):
+    payload: bytes
+    type: str | None
+    charset: str | None = None
+    status: int | None = None
+    damaged: bool = False
+
+
+def _body(stored: bytes, block: bytes, kind: str | None, most: int, wanted: bool) -> _Body:
+    """What a record carries. `stored`: the record as WARC."""
+    if not (block.startswith(b"HTTP/") and (kind is None or "http" in kind.lower())):
+        return _Body(block, _media_type(kind))
+    for again, decoding in _attempts(stored, block) if wanted else ((stored, "none"),):
+        http, payload, error = _http(again, decoding, most, wanted)
+        if error is None or payload:
+            break
+    cut_off = error is not None or again is not stored
+    if http is None or http.status_code is None:
+        return _Body(block, None)
+    told = http.get("Content-Type")
+    return _Body(payload, _media_type(told), _charset(told), http.status_code, cut_off)
+
+
+def _attempts(stored: bytes, block: bytes) -> Iterator[tuple[bytes, str]]:
+    """What to decode, and how, one after another until something comes of it.
+
+    Crawlers store bodies that are decoded already under the headers of the encoded ones: what can't be decoded from its
+    first byte on is taken as it is.
+    """
+    yield stored, "all"
+    head, gap, body = block.partition(b"\r\n\r\n")
+    if partial := _chunks(body):
+        part = head + gap + partial
+        yield _ARC_HEAD % len(part) + part, "content"
+    yield stored, "content"
+    yield stored, "none"
+
+
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+
+
+def _chunks(body: bytes) -> bytes:
+    """The chunks of a body that isn't whole, as far as they go; nothing where there are none."""
+    pieces, at = [], 0
+    while found := _CHUNK.match(body, at):
+        stop = found.end() + int(found[1], 16)
+        pieces.append(body[found.end() : stop])
+        at = stop + 2
+    return b"".join(pieces)
+
+
+def _http(stored: bytes, decoding: str, most: int, wanted: bool) -> tuple[Any, bytes, Exception | None]:
+    """The headers of a response; what can be had of its body, if it is wanted; and why that isn't all.
+
+    Raises:
+      Exception: one that `is_content_error` knows: a head without encodings can't be read.
+    """
+    payload: bytes = b""
+    failure: Exception | None = None
+    for size in _READ_BYTES:
+        parsed = WarcRecord.from_bytes(stored)
+        parsed.is_http = True
+        try:
+            parsed.parse_http(auto_decode=decoding, max_header_len=MAX_HTTP_HEAD_BYTES, quirks_mode=True)
+        except Exception as error:
+            if decoding == "none" or not is_content_error(error):
+                raise
+            return None, b"", error
+        if wanted:
+            payload, failure = _read(parsed.reader, size, len(payload), most)
+        if failure is None:
+            break
+    return parsed.http_headers, payload, failure
+
+
+_READ_BYTES = (1 << 20, 4 << 10, 1)
+"""Read at once. What comes before damage is had by smaller and smaller pieces: a read that fails gives nothing."""
+
+
+def _read(reader: Any, size: int, known: int, most: int) -> tuple[bytes, Exception | None]:
+    """A body, in pieces of `size` bytes behind its first `known` ones; and why it ended early."""
+    pieces, done = [], 0
+    try:
+        while piece := reader.read(known - done if done < known else size):
+            pieces.append(piece)
+            done += len(piece)
+            if done > most:
+                raise TooLongError(f"a payload of over {most} bytes, which is the limit")
+    except TooLongError:
+        raise
+    except Exception as error:
+        if not is_content_error(error):
+            raise
+        return b"".join(pieces), error
+    return b"".join(pieces), None
+
+
+def _media_type(header: str | None) -> str | None:
+    return header.partition(";")[0].strip().lower() or None if header else None
+
+
+_CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([^\s;"',]+)""", re.IGNORECASE)
+
+
+def _charset(header: str | None) -> str | None:
+    found = _CHARSET.search(header or "")
+    return found[1] if found else None

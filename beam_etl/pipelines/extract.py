@@ -1,0 +1,96 @@
+"""`python -m beam_etl.pipelines.extract`: the documents of a crawl: text, title, language, filtered."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.formats.warc import PASSED_OVER
+from beam_etl.io.read import FileSource
+from beam_etl.kernels.document_rules import DocumentRule
+from beam_etl.kernels.languages import NoDetectorError
+from beam_etl.pipelines.extract_config import Config
+from beam_etl.pipelines.flags import UsageError
+from beam_etl.pipelines.job import Job
+from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
+from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.filters import FilterDocuments
+
+
+class _Steps:
+    """Documents on their way through steps, and what these remove and reject."""
+
+    def __init__(self, documents: Batches, rejects: Batches) -> None:
+        self.documents = documents
+        self.rejects, self.removals = [rejects], list[Batches]()
+
+    def map(self, label: str, step: beam.PTransform) -> None:
+        """A step that gives MappedDocuments."""
+        done = self.documents | label >> step
+        self.documents = done.batches
+        self.rejects.append(done.rejects)
+
+    def filter(self, label: str, rules: tuple[DocumentRule, ...]) -> None:
+        """The rules, if there are any."""
+        if rules:
+            done = self.documents | label >> FilterDocuments(rules=rules)
+            self.documents = done.documents
+            self.rejects.append(done.rejects)
+            self.removals.append(done.removals)
+
+
+def build(source: FileSource, config: Config) -> dict[str, Any]:
+    """Tables documents, removals and rejects. No shuffle."""
+    documents, rejects, _ = source.documents()
+    pages = schema.PAYLOAD in source.stored_schema.names
+    if pages:
+        documents = documents | "Pages" >> MapBatches(partial(_without, column=schema.TEXT))
+    steps = _Steps(documents, rejects)
+    steps.filter("Filter pages", config.first_rules(pages))
+    if pages:
+        steps.map("Extract text", config.extracting)
+    steps.filter("Filter texts", config.text_rules)
+    if config.detect_language:
+        try:
+            steps.map("Detect languages", DetectLanguages())
+        except NoDetectorError as error:
+            raise UsageError(f"{error}, or use --detect_language=false") from error
+        steps.filter("Filter languages", config.language_rules)
+    if config.mask:
+        steps.map("Mask addresses", MaskAddresses())
+    return {
+        "documents": steps.documents,
+        "removals": steps.removals | "Removals" >> beam.Flatten(),
+        "rejects": steps.rejects | "Rejects" >> beam.Flatten(),
+    }
+
+
+def _without(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    return batch.drop_columns([column])
+
+
+def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
+    """Records of archives that are no documents."""
+    passed = {
+        name.removeprefix(PASSED_OVER): count
+        for name, count in counters.items()
+        if name.startswith(PASSED_OVER)
+    }
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(passed.items()))
+    return [f"records passed over: {told}"] if passed else []
+
+
+JOB = Job("extract", "The documents of a crawl: text, title, language, filtered.", Config, build, notes)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs the job with these flags; the exit code."""
+    return JOB.run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

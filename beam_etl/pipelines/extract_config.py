@@ -1,0 +1,105 @@
+"""The flags of extraction, and what they say together."""
+
+from dataclasses import dataclass, replace
+
+from beam_etl import schema
+from beam_etl.io.columns import ALL, Columns
+from beam_etl.io.item_lists import read_items
+from beam_etl.kernels.document_rules import (
+    DocumentRule,
+    HasText,
+    InLanguages,
+    NotBlocked,
+    ReadablePage,
+    Words,
+)
+from beam_etl.kernels.html import EXTRACTS, LINKS, MAIN, MAX_PAGE_BYTES, TITLE
+from beam_etl.kernels.languages import LANG, LANG_SCORE
+from beam_etl.kernels.masking import MASKED
+from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.flags import flag
+from beam_etl.transforms.extract import PAGE_MEMORY, PAGE_SECONDS, ExtractText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(JobConfig):
+    """What can be asked of the job."""
+
+    extract: str = flag(
+        "what is taken of a page: its main content, all text, or none but its tags",
+        default=MAIN,
+        choices=EXTRACTS,
+    )
+    links: bool = flag("add a column links, the URLs that a page links to", default=False)
+    max_page_bytes: int = flag("a larger page, or text, is a reject", default=MAX_PAGE_BYTES, unit="bytes")
+    page_seconds: float = flag(
+        "a page that takes more of the processor is a reject", default=PAGE_SECONDS, unit="seconds"
+    )
+    page_memory: int = flag("a page that takes more is a reject", default=PAGE_MEMORY, unit="bytes")
+    detect_language: bool = flag("add the columns lang and lang_score", default=True)
+    languages: tuple[str, ...] = flag("remove documents in other languages, such as en,de", default=())
+    min_language_score: float = flag(
+        "remove documents whose language is told with a lower score, 0 to 1", default=0.0
+    )
+    blocklist: tuple[str, ...] = flag(
+        "remove documents of these hosts and those below them, and of these URLs; @PATH is a file with one a line",
+        default=(),
+    )
+    required_words: tuple[str, ...] = flag(
+        "remove documents with none of these words or phrases; or @PATH", default=()
+    )
+    forbidden_words: tuple[str, ...] = flag(
+        "remove documents with any of these words or phrases; or @PATH", default=()
+    )
+    mask: bool = flag(
+        "mask e-mail addresses and public IP addresses, and count them in a column masked", default=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.min_language_score <= 1:
+            raise ValueError(f"--min_language_score is between 0 and 1, got {self.min_language_score}")
+        if (self.languages or self.min_language_score) and not self.detect_language:
+            raise ValueError("--languages and --min_language_score need --detect_language=true")
+        self.extracting  # noqa: B018 - limits that can't be are told at once
+
+    @property
+    def columns(self) -> Columns:
+        """All columns. Archives have a payload for text, and documents of other files no URL perhaps."""
+        optional = (schema.URL, schema.DATE, schema.TIME, schema.TEXT)
+        made = (TITLE, *((LINKS,) if self.links else ()), *((MASKED,) if self.mask else ()))
+        told = (LANG, LANG_SCORE) if self.detect_language else ()
+        return replace(self.read_as((schema.ID,), carry=ALL, optional=optional), reserved=(*made, *told))
+
+    @property
+    def extracting(self) -> ExtractText:
+        """The step that makes texts of pages."""
+        return ExtractText(
+            extract=self.extract,
+            links=self.links,
+            max_page_bytes=self.max_page_bytes,
+            seconds=self.page_seconds,
+            memory_bytes=self.page_memory,
+        )
+
+    def first_rules(self, pages: bool) -> tuple[DocumentRule, ...]:
+        """What can be told without a text."""
+        listed = read_items(self.blocklist)
+        urls = frozenset(item for item in listed if "://" in item)
+        hosts = frozenset(item.lower().strip(".") for item in listed if "://" not in item)
+        blocked: tuple[DocumentRule, ...] = (NotBlocked(hosts, urls),) if listed else ()
+        return (ReadablePage(), *blocked) if pages else blocked
+
+    @property
+    def text_rules(self) -> tuple[DocumentRule, ...]:
+        """What takes the text."""
+        required, forbidden = read_items(self.required_words), read_items(self.forbidden_words)
+        words: tuple[DocumentRule, ...] = (Words(required, forbidden),) if required or forbidden else ()
+        return (HasText(), *words)
+
+    @property
+    def language_rules(self) -> tuple[DocumentRule, ...]:
+        """What takes the language."""
+        if not self.languages and not self.min_language_score:
+            return ()
+        return (InLanguages(self.languages, self.min_language_score),)

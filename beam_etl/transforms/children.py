@@ -1,0 +1,150 @@
+"""Child processes that run a kernel which nobody can bound: parsers of what strangers wrote."""
+
+import atexit
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from beam_etl.kernels.compaction import compact
+from beam_etl.transforms.child import (
+    BATCH,
+    DONE,
+    ERROR,
+    MISSING,
+    TIME_SIGNAL,
+    decode,
+    encode,
+    read_frame,
+    write_frame,
+)
+
+_START = "from beam_etl.transforms.child import main; main()"
+
+_idle: dict[bytes, list["_Child"]] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A kernel that runs in child processes, a row at a time.
+
+    Args:
+      kernel: a function of a module, or a `functools.partial` of one: it is pickled.
+      seconds: of the processor's time for a row.
+      memory_bytes: that a child may hold; kept on Linux.
+    """
+
+    kernel: Callable[[pa.RecordBatch], object]
+    seconds: float
+    memory_bytes: int
+
+    def rows(self, batch: pa.RecordBatch) -> Iterator[list[pa.RecordBatch] | str]:
+        """For each row what the kernel makes of it, or why it failed.
+
+        A row on which a child dies costs a new child, of half a second.
+
+        Raises:
+          ImportError: the kernel needs what isn't installed.
+        """
+        order, at = pickle.dumps((self.kernel, self.seconds, self.memory_bytes)), 0
+        while at < batch.num_rows:
+            child = _take(order)
+            for found in child.rows(batch.slice(at)):
+                yield found
+                at += 1
+            if child.ended is None:
+                _give_back(order, child)
+            else:
+                yield self._why(child.ended)
+                at += 1
+
+    def _why(self, code: int) -> str:
+        if code == -TIME_SIGNAL:
+            return f"it takes over {self.seconds:g} s of the processor"
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return f"it ended its process ({how}), which may hold {self.memory_bytes} bytes"
+
+
+class _Child:
+    def __init__(self, order: bytes) -> None:
+        paths = os.pathsep.join(filter(None, sys.path))
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        self.ended: int | None = None
+        self._send(order)
+
+    def rows(self, batch: pa.RecordBatch) -> Iterator[list[pa.RecordBatch] | str]:
+        """As Guarded.rows, up to a row on which it dies: `ended` tells then how."""
+        self._send(encode(compact(batch)))
+        for _ in range(batch.num_rows):
+            found = self._answer()
+            if found is None:
+                self.close()
+                return
+            yield found
+
+    def _answer(self) -> list[pa.RecordBatch] | str | None:
+        made: list[pa.RecordBatch] = []
+        reason = None
+        assert self._process.stdout is not None
+        while (frame := read_frame(self._process.stdout)) is not None:
+            kind, content = frame
+            if kind == DONE:
+                return made if reason is None else reason
+            if kind == MISSING:
+                self.close()
+                raise ImportError(content.decode())
+            if kind == ERROR:
+                reason = content.decode()
+            if kind == BATCH:
+                made.append(decode(content))
+        return None
+
+    def _send(self, content: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it died; reading tells
+            write_frame(self._process.stdin, BATCH, content)
+            self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Ends it, or waits for its end."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
+        self.ended = self._process.wait()
+
+
+def _take(order: bytes) -> _Child:
+    with _lock:
+        waiting = _idle.get(order)
+        if waiting:
+            return waiting.pop()
+    return _Child(order)
+
+
+def _give_back(order: bytes, child: _Child) -> None:
+    with _lock:
+        _idle.setdefault(order, []).append(child)
+
+
+def close_children() -> None:
+    """Ends the children that wait for work."""
+    with _lock:
+        children = [child for waiting in _idle.values() for child in waiting]
+        _idle.clear()
+    for child in children:
+        child.close()
+
+
+atexit.register(close_children)
