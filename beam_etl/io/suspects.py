@@ -5,6 +5,7 @@ reads. Where nobody holds the lock and something stands there, that ended the pr
 meanwhile: reading it with care costs time only.
 """
 
+import atexit
 import contextlib
 import fcntl
 import hashlib
@@ -109,6 +110,14 @@ def _new_place() -> mmap.mmap | None:
         return mmap.mmap(handle, _DIGEST_BYTES)
     except OSError:
         return None
+
+
+@atexit.register
+def _leave() -> None:
+    """Removes this process's files: it ends well."""
+    for path in _mine:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def _left_behind() -> Iterator[tuple[str, bytes]]:
