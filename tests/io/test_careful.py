@@ -25,6 +25,7 @@ from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.io.watched import StuckError, watched
 from beam_etl.transforms.metrics import StepMetrics
+from tests.faults import LOCAL, FaultReport
 from tests.io.deadly import DeadlyLines
 
 KNOWN = limited(DeadlyLines(), Limits(record_seconds=1))
@@ -33,6 +34,12 @@ REASONS = {
     "crash": "reading it ends the process (SIGSEGV)",
     "fill": "reading it takes over 2 GiB of memory",
     "hang": "reading it takes over 1 s, which --max_record_seconds allows",
+}
+
+DEEDS_TOLD = {
+    "crash": "a record ends the process that reads it, which is started again",
+    "fill": "a record takes all memory",
+    "hang": "reading a record never ends",
 }
 
 
@@ -65,7 +72,7 @@ for found in read_split(only_split(Path(sys.argv[1])), KNOWN, Columns()):
 
 @pytest.mark.parametrize("deeds", [("crash",), pytest.param(tuple(REASONS), marks=pytest.mark.long)], ids=str)
 def test_a_process_that_ended_by_what_it_read_tells_the_next_one_which_reads_the_rest(
-    deeds: tuple[str, ...], tmp_path: Path
+    deeds: tuple[str, ...], tmp_path: Path, faults: FaultReport
 ) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\n".join(f"before {deed}\n{deed}" for deed in deeds))
@@ -88,6 +95,7 @@ def test_a_process_that_ended_by_what_it_read_tells_the_next_one_which_reads_the
     for payload, _, position, rows, digest in rejects:
         assert position == path.read_text().index(f"\n{payload}") + 1
         assert (rows, digest) == (1, hashlib.sha256(payload.encode()).hexdigest())
+        faults.fault(LOCAL, DEEDS_TOLD[payload], 1, f"a reject: {REASONS[payload]}; the rest is read")
 
 
 def never_done() -> Iterator[int]:
