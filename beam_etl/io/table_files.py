@@ -113,6 +113,8 @@ class TableFiles:
             self._opened(partition) as opened,
             pq.ParquetFile(opened, metadata=footer, page_checksum_verification=True) as file,
         ):
+            if missing := set(columns) - set(file.schema_arrow.names):
+                raise ValueError(f"no column {min(missing)!r}")
             batches = file.read_row_group(group, columns=list(columns), use_threads=False).combine_chunks()
             found = batches.to_batches()
         return found[0] if found else pa.RecordBatch.from_pylist([], batches.schema)

@@ -136,7 +136,9 @@ def read_changed(kind: str, numbers: Iterable[int], folder: Path) -> None:
         chance = random.Random(f"{kind} {number}")
         path.write_bytes(mutated(content, chance))
         try:
-            check_reading(path, known_as, chance.choice(COLUMNS), chance.choice((64, 1 << 20)))
+            check_reading(
+                path, known_as, chance.choice(COLUMNS), chance.choice((1 + len(content) // 5, 1 << 20))
+            )
         except Exception as error:
             raise AssertionError(f"{kind}, file {number}, {path.read_bytes()!r}") from error
 
