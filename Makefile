@@ -41,13 +41,16 @@ test-flink: ## the long form of the tests of engines: every mode and kill on Fli
 	@$(install) dev
 	BEAM_ETL_REQUIRE_JAVA=1 $(BIN)/pytest tests/engines --flink=long --flink_report=flink.md -o faulthandler_timeout=3600
 
-test-faults: ## the long form of the tests of datasets: kills at many moments, 100 pairs of writers, 2,000 bit flips
+test-faults: ## the long form of the tests of faults, which writes the tables of docs/faults.md; half an hour
 	@$(install) dev
-	$(BIN)/pytest tests/io tests/pipelines/test_append.py -m long
+	$(BIN)/pytest $(faults) --fault_report=docs/faults.md -o faulthandler_timeout=3600
+
+faults = tests/test_faults.py tests/io/test_append_processes.py tests/io/test_commit.py tests/io/test_verify.py \
+	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py
 
 fuzz: ## read a million changed files with each reader; hours
 	@$(install) dev
-	FUZZ_EXECUTIONS=1000000 $(BIN)/pytest tests/io/test_fuzz.py -o faulthandler_timeout=36000
+	$(BIN)/python -W ignore -m tests.io.fuzzing 1000000
 
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \

@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_etl import schema
 from beam_etl.io.access import is_local, open_file
+from beam_etl.io.credentials import refuse_credentials
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
 from beam_etl.io.manifest import manifest_number
@@ -117,6 +118,7 @@ def _expand(patterns: str | Sequence[str]) -> Iterator[str]:
     if not single:
         raise InputError(f"no input pattern in {patterns!r}")
     for pattern in single:
+        refuse_credentials(pattern)
         yield _normal(pattern) if is_local(pattern) else pattern
 
 

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from beam_etl.io import durable, staging
+from beam_etl.io.errors import one_line
 from beam_etl.io.file_lists import DataFile, DatasetError, Pane, encode_list, list_name, read_list
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
@@ -194,8 +195,16 @@ class Manifest:
                 body.get("keep_versions", 1),
                 body.get("streams", {}),
             )
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path}: not a manifest of a dataset ({error!r})") from error
+        except DatasetError:
+            raise
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # any JSON, or none
+            raise DatasetError(f"{path}: not a manifest of a dataset ({one_line(error)})") from error
 
 
 def _entries(files: Sequence[DataFile]) -> list[dict[str, Any]]:
@@ -369,6 +378,6 @@ def _body(dataset: str, number: int) -> dict[str, Any]:
     try:
         with open(manifest_path(dataset, number), "rb") as file:
             body = json.load(file)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

@@ -1,18 +1,20 @@
 """Splits of files: planned, opened, and read as documents and rejects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl.io.careful import carefully, looked_at
 from beam_etl.io.changes import change_of, modified, reject_changed
 from beam_etl.io.choosing_rows import ChosenRows
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import to_documents
 from beam_etl.io.errors import is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format, Split, SplitReader
-from beam_etl.io.rejects import Reject, reject_rest
+from beam_etl.io.isolate import FatalError, entering
+from beam_etl.io.rejects import Reject, reject_record, reject_rest
 from beam_etl.io.transient import retried
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches, split_batch
 
@@ -23,11 +25,18 @@ SMALL_BYTES = 1 << 20
 @no_annotations  # type: ignore[untyped-decorator]  # Beam can't check a Protocol
 def plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Split]:
     """The splits of a file, numbered. One that is gone is a split, which reading rejects as changed."""
+    plan = partial(
+        carefully, looked_at(file), known.limits.record_seconds, partial(known.splits, file, split_bytes)
+    )
+    number = 0
     try:
-        for number, split in enumerate(retried(lambda: known.splits(file, split_bytes))):
+        for split in retried(plan):
             yield split._replace(number=number)
+            number += 1
     except FileNotFoundError:
         yield Split(file, 0, file.bytes, problem="it is gone")
+    except FatalError as error:
+        yield Split(file, 0, file.bytes, problem=str(error))
 
 
 def open_split(
@@ -72,12 +81,22 @@ def read_split(
     """
     seen = modified(split.file.path)
     try:
-        yield from retried(partial(_read_split, split, known, columns, stored))
+        yield from _rejecting_what_ends(split, known, partial(_read_split, split, known, columns, stored))
     except FileNotFoundError:
         yield reject_changed(split, "it is gone")
         return
     if how := change_of(split.file, seen):
         yield reject_changed(split, how)
+
+
+def _rejecting_what_ends(
+    split: Split, known: Format, read: Callable[[], Iterator[pa.RecordBatch | Reject]]
+) -> Iterator[pa.RecordBatch | Reject]:
+    """What `read` gives of a split; a reject for all of it where a process of its own can't read it, either."""
+    try:
+        yield from retried(partial(carefully, split, known.limits.record_seconds, read))
+    except FatalError as error:
+        yield reject_rest(split.file.path, split.start, split.stop, one_line(error), split.first)
 
 
 def _read_split(
@@ -88,6 +107,7 @@ def _read_split(
         yield reject_rest(path, split.start, split.stop, split.problem, split.first)
         return
     try:
+        entering("open")
         reader, reading = open_split(split, known, columns, stored)
     except Exception as error:
         if not is_content_error(error):
@@ -110,7 +130,14 @@ def read_rows(reader: SplitReader, reading: Reading, file: FileEntry) -> Iterato
         if isinstance(found, Reject):
             yield found
             continue
-        batch, rejects = to_documents(found, reading, file)
+        try:
+            entering("documents", *found.positions[:1].tolist())
+            batch, rejects = to_documents(found, reading, file)
+        except FatalError as error:
+            records = map(found.raw, range(len(found.positions)))
+            pairs = zip(found.positions.tolist(), records, strict=True)
+            yield from (reject_record(file.path, position, str(error), record) for position, record in pairs)
+            continue
         yield from rejects
         held.append(batch)
         if (

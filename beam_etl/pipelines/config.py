@@ -182,6 +182,11 @@ class JobConfig(RejectConfig):
         default=LIMITS.expansion,
     )
     max_nesting: int = flag("an Avro schema that nests deeper is rejected", default=LIMITS.nesting)
+    max_record_seconds: int = flag(
+        "a record that takes more CPU time to read, or ends the process that reads it, is a reject",
+        default=LIMITS.record_seconds,
+        unit="seconds",
+    )
     private_suffixes: bool = flag(
         "where the domain is derived from a url, sites under github.io and the like have a domain each",
         default=False,
@@ -189,7 +194,7 @@ class JobConfig(RejectConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("file_bytes", "max_record_bytes", "max_expansion", "max_nesting"):
+        for name in ("file_bytes", "max_record_bytes", "max_expansion", "max_nesting", "max_record_seconds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.max_nesting > MAX_NESTING:
@@ -201,7 +206,7 @@ class JobConfig(RejectConfig):
     @property
     def limits(self) -> Limits:
         """What is beyond is rejected."""
-        return Limits(self.max_record_bytes, self.max_expansion, self.max_nesting)
+        return Limits(self.max_record_bytes, self.max_expansion, self.max_nesting, self.max_record_seconds)
 
     @property
     def condition(self) -> Condition | None:

@@ -15,7 +15,7 @@ from beam_etl.io.formats.avro_copies import AvroCopier
 from beam_etl.io.formats.avro_types import AvroTypes
 from beam_etl.io.formats.avro_write import AvroWriter
 from beam_etl.io.formats.base import LIMITS, Copier, FileEntry, Rows, Split, Writer, even_bytes, from_columns
-from beam_etl.io.isolate import by_halves
+from beam_etl.io.isolate import by_halves, entering
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 
@@ -137,6 +137,7 @@ class _AvroReader:
     def _block(self, block: Block, position: int) -> Iterator[Record | Reject]:
         path = self._split.file.path
         try:
+            entering("block", block.start)
             content = block_content(self._file, self._header, block)
         except Exception as error:
             if not is_content_error(error):
@@ -147,6 +148,7 @@ class _AvroReader:
         reason = "bytes behind the last record of a block"
         try:
             for done in range(block.records):
+                entering("record", position + done)
                 values = decode_record(stream, self._types)
                 yield Record(values, position + done, content, start, stream.tell())
                 start = stream.tell()

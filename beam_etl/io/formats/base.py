@@ -28,6 +28,8 @@ class Limits(NamedTuple):
     """Times that compressed bytes may expand, beyond MIN_EXPANDED_BYTES: ten to twenty times is much for text."""
     nesting: int = 64
     """Of an Avro schema, which its reader follows on the process's stack."""
+    record_seconds: int = 30
+    """Of CPU that reading a record may take, with those that are read with it: 16 MiB of sound ones take one."""
 
     def most_bytes(self, stored: int) -> int:
         """That `stored` bytes may expand to."""

@@ -31,7 +31,7 @@ from beam_etl.io.formats.lines import (
     split_lines,
 )
 from beam_etl.io.formats.rest import reject_long_line, reject_unreadable
-from beam_etl.io.isolate import by_halves
+from beam_etl.io.isolate import by_halves, entering
 from beam_etl.io.json_text import json_line
 from beam_etl.io.rejects import Reject, reject_record
 
@@ -149,6 +149,7 @@ def _runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
 
 def _parse(lines: Lines, start: int, stop: int, options: Any) -> pa.Table:
     begin, end = int(lines.starts[start]), int(lines.stops[stop - 1])
+    entering("lines", lines.base + begin, lines.base + end)
     block = pa.py_buffer(lines.data).slice(begin, end - begin)
     table = pa.json.read_json(
         pa.BufferReader(block),

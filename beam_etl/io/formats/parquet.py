@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import accumulate, zip_longest
+from itertools import accumulate, count, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from beam_etl.io.formats.base import (
     even_bytes,
 )
 from beam_etl.io.formats.statistics import group_facts
+from beam_etl.io.isolate import entering
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
@@ -171,7 +172,12 @@ class _ParquetReader:
 
 
 def _batches(file: Any, group: int, names: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    for batch in file.iter_batches(rows, row_groups=[group], columns=list(names), use_threads=False):
+    batches = file.iter_batches(rows, row_groups=[group], columns=list(names), use_threads=False)
+    for number in count():
+        entering("row group", group, "in steps of", rows, "step", number, *names)
+        batch = next(batches, None)
+        if batch is None:
+            return
         yield batch.select(list(names))
 
 
