@@ -7,7 +7,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats.base import Rows, Skipping, SplitReader, take_rows
+from beam_etl.io.formats.base import Coding, Rows, Skipping, SplitReader, take_rows
 from beam_etl.io.rejects import Reject
 from beam_etl.kernels.where import Condition, WhereError, bind, can_hold, chosen, columns_of
 from beam_etl.transforms.metrics import BYTES_SKIPPED, NAMESPACE
@@ -40,6 +40,11 @@ class ChosenRows:
         if isinstance(reader, Skipping) and own == self._types:
             skipped = reader.skip(self._names, lambda facts: can_hold(self._condition, facts))
             Metrics.counter(NAMESPACE, BYTES_SKIPPED).inc(skipped)
+
+    def prefer(self, coded: Sequence[str], batch_rows: int) -> None:
+        """As of Coding; nothing where the reader isn't."""
+        if isinstance(self._reader, Coding):
+            self._reader.prefer(coded, batch_rows)
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         """As of SplitReader."""

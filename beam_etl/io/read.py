@@ -4,7 +4,7 @@ import copy
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -22,7 +22,7 @@ from beam_etl.io.formats import FileEntry, Format, Split
 from beam_etl.io.formats.base import EXPANSION, SPLIT_BYTES, limited
 from beam_etl.io.rejects import STAGE, Reject, reject_batches
 from beam_etl.io.splits import plan_splits, read_split
-from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.batches import MAX_ROWS, Batches
 from beam_etl.transforms.metrics import (
     BYTES_READ,
     BYTES_READ_AGAIN,
@@ -312,7 +312,7 @@ class FileSource:
           columns: others than the source's, as for `documents`. Then the scale says nothing.
         """
         read = copy.copy(self._read)
-        read.columns = columns or read.columns
+        read.columns = replace(columns or read.columns, batch_rows=MAX_ROWS)
         files = evenly([file for file in self.files if file.bytes], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []

@@ -12,6 +12,7 @@ from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import to_documents
 from beam_etl.io.errors import is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format, Split, SplitReader
+from beam_etl.io.formats.base import Coding
 from beam_etl.io.rejects import Reject, reject_rest
 from beam_etl.io.transient import retried
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches, split_batch
@@ -44,7 +45,11 @@ def open_split(
     common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
     reader = known.open(split, common)
     reading = resolve(columns, reader.schema, path, common)
-    return ChosenRows(reader, columns.where, common) if columns.where else reader, reading
+    if columns.where:
+        reader = ChosenRows(reader, columns.where, common)
+    if isinstance(reader, Coding):
+        reader.prefer(reading.coded, reading.batch_rows)
+    return reader, reading
 
 
 def read_split(
@@ -99,15 +104,15 @@ def _read_split(
         held.append(batch)
         if (
             sum(small.nbytes for small in held) >= SMALL_BYTES
-            or sum(small.num_rows for small in held) >= MAX_ROWS
+            or sum(small.num_rows for small in held) >= reading.batch_rows
         ):
-            yield from bounded(held)
+            yield from bounded(held, reading.batch_rows)
             held = []
-    yield from bounded(held)
+    yield from bounded(held, reading.batch_rows)
 
 
-def bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def bounded(batches: list[pa.RecordBatch], rows: int = MAX_ROWS) -> Iterator[pa.RecordBatch]:
     """Small batches of one split merged; large ones cut."""
     if batches:
         merged = merge_batches(batches)
-        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))
+        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata), rows)

@@ -42,19 +42,26 @@ Columns: TypeAlias = Mapping[str, pa.Array]
 
 
 def summarize_rows(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
-    """Partial answers of some rows: `plan.state`."""
-    columns = {name: _plain(batch.column(name)) for name in plan.needed}
-    plain = {name: plain_group(columns[name]) for name in plan.by}
-    repeated = plan.by if plan.valued or plan.floats else ()  # then groups are looked up more than once
-    encoded = {name: plain[name].dictionary_encode(null_encoding="encode") for name in repeated}
-    groups = plain | {name: column.indices for name, column in encoded.items()}
+    """Partial answers of some rows: `plan.state`. Of a group column that is a dictionary, only codes are looked at."""
+    columns = {name: _plain(batch.column(name)) for name in plan.needed if name in plan.answered}
+    groups: dict[str, pa.Array] = {}
+    texts: dict[str, pa.Array] = {}
+    repeated = plan.valued or plan.floats  # then groups are looked up more than once
+    for name in plan.by:
+        groups[name] = values = batch.column(name)
+        if not pa.types.is_dictionary(values.type):
+            groups[name] = values = plain_group(values)
+            if repeated:
+                values = values.dictionary_encode(null_encoding="encode")
+        if pa.types.is_dictionary(values.type):
+            groups[name], texts[name] = values.indices, plain_group(values.dictionary)
     parts = [_totals(groups, columns, plan, batch.num_rows)]
     for kind, column in enumerate(plan.valued, start=1):
         parts.append(_values(groups, columns[column], column, kind, plan))
     for kind, column in enumerate(plan.floats, start=len(plan.valued) + 1):
         parts += _pieces(groups, columns[column], kind, plan)
     states = {name: pa.concat_arrays([part[name] for part in parts]) for name in plan.state.names}
-    states |= {name: column.dictionary.take(states[name]) for name, column in encoded.items()}
+    states |= {name: values.take(states[name]) for name, values in texts.items()}
     return pa.RecordBatch.from_arrays(list(states.values()), schema=plan.state)
 
 
@@ -70,7 +77,8 @@ def _totals(
     wanted: dict[str, tuple[str | list[str], str]] = {ROWS: ([], "count_all")}
     if not groups:
         table[ROWS] = pa.nulls(rows)  # else the table had no rows
-    for column in plan.asked(COUNT, SUM, MEAN):
+    counted = plan.asked(COUNT, SUM, MEAN)
+    for column in (name for name in counted if columns[name].null_count):
         table[part_of("valid", column)] = columns[column]
         wanted[part_of("valid", column)] = (part_of("valid", column), "count")
     for column in plan.whole:
@@ -87,6 +95,8 @@ def _totals(
             table[name] = comparable(columns[column], column)
             wanted[name] = (name, function)
     found = _grouped(table, plan.by, wanted)
+    for column in counted:
+        found.setdefault(part_of("valid", column), found[ROWS])
     for column in plan.whole:
         high = found.get(part_of("high", column))
         pair = carried(

@@ -135,8 +135,12 @@ class StatePlan:
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns of rows that are looked at."""
-        asked = (one.column for one in self.aggregations if one.column)
-        return tuple(dict.fromkeys((*self.by, *asked)))
+        return tuple(dict.fromkeys((*self.by, *self.answered)))
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The columns of which something is asked."""
+        return tuple(dict.fromkeys(one.column for one in self.aggregations if one.column))
 
     def kind_of(self, column: str) -> pa.DataType:
         """The type of a column, of its values where it is a dictionary."""

@@ -140,6 +140,14 @@ class Skipping(Protocol):
         """
 
 
+@runtime_checkable
+class Coding(Protocol):
+    """A SplitReader whose file stores texts as dictionaries, and rows in large runs."""
+
+    def prefer(self, coded: Sequence[str], batch_rows: int) -> None:
+        """What `rows` is to give: these columns as dictionaries, and batches of so many rows at most."""
+
+
 class Writer(Protocol):
     """A file that is being written."""
 

@@ -112,6 +112,19 @@ class _ParquetReader:
         groups = _groups(self._file.metadata, split.file.bytes)
         self._groups = [group for group in groups if group.first in wanted]
         self._expanded = sum(group.size for group in groups)
+        self._batch_rows = MAX_ROWS
+
+    def prefer(self, coded: Sequence[str], batch_rows: int) -> None:
+        self._batch_rows = batch_rows
+        coded = [name for name in coded if name in self.schema.names]
+        if coded:
+            self._file = pq.ParquetFile(
+                self._opened,
+                metadata=self._file.metadata,
+                read_dictionary=coded,
+                page_checksum_verification=True,
+                buffer_size=BUFFER_BYTES,
+            )
 
     def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
         probed = pq.ParquetFile(self._opened, metadata=self._file.metadata, buffer_size=PROBE_BYTES)
@@ -128,7 +141,7 @@ class _ParquetReader:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""
         done, reason = 0, "fewer rows than the footer tells"
         too_much = self._too_much(group)
-        for most in () if too_much else (group.batch_rows, GRAIN_ROWS):
+        for most in () if too_much else (self._most_rows(group, names), GRAIN_ROWS):
             seen = 0
             try:
                 size = min(most, self._fitting_rows(group.place, names)) if most >= MANY_ROWS else most
@@ -146,6 +159,12 @@ class _ParquetReader:
                 return
         path, position, left = self._split.file.path, group.first + done, group.rows - done
         yield reject_rest(path, group.start, group.stop, too_much or reason, position, left)
+
+    def _most_rows(self, group: "_Group", names: Sequence[str]) -> int:
+        """Rows of about MAX_BYTES: by the width of the columns where all have one, else by the whole row group."""
+        widths = [_width(self.schema.field(name).type) for name in names]
+        size = group.size if None in widths or not widths else group.rows * sum(filter(None, widths))
+        return _batch_rows(group.rows, size, self._batch_rows)
 
     def _too_much(self, group: "_Group") -> str | None:
         """Why a row group isn't read: its pages would be held one by one, and each row is a document, or a reject."""
@@ -197,8 +216,6 @@ class _Group(NamedTuple):
     stop: int
     """Its stored bytes, by its share of the bytes of all. (Asking a damaged footer for the offsets of its pages
     ends the process.)"""
-    batch_rows: int
-    """Rows of about MAX_BYTES, as its pages hold them."""
     size: int
     """Bytes of its pages when they are decompressed, and one more for each row."""
 
@@ -221,7 +238,6 @@ def _groups(metadata: Any, size: int) -> list[_Group]:
             rows,
             ends[place - 1] if place else 0,
             ends[place],
-            _batch_rows(rows, weight),
             weight,
         )
         for place, (rows, weight) in enumerate(zip(counts, weights, strict=True))
@@ -229,8 +245,14 @@ def _groups(metadata: Any, size: int) -> list[_Group]:
     ]
 
 
-def _batch_rows(rows: int, size: int) -> int:
-    return _whole_grains(min(MAX_BYTES * rows // size, MAX_ROWS))
+def _batch_rows(rows: int, size: int, most: int) -> int:
+    return _whole_grains(min(MAX_BYTES * rows // size, most))
+
+
+def _width(kind: pa.DataType) -> int | None:
+    """Bytes of each value, where all have as many."""
+    is_plain = pa.types.is_primitive(kind) and not pa.types.is_boolean(kind)
+    return kind.bit_width // 8 if is_plain else None
 
 
 def _whole_grains(rows: int) -> int:
