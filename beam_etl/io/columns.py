@@ -48,8 +48,8 @@ LIKELY = {
 class Columns:
     """What a job needs of its documents, and what the user's data calls it.
 
-    A batch has `address`, then the needed columns in the order of schema.DOCUMENT and of its types, then the
-    carried ones with their stored names and types. With ALL, a stored column that is read as a needed one
+    A batch has `address` where it is wanted, then the needed columns in the order of schema.DOCUMENT and of its types,
+    then the carried ones with their stored names and types. With ALL, a stored column that is read as a needed one
     isn't carried a second time. A carried column whose name is reserved, or another column's, is carried as
     `stored_NAME`.
 
@@ -58,6 +58,7 @@ class Columns:
       optional: more of them, which are null where the input has nothing to read them from, or nothing that can be read:
         a date that is none makes no reject here.
       carry: other stored columns to carry along; ALL for every one.
+      addressed: whether batches have an address, by which a row is found again.
       coded: carried columns whose texts are wanted as dictionaries: what Parquet stores as such isn't decoded then.
       batch_rows: of a batch, at most; more than MAX_ROWS where a job does little with each row of few bytes.
       reserved: names that the job gives to columns of its own.
@@ -74,6 +75,7 @@ class Columns:
     needed: tuple[str, ...] = (schema.TEXT,)
     optional: tuple[str, ...] = ()
     carry: tuple[str, ...] | str = ()
+    addressed: bool = True
     coded: tuple[str, ...] = ()
     batch_rows: int = MAX_ROWS
     reserved: tuple[str, ...] = ()
@@ -150,6 +152,7 @@ class Reading:
     """Every stored column is wanted."""
     limits: Limits = LIMITS
     batch_rows: int = MAX_ROWS
+    addressed: bool = True
     names: tuple[str, ...] = field(init=False)
     """The stored columns to read, each once."""
 
@@ -189,7 +192,9 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
     check_condition(columns.where, stored if common is None else common, path)
     sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
     carried = _carried(columns, sources, stored, path, common)
-    return Reading(sources, carried, columns.carry == ALL, columns.limits, columns.batch_rows)
+    return Reading(
+        sources, carried, columns.carry == ALL, columns.limits, columns.batch_rows, columns.addressed
+    )
 
 
 def check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:

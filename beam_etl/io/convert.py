@@ -39,7 +39,9 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
         good, rejects = _part(rows, bad, file)
         stored = {name: values.take(pa.array(good)) for name, values in stored.items()}
         rows, bad = _some(rows, good), {}
-    columns: dict[str, pa.Array] = {schema.ADDRESS: _addresses(file.number, rows.positions)}
+    columns: dict[str, pa.Array] = {}
+    if reading.addressed:
+        columns[schema.ADDRESS] = _addresses(file.number, rows.positions)
     for source in reading.sources:
         columns[source.column] = _shared(source, stored, rows.positions, file, bad)
         if source.column == schema.TEXT and source.stored is not None:
@@ -169,7 +171,7 @@ def _some(rows: Rows, which: np.ndarray) -> Rows:
 
 
 def _addresses(number: int, positions: np.ndarray) -> pa.Array:
-    return pa.array(positions.astype(np.uint64) | np.uint64(number << schema.POSITION_BITS))
+    return pa.array(positions.view(np.uint64) | np.uint64(number << schema.POSITION_BITS))
 
 
 def _shared(

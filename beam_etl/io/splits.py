@@ -1,7 +1,8 @@
 """Splits of files: planned, opened, and read as documents and rejects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeAlias
 
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
@@ -16,6 +17,9 @@ from beam_etl.io.formats.base import Coding
 from beam_etl.io.rejects import Reject, reject_rest
 from beam_etl.io.transient import retried
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches, split_batch
+
+Spare: TypeAlias = Callable[[SplitReader, pa.Schema | None], SplitReader]
+"""From a reader and the columns of the whole input: one that gives no others of the rows, in the same order."""
 
 SMALL_BYTES = 1 << 20
 """Batches of one split are merged up to this: copying less costs less than handling it."""
@@ -32,7 +36,7 @@ def plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Sp
 
 
 def open_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None, spare: Spare | None = None
 ) -> tuple[SplitReader, Reading]:
     """A split ready to be read, and how its rows become documents.
 
@@ -47,13 +51,19 @@ def open_split(
     reading = resolve(columns, reader.schema, path, common)
     if columns.where:
         reader = ChosenRows(reader, columns.where, common)
+    if spare is not None:
+        reader = spare(reader, common)
     if isinstance(reader, Coding):
         reader.prefer(reading.coded, reading.batch_rows)
     return reader, reading
 
 
 def read_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None = None
+    split: Split,
+    known: Format,
+    columns: Columns,
+    stored: pa.Schema | None = None,
+    spare: Spare | None = None,
 ) -> Iterator[pa.RecordBatch | Reject]:
     """The documents of one split in order, in bounded batches, and what is rejected.
 
@@ -65,13 +75,14 @@ def read_split(
       known: the file's format.
       columns: what is wanted.
       stored: the columns of the whole input, which carried columns are brought to; none or None: the file's.
+      spare: what makes of a reader one that leaves out rows that nobody wants.
 
     Raises:
       OSError: the file can't be read, and that doesn't pass (see `transient`).
     """
     seen = modified(split.file.path)
     try:
-        yield from retried(partial(_read_split, split, known, columns, stored))
+        yield from retried(partial(_read_split, split, known, columns, stored, spare))
     except FileNotFoundError:
         yield reject_changed(split, "it is gone")
         return
@@ -80,14 +91,14 @@ def read_split(
 
 
 def _read_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None, spare: Spare | None
 ) -> Iterator[pa.RecordBatch | Reject]:
     path = split.file.path
     if split.problem:
         yield reject_rest(path, split.start, split.stop, split.problem, split.first)
         return
     try:
-        reader, reading = open_split(split, known, columns, stored)
+        reader, reading = open_split(split, known, columns, stored, spare)
     except Exception as error:
         if not is_content_error(error):
             raise

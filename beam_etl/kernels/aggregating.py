@@ -24,6 +24,7 @@ from beam_etl.kernels.aggregations import (
     part_of,
     plain_group,
 )
+from beam_etl.kernels.coded_groups import MANY_ROWS, group_codes
 from beam_etl.kernels.exact_sums import (
     binned,
     carried,
@@ -38,24 +39,33 @@ from beam_etl.kernels.log_buckets import bucket_values
 from beam_etl.kernels.sorting import Key, Order, comparable, floats_of, key_rows, sorted_places
 
 Integers = npt.NDArray[np.int64]
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 Columns: TypeAlias = Mapping[str, pa.Array]
+Wanted: TypeAlias = Mapping[str, tuple[str | list[str], str]]
+"""By the name of an answer: a column, or none, and what is asked of it."""
 
 
-def summarize_rows(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
-    """Partial answers of some rows: `plan.state`. Of a group column that is a dictionary, only codes are looked at."""
-    columns = {name: _plain(batch.column(name)) for name in plan.needed if name in plan.answered}
-    groups: dict[str, pa.Array] = {}
+def summarize_rows(rows: pa.RecordBatch | pa.Table, plan: StatePlan) -> pa.RecordBatch:
+    """Partial answers of some rows: `plan.state`.
+
+    Of a group column that is a dictionary only the codes are looked at, and of a table what can be is read chunk by
+    chunk: putting narrow rows into one batch takes as long as adding them up.
+    """
+    looked_up_again = bool(plan.valued or plan.floats)
+    at_hand = _one_array if looked_up_again else _at_hand
+    columns = {name: _plain(at_hand(rows.column(name))) for name in plan.answered}
+    groups: dict[str, Column] = {}
     texts: dict[str, pa.Array] = {}
-    repeated = plan.valued or plan.floats  # then groups are looked up more than once
     for name in plan.by:
-        groups[name] = values = batch.column(name)
+        groups[name] = values = at_hand(rows.column(name))
         if not pa.types.is_dictionary(values.type):
             groups[name] = values = plain_group(values)
-            if repeated:
+            if looked_up_again:
                 values = values.dictionary_encode(null_encoding="encode")
         if pa.types.is_dictionary(values.type):
-            groups[name], texts[name] = values.indices, plain_group(values.dictionary)
-    parts = [_totals(groups, columns, plan, batch.num_rows)]
+            groups[name], texts[name] = _codes(values)
+    sizes = {name: len(values) for name, values in texts.items()}
+    parts = [_totals(groups, sizes, columns, plan, rows.num_rows)]
     for kind, column in enumerate(plan.valued, start=1):
         parts.append(_values(groups, columns[column], column, kind, plan))
     for kind, column in enumerate(plan.floats, start=len(plan.valued) + 1):
@@ -65,14 +75,43 @@ def summarize_rows(batch: pa.RecordBatch, plan: StatePlan) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(list(states.values()), schema=plan.state)
 
 
-def _plain(values: pa.Array) -> pa.Array:
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+def _at_hand(values: Column) -> Column:
+    """A column in one array, but for those of kinds that are only compared and added up."""
+    if not isinstance(values, pa.ChunkedArray):
+        return values
+    kind = values.type
+    checks = (pa.types.is_integer, pa.types.is_dictionary, pa.types.is_string, pa.types.is_temporal)
+    return values if any(check(kind) for check in checks) else _one_array(values)
+
+
+def _one_array(values: Column) -> pa.Array:
+    """A column without chunks."""
+    if not isinstance(values, pa.ChunkedArray):
+        return values
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+
+
+def _codes(values: Column) -> tuple[Column, pa.Array]:
+    """The codes of a dictionary's column, and what they stand for."""
+    if not isinstance(values, pa.ChunkedArray):
+        return values.indices, plain_group(values.dictionary)
+    chunks = values.unify_dictionaries().chunks
+    codes = pa.chunked_array([chunk.indices for chunk in chunks], values.type.index_type)
+    return codes, plain_group(chunks[0].dictionary if chunks else pa.array([], values.type.value_type))
+
+
+def _plain(values: Column) -> Column:
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
 def _totals(
-    groups: Mapping[str, pa.Array], columns: Mapping[str, pa.Array], plan: StatePlan, rows: int
+    groups: Mapping[str, Column],
+    sizes: Mapping[str, int],
+    columns: Mapping[str, Column],
+    plan: StatePlan,
+    rows: int,
 ) -> Columns:
-    """A row of kind 0 for each group."""
+    """A row of kind 0 for each group. `sizes` tells how many codes there are where groups are codes."""
     table = dict(groups)
     wanted: dict[str, tuple[str | list[str], str]] = {ROWS: ([], "count_all")}
     if not groups:
@@ -94,7 +133,7 @@ def _totals(
             name = part_of(function, column)
             table[name] = comparable(columns[column], column)
             wanted[name] = (name, function)
-    found = _grouped(table, plan.by, wanted)
+    found = _coded(table, sizes, wanted, rows) or _grouped(table, plan.by, wanted)
     for column in counted:
         found.setdefault(part_of("valid", column), found[ROWS])
     for column in plan.whole:
@@ -106,12 +145,24 @@ def _totals(
     return _state(found, 0, plan)
 
 
-def _whole(values: pa.Array, column: str) -> dict[str, pa.Array]:
+def _coded(
+    table: Mapping[str, Column], sizes: Mapping[str, int], wanted: Wanted, rows: int
+) -> dict[str, pa.Array] | None:
+    """What `_grouped` gives, where many rows are grouped by one column of few codes."""
+    if len(sizes) != 1 or not rows >= max(MANY_ROWS, *sizes.values()):
+        return None
+    ((name, size),) = sizes.items()
+    functions = {asked: function for asked, (_, function) in wanted.items()}
+    found = group_codes(table[name], size, table, functions)
+    return found and {name: found[0], **found[1]}
+
+
+def _whole(values: Column, column: str) -> dict[str, Column]:
     """What is added up of integers: themselves, or halves where the sum might not fit."""
     numbers = values.cast(pa.uint8()) if pa.types.is_boolean(values.type) else values
     if sums_fit(numbers):
         return {part_of("low", column): numbers.cast(pa.int64())}
-    high, low = halves(numbers)
+    high, low = halves(_one_array(numbers))
     return {part_of("high", column): pa.array(high), part_of("low", column): pa.array(low)}
 
 
@@ -148,9 +199,7 @@ def _pieces(
             yield _state(columns, kind, plan)
 
 
-def _grouped(
-    table: Mapping[str, pa.Array], keys: Iterable[str], wanted: Mapping[str, tuple[str | list[str], str]]
-) -> dict[str, pa.Array]:
+def _grouped(table: Mapping[str, Column], keys: Iterable[str], wanted: Wanted) -> dict[str, pa.Array]:
     """Arrow's group_by, with names of our own."""
     grouped = pa.table(dict(table)).group_by(list(keys), use_threads=False)
     found = grouped.aggregate(list(wanted.values())).combine_chunks()

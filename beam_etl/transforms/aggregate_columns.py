@@ -20,7 +20,7 @@ from beam_etl.kernels.aggregating import (
 from beam_etl.kernels.aggregations import Aggregation, StatePlan
 from beam_etl.kernels.exact_sums import WIDE
 from beam_etl.transforms.aggregate import Aggregate
-from beam_etl.transforms.batches import Batches, merge_batches, split_batch
+from beam_etl.transforms.batches import Batches, join_batches, merge_batches, split_batch
 from beam_etl.transforms.gathering import ROW_BYTES
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Gather
@@ -118,7 +118,7 @@ class _Summarize(beam.DoFn):
     def _summarize(self) -> None:
         """Rows become partial answers; and these are merged when they are twice as many as they were merged."""
         with self._metrics.timing():
-            self._states.append(summarize_rows(merge_batches(self._rows), self._plan))
+            self._states.append(summarize_rows(join_batches(self._rows), self._plan))
             self._rows, self._row_bytes = [], 0
             first, *others = self._states
             if sum(state.nbytes for state in others) > first.nbytes:
