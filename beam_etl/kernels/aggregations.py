@@ -199,7 +199,7 @@ class StatePlan:
         for column in self.whole:
             fields += [(part_of("high", column), pa.int64()), (part_of("low", column), pa.int64())]
         for column in self.decimals:
-            fields.append((part_of("total", column), pa.decimal128(38, self.kind_of(column).scale)))
+            fields.append((part_of("total", column), pa.decimal256(76, self.kind_of(column).scale)))
         return fields + ([(PIECE, pa.int64())] if self.floats else [])
 
     def _limits(self) -> list[tuple[str, pa.DataType]]:
