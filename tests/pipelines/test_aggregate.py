@@ -66,9 +66,13 @@ def test_groups_are_the_same_however_files_store_them(asked: str, tmp_path: Path
     table = dictionaries(tmp_path / "in")
     flags = [f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--by=g", f"--agg={asked}"]
     assert aggregate.run(flags) == 0
-    functions = {"p50:v": "quantile_disc(v, 0.5) AS v_p50", "count": "count(*) AS count"}
+    functions = {
+        "sum:w": "sum(w) AS w_sum",
+        "p50:v": "quantile_disc(v, 0.5) AS v_p50",
+        "count": "count(*) AS count",
+    }
     told = [
-        functions.get(one, "{0}({1}) AS {1}_{0}".format(*one.split(":")) if ":" in one else one)
+        functions.get(one, "{0}({1})::BIGINT AS {1}_{0}".format(*one.split(":")) if ":" in one else one)
         for one in asked.split(",")
     ]
     expected = ask(f"SELECT g, {', '.join(told)} FROM t GROUP BY g", t=table)
