@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeAlias
 
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
@@ -13,10 +14,14 @@ from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import to_documents
 from beam_etl.io.errors import is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format, Split, SplitReader
+from beam_etl.io.formats.base import Coding
 from beam_etl.io.isolate import FatalError, entering
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
 from beam_etl.io.transient import retried
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches, split_batch
+
+Spare: TypeAlias = Callable[[SplitReader, pa.Schema | None], SplitReader]
+"""From a reader and the columns of the whole input: one that gives no others of the rows, in the same order."""
 
 SMALL_BYTES = 1 << 20
 """Batches of one split are merged up to this: copying less costs less than handling it."""
@@ -40,7 +45,7 @@ def plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Sp
 
 
 def open_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None, spare: Spare | None = None
 ) -> tuple[SplitReader, Reading]:
     """A split ready to be read, and how its rows become documents.
 
@@ -51,19 +56,34 @@ def open_split(
     """
     path = split.file.path
     common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
-    return choose(known.open(split, common), columns, path, common)
+    return choose(known.open(split, common), columns, path, common, spare)
 
 
 def choose(
-    reader: SplitReader, columns: Columns, path: str, common: pa.Schema | None
+    reader: SplitReader, columns: Columns, path: str, common: pa.Schema | None, spare: Spare | None = None
 ) -> tuple[SplitReader, Reading]:
-    """A reader with the rows that `columns.where` leaves, and how they become documents; args as of `resolve`."""
+    """A reader with the rows that `columns.where` and `spare` leave, and how they become documents.
+
+    Args:
+      reader, spare: as of `open_split`.
+      columns, path, common: as of `resolve`.
+    """
     reading = resolve(columns, reader.schema, path, common)
-    return ChosenRows(reader, columns.where, common) if columns.where else reader, reading
+    if columns.where:
+        reader = ChosenRows(reader, columns.where, common)
+    if spare is not None:
+        reader = spare(reader, common)
+    if isinstance(reader, Coding):
+        reader.prefer(reading.coded, reading.batch_rows)
+    return reader, reading
 
 
 def read_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None = None
+    split: Split,
+    known: Format,
+    columns: Columns,
+    stored: pa.Schema | None = None,
+    spare: Spare | None = None,
 ) -> Iterator[pa.RecordBatch | Reject]:
     """The documents of one split in order, in bounded batches, and what is rejected.
 
@@ -75,13 +95,16 @@ def read_split(
       known: the file's format.
       columns: what is wanted.
       stored: the columns of the whole input, which carried columns are brought to; none or None: the file's.
+      spare: what makes of a reader one that leaves out rows that nobody wants.
 
     Raises:
       OSError: the file can't be read, and that doesn't pass (see `transient`).
     """
     seen = modified(split.file.path)
     try:
-        yield from _rejecting_what_ends(split, known, partial(_read_split, split, known, columns, stored))
+        yield from _rejecting_what_ends(
+            split, known, partial(_read_split, split, known, columns, stored, spare)
+        )
     except FileNotFoundError:
         yield reject_changed(split, "it is gone")
         return
@@ -100,7 +123,7 @@ def _rejecting_what_ends(
 
 
 def _read_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None, spare: Spare | None
 ) -> Iterator[pa.RecordBatch | Reject]:
     path = split.file.path
     if split.problem:
@@ -108,7 +131,7 @@ def _read_split(
         return
     try:
         entering("open")
-        reader, reading = open_split(split, known, columns, stored)
+        reader, reading = open_split(split, known, columns, stored, spare)
     except Exception as error:
         if not is_content_error(error):
             raise
@@ -142,15 +165,15 @@ def read_rows(reader: SplitReader, reading: Reading, file: FileEntry) -> Iterato
         held.append(batch)
         if (
             sum(small.nbytes for small in held) >= SMALL_BYTES
-            or sum(small.num_rows for small in held) >= MAX_ROWS
+            or sum(small.num_rows for small in held) >= reading.batch_rows
         ):
-            yield from bounded(held)
+            yield from bounded(held, reading.batch_rows)
             held = []
-    yield from bounded(held)
+    yield from bounded(held, reading.batch_rows)
 
 
-def bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def bounded(batches: list[pa.RecordBatch], rows: int = MAX_ROWS) -> Iterator[pa.RecordBatch]:
     """Small batches of one split merged; large ones cut."""
     if batches:
         merged = merge_batches(batches)
-        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))
+        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata), rows)
