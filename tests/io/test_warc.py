@@ -235,7 +235,7 @@ def test_a_lookahead_of_any_size_changes_nothing(tmp_path: Path, monkeypatch: py
     path = write(tmp_path, "a.warc.gz", gzip.compress(b"junk\r\n" + b"".join(MADE)))
     whole = read(path, EVERYTHING)
     for module in ("members.PIECE_BYTES", "members.STORED_BYTES", "bytes._SPENT_BYTES"):
-        monkeypatch.setattr(f"beam_etl.io.warc.{module}", 97)
+        monkeypatch.setattr(f"beam_etl.io.formats.archives.{module}", 97)
     found = read(path, EVERYTHING)
     assert (found.rows, found.rejects) == (whole.rows, whole.rejects)
     assert io.BytesIO(found.rejects[0].payload).read() == b"junk\r\n"

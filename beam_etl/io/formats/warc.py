@@ -10,6 +10,9 @@ from apache_beam.metrics import Metrics
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import InputError, is_content_error, one_line
+from beam_etl.io.formats.archives.members import PlainFile, open_members
+from beam_etl.io.formats.archives.records import ARC_HEADER, Record, read_records, record_places
+from beam_etl.io.formats.archives.starts import START_BYTES, is_start
 from beam_etl.io.formats.base import (
     LIMITS,
     Copier,
@@ -23,9 +26,6 @@ from beam_etl.io.formats.base import (
 )
 from beam_etl.io.formats.parquet import Parquet
 from beam_etl.io.rejects import Reject, reject_record
-from beam_etl.io.warc.members import PlainFile, open_members
-from beam_etl.io.warc.records import ARC_HEADER, Record, read_records, record_places
-from beam_etl.io.warc.starts import START_BYTES, is_start
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 from beam_etl.transforms.metrics import NAMESPACE
 
@@ -61,7 +61,7 @@ class Warc:
     @property
     def columns(self) -> pa.Schema:
         """The stored columns, the same for every file."""
-        from beam_etl.io.warc.values import PAGE_COLUMNS  # fastwarc is an extra
+        from beam_etl.io.formats.archives.values import PAGE_COLUMNS  # fastwarc is an extra
 
         return PAGE_COLUMNS
 
@@ -127,7 +127,7 @@ class Wet(Warc):
 
     @property
     def columns(self) -> pa.Schema:
-        from beam_etl.io.warc.values import TEXT_COLUMNS
+        from beam_etl.io.formats.archives.values import TEXT_COLUMNS
 
         return TEXT_COLUMNS
 
@@ -163,7 +163,7 @@ class _WarcReader:
             Metrics.counter(NAMESPACE, PASSED_OVER + name).inc(count)
 
     def _document(self, record: Record, names: frozenset[str]) -> dict[str, Any] | Reject:
-        from beam_etl.io.warc.values import values_of
+        from beam_etl.io.formats.archives.values import values_of
 
         try:
             return values_of(record, names, self._limits.record_bytes)

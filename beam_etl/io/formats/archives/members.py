@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from beam_etl.io.access import PIECE_BYTES, STORED_BYTES
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.warc.starts import START_BYTES, is_start
+from beam_etl.io.formats.archives.starts import START_BYTES, is_start
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
