@@ -32,6 +32,8 @@ from beam_etl.transforms.metrics import NAMESPACE
 PASSED_OVER = "records_passed_over_"
 """Before the type of a record, in the name of a counter: records that are no documents."""
 
+DENSE = "a compressed member has more records than bytes: there is no offset for this one"
+
 PASSED_TYPES = (
     *("warcinfo", "request", "metadata", "revisit", "resource", "response", "conversion", "continuation"),
     ARC_HEADER,
@@ -140,6 +142,7 @@ class _WarcReader:
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         held: list[tuple[Record, dict[str, Any]]] = []
         size = 0
+        last = -1
         wanted, passed = frozenset(names), Counter[str]()
         with open_file(self._split.file.path) as file:
             for found in read_records(file, self._split, self._limits):
@@ -147,7 +150,10 @@ class _WarcReader:
                     yield found
                 elif found.type not in self._types:
                     passed[found.type if found.type in PASSED_TYPES else "other"] += 1
+                elif not last < found.position < self._split.stop:
+                    yield reject_record(self._split.file.path, found.position, DENSE, found.raw)
                 else:
+                    last = found.position
                     document = self._document(found, wanted)
                     if isinstance(document, Reject):
                         yield document

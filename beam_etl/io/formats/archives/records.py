@@ -103,7 +103,7 @@ class _Reading:
         """Up to the next member that begins with a record, to damage, or to the end."""
         held = self._bytes
         while held.skip_empty_lines():
-            if held.begin() >= self._stop:
+            if held.begin() >= self._stop and not held.is_packed:  # of a member, `enter` tells
                 held.leave()
                 return
             held.need(START_BYTES)
