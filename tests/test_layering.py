@@ -58,7 +58,7 @@ EXCEPTIONS = {
     "kernels/tokens.py": ("tiktoken", "tokenizers"),
     "kernels/fast_tokens.py": ("awkward", "gigatoken", *FILES),  # gigatoken takes ranks from a file only
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
-    "io/warc/values.py": ("fastwarc",),
+    "io/formats/archives/values.py": ("fastwarc",),
     "kernels/domains.py": ("idna", "tldextract"),
     "io/streams/kafka.py": ("confluent_kafka",),
     "io/streams/kafka_client.py": ("confluent_kafka",),

@@ -18,9 +18,9 @@ from warcio.exceptions import ArchiveLoadFailed
 
 from beam_etl.io.access import open_file
 from beam_etl.io.formats import FileEntry, Split
+from beam_etl.io.formats.archives.records import Record, read_records
 from beam_etl.io.formats.base import LIMITS
 from beam_etl.io.rejects import Reject
-from beam_etl.io.warc.records import Record, read_records
 
 PAGE = Path(__file__).parents[1] / "docs/warc.md"
 

@@ -46,11 +46,12 @@ class _Steps:
 def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Tables documents, removals and rejects. No shuffle."""
     documents, rejects, _ = source.documents()
-    pages = schema.PAYLOAD in source.stored_schema.names
+    stored = source.stored_schema.names
+    pages = schema.PAYLOAD in stored and schema.TEXT not in stored
     if pages:
         documents = documents | "Pages" >> MapBatches(partial(_without, column=schema.TEXT))
     steps = _Steps(documents, rejects)
-    steps.filter("Filter pages", config.first_rules(pages))
+    steps.filter("Filter pages", config.first_rules(stored))
     if pages:
         steps.map("Extract text", config.extracting)
     steps.filter("Filter texts", config.text_rules)

@@ -1,11 +1,13 @@
 """The flags of extraction, and what they say together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.item_lists import read_items
 from beam_etl.kernels.document_rules import (
+    HTTP_STATUS,
     DocumentRule,
     HasText,
     InLanguages,
@@ -13,7 +15,7 @@ from beam_etl.kernels.document_rules import (
     ReadablePage,
     Words,
 )
-from beam_etl.kernels.html import EXTRACTS, LINKS, MAIN, MAX_PAGE_BYTES, TITLE
+from beam_etl.kernels.html import CONTENT_TYPE, EXTRACTS, LINKS, MAIN, MAX_PAGE_BYTES, TITLE
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
 from beam_etl.pipelines.config import JobConfig
@@ -82,8 +84,9 @@ class Config(JobConfig):
             memory_bytes=self.page_memory,
         )
 
-    def first_rules(self, pages: bool) -> tuple[DocumentRule, ...]:
-        """What can be told without a text."""
+    def first_rules(self, stored: Sequence[str]) -> tuple[DocumentRule, ...]:
+        """What can be told without a text, of documents with these columns."""
+        pages = {HTTP_STATUS, CONTENT_TYPE} <= set(stored)
         listed = read_items(self.blocklist)
         urls = frozenset(item for item in listed if "://" in item)
         hosts = frozenset(item.lower().strip(".") for item in listed if "://" not in item)

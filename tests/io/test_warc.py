@@ -201,6 +201,18 @@ def test_a_member_that_expands_without_end_is_damage(tmp_path: Path, monkeypatch
     assert [(reject.bytes, "expands" in reject.reason) for reject in found.rejects] == [(len(bomb), True)]
 
 
+def test_records_without_an_offset_of_their_own_are_rejects(tmp_path: Path) -> None:
+    tiny = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
+    dense = gzip.compress(tiny * 20_000)
+    assert len(dense) < 20_000
+    found = read(write(tmp_path, "a.warc.gz", dense + gzip.compress(MADE[1])), EVERYTHING)
+    assert len(set(positions(found))) == len(found.rows)
+    assert len(found.rows) + len(found.rejects) == 20_001
+    assert {reject.reason.partition(":")[0] for reject in found.rejects} == {
+        "a compressed member has more records than bytes"
+    }
+
+
 def test_texts_of_wet_files_are_documents(shared: Path, tmp_path: Path) -> None:
     path = shared / "data/warc/real/whirlwind.warc.wet.gz"
     [told] = by_warcio(path)
@@ -235,7 +247,7 @@ def test_a_lookahead_of_any_size_changes_nothing(tmp_path: Path, monkeypatch: py
     path = write(tmp_path, "a.warc.gz", gzip.compress(b"junk\r\n" + b"".join(MADE)))
     whole = read(path, EVERYTHING)
     for module in ("members.PIECE_BYTES", "members.STORED_BYTES", "bytes._SPENT_BYTES"):
-        monkeypatch.setattr(f"beam_etl.io.warc.{module}", 97)
+        monkeypatch.setattr(f"beam_etl.io.formats.archives.{module}", 97)
     found = read(path, EVERYTHING)
     assert (found.rows, found.rejects) == (whole.rows, whole.rejects)
     assert io.BytesIO(found.rejects[0].payload).read() == b"junk\r\n"

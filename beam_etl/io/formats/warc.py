@@ -10,6 +10,9 @@ from apache_beam.metrics import Metrics
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import InputError, is_content_error, one_line
+from beam_etl.io.formats.archives.members import PlainFile, open_members
+from beam_etl.io.formats.archives.records import ARC_HEADER, Record, read_records, record_places
+from beam_etl.io.formats.archives.starts import START_BYTES, is_start
 from beam_etl.io.formats.base import (
     LIMITS,
     Copier,
@@ -23,14 +26,13 @@ from beam_etl.io.formats.base import (
 )
 from beam_etl.io.formats.parquet import Parquet
 from beam_etl.io.rejects import Reject, reject_record
-from beam_etl.io.warc.members import PlainFile, open_members
-from beam_etl.io.warc.records import ARC_HEADER, Record, read_records, record_places
-from beam_etl.io.warc.starts import START_BYTES, is_start
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 from beam_etl.transforms.metrics import NAMESPACE
 
 PASSED_OVER = "records_passed_over_"
 """Before the type of a record, in the name of a counter: records that are no documents."""
+
+DENSE = "a compressed member has more records than bytes: there is no offset for this one"
 
 PASSED_TYPES = (
     *("warcinfo", "request", "metadata", "revisit", "resource", "response", "conversion", "continuation"),
@@ -61,7 +63,7 @@ class Warc:
     @property
     def columns(self) -> pa.Schema:
         """The stored columns, the same for every file."""
-        from beam_etl.io.warc.values import PAGE_COLUMNS  # fastwarc is an extra
+        from beam_etl.io.formats.archives.values import PAGE_COLUMNS  # fastwarc is an extra
 
         return PAGE_COLUMNS
 
@@ -127,7 +129,7 @@ class Wet(Warc):
 
     @property
     def columns(self) -> pa.Schema:
-        from beam_etl.io.warc.values import TEXT_COLUMNS
+        from beam_etl.io.formats.archives.values import TEXT_COLUMNS
 
         return TEXT_COLUMNS
 
@@ -140,6 +142,7 @@ class _WarcReader:
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         held: list[tuple[Record, dict[str, Any]]] = []
         size = 0
+        last = -1
         wanted, passed = frozenset(names), Counter[str]()
         with open_file(self._split.file.path) as file:
             for found in read_records(file, self._split, self._limits):
@@ -147,7 +150,10 @@ class _WarcReader:
                     yield found
                 elif found.type not in self._types:
                     passed[found.type if found.type in PASSED_TYPES else "other"] += 1
+                elif not last < found.position < self._split.stop:
+                    yield reject_record(self._split.file.path, found.position, DENSE, found.raw)
                 else:
+                    last = found.position
                     document = self._document(found, wanted)
                     if isinstance(document, Reject):
                         yield document
@@ -163,7 +169,7 @@ class _WarcReader:
             Metrics.counter(NAMESPACE, PASSED_OVER + name).inc(count)
 
     def _document(self, record: Record, names: frozenset[str]) -> dict[str, Any] | Reject:
-        from beam_etl.io.warc.values import values_of
+        from beam_etl.io.formats.archives.values import values_of
 
         try:
             return values_of(record, names, self._limits.record_bytes)

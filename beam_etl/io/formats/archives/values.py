@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.warc.records import Record
-from beam_etl.io.warc.starts import ARC_LINE
+from beam_etl.io.formats.archives.records import Record
+from beam_etl.io.formats.archives.starts import ARC_LINE
 from beam_etl.kernels.charsets import charset_of
 
 with warnings.catch_warnings():

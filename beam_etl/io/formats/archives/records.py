@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from beam_etl.io.errors import one_line
+from beam_etl.io.formats.archives.bytes import Passed, RecordBytes
+from beam_etl.io.formats.archives.members import PlainFile, open_members
+from beam_etl.io.formats.archives.starts import ARC_LINE, START_BYTES, next_start, starts_at
 from beam_etl.io.formats.base import Limits, Split
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
-from beam_etl.io.warc.bytes import Passed, RecordBytes
-from beam_etl.io.warc.members import PlainFile, open_members
-from beam_etl.io.warc.starts import ARC_LINE, START_BYTES, next_start, starts_at
 
 MAX_HEAD_BYTES = 256 << 10
 """Of the lines in front of a record's block."""
@@ -103,7 +103,7 @@ class _Reading:
         """Up to the next member that begins with a record, to damage, or to the end."""
         held = self._bytes
         while held.skip_empty_lines():
-            if held.begin() >= self._stop:
+            if held.begin() >= self._stop and not held.is_packed:  # of a member, `enter` tells
                 held.leave()
                 return
             held.need(START_BYTES)
@@ -129,10 +129,10 @@ class _Reading:
         text = bytes(held.data[held.at : end])
         if b"\n " in text or b"\n\t" in text:
             text = _FOLDED.sub(b" ", text)
-        length, kind = field(text, b"content-length"), field(text, b"warc-type")
-        if not length.isdigit() or len(length) > MAX_DIGITS or not kind:
+        length, told = field(text, b"content-length"), field(text, b"warc-type")
+        if not length.isdigit() or len(length) > MAX_DIGITS or not told:
             return None
-        return _Head(kind.decode("latin-1").lower(), text, end - held.at, int(length))
+        return _Head(told.decode("latin-1").lower(), text, end - held.at, int(length))
 
     def _head_end(self) -> int | None:
         """Behind the empty line after a head."""

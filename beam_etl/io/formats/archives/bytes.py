@@ -6,9 +6,9 @@ from typing import NamedTuple
 from beam_etl import schema
 from beam_etl.io.access import EXPANDS
 from beam_etl.io.errors import is_content_error
+from beam_etl.io.formats.archives.members import Members, PlainFile
+from beam_etl.io.formats.archives.starts import START_BYTES, is_start, next_start, starts_at
 from beam_etl.io.formats.base import Limits
-from beam_etl.io.warc.members import Members, PlainFile
-from beam_etl.io.warc.starts import START_BYTES, is_start, next_start, starts_at
 
 _SPENT_BYTES = 4 << 20
 """Bytes that were read are dropped when they are so many."""

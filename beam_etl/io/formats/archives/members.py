@@ -11,9 +11,12 @@ import pyarrow as pa
 
 from beam_etl.io.access import PIECE_BYTES, STORED_BYTES
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.warc.starts import START_BYTES, is_start
+from beam_etl.io.formats.archives.starts import START_BYTES, is_start
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
+_GZIP_HEAD = 10
+_GZIP_LEVELS = (0, 2, 4)
+"""What writers put behind the time: nothing, best, fastest."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"
 """Behind a byte of 0x50 to 0x5f: a frame without content."""
@@ -29,7 +32,7 @@ class Members(Protocol):
     """The decompressed bytes of a file, member by member."""
 
     start: int
-    """Stored offset of the current member; of a file that isn't compressed, of the next byte to read."""
+    """Stored offset of the current member; of a file that isn't compressed, where reading began."""
 
     @property
     def stored(self) -> int:
@@ -154,9 +157,12 @@ class GzipMembers:
     def find(self, at: int) -> int | None:
         for found in _places(self._file, at, GZIP_MAGIC):
             self._file.seek(found)
+            head = bytes(self._file.read(_TRIED_BYTES))
+            if len(head) < _GZIP_HEAD or head[3] & 0xE0 or head[8] not in _GZIP_LEVELS:
+                continue  # which is much faster than to try
             try:
                 tried = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                start = tried.decompress(self._file.read(_TRIED_BYTES), START_BYTES)
+                start = tried.decompress(head, START_BYTES)
             except zlib.error:
                 continue
             if is_start(start):
@@ -206,11 +212,11 @@ class ZstdMembers:
         for found in _places(self._file, at, ZSTD_MAGIC):
             self._stop = found
             try:
-                if self.next() and is_start(bytes(self._made.read(START_BYTES))):
+                if self.next() and is_start(self.read()):
                     self._stop = found
                     return found
             except Exception as error:
-                if not is_content_error(error) and not isinstance(error, AttributeError):
+                if not is_content_error(error):
                     raise
         return None
 
