@@ -169,6 +169,21 @@ def by_pane(rows: Iterable[dict[str, Any]]) -> dict[Pane, list[dict[str, Any]]]:
     return found
 
 
+def final_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of accumulating panes those that nothing supersedes, with their windows, without what only panes have."""
+    rows = list(rows)
+    last: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        place = (row[schema.WINDOW_START], row[schema.WINDOW_END], row[schema.PARTITION])
+        last[place] = max(last.get(place, 0), row[schema.PANE])
+    transient = (schema.PARTITION, *schema.FIRING.names)
+    return [
+        {name: value for name, value in row.items() if name not in transient}
+        for row in rows
+        if row[schema.PANE] == last[row[schema.WINDOW_START], row[schema.WINDOW_END], row[schema.PARTITION]]
+    ]
+
+
 def micros(time: Any) -> int:
     """A datetime in microseconds since 1970."""
     return int(np.datetime64(time.replace(tzinfo=None), "us").astype(np.int64))

@@ -19,7 +19,7 @@ import glob
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,10 @@ ON_TIME = "on time"
 PANE = "pane"
 """Of `about`: what a version that a pane made tells of it, for people."""
 
+FAILED = "failed"
+"""Of what a manifest tells of a stream: why nothing more of it is published."""
+
+_TOLD = 20
 _LINEAGE = 50
 """Versions of a stream that later ones name: who adds to the dataset meanwhile finds its own there."""
 
@@ -72,6 +76,8 @@ class PaneCommit:
     about: Mapping[str, Any]
     merged: tuple[str, ...] = ()
     """Paths in the staging folder of what the files were made of."""
+    failures: tuple[str, ...] = ()
+    """Why the pane must not be published, nor any of the stream after it."""
 
     def pane_of(self, file: DataFile) -> Pane:
         """What the manifest tells of a file."""
@@ -176,6 +182,26 @@ def superseded(head: Manifest, commit: PaneCommit) -> list[DataFile]:
     return found
 
 
+def with_failure(head: Manifest, commit: PaneCommit, run: str) -> Manifest:
+    """The version that says why a stream has ended: it has the files of the latest one."""
+    told = {**head.streams[commit.stream], "run": run, FAILED: sorted(set(commit.failures))[:_TOLD]}
+    return replace(
+        head,
+        number=head.number + 1,
+        run=run,
+        about={**commit.about},
+        appended=head.lineage,
+        replaced=None,
+        streams={**head.streams, commit.stream: told},
+    )
+
+
+def failures_of(dataset: str, stream: str) -> list[str]:
+    """Why a stream has ended by itself; none where it hasn't."""
+    head = manifest.latest(dataset)
+    return list(head.streams.get(stream, {}).get(FAILED, ())) if head else []
+
+
 def with_pane(head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, list[DataFile]]:
     """The version that a pane makes of the latest one, and the files that it takes the place of.
 
@@ -236,7 +262,7 @@ class PanePublisher:
         self._seen = self._latest(manifest.latest(dataset))
 
     def publish(self, commit: PaneCommit) -> Manifest:
-        """Publishes a pane; the version that has it.
+        """Publishes a pane, or why the stream fails with it, after which nothing is; the version that there is then.
 
         Raises:
           FencedError: see there. An attempt that began later goes on from what is there.
@@ -257,6 +283,10 @@ class PanePublisher:
                     f"{self._seen}"
                 )
             assert head is not None
+            if FAILED in head.streams[self._stream]:
+                return None
+            if commit.failures:
+                return with_failure(head, commit, run)
             made, dropped[:] = with_pane(head, commit, run)
             placed = replace(made, run=self._stream, files=commit.files)
             if lost := place(self._dataset, placed):
@@ -273,7 +303,9 @@ class PanePublisher:
         head = manifest.latest(self._dataset)
         assert head is not None
         staging.remove(glob.glob(os.path.join(glob.escape(self._folder), f"{run}-*.json")))
-        self._tell_done(run, commit, dropped)
+        gone = [file.path for file in dropped]
+        staged = [*(file.path for file in commit.files), *commit.merged, *gone]
+        tell_done(self._dataset, self._stream, run, staged, gone)
         remove_expired(self._dataset, self._stream, head)
         return head
 
@@ -286,11 +318,20 @@ class PanePublisher:
             )
         return str(told["run"])
 
-    def _tell_done(self, run: str, commit: PaneCommit, dropped: list[DataFile]) -> None:
-        """Leaves word of what can go when no checkpoint can name it any more."""
-        paths = [file.path for file in (*commit.files, *dropped)]
-        body = {"staged": [*paths, *commit.merged], "dropped": [file.path for file in dropped]}
-        durable.create_if_absent(os.path.join(self._folder, f"{_DONE}{run}.json"), json.dumps(body).encode())
+
+def tell_done(dataset: str, stream: str, run: str, staged: Iterable[str], dropped: Iterable[str]) -> None:
+    """Leaves word of what can go when no checkpoint of a stream can name it any more.
+
+    Args:
+      dataset: folder.
+      stream: its name.
+      run: of the version after which that is so.
+      staged: paths below the stream's staging folder.
+      dropped: paths below the dataset that the version doesn't list any more.
+    """
+    path = os.path.join(staging.staging_folder(dataset, stream), f"{_DONE}{run}.json")
+    body = {"staged": list(staged), "dropped": list(dropped)}
+    durable.create_if_absent(path, json.dumps(body).encode())
 
 
 def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: float = KEPT_SECONDS) -> None:

@@ -18,7 +18,7 @@ from beam_etl.io.data_files import Finished, pack_finished, unpack_finished
 from beam_etl.io.formats import format_named
 from beam_etl.io.pane_files import RUNS_FOLDER, PaneFiles, Place, lane_of, latest_firings
 from beam_etl.io.panes import ON_TIME, PaneCommit, PanePublisher
-from beam_etl.io.write import FILE_BYTES
+from beam_etl.io.write import FAILURES, FILE_BYTES
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import GatherPanes
@@ -32,7 +32,10 @@ RUNS, FIRINGS = "runs", "firings"
 TIMINGS = {PaneInfoTiming.EARLY: "early", PaneInfoTiming.ON_TIME: ON_TIME, PaneInfoTiming.LATE: "late"}
 
 Keyed = tuple[bytes, bytes]
-"""What is gathered: a key, and packed files."""
+"""What is gathered: a key, and packed files, or why a pane must not be published."""
+
+_FAILED = b"!"
+"""How the latter begins, and no pack of files does."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -47,8 +50,9 @@ class WritePanes(beam.PTransform):
     A table with a column schema.PARTITION is an accumulating result: each partition's latest firing has all its rows,
     and takes the place of its earlier ones. The column, and schema.FIRING, aren't written.
 
-    Input: a dict of table name to batches, all in windows of one WindowFn. Output: for each commit, what it published:
-    the dict that `PaneCommit.told` gives.
+    Input: a dict of table name to batches, all in windows of one WindowFn, and FAILURES to reasons in the same windows:
+    a pane with reasons isn't published, nor is anything of the stream after it. Output: for each commit, the dict that
+    `PaneCommit.told` gives.
 
     Args:
       output: folder of the dataset, to which `panes.register` has made the stream known.
@@ -78,7 +82,7 @@ class WritePanes(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
     def expand(self, tables: Mapping[str, Batches]) -> beam.PCollection[dict[str, Any]]:
-        names = tuple(sorted(tables))
+        names = tuple(sorted(name for name in tables if name != FAILURES))
         for name in names:
             if isinstance(tables[name].windowing.windowfn, GlobalWindows):
                 raise ValueError(f"the table {name} isn't in windows, whose panes are published")  # noqa: TRY004
@@ -96,9 +100,14 @@ class WritePanes(beam.PTransform):
             | "Runs of a pane" >> GatherPanes(trigger=self.trigger)
             | "Make files" >> beam.ParDo(_MakeFiles(files)).with_output_types(Keyed)
         )
+        failures = [
+            tables[name] | "Failures" >> beam.Map(_failed).with_output_types(Keyed)
+            for name in tables
+            if name == FAILURES
+        ]
         commit = beam.ParDo(_Commit(self.output, self.stream, names, self.about))
         return (
-            (merged, *(table[FIRINGS] for table in staged))
+            (merged, *(table[FIRINGS] for table in staged), *failures)
             | "Files of a pane" >> GatherPanes(trigger=self.trigger)
             | "Commit" >> commit.with_output_types(dict[str, Any])
         )
@@ -174,6 +183,10 @@ def _place_of(batch: pa.RecordBatch, window: IntervalWindow, pane: PaneInfo) -> 
     return Place(window, batch.column(schema.PARTITION)[0].as_py(), firing), rows
 
 
+def _failed(reason: str) -> Keyed:
+    return b"", _FAILED + reason.encode()
+
+
 class _MakeFiles(beam.DoFn):
     """Runs of a pane to files."""
 
@@ -212,7 +225,10 @@ class _Commit(beam.DoFn):
         window: IntervalWindow = beam.DoFn.WindowParam,
         pane: PaneInfo = beam.DoFn.PaneInfoParam,
     ) -> Iterator[dict[str, Any]]:
-        finished = sorted(unpack_finished(keyed[1]), key=lambda pair: pair[0].path)
+        packed = list(keyed[1])
+        failures = [pack[1:].decode() for pack in packed if pack.startswith(_FAILED)]
+        packs = (pack for pack in packed if not pack.startswith(_FAILED))
+        finished = sorted(unpack_finished(packs), key=lambda pair: pair[0].path)
         files = [pair for pair in finished if not pair[0].path.startswith(f"{RUNS_FOLDER}/")]
         schemas: dict[str, dict[str, str]] = {table: {} for table in self._tables}
         for file, columns in files:
@@ -227,6 +243,7 @@ class _Commit(beam.DoFn):
             schemas=schemas,
             about=self._about,
             merged=tuple(file.path for file, _ in finished if file.path.startswith(f"{RUNS_FOLDER}/")),
+            failures=tuple(failures),
         )
         with self._metrics.timing():
             self._publisher.publish(commit)

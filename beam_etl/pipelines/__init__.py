@@ -8,6 +8,7 @@ PIPELINES: Mapping[str, str] = {
     "append": "another try for what a run could not add to a dataset",
     "check_index": "whether an inverted index is sound, and has what the documents have",
     "clean": "a dataset without old versions, and without what runs left that died",
+    "compact": "a dataset with fewer, larger files, though others add to it",
     "compact_index": "several inverted indexes as one, without the documents that were removed",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
     "describe": "what a dataset has: schema, partitions and their sizes, versions",

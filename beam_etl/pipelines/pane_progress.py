@@ -3,13 +3,13 @@
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 from beam_etl.io import manifest
 from beam_etl.io.manifest import DatasetError, Manifest
-from beam_etl.io.panes import PANE
+from beam_etl.io.panes import FAILED, PANE
 from beam_etl.kernels.windows import format_time
 
 LOOK_SECONDS = 0.5
@@ -27,6 +27,8 @@ class PaneProgress:
     def __init__(self, dataset: str, stream: str) -> None:
         self._dataset = dataset
         self._stream = stream
+        self.cancel: Callable[[], None] = lambda: None
+        """Called once the stream has published why it fails."""
         self._seen = max(manifest.numbers(dataset), default=0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="panes")
@@ -54,7 +56,9 @@ class PaneProgress:
                 version = manifest.version(self._dataset, number)
             except (DatasetError, OSError):  # replaced meanwhile: its end is told elsewhere
                 continue
-            if version.run.startswith(self._stream) and PANE in version.about:
+            if version.run.startswith(self._stream) and FAILED in version.streams.get(self._stream, {}):
+                self.cancel()
+            elif version.run.startswith(self._stream) and PANE in version.about:
                 print(pane_line(version), file=sys.stderr, flush=True)
 
 

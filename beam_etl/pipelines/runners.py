@@ -77,6 +77,10 @@ def make_options(
         arguments = _on_flink(arguments, own, job)
     else:
         _refuse_unknown(arguments, own)
+    # What Beam for Python doesn't know by then, its job server does.
+    logging.getLogger("apache_beam.options.pipeline_options").addFilter(
+        lambda record: "Unparseable argument" not in record.getMessage()
+    )
     options = PipelineOptions(list(arguments), runner=runner_name(name))
     if runner_name(name) == SPARK:
         _refuse_on_spark(options)

@@ -5,18 +5,21 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
+from beam_etl.engines.flink.jobs import end_when_drained
 from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
-from beam_etl.engines.flink.savepoints import latest_savepoint, savepoint_folder, stop
+from beam_etl.engines.flink.savepoints import END, latest_savepoint, savepoint_folder, stop
 from beam_etl.io import panes, staging
+from beam_etl.io.streams.source import ReadStream
 from beam_etl.io.write import FAILURES, check_output
 from beam_etl.io.write_panes import WritePanes
 from beam_etl.kernels.disorder import disorder_note
@@ -71,17 +74,11 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     name = None if config.plan else f"{job.name}-{stream}"
     pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
     source = open_stream(pipeline, config)
+    if isinstance(source.read, ReadStream):
+        source.read.source = replace(source.read.source, end=end_path(config.output, stream))
+        staging.remove([end_path(config.output, stream)])
     told = about(job.name, config, source)
-    tables = build_stream(job.build, source, config, spec)
-    sink = WritePanes(
-        output=config.output,
-        stream=stream,
-        trigger=beam_trigger(_at_the_sink(spec)),
-        format=config.output_format,
-        file_bytes=config.file_bytes,
-        about=told,
-    )
-    _ = tables | "Write panes" >> sink
+    tables = build_stream(job, config, source, stream, told)
     if config.plan:
         drawn, cluster = plan(pipeline), config.described_cluster
         print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
@@ -98,14 +95,34 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     return _Streaming(job, config, stream).run(pipeline)
 
 
-def build_stream(build: Any, source: Any, config: Any, spec: WindowSpec) -> dict[str, Any]:
-    """The tables of a job on a stream, in windows, as WritePanes takes them."""
-    windowed = WindowedSource(source, spec, config.disorder)
-    found = build(windowed, config)
-    return window_columns(
+def build_stream(
+    job: Any, config: Any, source: Any, stream: str, told: Mapping[str, Any]
+) -> dict[str, beam.PCollection[Any]]:
+    """Builds a job on a stream, and the sink of its tables; the tables.
+
+    Args:
+      job: a Job.
+      config: of a WindowConfig, with --window.
+      source: the stream.
+      stream: its name in the dataset.
+      told: what manifests tell of the job.
+    """
+    spec = _windows(job.name, config)
+    found = job.build(WindowedSource(source, spec, config.disorder), config)
+    tables = window_columns(
         {name: table for name, table in found.items() if not name.startswith("_") or name == FAILURES},
         streaming=True,
     )
+    sink = WritePanes(
+        output=config.output,
+        stream=stream,
+        trigger=beam_trigger(_at_the_sink(spec)),
+        format=config.output_format,
+        file_bytes=config.file_bytes,
+        about=told,
+    )
+    _ = tables | "Write panes" >> sink
+    return tables
 
 
 def _windows(job: str, config: Any) -> WindowSpec:
@@ -148,6 +165,11 @@ def _stream(job: str, config: Any, savepoint: str | None) -> str:
     return panes.stream_in(config.output, found[1] if found else None, job)
 
 
+def end_path(output: str, stream: str) -> str:
+    """Where a file tells the sources of a stream to end."""
+    return os.path.join(staging.staging_folder(output, stream), END)
+
+
 def _checkpoint_flags(config: Any, stream: str) -> list[str]:
     """Checkpoints lie beside what they name: in the stream's staging folder, which all workers see."""
     if runner_name(config.runner) != FLINK:
@@ -181,6 +203,8 @@ class _Streaming:
         result = execution(pipeline)
         if isinstance(result, int):
             return result
+        if reasons := panes.failures_of(self._config.output, self._stream):
+            return tell_failures(self._job.name, reasons)
         for line in self._closing(result, time.monotonic() - start):
             print(line)
         return DONE
@@ -203,6 +227,13 @@ class _Streaming:
             staging.remove_staging(self._config.output, self._stream)
 
 
+def tell_failures(job: str, reasons: Sequence[str]) -> int:
+    """Prints why a stream has ended by itself; the exit code."""
+    for reason in reasons:
+        print(f"{job}: {reason}", file=sys.stderr)
+    return FAILED
+
+
 def going_on(savepoint: str) -> str:
     """How to start the stream again."""
     return f"to go on from there: the same command with {SAVEPOINT}={savepoint}"
@@ -212,7 +243,11 @@ class StreamExecution(Execution):
     """A stream that runs: what is published stays, whatever ends it, and it can go on from its last checkpoint."""
 
     def _watching(self, result: PipelineResult) -> AbstractContextManager[None]:
-        del result
+        """Nothing but panes is shown. A stream that fails with one is cancelled; one that has drained ends."""
+        if isinstance(self.progress, PaneProgress) and not self.in_process:
+            self.progress.cancel = result.cancel
+        if isinstance(result, FlinkResult):
+            Thread(target=_end_when_drained, args=(result,), daemon=True, name="drained").start()
         return nullcontext()
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
@@ -220,7 +255,7 @@ class StreamExecution(Execution):
             say(f"interrupted; stopping the job on Flink with a savepoint, for {STOP_SECONDS} s at most")
             try:
                 target = savepoint_folder(result.rest, result.job_id)
-                savepoint = stop(result.rest, result.job_id, target, drain=False, seconds=STOP_SECONDS)
+                savepoint = stop(result.rest, result.job_id, target, STOP_SECONDS)
             except FlinkError as error:
                 say(f"no savepoint: {error}")
             else:
@@ -229,6 +264,8 @@ class StreamExecution(Execution):
         return super()._interrupted(result, code)
 
     def _failed(self, result: PipelineResult | None, error: Exception) -> int:
+        if reasons := panes.failures_of(self.folders[0], self.run):
+            return tell_failures(self.job, reasons)
         checkpoint = None if self.in_process else last_checkpoint(self.folders[0], self.run)
         if checkpoint is None:
             return super()._failed(result, error)
@@ -238,6 +275,11 @@ class StreamExecution(Execution):
 
     def _published(self) -> list[str]:
         return [line for folder in self.folders for line in published_lines(folder, self.run)]
+
+
+def _end_when_drained(result: FlinkResult) -> None:
+    with suppress(FlinkError):  # which whoever waits for the job meets as well
+        end_when_drained(result.rest, result.job_id)
 
 
 def last_checkpoint(output: str, stream: str) -> str | None:

@@ -249,8 +249,7 @@ class _Assign(beam.DoFn):
         if windows:
             for part in split_batch(rows):
                 self._metrics.gave_out(part)
-                times = as_microseconds(part.column(schema.TIME), LAST_TIME)
-                yield WindowedValue(part, Timestamp(micros=int(times.min())), tuple(windows))
+                yield WindowedValue(part, smallest_time(part), tuple(windows))
 
     def _reject(
         self, rows: pa.RecordBatch, reasons: Mapping[int, str], timestamp: Timestamp
@@ -258,7 +257,7 @@ class _Assign(beam.DoFn):
         """Each row at its own clock."""
         self._metrics.add(RECORDS_REJECTED, rows.num_rows)
         rejects = reject_documents(rows, reasons, STAGE)
-        fallback = _after_all(timestamp)
+        fallback = after_all(timestamp)
         clock = np.full(rows.num_rows, fallback)
         if schema.CLOCK in rows.schema.names:
             told = clocks(rows)
@@ -278,12 +277,17 @@ class _InNewestWindow(beam.DoFn):
     def process(
         self, batch: pa.RecordBatch, timestamp: Timestamp = beam.DoFn.TimestampParam
     ) -> Iterator[WindowedValue]:
-        time = _after_all(timestamp)
+        time = after_all(timestamp)
         window = beam_window(self._spec, self._spec.newest(time))
         yield WindowedValue(batch, Timestamp(micros=time), (window,))
 
 
-def _after_all(timestamp: Timestamp) -> int:
+def smallest_time(batch: pa.RecordBatch) -> Timestamp:
+    """The timestamp of a batch, none of whose times is null."""
+    return Timestamp(micros=int(as_microseconds(batch.column(schema.TIME), LAST_TIME).min()))
+
+
+def after_all(timestamp: Timestamp) -> int:
     """A time that a window can have. What has none, as batch input, or a split before its first time, gets 1970."""
     return 0 if timestamp == MIN_TIMESTAMP else min(max(timestamp.micros, FIRST_TIME), LAST_TIME)
 

@@ -16,6 +16,7 @@ from beam_etl.io import manifest, pane_files, panes, staging
 from beam_etl.io.pane_files import folder_of
 from beam_etl.io.panes import PANE
 from beam_etl.io.vocabularies import load_vocabulary
+from beam_etl.io.write import FAILURES
 from beam_etl.io.write_panes import WritePanes
 from beam_etl.kernels.windows import ACCUMULATING, DISCARDING, Firing, WindowSpec
 from beam_etl.pipelines.windowed import window_columns
@@ -205,3 +206,21 @@ def test_nothing_of_a_stream_is_published_twice_or_lost_where_bundles_are_tried_
     assert written.counts() == expected(LATE[:-1])
     assert len(written.rows("documents")) == 9
     assert not list(Path(staging.staging_folder(str(tmp_path), STREAM)).glob(f"{STREAM}*.json"))
+
+
+def test_a_stream_ends_with_the_pane_that_must_not_be_published(tmp_path: Path) -> None:
+    panes.register(str(tmp_path), STREAM, "test", {"documents": {}})
+    sink = WritePanes(output=str(tmp_path), stream=STREAM)
+
+    def build(batches: Batches) -> dict[str, beam.PCollection[Any]]:
+        found = batches | AssignWindows(spec=spec_of(DISCARDING, lateness=0))
+        failures = found.documents | "Judge" >> beam.FlatMap(
+            lambda batch: ["too large"] if "d4" in batch.column("id").to_pylist() else []
+        ).with_output_types(str)
+        return {"told": {"documents": found.documents, FAILURES: failures} | sink}
+
+    play(with_clocks(ON_TIME, 0), build)
+    written = Written(tmp_path)
+    assert written.panes() == [(0, 0, "on time")]
+    assert panes.failures_of(str(tmp_path), STREAM) == ["too large"]
+    assert sorted(row["id"] for row in written.rows("documents")) == ["d0", "d1", "d2", "d3"]

@@ -6,18 +6,33 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.testing.util import assert_that
 from apache_beam.transforms import trigger
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, SlidingWindows
 from apache_beam.utils.timestamp import Duration
 from apache_beam.utils.windowed_value import PaneInfo
 
-from beam_etl import CountTokens, FilterQuality, schema
+from beam_etl import CountTokens, FilterQuality, ScoreDomains, schema
 from beam_etl.kernels.window_text import parse_window
 from beam_etl.kernels.windows import ACCUMULATING, DISCARDING, FIXED, Firing, WindowSpec
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches
-from beam_etl.transforms.windows import TIMINGS, AddWindows, AssignWindows
-from tests.streams import MINUTE, Arrival, Event, Pane, by_pane, cut, documents, play, row_stream, with_clocks
+from beam_etl.transforms.domain_score import TabulateDomains
+from beam_etl.transforms.windows import TIMINGS, AddWindows, AssignWindows, LeaveWindows
+from tests.beam import run
+from tests.streams import (
+    MINUTE,
+    Arrival,
+    Event,
+    Pane,
+    by_pane,
+    cut,
+    documents,
+    final_rows,
+    play,
+    row_stream,
+    with_clocks,
+)
 
 LANGUAGES = ("de", "en", "fr")
 """In three of CountTokens' 64 partitions."""
@@ -285,3 +300,46 @@ def test_keys_are_not_salted_where_panes_accumulate() -> None:
                 | Aggregate(by=("language",), merge=_identity, salts=4)
             },
         )
+
+
+def test_domains_of_the_final_panes_are_those_of_the_batch_run() -> None:
+    """Early, on time and late panes, and a domain that only late documents have."""
+    minutes = [1, 2, 3, 11, 25, 4, 5, 26, 6]
+    domains = [
+        "a.example",
+        "b.example",
+        None,
+        "a.example",
+        "b.example",
+        "late.example",
+        "a.example",
+        None,
+        "b.example",
+    ]
+    texts = [f"The cat that sat on the mat, {number}." for number in range(len(minutes))]
+    batch = documents([minute * MINUTE for minute in minutes], domain=domains, text=texts)
+    spec = parse_window("sliding:20m:10m", allowed_lateness=30 * MINUTE, early_firing=Firing(count=2))
+    scoring = ScoreDomains(rules=("c4",), signals=())
+
+    def tabulated(batches: Batches, keep_partition: bool) -> Batches:
+        windowed = batches | AssignWindows(spec=spec)
+        domains = windowed.documents | TabulateDomains(scoring=scoring, keep_partition=keep_partition)
+        found: Batches = domains.domains
+        return found
+
+    streamed = play(
+        with_clocks(cut(batch, 2), max_disorder=0),
+        lambda batches: {"rows": tabulated(batches, keep_partition=True) | AddWindows(firings=True)},
+    )["rows"]
+    assert {row[schema.TIMING] for row in streamed} == {"early", "on time", "late"}
+
+    def check(found: list[Any]) -> None:
+        assert sorted(final_rows(streamed), key=str) == sorted(
+            (row for rows in found for row in rows), key=str
+        )
+
+    with run() as pipeline:
+        rows = (
+            tabulated(pipeline | beam.Create([batch]), keep_partition=False) | AddWindows() | LeaveWindows()
+        )
+        assert_that(rows | beam.Map(lambda found: found.to_pylist()), check)
