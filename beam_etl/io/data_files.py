@@ -37,8 +37,9 @@ def unpack_finished(packed: Iterable[bytes]) -> Iterator[Finished]:
     for pack in packed:
         body = json.loads(zlib.decompress(pack))
         for *file, kind in body["files"]:
-            *told, pane = file
-            yield manifest.DataFile(*told, manifest.Pane(*pane) if pane else None), body["columns"][kind]
+            table, path, rows, size, sha256, pane = file
+            told = manifest.Pane(*pane) if pane else None
+            yield manifest.DataFile(table, path, rows, size, sha256, told), body["columns"][kind]
 
 
 def stored_rows(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -6,17 +6,20 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
+from beam_etl.engines.flink.jobs import end_when_drained
 from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
-from beam_etl.engines.flink.savepoints import latest_savepoint, savepoint_folder, stop
+from beam_etl.engines.flink.savepoints import END, latest_savepoint, savepoint_folder, stop
 from beam_etl.io import panes, staging
+from beam_etl.io.streams.source import ReadStream
 from beam_etl.io.write import FAILURES, check_output
 from beam_etl.io.write_panes import WritePanes
 from beam_etl.kernels.disorder import disorder_note
@@ -71,6 +74,9 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     name = None if config.plan else f"{job.name}-{stream}"
     pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
     source = open_stream(pipeline, config)
+    if isinstance(source.read, ReadStream):
+        source.read.source = replace(source.read.source, end=end_path(config.output, stream))
+        staging.remove([end_path(config.output, stream)])
     told = about(job.name, config, source)
     tables = build_stream(job, config, source, stream, told)
     if config.plan:
@@ -159,6 +165,11 @@ def _stream(job: str, config: Any, savepoint: str | None) -> str:
     return panes.stream_in(config.output, found[1] if found else None, job)
 
 
+def end_path(output: str, stream: str) -> str:
+    """Where a file tells the sources of a stream to end."""
+    return os.path.join(staging.staging_folder(output, stream), END)
+
+
 def _checkpoint_flags(config: Any, stream: str) -> list[str]:
     """Checkpoints lie beside what they name: in the stream's staging folder, which all workers see."""
     if runner_name(config.runner) != FLINK:
@@ -232,9 +243,11 @@ class StreamExecution(Execution):
     """A stream that runs: what is published stays, whatever ends it, and it can go on from its last checkpoint."""
 
     def _watching(self, result: PipelineResult) -> AbstractContextManager[None]:
-        """Nothing but panes is shown. A stream that fails with one is cancelled."""
+        """Nothing but panes is shown. A stream that fails with one is cancelled; one that has drained ends."""
         if isinstance(self.progress, PaneProgress) and not self.in_process:
             self.progress.cancel = result.cancel
+        if isinstance(result, FlinkResult):
+            Thread(target=_end_when_drained, args=(result,), daemon=True, name="drained").start()
         return nullcontext()
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
@@ -242,7 +255,7 @@ class StreamExecution(Execution):
             say(f"interrupted; stopping the job on Flink with a savepoint, for {STOP_SECONDS} s at most")
             try:
                 target = savepoint_folder(result.rest, result.job_id)
-                savepoint = stop(result.rest, result.job_id, target, drain=False, seconds=STOP_SECONDS)
+                savepoint = stop(result.rest, result.job_id, target, STOP_SECONDS)
             except FlinkError as error:
                 say(f"no savepoint: {error}")
             else:
@@ -262,6 +275,11 @@ class StreamExecution(Execution):
 
     def _published(self) -> list[str]:
         return [line for folder in self.folders for line in published_lines(folder, self.run)]
+
+
+def _end_when_drained(result: FlinkResult) -> None:
+    with suppress(FlinkError):  # which whoever waits for the job meets as well
+        end_when_drained(result.rest, result.job_id)
 
 
 def last_checkpoint(output: str, stream: str) -> str | None:

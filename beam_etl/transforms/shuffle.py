@@ -225,7 +225,7 @@ class GatherPanes(beam.PTransform):
         )
 
 
-class _Fire(beam.ParDo):  # type: ignore[misc]
+class _Fire(beam.ParDo):
     """The same elements in the same windows under another trigger. (WindowInto would ask for their windows anew.)"""
 
     def __init__(self, windowing: Windowing) -> None:

@@ -102,13 +102,11 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 
 def _savepoint(arguments: argparse.Namespace) -> int:
-    rest = _rest(arguments)
-    return jobs.savepoint_by_name(rest, arguments.name, arguments.target, ends=arguments.stop, drain=False)
+    return jobs.savepoint_by_name(_rest(arguments), arguments.name, arguments.target, ends=arguments.stop)
 
 
 def _drain(arguments: argparse.Namespace) -> int:
-    rest = _rest(arguments)
-    return jobs.savepoint_by_name(rest, arguments.name, arguments.target, ends=True, drain=True)
+    return jobs.drain_by_name(_rest(arguments), arguments.name)
 
 
 def _rest(arguments: argparse.Namespace) -> FlinkRest:
@@ -234,13 +232,12 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name != "jobs":
             control.add_argument("name", metavar="JOB_NAME", help="or the beginning of that of one that runs")
-        if name in ("savepoint", "drain"):
+        if name == "savepoint":
             control.add_argument(
                 "--target",
                 metavar="URL",
                 help="folder of savepoints; by default beside the job's checkpoints",
             )
-        if name == "savepoint":
             control.add_argument(
                 "--stop",
                 type=_boolean,

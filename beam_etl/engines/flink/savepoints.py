@@ -1,13 +1,20 @@
 """Savepoints of streams: taken while a job goes on, or with its end; a job started from one goes on from there."""
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from beam_etl.engines.flink.causes import cause
 from beam_etl.engines.flink.rest import FlinkError, FlinkRest
 
+END = "end"
+"""Beside a stream's checkpoints: a file of this name tells its sources to end."""
+
 _POLL_SECONDS = 0.2
+_END_OF_TIME = 9_223_371_950_454_775
+"""The largest time that Beam knows, in milliseconds."""
 _STORAGE = "stateBackendStoragePath"
 """Of Beam's options, which Flink tells as configuration of a job."""
 
@@ -44,19 +51,43 @@ def take_savepoint(rest: FlinkRest, job_id: str, target: str, seconds: float) ->
     return _wait(rest, job_id, rest.ask(f"/jobs/{job_id}/savepoints", "POST", body=body), seconds)
 
 
-def stop(rest: FlinkRest, job_id: str, target: str, drain: bool, seconds: float) -> str:
-    """Ends a job with a savepoint; its path.
+def stop(rest: FlinkRest, job_id: str, target: str, seconds: float) -> str:
+    """Ends a job with a savepoint, from which it can go on; its path.
 
     Args:
       rest, job_id, target, seconds: as of `take_savepoint`.
-      drain: windows that are open give what they have, as if no more came: for good. Else they are in the savepoint,
-        from which the job goes on.
 
     Raises:
       FlinkError: as `take_savepoint`. The job goes on then.
     """
-    body = {"targetDirectory": target, "drain": drain}
+    body = {"targetDirectory": target, "drain": False}
     return _wait(rest, job_id, rest.ask(f"/jobs/{job_id}/stop", "POST", body=body), seconds)
+
+
+def tell_to_end(rest: FlinkRest, job_id: str) -> None:
+    """Tells the sources of a stream to end, as if nothing more came: its windows give what they have.
+
+    (Flink's own drain waits for the sources of Beam's streams, which don't hear of it.)
+
+    Raises:
+      FlinkError: the stream keeps its state where this machine doesn't see it.
+    """
+    folder = savepoint_folder(rest, job_id).rpartition("/")[0]
+    path = urlsplit(folder).path
+    if urlsplit(folder).scheme != "file" or not os.path.isdir(path):
+        raise FlinkError(
+            f"the stream is told to end by a file {folder}/{END}: make it where that folder is seen"
+        )
+    open(os.path.join(path, END), "ab").close()
+
+
+def is_at_end(rest: FlinkRest, job_id: str) -> bool:
+    """Whether nothing more comes of a job: all its stages have seen the end of time."""
+    stages = rest.ask(f"/jobs/{job_id}").get("vertices", ())
+    marks = [
+        mark for stage in stages for mark in rest.ask(f"/jobs/{job_id}/vertices/{stage['id']}/watermarks")
+    ]
+    return bool(marks) and all(int(float(mark["value"])) >= _END_OF_TIME for mark in marks)
 
 
 def latest_savepoint(rest: FlinkRest, job_id: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ class StreamSource(UnboundedSource):
       splits: how many.
       index: which one this is.
       disorder, idle_after: as of SplitClock.
+      end: a path: once there is a file, splits end as if nothing more came, which closes all windows.
     """
 
     columns: Columns
@@ -100,6 +102,7 @@ class StreamSource(UnboundedSource):
     index: int = 0
     disorder: int = 0
     idle_after: int | None = None
+    end: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.splits:
@@ -147,6 +150,9 @@ class StreamReader(UnboundedReader):
         return self.advance()
 
     def advance(self) -> bool:
+        if self._source.end is not None and os.path.exists(self._source.end):
+            self._finished = True
+            return False
         cursor = self._cursor = (
             self._cursor or PARKING.take(self._key()) or self._source.open(self._mark.position)
         )
