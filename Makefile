@@ -13,7 +13,7 @@ install = $(or $(launcher),$(error No Python 3 found. Install Python 3.10 to 3.1
 	apt-get install python3 python3-venv), then run the same command)) requirements/install.py --python="$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-flink test-faults fuzz bench lock clean
+.PHONY: help demo demo-stream test test-flink test-faults fuzz bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ help: ## this list
 demo: ## install what the jobs need and run them on documents made of the installed packages
 	@$(install) demo
 	@$(BIN)/python examples/demo.py
+
+demo-stream: ## the same documents as a stream, in windows that close while one looks on; a minute, no Java
+	@$(install) demo
+	@$(BIN)/python examples/demo_stream.py
 
 test: ## install everything, then formatting, lint, types and tests
 	@$(install) dev
@@ -37,13 +41,16 @@ test-flink: ## the long form of the tests of engines: every mode and kill on Fli
 	@$(install) dev
 	BEAM_ETL_REQUIRE_JAVA=1 $(BIN)/pytest tests/engines --flink=long --flink_report=flink.md -o faulthandler_timeout=3600
 
-test-faults: ## the long form of the tests of datasets: kills at many moments, 100 pairs of writers, 2,000 bit flips
+test-faults: ## the long form of the tests of faults, which writes the tables of docs/faults.md; half an hour
 	@$(install) dev
-	$(BIN)/pytest tests/io tests/pipelines/test_append.py -m long
+	$(BIN)/pytest $(faults) --fault_report=docs/faults.md -o faulthandler_timeout=3600
+
+faults = tests/test_faults.py tests/io/test_append_processes.py tests/io/test_commit.py tests/io/test_verify.py \
+	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py
 
 fuzz: ## read a million changed files with each reader; hours
 	@$(install) dev
-	FUZZ_EXECUTIONS=1000000 $(BIN)/pytest tests/io/test_fuzz.py -o faulthandler_timeout=36000
+	$(BIN)/python -W ignore -m tests.io.fuzzing 1000000
 
 bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz with 2 GB of text; minutes
 	@test -f "$(CORPUS)" || { echo 'Name the text to measure on, 2 GB of it: make bench CORPUS=FILE.jsonl.gz,' \

@@ -75,6 +75,25 @@ PAYLOAD_BYTES = 4096
 FILE_METADATA = b"beam_etl.file"
 """Schema metadata key: the path a batch was read from. Kept until a shuffle."""
 
+WINDOW_START = "window_start"
+WINDOW_END = "window_end"
+WINDOW = pa.schema(
+    [pa.field(WINDOW_START, UTC_TIME, nullable=False), pa.field(WINDOW_END, UTC_TIME, nullable=False)]
+)
+"""The window that a row of a result belongs to: from its start, up to its end, which is the next one's."""
+
+CLOCK = "beam_etl.clock"
+"""timestamp[us, UTC], only between a stream's source and its windows: the clock of the row's split before the row."""
+PARTITION = "beam_etl.partition"
+"""int64, only up to the sink: the partition of the shuffle that an accumulating result comes from."""
+PANE = "beam_etl.pane"
+TIMING = "beam_etl.timing"
+FIRING = pa.schema(
+    [pa.field(PANE, pa.int64(), nullable=False), pa.field(TIMING, pa.string(), nullable=False)]
+)
+"""Only up to the sink: which firing of its window and partition a row is of, from 0, and whether that was early, on
+time or late."""
+
 
 NODE = "node"
 """uint64: names a document inside one run. Of a file's document it is the address."""
@@ -278,3 +297,19 @@ INDEXED_DOCUMENT = pa.schema(
     ]
 )
 """A document of an index. `document` counts from 0 in the order of addresses; `length` is in indexed words."""
+
+
+INDEX_SEGMENT = pa.schema(
+    [
+        pa.field("words", pa.string(), nullable=False),
+        pa.field("unicode", pa.string(), nullable=False),
+        pa.field("positions", pa.bool_(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("left_out", pa.int64(), nullable=False),
+        pa.field("postings_file", pa.large_binary(), nullable=False),
+        pa.field("terms_file", pa.large_binary(), nullable=False),
+        pa.field("documents_file", pa.large_binary(), nullable=False),
+    ]
+)
+"""A segment of an index as a row of a stream's results: its statistics, and its three files."""

@@ -11,6 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.faults import (  # noqa: F401 - pytest looks for them here
+    faults,
+    pytest_addoption,
+    pytest_terminal_summary,
+)
+
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -61,19 +60,22 @@ ENCODED: dict[str, Callable[[list[Document]], bytes]] = {
 }
 
 
+SUFFIXES = {"parquet": ".parquet", "avro": ".avro", "jsonl": ".jsonl", "text": ".txt"}
+
+
 def hostile_input(shared: Path, folder: Path, known_as: str) -> list[Path]:
     """A folder with the collection's files of a format, among good ones. As text, all files are read."""
     found = TOOL["files"](shared / "data/hostile")
     paths = found[known_as] if known_as != "text" else [path for some in found.values() for path in some]
     folder.mkdir()
     for number, path in enumerate(paths):
-        shutil.copyfile(path, folder / f"{number:04d}.bad")
+        shutil.copyfile(path, folder / f"{number:04d}-bad{SUFFIXES[known_as]}")
     for name in ("0000-good", "0100-good", "9999-good"):
-        (folder / name).write_bytes(ENCODED[known_as](GOOD))
-    return sorted(folder.glob("*.bad"))
+        (folder / f"{name}{SUFFIXES[known_as]}").write_bytes(ENCODED[known_as](GOOD))
+    return sorted(folder.glob("*-bad.*"))
 
 
-OTHER_FLAGS: dict[str, list[str]] = {
+READING: dict[str, list[str]] = {
     "token_count": ["--by=file", "--documents=false"],
     "dedup": ["--method=exact"],
     "inverted_index": [],
@@ -84,8 +86,12 @@ OTHER_FLAGS: dict[str, list[str]] = {
     "topk": ["--by=text", "--k=10"],
     "sort": ["--by=text"],
     "repartition": ["--partition=hash:text:4"],
+    "join": ["--on=text", "--left_columns=text", "--right_columns=text"],
 }
-"""Each pipeline that reads documents, and flags with which it reads them. A new one is added here."""
+"""Each pipeline that reads documents, and flags with which it reads them."""
+
+READING_DATASETS = ("append", "check_index", "clean", "compact_index", "describe", "search", "verify")
+"""Each that reads what others have published."""
 
 REFUSED = {
     *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),
@@ -95,18 +101,13 @@ REFUSED = {
 
 GRID = [
     pytest.param(job, known, marks=() if job == "token_count" and known != "text" else pytest.mark.long)
-    for job in OTHER_FLAGS
+    for job in READING
     for known in ENCODED
 ]
 
 
-def test_every_pipeline_that_reads_documents_is_here() -> None:
-    jobs: set[str] = set()
-    for name in PIPELINES:
-        config: Any = getattr(importlib.import_module(f"beam_etl.pipelines.{name}"), "Config", None)
-        if config is not None and "max_record_bytes" in getattr(config, "__dataclass_fields__", {}):
-            jobs.add(name)
-    assert jobs == set(OTHER_FLAGS)
+def test_every_pipeline_is_here() -> None:
+    assert sorted([*READING, *READING_DATASETS]) == sorted(PIPELINES)
 
 
 @pytest.mark.slow
@@ -115,10 +116,10 @@ def test_a_job_gives_all_good_documents_and_names_each_bad_file(
     job: str, known_as: str, shared: Path, tmp_path: Path
 ) -> None:
     bad = hostile_input(shared, tmp_path / "in", known_as)
-    flags = [f"--input={tmp_path}/in", f"--format={known_as}", "--max_reject_fraction=1"]
-    output = tmp_path / "out"
+    output, sides = tmp_path / "out", ("left", "right") if job == "join" else ("input",)
+    flags = [f"--{side}={tmp_path}/in" for side in sides]
     run = importlib.import_module(f"beam_etl.pipelines.{job}").run
-    code = run([*flags, f"--output={output}", *OTHER_FLAGS[job]])
+    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *READING[job]])
     assert code == (2 if (job, known_as) in REFUSED else 0)
     if code:
         return
@@ -127,7 +128,7 @@ def test_a_job_gives_all_good_documents_and_names_each_bad_file(
     if job != "token_count":
         return
     counted = {row["file"]: row["documents"] for row in pq.read_table(output / "counts").to_pylist()}
-    assert [counted[str(path)] for path in sorted((tmp_path / "in").glob("*-good"))] == [50, 50, 50]
+    assert [counted[str(path)] for path in sorted((tmp_path / "in").glob("*-good.*"))] == [50, 50, 50]
     silent = [path for path in bad if str(path) not in rejected and str(path) not in counted]
     assert all(not path.read_bytes().strip() or is_without_records(path, known_as) for path in silent)
 

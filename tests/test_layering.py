@@ -60,6 +60,8 @@ EXCEPTIONS = {
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
     "io/formats/archives/values.py": ("fastwarc",),
     "kernels/domains.py": ("idna", "tldextract"),
+    "io/streams/kafka.py": ("confluent_kafka",),
+    "io/streams/kafka_client.py": ("confluent_kafka",),
     "kernels/charsets.py": ("resiliparse",),
     "kernels/html.py": ("resiliparse",),
     "kernels/languages.py": ("fasttext",),

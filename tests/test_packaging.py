@@ -135,7 +135,10 @@ def imported_distributions(*folders: str) -> set[str]:
 knows_distributions = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="Python 3.10 finds few of the distributions that modules come from"
 )
-IMPORTS = {"the package": (("beam_etl",), ("tokens", "warc")), "its tests": (("beam_etl", "tests"), ("dev",))}
+IMPORTS = {
+    "the package": (("beam_etl",), ("tokens", "kafka", "warc")),
+    "its tests": (("beam_etl", "tests"), ("dev",)),
+}
 
 
 @knows_distributions

@@ -12,7 +12,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,26 +40,54 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
       OSError: one of staging.GONE: its staging folder is. Another: the filesystem can't be reached, or doesn't show
         what others published.
     """
+    conflict: list[str] = []
+
+    def merged(head: Manifest | None) -> Manifest | None:
+        if head is not None and any(run == own.run for _, run in head.lineage):
+            return None
+        conflict[:] = [*_replaced(dataset, head, own), *(misfits(head, own) if head else ())]
+        if conflict:
+            versions.remove_unpublished(dataset, own.run)
+            return None
+        if lost := place(dataset, own):
+            raise LostError(lost)
+        return on_top(head, own)
+
+    folder = staging.staging_folder(dataset, own.run)
+    publish_on_top(dataset, merged, lambda made: os.path.join(folder, f"{made.number:06d}.json"))
+    return conflict or None
+
+
+def publish_on_top(
+    dataset: str, merge: Callable[[Manifest | None], Manifest | None], prepared: Callable[[Manifest], str]
+) -> Manifest | None:
+    """Publishes what `merge` makes of the latest version, whichever that is when it succeeds.
+
+    Args:
+      dataset: folder.
+      merge: from the latest version, None where there is none, the next one; None where there is nothing to publish.
+      prepared: where what `merge` made is written before it is published: a path of its own for each run and number.
+
+    Returns:
+      What was published; None where `merge` gave nothing.
+
+    Raises:
+      OSError: as `publish_append`.
+    """
     seen, tries = 0, _TRIES
     while tries:
         manifest.refresh(dataset)
-        head = manifest.latest(dataset)
-        if head is not None and any(run == own.run for _, run in head.lineage):
+        made = merge(manifest.latest(dataset))
+        if made is None:
             return None
-        if reasons := [*_replaced(dataset, head, own), *(misfits(head, own) if head else ())]:
-            versions.remove_unpublished(dataset, own.run)
-            return reasons
-        if lost := place(dataset, own):
-            raise LostError(lost)
-        merged = on_top(head, own)
-        path = os.path.join(staging.staging_folder(dataset, own.run), f"{merged.number:06d}.json")
-        durable.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), merged))
-        if manifest.publish(dataset, merged.number, own.run, path):
-            return None
-        if merged.number == seen:  # this writer still doesn't see who took the number
+        path = prepared(made)
+        durable.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), made))
+        if manifest.publish(dataset, made.number, made.run, path):
+            return made
+        if made.number == seen:  # this writer still doesn't see who took the number
             tries -= 1
             time.sleep(_WAIT_SECONDS)
-        seen = merged.number
+        seen = made.number
     raise OSError(f"{dataset}: version {seen} was published, but its manifest doesn't show in the folder")
 
 
@@ -86,7 +114,16 @@ def on_top(head: Manifest | None, own: Manifest) -> Manifest:
         for table in {**head.schemas, **own.schemas}
     }
     files = tuple(sorted((*head.files, *own.files), key=lambda file: file.path))
-    return Manifest(head.number + 1, own.run, files, schemas, own.about, partitioning, head.lineage)
+    return Manifest(
+        number=head.number + 1,
+        run=own.run,
+        files=files,
+        schemas=schemas,
+        about=own.about,
+        partitioning=partitioning,
+        appended=head.lineage,
+        streams={**head.streams, **own.streams},
+    )
 
 
 _SPLIT = "split"
@@ -105,9 +142,16 @@ def _replaced(dataset: str, head: Manifest | None, own: Manifest) -> Iterator[st
             yield f"{dataset} was removed while this run wrote: its version {base[0]} isn't there any more"
         return
     first, run = head.lineage[0]
-    if base not in head.lineage if base else first != 1:
+    # Of a stream's many versions the lineage has few: while it is told of, nobody has replaced them.
+    known = base in head.lineage or stream_of(base[1]) in head.streams if base else first == 1
+    if not known:
         was = f"its version {base[0]}" if base else "the empty folder"
         yield f"{dataset} was replaced by the run {run} while this one wrote, which was to be added to {was}"
+
+
+def stream_of(run: str) -> str:
+    """The stream that a version's run is of, where it is one: see `panes`."""
+    return run[: staging.RUN_LETTERS]
 
 
 def misfits(head: Manifest, own: Manifest) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """What a launcher looks at before a job starts: whether some of the files have what the job needs."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
 
+from beam_etl.io.careful import carefully, looked_at
 from beam_etl.io.columns import ALL, Columns, check_condition, resolve, widest
 from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format
@@ -92,7 +94,8 @@ def _stored_schemas(
     misfits: dict[str, InputError] = {}
     for file in files:
         try:
-            schemas[file.path] = known.schema(file.path)
+            look = partial(_schema, known, file.path)
+            (schemas[file.path],) = carefully(looked_at(file), known.limits.record_seconds, look)
         except InputError as error:
             misfits[file.path] = error
         except Exception as error:
@@ -109,6 +112,10 @@ def _stored_schemas(
     for path, reason in damaged.items():
         logging.getLogger(__name__).warning("%s can't be read (%s): it will be rejected", path, reason)
     return schemas, misfits
+
+
+def _schema(known: Format, path: str) -> Iterator[pa.Schema]:
+    yield known.schema(path)
 
 
 def _completed(stored: pa.Schema, common: pa.Schema) -> pa.Schema:

@@ -13,6 +13,9 @@ from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.run_reports import find_reports, report_path
 
+STOPPED_SECONDS = 30 * 86_400
+"""A stream that has written nothing for so long is taken for one that won't go on from its savepoint."""
+
 _TEMPORARY = re.compile(rf".*\.[0-9a-f]{{12}}\.tmp|{staging.PROBE}\w+(\.link)?")
 """Files that stand for a moment beside a manifest, and probes of a filesystem."""
 
@@ -108,15 +111,17 @@ _Candidate = tuple[str, list[str], Leftover]
 
 
 def _runs(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
-    listed = versions.paths_of(present)
+    listed, streams = versions.paths_of(present), _streams(dataset, present)
     places: dict[str, list[str]] = {}
     for path, run in staging.table_files(dataset):
-        if path not in listed:
+        if path not in listed and run not in streams:
             places.setdefault(run, []).append(os.path.join(dataset, path))
     parent = os.path.join(dataset, staging.FOLDER)
     for name in sorted(os.listdir(parent)) if os.path.isdir(parent) else ():
         folder = os.path.join(parent, name)
         run, inside = name.partition("-")[0], [folder]
+        if run in streams:
+            continue
         for above, folders, names in os.walk(folder):
             inside += [os.path.join(above, below) for below in (*folders, *names)]
         places.setdefault(run, []).extend(inside)
@@ -125,6 +130,13 @@ def _runs(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
         kept = ", kept for another try" if staging.is_kept(dataset, run) else ""
         what = f"run {run}: {len(files):,} files that weren't published{kept}"
         yield what, paths, Leftover(what, sum(_sizes(paths)), run=run)
+
+
+def _streams(dataset: str, present: list[Manifest]) -> set[str]:
+    """Streams that run, or stand still and can go on: what they have staged is in a checkpoint or savepoint."""
+    before = time.time() - STOPPED_SECONDS
+    known = present[-1].streams if present else {}
+    return {run for run in known if _written(staging.staging_folder(dataset, run)) >= before}
 
 
 def _files(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
+from beam_etl.io.transient import patiently
 from beam_etl.transforms.metrics import StepMetrics
 
 Finished: TypeAlias = tuple[manifest.DataFile, dict[str, str]]
@@ -37,7 +39,9 @@ def unpack_finished(packed: Iterable[bytes]) -> Iterator[Finished]:
     for pack in packed:
         body = json.loads(zlib.decompress(pack))
         for *file, kind in body["files"]:
-            yield manifest.DataFile(*file), body["columns"][kind]
+            table, path, rows, size, sha256, pane = file
+            told = manifest.Pane(*pane) if pane else None
+            yield manifest.DataFile(table, path, rows, size, sha256, told), body["columns"][kind]
 
 
 def stored_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -92,9 +96,21 @@ def _create(path: str) -> BinaryIO:
     """A new file, and its folder, which another attempt's end may remove in between, once."""
     with contextlib.suppress(FileNotFoundError):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "xb")
+        return io.BufferedWriter(_PatientFile(path, "xb"))
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    return open(path, "xb")
+    return io.BufferedWriter(_PatientFile(path, "xb"))
+
+
+class _PatientFile(io.FileIO):
+    """A file whose writes are tried again where an error passes. A sync isn't: what it lost is gone then."""
+
+    def write(self, data: Any) -> int:
+        return patiently(lambda: write_some(self, data))
+
+
+def write_some(file: io.FileIO, data: Any) -> int:
+    """One call of the system: it writes some bytes, or fails and writes none."""
+    return io.FileIO.write(file, data)
 
 
 def _open_nowhere() -> BinaryIO:

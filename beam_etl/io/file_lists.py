@@ -1,10 +1,12 @@
 """Files of a dataset, and where there are many, the table that lists them beside the manifest."""
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,10 +23,37 @@ _LIST = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),
     ]
 )
+_PANE = pa.field("pane", pa.string())
+"""JSON of a file's Pane; there only where some file has one."""
 
 
 class DatasetError(ValueError):
     """A folder is not the dataset that was expected. The message says what was found and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """Which pane of a stream's window a file holds. Times are microseconds since 1970, UTC."""
+
+    stream: str
+    start: int
+    """Of the window,"""
+    end: int
+    """which ends before this."""
+    index: int
+    """From 0, over all tables of the window; of files that were compacted the highest."""
+    timing: str
+    """early, on time or late."""
+    partition: int | None = None
+    """Of an accumulating result: the partition of the shuffle that it comes from; its later files have all its rows."""
+    firing: int | None = None
+    """Of an accumulating result: which firing of that partition it is, from 0."""
+    first: int | None = None
+    """Of files that were compacted: the lowest pane."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest has it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +66,8 @@ class DataFile:
     rows: int
     bytes: int
     sha256: str
+    pane: Pane | None = None
+    """Of a stream's file."""
 
 
 def list_name(number: int, run: str, files: Sequence[DataFile]) -> str:
@@ -48,9 +79,13 @@ def list_name(number: int, run: str, files: Sequence[DataFile]) -> str:
 def encode_list(files: Sequence[DataFile]) -> bytes:
     """The table of these files, as it is stored."""
     columns = [[getattr(file, name) for file in files] for name in _LIST.names]
-    arrays = [pa.array(values, column.type) for values, column in zip(columns, _LIST, strict=True)]
+    listed = _LIST
+    if any(file.pane for file in files):
+        listed = _LIST.append(_PANE)
+        columns.append([json.dumps(file.pane.to_json()) if file.pane else None for file in files])
+    arrays = [pa.array(values, column.type) for values, column in zip(columns, listed, strict=True)]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=_LIST), sink, compression="zstd")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=listed), sink, compression="zstd")
     return sink.getvalue().to_pybytes()
 
 
@@ -70,5 +105,9 @@ def read_list(folder: str, entry: Mapping[str, str]) -> tuple[DataFile, ...]:
         encoded = file.read()
     if hashlib.sha256(encoded).hexdigest() != entry["sha256"]:
         raise DatasetError(f"{path}: the digest does not match: the list was changed after it was written")
-    columns = pq.read_table(pa.BufferReader(encoded)).select(_LIST.names).to_pydict().values()
+    found = pq.read_table(pa.BufferReader(encoded))
+    columns = [found.column(name).to_pylist() for name in _LIST.names]
+    if _PANE.name in found.column_names:
+        told = found.column(_PANE.name).to_pylist()
+        columns.append([Pane(**json.loads(pane)) if pane else None for pane in told])
     return tuple(map(DataFile, *columns))

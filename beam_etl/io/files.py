@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_etl import schema
 from beam_etl.io.access import is_local, open_file
+from beam_etl.io.credentials import refuse_credentials
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
 from beam_etl.io.manifest import manifest_number
@@ -43,13 +44,10 @@ def match_files(
       dataset_files: looks into a folder first.
 
     Raises:
-      InputError: a pattern matches nothing, or there are more than 2^20 files.
+      NothingFoundError: a pattern matches nothing.
+      InputError: there are more than 2^20 files.
     """
-    wanted = None if format is None else format_named(format)
-    found: dict[str, tuple[int, int]] = {}
-    for pattern in _expand(patterns):
-        for path, *told in _match(pattern, wanted, dataset_files):
-            found[os.path.abspath(path) if is_local(path) else path] = told[0], told[1]
+    found = find_files(patterns, format, dataset_files)
     if len(found) > schema.MAX_FILES:
         raise InputError(
             f"{len(found):,} files match; a run reads at most {schema.MAX_FILES:,}. "
@@ -57,6 +55,28 @@ def match_files(
         )
     _check_names(found)
     return [FileEntry(number, path, *found[path]) for number, path in enumerate(sorted(found))]
+
+
+class NothingFoundError(InputError):
+    """A pattern matches no file, as yet."""
+
+
+def find_files(
+    patterns: str | Sequence[str],
+    format: str | None = None,
+    dataset_files: DatasetFiles = lambda folder: None,
+) -> dict[str, tuple[int, int]]:
+    """The files that patterns match, as `match_files` does, in no order: bytes and time of each path.
+
+    Raises:
+      NothingFoundError: a pattern matches nothing.
+    """
+    wanted = None if format is None else format_named(format)
+    found: dict[str, tuple[int, int]] = {}
+    for pattern in _expand(patterns):
+        for path, *told in _match(pattern, wanted, dataset_files):
+            found[os.path.abspath(path) if is_local(path) else path] = told[0], told[1]
+    return found
 
 
 def _check_names(paths: Iterable[str]) -> None:
@@ -98,6 +118,7 @@ def _expand(patterns: str | Sequence[str]) -> Iterator[str]:
     if not single:
         raise InputError(f"no input pattern in {patterns!r}")
     for pattern in single:
+        refuse_credentials(pattern)
         yield _normal(pattern) if is_local(pattern) else pattern
 
 
@@ -132,7 +153,7 @@ def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> 
         return _in_folder(whole, wanted) if found is None else _undated(found)
     matched = _glob(pattern)
     if not matched:
-        raise InputError(f"no file matches {pattern!r}; {_nearest(pattern)}")
+        raise NothingFoundError(f"no file matches {pattern!r}; {_nearest(pattern)}")
     return matched
 
 
@@ -165,11 +186,11 @@ def _in_folder(folder: str, wanted: Format | None) -> list[Found]:
     if data:
         return data
     if everything:
-        raise InputError(
+        raise NothingFoundError(
             f"{folder}: no file with a known suffix ({known_suffixes()}) among {len(everything)}, "
             f"for example {everything[0][0]}. Use --format=NAME."
         )
-    raise InputError(f"no file in {folder!r}; {_nearest(folder)}")
+    raise NothingFoundError(f"no file in {folder!r}; {_nearest(folder)}")
 
 
 def _glob(pattern: str) -> list[Found]:

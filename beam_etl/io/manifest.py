@@ -17,16 +17,17 @@ from functools import cached_property
 from typing import Any
 
 from beam_etl.io import durable, staging
-from beam_etl.io.file_lists import DataFile, DatasetError, encode_list, list_name, read_list
+from beam_etl.io.errors import one_line
+from beam_etl.io.file_lists import DataFile, DatasetError, Pane, encode_list, list_name, read_list
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
 
-__all__ = ["DataFile", "DatasetError", "Manifest"]
+__all__ = ["DataFile", "DatasetError", "Manifest", "Pane"]
 
 FOLDER = "_manifests"
 FORMAT = "beam_etl dataset"
-FORMAT_VERSION = 2
-"""1: files stand in the manifest. 2: a list beside it. A manifest has the lowest version that can hold it."""
+FORMAT_VERSION = 3
+"""1: files stand in the manifest. 2: a list beside it. 3: streams. A manifest has the lowest that can hold it."""
 
 LISTED_FILES = 10_000
 """With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
@@ -55,6 +56,8 @@ class Manifest:
     """Number and run of the version that this one replaced, where it did."""
     keep_versions: int = 1
     """How many versions stay when this one has replaced another, itself among them. An append keeps all."""
+    streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What streams that add to the dataset have published, by their names: see `panes`."""
 
     @property
     def lineage(self) -> tuple[tuple[int, str], ...]:
@@ -134,7 +137,7 @@ class Manifest:
         }
         body: dict[str, Any] = {
             "format": FORMAT,
-            "version": 2 if self.list_name else 1,
+            "version": 3 if self.streams else 2 if self.list_name else 1,
             "number": self.number,
             "run": self.run,
             "tables": tables,
@@ -146,6 +149,8 @@ class Manifest:
             body["replaced"] = list(self.replaced)
         if self.keep_versions != 1:
             body["keep_versions"] = self.keep_versions
+        if self.streams:
+            body["streams"] = {name: dict(told) for name, told in self.streams.items()}
         if self.list_name:
             body["files"] = {"path": self.list_name, "sha256": list_sha256}
         return json.dumps({**body, "digest": _digest(body)}, indent=1, ensure_ascii=False).encode()
@@ -188,17 +193,36 @@ class Manifest:
                 _versions(body),
                 _replaced(body),
                 body.get("keep_versions", 1),
+                body.get("streams", {}),
             )
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path}: not a manifest of a dataset ({error!r})") from error
+        except DatasetError:
+            raise
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # any JSON, or none
+            raise DatasetError(f"{path}: not a manifest of a dataset ({one_line(error)})") from error
 
 
 def _entries(files: Sequence[DataFile]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in asdict(file).items() if key != "table"} for file in files]
+    return [
+        {
+            **{key: value for key, value in asdict(file).items() if key not in ("table", "pane")},
+            **({"pane": file.pane.to_json()} if file.pane else {}),
+        }
+        for file in files
+    ]
 
 
 def _listed_inside(tables: Mapping[str, Any]) -> tuple[DataFile, ...]:
-    return tuple(DataFile(table=name, **entry) for name, table in tables.items() for entry in table["files"])
+    return tuple(
+        DataFile(**{**entry, "table": name, "pane": Pane(**entry["pane"]) if "pane" in entry else None})
+        for name, table in tables.items()
+        for entry in table["files"]
+    )
 
 
 def _versions(body: Mapping[str, Any]) -> tuple[tuple[int, str], ...] | None:
@@ -354,6 +378,6 @@ def _body(dataset: str, number: int) -> dict[str, Any]:
     try:
         with open(manifest_path(dataset, number), "rb") as file:
             body = json.load(file)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

@@ -1,6 +1,6 @@
 """One split read a second time: its kept rows into a file, and facts of the documents that a decision names."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,8 @@ from beam_etl.io.formats import Copier, Format, Rows, Split, SplitReader
 from beam_etl.io.formats.base import take_rows
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.splits import SMALL_BYTES, bounded, open_split
+from beam_etl.io.suspects import is_suspect
+from beam_etl.io.watched import StuckError, watched
 from beam_etl.kernels import stacking
 from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.metrics import BYTES_IN, BYTES_OUT, ROWS_IN, ROWS_OUT, StepMetrics
@@ -131,6 +133,8 @@ def copy_split(
     Raises:
       InputError: a decision's document isn't there, or the file isn't, or was written since the job began.
     """
+    if is_suspect(split):
+        raise _apart(split)
     pending = Decisions(decisions, split)
     seen = modified(split.file.path)
     _check_unchanged(split, seen)
@@ -158,6 +162,14 @@ def _changed(split: Split, how: str) -> InputError:
     return InputError(f"{split.file.path}: {how}: {CHANGED}. Run again.")
 
 
+def _apart(split: Split) -> InputError:
+    return InputError(
+        f"{split.file.path}: bytes {split.start} to {split.stop} can be read in a process of their own only (see "
+        f"--max_record_seconds), and are read a second time to be copied, which takes one that can read all of it. "
+        f"Leave the file out."
+    )
+
+
 class _Copy:
     def __init__(
         self, split: Split, copying: Copying, reader: SplitReader, reading: Reading, pending: Decisions
@@ -178,7 +190,7 @@ class _Copy:
         found: list[pa.RecordBatch] = []
         lost: list[Reject] = []
         documents = 0
-        for rows in self._reader.rows(names, self._reading.complete):
+        for rows in self._rows(names):
             if not isinstance(rows, Reject):
                 places = document_places(rows, self._reading, self._split.file)
                 documents += rows.batch.num_rows if places is None else len(places)
@@ -200,6 +212,14 @@ class _Copy:
             finished = self._file.close(self._kept)
             metrics.add(BYTES_OUT, finished[0].bytes)
             yield finished
+
+    def _rows(self, names: Sequence[str]) -> Iterator[Rows | Reject]:
+        """The rows, which are copied as they are stored, so no other process can read them."""
+        read = partial(self._reader.rows, names, self._reading.complete)
+        try:
+            yield from watched(read, self._copying.known.limits.record_seconds)
+        except StuckError as error:
+            raise _apart(self._split) from error
 
     def discard(self) -> None:
         """Closes what a failure left open."""

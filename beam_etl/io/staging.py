@@ -20,6 +20,9 @@ PROBE = "_beam_etl_"
 """Names that begin so stand in a dataset for a moment: somebody asks the filesystem something."""
 
 _FILE_NAME = re.compile(r"(part-\d{5,}(?:-\d{5,})?-)([0-9a-f]{12})(-[0-9a-f]{16}(?:\.\w+){1,2})")
+RUN_LETTERS = 12
+"""Of a run's name."""
+
 _OUTCOME = "outcome.json"
 _REASONS = "reasons"
 _CONFLICT = "conflict.json"
@@ -54,7 +57,7 @@ def turn(run: str) -> Iterator[None]:
 
 def new_run() -> str:
     """A name for a run that no other run has: 12 hexadecimal digits."""
-    return secrets.token_hex(6)
+    return secrets.token_hex(RUN_LETTERS // 2)
 
 
 def new_attempt() -> str:

@@ -113,6 +113,8 @@ class TableFiles:
             self._opened(partition) as opened,
             pq.ParquetFile(opened, metadata=footer, page_checksum_verification=True) as file,
         ):
+            if missing := set(columns) - set(file.schema_arrow.names):
+                raise ValueError(f"no column {min(missing)!r}")
             batches = file.read_row_group(group, columns=list(columns), use_threads=False).combine_chunks()
             found = batches.to_batches()
         return found[0] if found else pa.RecordBatch.from_pylist([], batches.schema)
@@ -135,12 +137,12 @@ class TableFiles:
         if key not in self._bounds:
             footer = self._footer(partition)
             groups = map(footer.row_group, range(footer.num_row_groups))
-            self._bounds[key] = [_bounds(group.column(column)) for group in groups]
+            self._bounds[key] = [_bounds(group, column) for group in groups]
         low, high = _comparable(low), _comparable(high)
         return [
             number
             for number, (least, most) in enumerate(self._bounds[key])
-            if least is None or (least <= high and low <= most)
+            if type(least) is not type(low) or (least <= high and low <= most)  # else reading it tells
         ]
 
     def _footer(self, partition: int) -> pq.FileMetaData:
@@ -180,7 +182,10 @@ def _number(path: str) -> int:
     return int(path.rpartition("/")[2].split("-")[1])
 
 
-def _bounds(column: pq.ColumnChunkMetaData) -> tuple[Any, Any]:
+def _bounds(group: pq.RowGroupMetaData, place: int) -> tuple[Any, Any]:
+    if place >= group.num_columns:
+        return None, None
+    column = group.column(place)
     if not column.is_stats_set or not column.statistics.has_min_max:
         return None, None
     return _comparable(column.statistics.min), _comparable(column.statistics.max)

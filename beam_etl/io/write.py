@@ -21,6 +21,7 @@ from beam_etl.io.append import misfits
 from beam_etl.io.commit import PUBLISHED, settle
 from beam_etl.io.data_files import Finished, OpenFile, pack_finished, stored_rows, unpack_finished
 from beam_etl.io.formats import Format, format_named
+from beam_etl.io.transient import patiently
 from beam_etl.io.write_partitioned import WritePartitioned
 from beam_etl.kernels.partitioning import Partitioning
 from beam_etl.transforms.batches import Batches
@@ -334,6 +335,6 @@ def _commit(
         run.made, files=files, schemas=schemas, about=about, partitioning={**run.made.partitioning, **shown}
     )
     with StepMetrics().timing():
-        verdict = settle(run.output, made, failures)
+        verdict = patiently(lambda: settle(run.output, made, failures))
     Metrics.counter(NAMESPACE, UNPUBLISHED).inc(verdict != PUBLISHED)
     return verdict

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from beam_etl import schema
@@ -74,6 +75,17 @@ def apply_in_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[Applied]:
         if not is_decision(batch):
             kept, found = apply_decisions(batch, decisions)
             yield Applied(without_carried(kept), found)
+
+
+def without_copies(documents: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Documents without those whose address came before, and how many these are in each batch."""
+    seen: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+    for batch in documents:
+        address, first = np.unique(numbers(batch, schema.ADDRESS), return_index=True)
+        new = ~np.isin(address, seen, assume_unique=True)
+        seen = np.concatenate([seen, address[new]])
+        rows = np.sort(first[new])
+        yield batch.take(pa.array(rows)) if len(rows) < batch.num_rows else batch, batch.num_rows - len(rows)
 
 
 def sorted_decisions(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

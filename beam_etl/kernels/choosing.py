@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels import stacking
+from beam_etl.kernels import ordering, stacking
 from beam_etl.kernels.candidates import LOW, RANK, numbers
 from beam_etl.kernels.numbering import find_sorted
 from beam_etl.kernels.similarity import estimate_pairs
@@ -18,6 +18,9 @@ MEMBER_FACT = pa.schema(
     [*schema.MEMBER, pa.field(RANK, pa.uint64(), nullable=False), pa.field(LOW, pa.binary())]
 )
 """A member with its facts."""
+
+MEMBER_ORDER = MEMBER_FACT.append(ordering.FIELD)
+"""The same where ORDER tells who comes first."""
 
 
 def keep_first(members: pa.RecordBatch) -> pa.RecordBatch:
@@ -34,25 +37,43 @@ def facts_only(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows.select([name for name in (schema.NODE, RANK, LOW) if name in rows.schema.names])
 
 
-def join_facts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Members with their facts: batches of MEMBER_FACT, and of large clusters, stacks of these (see `stacking`).
+def join_facts(
+    batches: Iterable[pa.RecordBatch], columns: pa.Schema = MEMBER_FACT
+) -> Iterator[pa.RecordBatch]:
+    """Members with their facts: batches of `columns`, and of large clusters, stacks of these (see `stacking`).
 
     Args:
       batches: a partition by node, in any order, which can be iterated over twice: schema.MEMBER, and facts. A member
-        without facts, which is of an earlier run, gets rank 0 and no low bytes.
+        without facts, which is of an earlier run or window, gets rank 0 and no low bytes.
+      columns: MEMBER_FACT; or with ORDER, MEMBER_ORDER: of each cluster one member keeps it (see `ordering.nominate`).
     """
+    found = _joined(batches, columns)
+    if ordering.ORDER in columns.names:
+        found = _nominated(found)
     large = []
-    for joined in _joined(batches):
+    for joined in found:
         is_large = pc.greater_equal(joined.column(schema.CLUSTER_SIZE), stacking.STACK_FROM)
         large.append(joined.filter(is_large))
         yield joined.filter(pc.invert(is_large))
     if any(batch.num_rows for batch in large):
         rows = concat_facts(large)
-        alike = stacking.groups_of([rows.column(name) for name in (schema.CLUSTER, schema.BAND, LOW)])
-        yield stacking.stack(rows, alike).cast(MEMBER_FACT.append(stacking.FIELD))
+        names = [name for name in (schema.CLUSTER, schema.BAND, LOW, ordering.ORDER) if name in columns.names]
+        alike = stacking.groups_of([rows.column(name) for name in names])
+        yield stacking.stack(rows, alike).cast(columns.append(stacking.FIELD))
 
 
-def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _nominated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    some = list(batches)
+    if not some:
+        return
+    rows = concat_facts(some)
+    order, rank = ordering.nominate(rows.column(ordering.ORDER), numbers(rows, schema.CLUSTER))
+    place, where = rows.schema.get_field_index(RANK), rows.schema.get_field_index(ordering.ORDER)
+    rows = rows.set_column(place, RANK, pa.array(rank)).set_column(where, ordering.ORDER, order)
+    yield rows.cast(MEMBER_ORDER)
+
+
+def _joined(batches: Iterable[pa.RecordBatch], columns: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Members with their facts, not stacked."""
     members = [batch for batch in batches if schema.CLUSTER in batch.schema.names]
     if not members:
@@ -62,14 +83,18 @@ def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for known in (batch for batch in batches if schema.CLUSTER not in batch.schema.names):
         rows, places = find_sorted(node, numbers(known, schema.NODE))
         waiting[places] = False
-        yield _with_facts(joined.take(pa.array(places)), known.take(pa.array(rows)))
+        yield _with_facts(joined.take(pa.array(places)), known.take(pa.array(rows)), columns)
     rest = joined.filter(pa.array(waiting))
-    yield _with_facts(rest, rest)
+    yield _with_facts(rest, rest, columns)
 
 
-def _with_facts(members: pa.RecordBatch, known: pa.RecordBatch) -> pa.RecordBatch:
-    low = known.column(LOW) if LOW in known.schema.names else pa.nulls(known.num_rows, pa.binary())
-    return pa.RecordBatch.from_arrays([*members.columns, ranks_of(known), low], schema=MEMBER_FACT)
+def _with_facts(members: pa.RecordBatch, known: pa.RecordBatch, columns: pa.Schema) -> pa.RecordBatch:
+    names = columns.names[len(MEMBER_FACT) - 1 :]
+    facts = [
+        known.column(name) if name in known.schema.names else pa.nulls(known.num_rows, pa.binary())
+        for name in names
+    ]
+    return pa.RecordBatch.from_arrays([*members.columns, ranks_of(known), *facts], schema=columns)
 
 
 def stack_decisions(decisions: pa.RecordBatch, *more: str) -> Iterator[pa.RecordBatch]:
@@ -91,7 +116,8 @@ def stack_decisions(decisions: pa.RecordBatch, *more: str) -> Iterator[pa.Record
 def choose(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Decisions over the clusters of a partition: schema.DECISION, ascending by cluster and node.
 
-    The smallest (rank, node) of a cluster is kept. A document of an earlier run has rank 0 and the smallest nodes.
+    The smallest (rank, node) of a cluster is kept, or the smallest ORDER. A document of an earlier run or window has
+    rank 0 and the smallest nodes.
 
     Args:
       batches: members with their facts, or stacks of them, all of each cluster. All members are held: some 200 bytes
@@ -99,6 +125,8 @@ def choose(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """
     rows = concat_facts(stacking.with_others(batch) for batch in batches if batch.num_rows)
     of, node, rank = stacking.unstack(rows)
+    if ordering.ORDER in rows.schema.names:
+        rank[: rows.num_rows] = ordering.ranks_by_order(rows.column(ordering.ORDER), rank[: rows.num_rows])
     cluster = numbers(rows, schema.CLUSTER)[of]
     kept = first_of_groups(np.lexsort((node, rank, cluster)), cluster)
     order = np.lexsort((node, cluster))

@@ -18,6 +18,7 @@ Source: Gelman and others, Bayesian Data Analysis, 3rd edition (2013), section 2
 first formula is Laplace's rule of succession: without it a corpus in which all pass would leave no doubt anywhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +89,7 @@ class ScoreRule:
 
 def corpus_totals(table: pa.RecordBatch, rule: ScoreRule) -> tuple[int, ...]:
     """Documents, and those that fail each part, over some domains. Totals are added place by place."""
-    columns = [table.column(DOCUMENTS), *(table.column(_failed(part)) for part in rule.parts)]
+    columns = [table.column(DOCUMENTS), *(table.column(part_column(part)) for part in rule.parts)]
     return tuple(int(column.to_numpy().sum()) for column in columns)
 
 
@@ -115,18 +116,32 @@ def score_domains(table: pa.RecordBatch, totals: tuple[int, ...], rule: ScoreRul
       totals: of the whole corpus, see corpus_totals.
       rule: weights and doubt.
     """
-    documents = table.column(DOCUMENTS).to_numpy().astype(np.float64)
-    score, parts = np.zeros(table.num_rows), []
-    for place, (part, weight) in enumerate(rule.weights):
-        passed = documents - table.column(_failed(part)).to_numpy()
-        rate, bound = bounds(documents, passed, _mean(totals[0], totals[1 + place]), rule)
+    names = [DOCUMENTS, *map(part_column, rule.parts)]
+    counts = np.stack([table.column(name).to_numpy().astype(np.float64) for name in names], axis=1)
+    score, parts = score_counts(counts, totals, rule)
+    for place, (name, values) in enumerate([(SCORE, score), *parts], 1):
+        table = table.add_column(place, pa.field(name, pa.float64(), nullable=False), pa.array(values))
+    return table
+
+
+def score_counts(
+    counts: Floats, totals: Sequence[float], rule: ScoreRule
+) -> tuple[Floats, list[tuple[str, Floats]]]:
+    """The score of each domain, and `PART_rate` and `PART_bound` for each part.
+
+    Args:
+      counts: float64[domains, 1 + parts]: documents, and of them those that fail each part.
+      totals: the same of the whole corpus.
+      rule: weights and doubt.
+    """
+    documents = counts[:, 0]
+    score, parts = np.zeros(len(counts)), []
+    for place, (part, weight) in enumerate(rule.weights, 1):
+        rate, bound = bounds(documents, documents - counts[:, place], _mean(totals[0], totals[place]), rule)
         score += weight * bound
         parts += [(f"{part}_rate", rate), (f"{part}_bound", bound)]
     score /= sum(weight for _, weight in rule.weights)
-    scored = [(SCORE, np.floor(np.clip(score, 0, 1) * _UNITS) / _UNITS), *parts]
-    for place, (name, values) in enumerate(scored, 1):
-        table = table.add_column(place, pa.field(name, pa.float64(), nullable=False), pa.array(values))
-    return table
+    return np.floor(np.clip(score, 0, 1) * _UNITS) / _UNITS, parts
 
 
 def bounds(documents: Floats, passed: Floats, mean: float, rule: ScoreRule) -> tuple[Floats, Floats]:
@@ -165,9 +180,10 @@ def as_written(table: pa.RecordBatch) -> pa.RecordBatch:
     return table.drop_columns([CUT_KEY, CUT_TIE, WHY_UNMARKED])
 
 
-def _mean(documents: int, failed: int) -> float:
+def _mean(documents: float, failed: float) -> float:
     return (documents - failed + 1) / (documents + 2)
 
 
-def _failed(part: str) -> str:
+def part_column(part: str) -> str:
+    """The column of the table of domains that counts the documents which fail a part."""
     return DUPLICATES if part == UNIQUE else failed_column(part)

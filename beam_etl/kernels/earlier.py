@@ -90,13 +90,13 @@ def requests(decisions: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def answers(
-    asked: Iterable[pa.RecordBatch], kept: Iterable[tuple[str, pa.RecordBatch]]
+    asked: Iterable[pa.RecordBatch], kept: Iterable[tuple[str | None, pa.RecordBatch]]
 ) -> Iterator[pa.RecordBatch]:
     """What is told of the requested documents: removals.FOUND, a row for each salt of their cluster.
 
     Args:
       asked: REQUEST of a partition.
-      kept: schema.SIGNATURE of the same partition, each batch with the dataset that it is from.
+      kept: schema.SIGNATURE of the same partition, each batch with the dataset that it is from, None for this one.
     """
     wanted = pa.concat_batches(list(asked))
     number, first = np.unique(numbers(wanted, schema.NUMBER), return_index=True)

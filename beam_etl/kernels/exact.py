@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels import stacking
-from beam_etl.kernels.candidates import RANK
+from beam_etl.kernels import ordering, stacking
+from beam_etl.kernels.candidates import FIRST_NEW, RANK, numbers
 from beam_etl.kernels.content import byte_lengths, content_hashes, normalised
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.keeping import Keep, ranks
@@ -89,9 +89,26 @@ def exact_rows(batch: pa.RecordBatch, rule: ExactRule, keep: Keep) -> pa.RecordB
     return rows.filter(hashes.is_valid()).cast(EXACT_ROW)
 
 
+def exact_in_order(batch: pa.RecordBatch, rule: ExactRule, keep: Keep, id: str) -> pa.RecordBatch:
+    """EXACT_ROW of the documents that can have duplicates, with nodes from FIRST_NEW on, and ORDER."""
+    batch = batch.filter(key_hashes(batch, rule).is_valid())
+    rows = exact_rows(batch, rule, Keep())
+    place = rows.schema.get_field_index(schema.NODE)
+    node = pa.array(numbers(rows, schema.NODE) | FIRST_NEW)
+    rows = rows.set_column(place, EXACT_ROW.field(place), node)
+    return rows.append_column(ordering.FIELD, ordering.order_keys(batch, keep, id))
+
+
 def stack_equal(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """EXACT_ROW of some documents, those of equal content as one row: with stacking.OTHERS, in no order."""
-    high, low = _halves(rows.column(CONTENT)).T
+    """EXACT_ROW of some documents, those of equal content as one row: with stacking.OTHERS, in no order.
+
+    Where they have ORDER, the row of each content is that of the document that comes first.
+    """
+    high, low = halves_of(rows.column(CONTENT)).T
+    if ordering.ORDER in rows.schema.names:
+        order, rank = ordering.nominate(rows.column(ordering.ORDER), high, low)
+        rows = rows.set_column(rows.schema.get_field_index(RANK), EXACT_ROW.field(RANK), pa.array(rank))
+        rows = rows.set_column(rows.schema.get_field_index(ordering.ORDER), ordering.FIELD, order)
     codes = Numbering().add(np.ascontiguousarray(low))
     maybe = np.flatnonzero(np.bincount(codes, minlength=1)[codes] > 1)  # equal in half of the bits
     order = maybe[np.lexsort((low[maybe], high[maybe]))]
@@ -108,7 +125,9 @@ def choose_exact(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """
     rows = pa.concat_batches([batch for batch in batches if batch.num_rows])
     of, node, rank = stacking.unstack(rows)
-    high, low = np.ascontiguousarray(_halves(rows.column(CONTENT))[of].T)
+    if ordering.ORDER in rows.schema.names:
+        rank[: rows.num_rows] = ordering.ranks_by_order(rows.column(ordering.ORDER), rank[: rows.num_rows])
+    high, low = np.ascontiguousarray(halves_of(rows.column(CONTENT))[of].T)
     order = np.lexsort((node, high, low))
     first = first_of_groups(order, high, low)
     size = np.bincount(first, minlength=len(first))[first]
@@ -128,7 +147,7 @@ def choose_exact(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     )
 
 
-def _halves(hashes: pa.FixedSizeBinaryArray) -> np.ndarray:
-    """uint64[rows, 2]."""
+def halves_of(hashes: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """uint64[rows, 2] of a column of 128-bit hashes."""
     data = np.frombuffer(hashes.buffers()[1], np.uint64)
     return data[2 * hashes.offset : 2 * (hashes.offset + len(hashes))].reshape(-1, 2)

@@ -92,6 +92,10 @@ class PartitionPlan:
         """1, or 2 where slices of one hop would be too small."""
         return 1 if self.groups == 1 else 2
 
+    def in_one_hop(self) -> "PartitionPlan":
+        """The same partitions, however small the slices."""
+        return PartitionPlan(self.partitions, groups=1, salts=1)
+
     @property
     def group_size(self) -> int:
         """Neighbouring partitions that travel together in the first hop."""

@@ -37,7 +37,7 @@ def wishes(links: pa.RecordBatch, candidate: bool) -> pa.RecordBatch:
 
 
 def grant(
-    batches: Iterable[pa.RecordBatch], earlier: Iterable[pa.RecordBatch] = ()
+    batches: Iterable[pa.RecordBatch], earlier: Iterable[pa.RecordBatch] = (), more: tuple[str, ...] = ()
 ) -> Iterator[pa.RecordBatch]:
     """Wishes with the facts of their documents.
 
@@ -45,10 +45,11 @@ def grant(
       batches: a partition by node, in any order, which can be iterated over twice: wishes, and facts, which are
         node, low and maybe rank.
       earlier: facts of documents that were decided before.
+      more: binary columns that facts have besides, or lack where they are of earlier documents.
 
     Returns:
-      Batches of FACT: a candidate row for each node and root that were wished for, with the smallest band, and for each
-      node that was, one row that is no candidate.
+      Batches of FACT and `more`: a candidate row for each node and root that were wished for, with the smallest band,
+      and for each node that was, one row that is no candidate.
     """
     asked = [batch for batch in batches if CANDIDATE in batch.schema.names]
     if not asked:
@@ -63,9 +64,13 @@ def grant(
             rows = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
             whose = pa.array(np.repeat(np.arange(len(own)), count))
             columns = [*wanted.take(pa.array(rows)).columns, ranks_of(known).take(whose)]
-            yield pa.RecordBatch.from_arrays(
-                [*columns, known.column(LOW).take(whose).cast(pa.binary())], schema=FACT
-            )
+            columns.append(known.column(LOW).take(whose).cast(pa.binary()))
+            granted = pa.RecordBatch.from_arrays(columns, schema=FACT)
+            for name in more:
+                has = name in known.schema.names
+                column = known.column(name).take(whose) if has else pa.nulls(len(whose), pa.binary())
+                granted = granted.append_column(name, column)
+            yield granted
 
 
 def ranks_of(known: pa.RecordBatch) -> pa.Array:

@@ -15,6 +15,7 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
 from beam_etl.io.formats.base import LIMITS, MIN_EXPANDED_BYTES, SPLIT_BYTES, FileEntry, Limits
 from beam_etl.io.judging import MAX_FRACTION
+from beam_etl.io.times import UNITS
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.where import Condition
 from beam_etl.kernels.where_text import parse_where
@@ -164,6 +165,9 @@ class JobConfig(RejectConfig):
     language_column: str | None = flag("the input's column that is read as language", default=None)
     date_column: str | None = flag("the input's column that is read as date", default=None)
     time_column: str | None = flag("the input's column that is read as time", default=None)
+    time_unit: str | None = flag(
+        "what numbers in the time's column count since 1970 in UTC", default=None, choices=tuple(UNITS)
+    )
     text_column: str | None = flag("the input's column that is read as text", default=None)
     where: str | None = flag(
         "read the rows of which this is true, such as \"date >= 2026-01-01 and domain = 'a.example'\"; what partitions "
@@ -178,6 +182,11 @@ class JobConfig(RejectConfig):
         default=LIMITS.expansion,
     )
     max_nesting: int = flag("an Avro schema that nests deeper is rejected", default=LIMITS.nesting)
+    max_record_seconds: int = flag(
+        "a record that takes more CPU time to read, or ends the process that reads it, is a reject",
+        default=LIMITS.record_seconds,
+        unit="seconds",
+    )
     private_suffixes: bool = flag(
         "where the domain is derived from a url, sites under github.io and the like have a domain each",
         default=False,
@@ -185,7 +194,7 @@ class JobConfig(RejectConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("file_bytes", "max_record_bytes", "max_expansion", "max_nesting"):
+        for name in ("file_bytes", "max_record_bytes", "max_expansion", "max_nesting", "max_record_seconds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.max_nesting > MAX_NESTING:
@@ -197,7 +206,7 @@ class JobConfig(RejectConfig):
     @property
     def limits(self) -> Limits:
         """What is beyond is rejected."""
-        return Limits(self.max_record_bytes, self.max_expansion, self.max_nesting)
+        return Limits(self.max_record_bytes, self.max_expansion, self.max_nesting, self.max_record_seconds)
 
     @property
     def condition(self) -> Condition | None:
@@ -224,6 +233,7 @@ class JobConfig(RejectConfig):
             carry=carry or others,
             private_suffixes=self.private_suffixes,
             where=self.condition,
+            time_unit=self.time_unit,
             limits=self.limits,
             **named,
         )
@@ -233,7 +243,7 @@ class JobConfig(RejectConfig):
 
         On Flink the parallelism has to be given: without it, which only a plan can be, it is one a split as well.
         """
-        splits = max(len(files), math.ceil(sum(file.bytes for file in files) / SPLIT_BYTES))
+        splits = max(1, len(files), math.ceil(sum(file.bytes for file in files) / SPLIT_BYTES))
         workers = {
             IN_PROCESS: options.view_as(DirectOptions).direct_num_workers,
             FLINK: options.view_as(FlinkRunnerOptions).parallelism,

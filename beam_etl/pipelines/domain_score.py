@@ -25,7 +25,7 @@ from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.documents import FailForRejects, usable
 from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
-from beam_etl.transforms.domain_score import CountDomains, ScoreTable
+from beam_etl.transforms.domain_score import CountDomains, ScoreTable, TabulateDomains
 
 SAMPLE_BYTES = 4 << 20
 SAMPLE_PLACES = 16
@@ -39,8 +39,10 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """The domains, the parts of their scores, rejects, and where asked for documents and removals. One shuffle.
 
     It is of statistics. None where the input is partitioned; one of documents besides where there are too many domains
-    for broadcasting.
+    for broadcasting. With --window the domains of each window, without scores.
     """
+    if config.window is not None:
+        return _by_window(source, config)
     sample = _sample(source)
     score = config.scoring(source.stored_schema)
     groups = _groups(source, config)
@@ -64,6 +66,16 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     lost = [found | "Uncounted" >> FailForRejects() for found in uncounted]
     failures = (scored.failures, joined[FAILURES], *lost) | "All failures" >> beam.Flatten()
     return {**tables, **joined, FAILURES: failures}
+
+
+def _by_window(source: FileSource, config: Config) -> dict[str, Any]:
+    documents, rejects, _ = source.documents(config.counted)
+    tabulated = documents | "Count domains" >> TabulateDomains(
+        scoring=config.scoring(source.stored_schema),
+        keep_partition=config.accumulates and not documents.is_bounded,
+    )
+    rejects = (rejects, tabulated.rejects) | "Rejects" >> beam.Flatten()
+    return {"domains": tabulated.domains, "rejects": rejects}
 
 
 def _groups(source: FileSource, config: Config) -> Groups | None:

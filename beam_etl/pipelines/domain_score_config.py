@@ -13,8 +13,10 @@ from beam_etl.kernels.domain_join import DOMAIN_SCORE
 from beam_etl.kernels.filtering import SIGNALS_COLUMN
 from beam_etl.kernels.judging import MAIN_SIGNALS
 from beam_etl.kernels.quality import parse_thresholds
-from beam_etl.pipelines.config import JobConfig, check_apart
+from beam_etl.pipelines.config import check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
+from beam_etl.pipelines.stream_config import StreamConfig
+from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.transforms.domain_join import AUTO, BROADCAST_BYTES, WAYS, JoinDomainScores
 from beam_etl.transforms.domain_score import ScoreDomains
 from beam_etl.transforms.quality import DEFAULT_RULES, FilterQuality
@@ -23,7 +25,7 @@ NEEDED = (schema.ID, schema.DOMAIN, schema.TEXT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JobConfig):
+class Config(WindowConfig, StreamConfig):
     """What can be asked of the job."""
 
     rules: tuple[str, ...] = flag(
@@ -82,6 +84,12 @@ class Config(JobConfig):
             )
         if self.filter and self.annotate:
             raise ValueError("--filter removes what --annotate only tells: ask for one of them")
+        if self.window is not None and (self.joins or self.removals or self.partitioned):
+            raise ValueError(
+                "--window writes what each domain has in each window. Scores are made of that when it is read, and "
+                "documents get them then (docs/streaming.md): leave out --removals, --partitioned, and what asks for "
+                "documents"
+            )
         self.scoring(pa.schema([]))
         self.joining(pa.schema([]))
 

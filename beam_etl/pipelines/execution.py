@@ -29,7 +29,7 @@ class Execution:
     """What `attach` takes: the job's name there, and where."""
     in_process: bool
     progress: AbstractContextManager[None]
-    """Shows what the job does in this process."""
+    """Shows what the job does in this process, or has published."""
 
     def __call__(self, pipeline: beam.Pipeline) -> PipelineResult | int:
         """The result of a run that ended; the exit code of one that failed or was interrupted, which is told."""
@@ -40,7 +40,7 @@ class Execution:
                     result = pipeline.run()
                     if isinstance(result, FlinkResult):
                         result.at_each_look = signals.check
-                    with watching(result, self.folders, self.run):
+                    with self._watching(result):
                         state = result.wait_until_finish()
                 if state == PipelineState.CANCELLED:
                     raise JobFailedError("somebody cancelled the job on its engine")
@@ -53,6 +53,10 @@ class Execution:
                 if not self.in_process:
                     signals.end()
                 return self._failed(result, error)
+
+    def _watching(self, result: PipelineResult) -> AbstractContextManager[None]:
+        """Shows what a cluster does."""
+        return watching(result, self.folders, self.run)
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
         if result is not None and not isinstance(result, FlinkResult):  # nobody to ask

@@ -8,6 +8,8 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, Union
 
+from beam_etl.io.credentials import refuse_credentials
+from beam_etl.io.errors import InputError
 from beam_etl.observe.text import format_bytes
 
 Config = TypeVar("Config")
@@ -87,11 +89,23 @@ def parse(
       UsageError: a flag is missing or has a wrong value, or the Config refuses the combination.
       SystemExit: --help was asked for.
     """
+    _refuse_credentials(argv)
     known, rest = parser(config, prog, description).parse_known_args(list(argv))  # type: ignore[arg-type]
     try:
         return config(**vars(known)), rest
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _refuse_credentials(argv: Sequence[str]) -> None:
+    """Before anything else: no message about something else quotes a secret."""
+    for argument in argv:
+        value = argument.partition("=")[2] if argument.startswith("--") else argument
+        try:
+            for item in value.split(","):
+                refuse_credentials(item.strip())
+        except InputError as error:
+            raise UsageError(str(error)) from None
 
 
 def _help(field: dataclasses.Field[Any], required: bool) -> str:

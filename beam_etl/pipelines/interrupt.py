@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from beam_etl.io import commit, manifest, staging
+from beam_etl.pipelines.pane_progress import published_lines
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -108,7 +109,10 @@ def _stop(folders: Sequence[str], run: str, code: int) -> None:
 def tell_and_give_up(folders: Sequence[str], run: str, in_process: bool, for_good: bool = False) -> None:
     """Says which datasets of an interrupted run stay, and removes what was written to the others."""
     for folder in folders:
-        if manifest.is_published(folder, run):
+        head = manifest.latest(folder)
+        if head is not None and run in head.streams:
+            say("\n".join(["stopped", *published_lines(folder, run)]))
+        elif manifest.is_published(folder, run):
             say(f"interrupted after {folder} was published; it stays")
         else:
             say(f"interrupted; removing what was written to {folder} so far")

@@ -1,6 +1,5 @@
 """Launching a job: flags, source, build, commit, and what a person sees of it."""
 
-import datetime
 import functools
 import os
 import sys
@@ -11,11 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
-from beam_etl import __version__
-from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.io import manifest, staging
 from beam_etl.io.errors import InputError
@@ -27,19 +23,21 @@ from beam_etl.observe.cluster import Cluster
 from beam_etl.observe.plan import Plan, plan
 from beam_etl.observe.progress import progress
 from beam_etl.observe.report import PREPARING
-from beam_etl.observe.skew import ShuffleSkew
 from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.execution import Execution
 from beam_etl.pipelines.interrupt import give_up
+from beam_etl.pipelines.launching import about, counted_totals, make_pipeline, on_cluster
 from beam_etl.pipelines.memory import refuse_too_large
 from beam_etl.pipelines.run_report import RUNNING, Clock, Drawn
-from beam_etl.pipelines.runners import IN_PROCESS, make_options, make_runner, runner_name
-from beam_etl.pipelines.shuffle_skews import shuffle_skews
+from beam_etl.pipelines.runners import IN_PROCESS, make_options, runner_name
+from beam_etl.pipelines.stream_job import launch_stream
+from beam_etl.pipelines.stream_sources import is_stream, open_stream
 from beam_etl.pipelines.tell_report import Ran, tell_report
 from beam_etl.pipelines.verdicts import exit_code, judged
+from beam_etl.pipelines.windowed import build_windowed
 from beam_etl.transforms import metrics
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
@@ -66,9 +64,11 @@ class Source(Protocol):
         """Stored bytes of them."""
 
 
-def read_documents(pipeline: beam.Pipeline, config: Any) -> FileSource:
+def read_documents(pipeline: beam.Pipeline, config: Any) -> Any:
     """The source of a job whose Config is a JobConfig."""
     asked: JobConfig = config
+    if is_stream(asked.input):
+        return open_stream(pipeline, asked)
     tolerated = asked.max_reject_fraction
     return FileSource(pipeline, asked.input, asked.columns, asked.format, tolerated=tolerated)
 
@@ -106,14 +106,16 @@ class Job(Generic[Config]):
             return INTERRUPTED
 
     def _launch(self, config: Config, rest: Sequence[str], clock: Clock) -> int:
+        if is_stream(config.input):
+            return launch_stream(self, config, rest)
         own = [f"--{name}" for name in config.to_json()]
         name = None if config.plan else f"{self.name}-{config.run}"
         options = make_options(config.runner, rest, own, name)
-        pipeline = _pipeline(config.runner, options)
+        pipeline = make_pipeline(config.runner, options)
         source = self.source(pipeline, config)
         for folder in config.folders:
             _refuse_overlap(source, folder)
-        tables = judged(dict(self.build(source, config)), source.input_bytes, config)
+        tables = judged(build_windowed(self.build, source, config), source.input_bytes, config)
         after, partitioning = tables.pop(AFTER, None), tables.pop(PARTITIONING, {})
         write = WriteDataset(
             output=config.output,
@@ -122,7 +124,7 @@ class Job(Generic[Config]):
             keep_versions=config.keep_versions,
             format=config.output_format,
             file_bytes=config.file_bytes,
-            about=self._about(config, source),
+            about=about(self.name, config, source),
             run=config.run,
             partitioning=partitioning,
         )
@@ -148,7 +150,7 @@ class Job(Generic[Config]):
             job=self.name,
             folders=config.folders,
             run=config.run,
-            on_cluster=_on_cluster(pipeline.options),
+            on_cluster=on_cluster(pipeline.options),
             in_process=in_process,
             progress=progress(source.input_bytes, len(source.files), _read_so_far)
             if in_process
@@ -196,7 +198,7 @@ class Job(Generic[Config]):
         return exit_code(reasons) if missing else DONE
 
     def _close(self, config: Config, source: Source, result: PipelineResult, seconds: float) -> None:
-        published, (counted, skews) = manifest.latest(config.output), _counted(result)
+        published, (counted, skews) = manifest.latest(config.output), counted_totals(result)
         assert published is not None
         written = published.of_run(config.run) if config.append else published
         summary = Summary(
@@ -218,30 +220,6 @@ class Job(Generic[Config]):
         for warning in (warning for skew in skews for warning in skew.warnings()):
             print(f"{self.name}: {warning}", file=sys.stderr)
 
-    def _about(self, config: Config, source: Source) -> dict[str, Any]:
-        return {
-            "job": self.name,
-            "beam_etl": __version__,
-            "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "config": config.to_json(),
-            "input": {"files": len(source.files), "bytes": source.input_bytes},
-        }
-
-
-def _on_cluster(options: PipelineOptions) -> str:
-    name = options.view_as(GoogleCloudOptions).job_name
-    return f"{name} --flink_master={options.view_as(FlinkRunnerOptions).flink_master}"
-
-
-def _counted(result: PipelineResult) -> tuple[dict[str, int], list[ShuffleSkew]]:
-    """The totals of our counters, and the skew of each shuffle."""
-    try:
-        found = result.metrics()
-    except FlinkError as error:  # lost since the job has ended
-        print(f"no counters: {error}", file=sys.stderr)
-        return {}, []
-    return metrics.totals(found), shuffle_skews(found)
-
 
 def _unpublished(output: str, run: str) -> list[str]:
     """Why a run that ended has published nothing."""
@@ -250,13 +228,6 @@ def _unpublished(output: str, run: str) -> list[str]:
         f"Run again with --overwrite=true to replace it."
     )
     return staging.verdict(output, run) or [overtaken]
-
-
-def _pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
-    try:
-        return beam.Pipeline(runner=make_runner(runner), options=options)
-    except ValueError as error:  # an engine's own flags are missing or wrong
-        raise flags.UsageError(f"--runner={runner}: {error}") from error
 
 
 def _planned(source: Source, drawn: Plan, cluster: Cluster | None) -> str:

@@ -17,9 +17,10 @@ from beam_etl.kernels.process import once_per_process
 from beam_etl.kernels.provenance import add_file
 from beam_etl.kernels.token_counts import DocumentCounter, document_counter, token_count_schema
 from beam_etl.kernels.token_totals import expected_crossing
-from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.stream_config import StreamConfig
+from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.token_count import CountTokens
 
@@ -35,7 +36,7 @@ expected 141% of 0.14 GB. Whole row groups, a quarter of all documents, don't te
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JobConfig):
+class Config(WindowConfig, StreamConfig):
     """What can be asked of the job."""
 
     by: tuple[str, ...] = flag(
@@ -51,6 +52,10 @@ class Config(JobConfig):
         super().__post_init__()
         if not self.by or len(set(self.by)) < len(self.by):
             raise ValueError(f"--by needs at least one column, and each once, got {','.join(self.by)!r}")
+        if self.documents and self.window is not None:
+            raise ValueError(
+                "--documents has no windows: a document is in none, or in several. Leave out one of both"
+            )
 
     @property
     def columns(self) -> Columns:
@@ -59,7 +64,10 @@ class Config(JobConfig):
 
 
 def build(source: FileSource, config: Config) -> dict[str, Batches]:
-    """Tables counts and totals, rejects, and with `--documents` the documents. One shuffle."""
+    """Tables counts and totals, rejects, and with `--documents` the documents. One shuffle.
+
+    With --window counts and totals are those of each window.
+    """
     _check_groups(source, config)
     documents, rejects, _ = source.documents()
     sample = source.sample(SAMPLE_BYTES, SAMPLE_PLACES)
@@ -74,6 +82,7 @@ def build(source: FileSource, config: Config) -> dict[str, Batches]:
         expected_bytes=expected_crossing(
             sample.batches, config.by, sample.scale, config.bundles(source.files, source.pipeline.options)
         ),
+        keep_partition=config.accumulates and not documents.is_bounded,
     )
     rejects = (rejects, counted.rejects) | "Rejects" >> beam.Flatten()
     tables = {"counts": counted.counts, "totals": counted.totals, "rejects": rejects}

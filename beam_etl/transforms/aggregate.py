@@ -10,10 +10,12 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from beam_etl import schema
 from beam_etl.kernels.partition import GATHER_BYTES
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.windows import accumulates
 
 Merge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 """A merge kernel: combines rows of equal key. Associative and commutative (`beam_etl.testing.check_merge` tests it)."""
@@ -42,10 +44,12 @@ class Aggregate(beam.PTransform):
       partitions, expected_bytes: as for Shuffle.
       salts: so many parts of each key are combined apart first, behind a shuffle of their own, and then with each
         other; None for one shuffle.
+      keep_partition: rows tell the partition that they come from (schema.PARTITION): a sink replaces one by one those
+        of panes that accumulate.
 
     Raises:
       TypeError: merge can't be called.
-      ValueError: fewer than 2 salts.
+      ValueError: fewer than 2 salts, or salts where panes accumulate.
     """
 
     by: tuple[str, ...]
@@ -54,6 +58,7 @@ class Aggregate(beam.PTransform):
     partitions: int | None = None
     expected_bytes: int | None = None
     salts: int | None = None
+    keep_partition: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -65,11 +70,21 @@ class Aggregate(beam.PTransform):
     def expand(self, batches: Batches) -> Batches:
         combined = batches | "Combine in bundle" >> CombineInBundle(merge=self.merge)
         if self.salts is not None:
+            if accumulates(batches):
+                raise ValueError(
+                    f"{self.label}: panes that accumulate are grouped once only, and salts={self.salts} groups twice: "
+                    f"what the first time gave again would count again. Leave out salts, or use discarding panes."
+                )
             combined = self._combine_salted(combined, self.salts)
+        combine = partial(combine_all, merge=self.merge, finish=self.finish)
         return (
             combined
             | "Shuffle" >> Shuffle(by=self.by, partitions=self.partitions, expected_bytes=self.expected_bytes)
-            | "Combine" >> MapPartitions(kernel=partial(combine_all, merge=self.merge, finish=self.finish))
+            | "Combine"
+            >> MapPartitions(
+                kernel=partial(_with_partition, combine=combine) if self.keep_partition else combine,
+                numbered=self.keep_partition,
+            )
         )
 
     def _combine_salted(self, batches: Batches, salts: int) -> Batches:
@@ -129,6 +144,14 @@ class CombineInBundle(beam.PTransform):
         return batches | "Combine" >> beam.ParDo(_CombineInBundle(self.merge)).with_output_types(
             pa.RecordBatch
         )
+
+
+def _with_partition(
+    number: int, batches: Iterable[pa.RecordBatch], combine: Callable[..., Iterator[pa.RecordBatch]]
+) -> Iterator[pa.RecordBatch]:
+    for combined in combine(batches):
+        numbers = pa.repeat(pa.scalar(number, pa.int64()), combined.num_rows)
+        yield combined.append_column(pa.field(schema.PARTITION, pa.int64(), nullable=False), numbers)
 
 
 def salted(batch: pa.RecordBatch, salts: int) -> pa.RecordBatch:

@@ -17,8 +17,10 @@ from beam_etl.kernels.applying import (
     Applied,
     apply_decisions,
     apply_in_partition,
+    is_decision,
     sorted_decisions,
     with_address,
+    without_copies,
 )
 from beam_etl.kernels.candidates import NearRule
 from beam_etl.kernels.cluster_report import told_in_place
@@ -28,6 +30,7 @@ from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.provenance import carry_file
 from beam_etl.kernels.removals import describe
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch, tagged
+from beam_etl.transforms.component_rounds import typed
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
 from beam_etl.transforms.metrics import StepMetrics
@@ -40,6 +43,9 @@ are shuffled."""
 
 BY_BROADCAST, BY_SHUFFLE = "documents_joined_by_broadcast", "documents_joined_by_shuffle"
 """Counters that say which way decisions met their documents."""
+
+COPIES = "documents_again"
+"""Counter: documents of an id, time and text that came before in their window."""
 
 FOUND, SHUFFLED, REMOVED, REPORT = "found", "shuffled", "removed", "report"
 """Tags of outputs."""
@@ -197,19 +203,41 @@ class ApplyDecisions(beam.PTransform):
             FOUND, SHUFFLED, main="kept"
         )
         many = decisions | "Many" >> beam.Filter(lambda _, total: total > BROADCAST_ROWS, total=total)
-        shuffled = (
-            (
-                broadcast[SHUFFLED],
-                many | "Decisions by address" >> MapBatches(_decision_address),
-            )
-            | "Both" >> beam.Flatten()
-            | "By address" >> Shuffle(by=(schema.ADDRESS,))
-            | "Join" >> beam.ParDo(_Join()).with_outputs(FOUND, main="kept")
-        )
+        rows = {"documents": broadcast[SHUFFLED], "decisions": many}
+        shuffled: Joined = rows | "Shuffled" >> JoinDecisions()
         return Joined(
             (broadcast.kept, shuffled.kept) | "Kept" >> beam.Flatten(),
-            (broadcast[FOUND], shuffled[FOUND]) | "Found" >> beam.Flatten(),
+            (broadcast[FOUND], shuffled.found) | "Found" >> beam.Flatten(),
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class JoinDecisions(beam.PTransform):
+    """Removes documents. One shuffle of documents, window by window.
+
+    Input and output: as of ApplyDecisions.
+
+    Args:
+      copies: documents of one address are one that came several times; one of them is kept. Else there are none.
+      partitions: as of Shuffle.
+    """
+
+    copies: bool = False
+    partitions: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, rows: dict[str, Batches]) -> Joined:
+        decisions = rows["decisions"] | "Decisions by address" >> MapBatches(_decision_address)
+        joined = (
+            (rows["documents"], decisions)
+            | "Both" >> beam.Flatten()
+            | "By address" >> Shuffle(by=(schema.ADDRESS,), partitions=self.partitions)
+            | "Join" >> beam.ParDo(_Join(self.copies)).with_outputs(FOUND, main="kept")
+        )
+        return Joined(typed(joined.kept), typed(joined[FOUND]))
 
 
 class _Count(beam.DoFn):
@@ -246,12 +274,21 @@ class _Broadcast(beam.DoFn):
 class _Join(beam.DoFn):
     """Applies decisions that were shuffled with their documents."""
 
-    def __init__(self) -> None:
+    def __init__(self, copies: bool) -> None:
+        self._copies = copies
         self._metrics = StepMetrics()
 
     def process(self, partition: Partition) -> Iterator[Any]:
-        for applied in self._metrics.timed(iter(apply_in_partition(partition[1]))):
+        batches = self._without_copies(partition[1]) if self._copies else partition[1]
+        for applied in self._metrics.timed(iter(apply_in_partition(batches))):
             yield from _outputs(applied, self._metrics)
+
+    def _without_copies(self, batches: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        once = [batch for batch in batches if is_decision(batch)]
+        for batch, copies in without_copies(batch for batch in batches if not is_decision(batch)):
+            self._metrics.add(COPIES, copies)
+            once.append(batch)
+        return once
 
 
 class _DeduplicatePartition(beam.DoFn):

@@ -31,7 +31,7 @@ from beam_etl.kernels.judging import MAIN_SIGNALS, JudgeDocuments
 from beam_etl.kernels.quality import Rule, rules_of
 from beam_etl.kernels.sampling import Flags
 from beam_etl.transforms.aggregate import Aggregate, combine_all
-from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.documents import MapDocuments
 from beam_etl.transforms.quality import DEFAULT_RULES
 from beam_etl.transforms.shuffle import Gather, MapPartitions, Partition
@@ -63,6 +63,15 @@ class ScoredDomains(NamedTuple):
     """Why the result must not be used, as text; none where it may."""
     rejects: Batches | None = None
     """schema.REJECT: documents that can't be counted, and are in no domain; None where they make a run fail."""
+
+
+class TabulatedDomains(NamedTuple):
+    """What counting gives."""
+
+    domains: Batches
+    """domain_table.table_schema, each domain once."""
+    rejects: Batches
+    """schema.REJECT: documents that can't be counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +167,12 @@ class ScoreDomains(beam.PTransform):
         if self.partitioned:
             table = documents | "Count in place" >> MapPartitions(kernel=self.count.in_place)
             return table | "Score" >> ScoreTable(rule=self.rule, partitioned=True)
+        table, rejects = self.tabulate(documents)
+        scored: ScoredDomains = table | "Score" >> ScoreTable(rule=self.rule)
+        return scored._replace(rejects=rejects)
+
+    def tabulate(self, documents: Batches, keep_partition: bool = False) -> TabulatedDomains:
+        """The table of domains before it is scored. One shuffle; `keep_partition` as for Aggregate."""
         counted, rejects = documents | "Count" >> MapDocuments(self.count, stage=STAGE)
         table = counted | "Sum" >> Aggregate(
             by=(schema.DOMAIN,),
@@ -165,9 +180,35 @@ class ScoreDomains(beam.PTransform):
             finish=self.count.finish,
             partitions=self.partitions,
             expected_bytes=self.expected_bytes,
+            keep_partition=keep_partition,
         )
-        scored: ScoredDomains = table | "Score" >> ScoreTable(rule=self.rule)
-        return scored._replace(rejects=rejects)
+        return TabulatedDomains(table, rejects)
+
+
+@dataclass(eq=False, kw_only=True)
+class TabulateDomains(beam.PTransform):
+    """What each domain has in each window, without scores. One small shuffle, of statistics.
+
+    A score compares a domain with all others, whose panes come on their own: kernels/domain_windows.py makes scores of
+    these tables, window by window, where they are read.
+
+    Input: as of ScoreDomains, in windows. Output: TabulatedDomains.
+
+    Args:
+      scoring: what is counted.
+      keep_partition: as for Aggregate.
+    """
+
+    scoring: ScoreDomains
+    keep_partition: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, documents: Batches) -> TabulatedDomains:
+        table, rejects = self.scoring.tabulate(documents, self.keep_partition)
+        return TabulatedDomains(table | "As written" >> MapBatches(as_written), rejects)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -24,19 +24,30 @@ from beam_etl.kernels.candidates import (
     distinct_links,
     sign,
 )
-from beam_etl.kernels.choosing import choose, join_facts, keep_first
+from beam_etl.kernels.choosing import MEMBER_ORDER, choose, join_facts, keep_first
 from beam_etl.kernels.components import contract
 from beam_etl.kernels.earlier import by_address
-from beam_etl.kernels.exact import CONTENT, ExactRule, choose_exact, exact_rows, stack_equal
+from beam_etl.kernels.exact import (
+    CONTENT,
+    ExactRule,
+    choose_exact,
+    exact_in_order,
+    exact_rows,
+    stack_equal,
+)
 from beam_etl.kernels.keeping import Keep
+from beam_etl.kernels.ordering import ORDER, sign_in_order
 from beam_etl.kernels.partition import GATHER_BYTES, plan_partitions
 from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
+from beam_etl.kernels.window_memory import choose_after_others, fact_rows
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch, tagged
 from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.components_of_windows import ComponentsOfWindows
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
-from beam_etl.transforms.earlier import Earlier, MeetEarlier, Met
+from beam_etl.transforms.earlier import Earlier, MeetKernel, Met, meet_nothing
 from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.memories import Memories
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
 from beam_etl.transforms.shuffle import KEY_LIMIT, MapPartitions, Shuffle
@@ -85,25 +96,30 @@ class FindNearDuplicates(beam.PTransform):
       rule: what makes two documents near-duplicates.
       keep: which one stays.
       components: how links become clusters.
-      expected_documents: how many there are, estimated, for partitions and the plan.
-      earlier: documents of earlier runs. One of them in a cluster is the one that stays: all of this run's go. In the
-        decisions its number is from candidates.FIRST_NEW on, and addresses are below.
+      expected_documents: how many there are (in windows: in one), estimated, for partitions and the plan.
+      earlier: documents of earlier runs, or for an input in windows, of earlier windows. One of them in a cluster is
+        the one that stays: all of this run's or window's go. In the decisions its number is from candidates.FIRST_NEW
+        on, and addresses are below. With windows "the first" is the smallest time, then id.
       guard: what becomes of very large clusters. With `split`, two more shuffles: of all documents' buckets by node.
       remember: signatures are wanted for later runs. Documents then need an id and the file they were read from.
     """
 
     rule: NearRule = field(default_factory=NearRule)
     keep: Keep = field(default_factory=Keep)
-    components: ConnectedComponents = field(default_factory=ConnectedComponents)
+    components: ConnectedComponents | ComponentsOfWindows = field(default_factory=ConnectedComponents)
     expected_documents: int | None = None
     guard: Guard = field(default_factory=Guard)
-    earlier: Earlier | None = None
+    earlier: Earlier | Memories | None = None
     remember: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
         if self.earlier is not None and self.guard.action == SPLIT:
             raise ValueError("clusters that documents of earlier runs belong to can't be split")
+
+    @property
+    def _in_windows(self) -> bool:
+        return isinstance(self.earlier, Memories)
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Decisions:
@@ -118,7 +134,7 @@ class FindNearDuplicates(beam.PTransform):
         linked = (
             contracted[BUCKETS]
             | "By bucket" >> self._shuffle(BUCKET, size)
-            | "Link" >> MeetEarlier(kernel=partial(_link, rule=self.rule, earlier=self.earlier))
+            | "Link" >> self._meet("buckets", partial(_link, rule=self.rule))
         )
         failures, links, facts = [linked.failures], linked.batches, signed
         if self.rule.threshold is not None:
@@ -145,9 +161,16 @@ class FindNearDuplicates(beam.PTransform):
     def _facts(self) -> list[str]:
         """What is asked of a document besides its buckets."""
         low = [] if self.rule.threshold is None else [LOW]
-        return [schema.NODE, *([RANK] if self.keep.column else []), *low]
+        order = [ORDER] if self._in_windows else [RANK] if self.keep.column else []
+        return [schema.NODE, *order, *low]
+
+    def _meet(self, table: str, kernel: MeetKernel) -> beam.PTransform:
+        return meet_nothing(kernel) if self.earlier is None else self.earlier.meet(table, kernel)
 
     def _signing(self) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+        if isinstance(self.earlier, Memories):
+            low = self.rule.threshold is not None
+            return partial(_sign_in_order, rule=self.rule, keep=self.keep, low=low, id=self.earlier.id)
         return partial(
             _sign,
             rule=self.rule,
@@ -162,28 +185,30 @@ class FindNearDuplicates(beam.PTransform):
 
         Partitions have room for all of them: an input that is nothing but duplicates isn't rare.
         """
-        with_earlier = self.earlier is not None and by in (BUCKET, schema.NODE)
+        meets = self._in_windows or by in (BUCKET, schema.NODE)
         most = _times(self.expected_documents, size)
         return Shuffle(
             by=(by,),
             partitions=self.earlier.partitions
-            if with_earlier and self.earlier
+            if self.earlier is not None and meets
             else plan_partitions(most, KEY_LIMIT).partitions,
             expected_bytes=_times(self.expected_documents, size * share),
         )
 
     def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Met:
         """The facts of all documents that are linked, once for each candidate link and once more."""
-        rows = (
+        rows = [
             signed | "Facts of all" >> MapBatches(partial(_known_facts, which=self._facts)),
             candidates | "Wish candidates" >> MapBatches(partial(wishes, candidate=True)),
             known | "Wish known" >> MapBatches(partial(wishes, candidate=False)),
-        )
+        ]
+        if self._in_windows:
+            rows.append(signed | "Facts to remember" >> MapBatches(fact_rows))
         granted: Met = (
             rows
             | "Facts and wishes" >> beam.Flatten()
             | "Facts by node" >> self._shuffle(schema.NODE, 16 + self.rule.num_perm)
-            | "Grant" >> MeetEarlier(kernel=partial(_grant, earlier=self.earlier))
+            | "Grant" >> self._meet("facts", partial(grant, more=(ORDER,) if self._in_windows else ()))
         )
         return granted
 
@@ -197,7 +222,7 @@ class FindNearDuplicates(beam.PTransform):
 
     def _decide(self, members: Batches, facts: Batches) -> Batches:
         verified = self.rule.threshold is not None
-        if self.keep.column is None and not verified:
+        if self.keep.column is None and not verified and not self._in_windows:
             return members | "Keep first" >> MapBatches(keep_first)
         known = facts | "Facts of members" >> MapBatches(partial(_known_facts, which=self._facts))
         size = 38 + (self.rule.num_perm if verified else 0)
@@ -205,7 +230,10 @@ class FindNearDuplicates(beam.PTransform):
             (members, known)
             | "Members and facts" >> beam.Flatten()
             | "Members by node" >> self._shuffle(schema.NODE, size, CANDIDATE_SHARE if verified else 1)
-            | "Join facts" >> MapPartitions(kernel=join_facts)
+            | "Join facts"
+            >> MapPartitions(
+                kernel=partial(join_facts, columns=MEMBER_ORDER) if self._in_windows else join_facts
+            )
             | "By cluster"
             >> self._shuffle(schema.CLUSTER, size, VERIFIED_SHARE if verified else CANDIDATE_SHARE)
             | "Choose" >> MapPartitions(kernel=choose)
@@ -224,27 +252,41 @@ class FindExactDuplicates(beam.PTransform):
       rule: what makes two documents exact duplicates.
       keep: which one stays.
       expected_documents: how many there are, estimated, for partitions and the plan.
+      earlier: documents of earlier windows, as of FindNearDuplicates.
     """
 
     rule: ExactRule = field(default_factory=ExactRule)
     keep: Keep = field(default_factory=Keep)
     expected_documents: int | None = None
+    earlier: Memories | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Decisions:
+        order_by = None if self.earlier is None else self.earlier.id
         hashed, unhashed = documents | "Hash" >> MapDocuments(
-            partial(_hash, rule=self.rule, keep=self.keep), stage=HASHING
+            partial(_hash, rule=self.rule, keep=self.keep, order_by=order_by), stage=HASHING
         )
-        decisions = (
+        shuffle = Shuffle(
+            by=(CONTENT,),
+            partitions=None if self.earlier is None else self.earlier.partitions,
+            expected_bytes=_times(self.expected_documents, 36),
+        )
+        partitions = (
             hashed
             | "Stack" >> beam.ParDo(_Stack()).with_output_types(pa.RecordBatch)
-            | "By content" >> Shuffle(by=(CONTENT,), expected_bytes=_times(self.expected_documents, 36))
-            | "Choose" >> MapPartitions(kernel=choose_exact)
+            | "By content" >> shuffle
         )
-        return Decisions(decisions, unhashed | "Unhashed" >> FailForRejects())
+        failures = unhashed | "Unhashed" >> FailForRejects()
+        if self.earlier is None:
+            return Decisions(partitions | "Choose" >> MapPartitions(kernel=choose_exact), failures)
+        chosen = partitions | "Choose" >> self.earlier.meet("contents", choose_after_others)
+        return Decisions(
+            chosen.batches | "By address" >> MapBatches(by_address),
+            (failures, chosen.failures) | "All failures" >> beam.Flatten(),
+        )
 
 
 def _times(documents: int | None, size: float) -> int | None:
@@ -257,8 +299,14 @@ def _sign(batch: pa.RecordBatch, **how: Any) -> pa.RecordBatch:
     return signed
 
 
-def _hash(batch: pa.RecordBatch, rule: ExactRule, keep: Keep) -> pa.RecordBatch:
-    rows = exact_rows(batch, rule, keep)
+def _sign_in_order(batch: pa.RecordBatch, **how: Any) -> pa.RecordBatch:
+    signed = sign_in_order(batch, **how)
+    Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - signed.num_rows)
+    return signed
+
+
+def _hash(batch: pa.RecordBatch, rule: ExactRule, keep: Keep, order_by: str | None) -> pa.RecordBatch:
+    rows = exact_rows(batch, rule, keep) if order_by is None else exact_in_order(batch, rule, keep, order_by)
     Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - rows.num_rows)
     return rows
 
@@ -283,30 +331,12 @@ def _known_facts(facts: pa.RecordBatch, which: list[str]) -> pa.RecordBatch:
 
 
 def _link(
-    number: int, batches: Iterable[pa.RecordBatch], rule: NearRule, earlier: Earlier | None
+    batches: Iterable[pa.RecordBatch], others: Iterable[pa.RecordBatch], rule: NearRule
 ) -> Iterator[pa.RecordBatch]:
     """Fewer links of the same meaning: a forest, where links don't have to be verified one by one."""
     verified = rule.threshold is not None
-    others = () if earlier is None else _Earlier(earlier, number)
     links = bucket_links(batches, rule.banding, others, verified)
     return combine_all(links, distinct_links if verified else contract)
-
-
-class _Earlier:
-    """The buckets of a partition that earlier runs kept, read anew each time."""
-
-    def __init__(self, earlier: Earlier, number: int) -> None:
-        self._earlier = earlier
-        self._number = number
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return iter(self._earlier.buckets(self._number))
-
-
-def _grant(
-    number: int, batches: Iterable[pa.RecordBatch], earlier: Earlier | None
-) -> Iterator[pa.RecordBatch]:
-    return grant(batches, () if earlier is None else earlier.facts(number))
 
 
 class _Stack(GatherBatches):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,6 +14,11 @@ from beam_etl.kernels.earlier import answers, requests
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.component_rounds import typed
 from beam_etl.transforms.shuffle import MapPartition, Partition, Shuffle
+
+MeetKernel: TypeAlias = Callable[
+    [Iterable[pa.RecordBatch], Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]
+]
+"""Takes a partition's batches and those of earlier documents, which both can be iterated over twice."""
 
 MAX_FILES = 1 << 19
 """Files of a run that is compared with earlier ones: one bit of an address tells whose a document is."""
@@ -38,6 +43,15 @@ class Earlier:
     """Node and low bytes of a partition by node."""
     places: Callable[[int], Iterable[tuple[str, pa.RecordBatch]]]
     """schema.SIGNATURE of a partition by document, each batch with the dataset that it is from."""
+
+    def meet(self, table: str, kernel: MeetKernel) -> "MeetEarlier":
+        """`kernel` over each partition and what `table`, which is buckets or facts, has of it."""
+        return MeetEarlier(kernel=partial(_read_and_meet, kernel=kernel, read=getattr(self, table)))
+
+
+def meet_nothing(kernel: MeetKernel) -> "MeetEarlier":
+    """`kernel` over each partition, where there are no documents of earlier runs."""
+    return MeetEarlier(kernel=partial(_read_and_meet, kernel=kernel, read=None))
 
 
 class Met(NamedTuple):
@@ -69,6 +83,25 @@ class MeetEarlier(beam.PTransform):
 
 
 _FAILURES = "failures"
+
+
+def _read_and_meet(
+    number: int,
+    batches: Iterable[pa.RecordBatch],
+    kernel: MeetKernel,
+    read: Callable[[int], Iterable[pa.RecordBatch]] | None,
+) -> Iterable[pa.RecordBatch]:
+    return kernel(batches, () if read is None else _Read(partial(read, number)))
+
+
+class _Read:
+    """The rows of a partition that earlier runs kept, read anew each time."""
+
+    def __init__(self, read: Callable[[], Iterable[pa.RecordBatch]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return iter(self._read())
 
 
 class _Meet(MapPartition):

@@ -21,7 +21,7 @@ ROWS_READ, RECORDS_REJECTED = "rows_read", "records_rejected"
 """Of reading: stored bytes and files that are done, documents passed on, records rejected."""
 BYTES_SKIPPED = "bytes_skipped"
 """Stored bytes that a condition on rows spared, by what the file tells of them."""
-READS_RETRIED = "reads_retried"
+READ_APART, READS_RETRIED, WRITES_RETRIED = "read_apart", "reads_retried", "writes_retried"
 """Transient errors of reading, after which it was tried again."""
 ELEMENTS_OUT, BYTES_CROSSED = "elements_out", "bytes_crossed"
 """Slices that cross a shuffle, and their bytes before they are encoded."""
@@ -41,6 +41,7 @@ ENCODE_MICROSECONDS, DECODE_MICROSECONDS = "encode_microseconds", "decode_micros
 Item = TypeVar("Item")
 
 _live: Counter[str] = Counter()
+_added: Counter[str] = Counter()
 _lock = threading.Lock()
 
 
@@ -60,6 +61,8 @@ class StepMetrics:
         if counter is None:
             counter = self._counters[name] = Metrics.counter(NAMESPACE, name)
         counter.inc(value)
+        with _lock:
+            _added[name] += value
 
     def observe(self, name: str, value: int) -> None:
         """Adds `value` to the values whose number, sum, minimum and maximum are kept under `name`."""
@@ -126,6 +129,15 @@ def totals(metrics: MetricResults) -> dict[str, int]:
     return dict(found)
 
 
+def added() -> dict[str, int]:
+    """Our counters over all steps in this process so far, with bundles that were tried again.
+
+    For BundleBasedDirectRunner, which tells of each counter what its first bundle added.
+    """
+    with _lock:
+        return dict(_added)
+
+
 def count_live(name: str, value: int) -> None:
     """Adds to a total of this process, for a progress display. Not a result: a retried bundle counts twice."""
     with _lock:
@@ -141,3 +153,4 @@ def reset_live() -> None:
     """Forgets the totals: a new job starts in this process."""
     with _lock:
         _live.clear()
+        _added.clear()

@@ -1,7 +1,7 @@
 """The paid operation: rows meet across partitions. The only module that groups by key."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -9,6 +9,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.coders import registry
+from apache_beam.transforms.core import Windowing
+from apache_beam.transforms.trigger import AccumulationMode, TriggerFn
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
 
@@ -26,6 +28,7 @@ from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches, merge_batc
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.partition_sizes import SIZES, MeasurePartitions
 from beam_etl.transforms.slices import CutSlices, Slice
+from beam_etl.transforms.windows import accumulates
 
 Partition = tuple[int, Iterable[pa.RecordBatch]]
 """A partition's number and its batches, read as they are iterated, in no order."""
@@ -40,10 +43,11 @@ Element = TypeVar("Element")
 class Shuffle(beam.PTransform):
     """Rows with equal `by` columns meet in one partition. One shuffle; two hops of it where slices would be tiny.
 
-    Input: batches. Output: (partition number, its batches), one element a partition that has rows. The batches are
-    decoded while they are iterated. A bundle gathers rows up to GATHER_BYTES and sends one slice a partition, each at
-    most SLICE_BYTES encoded; windows stay, and a slice carries the smallest timestamp of its rows. Rows of two kinds
-    meet when their PCollections are flattened before: batches of other columns travel apart, a partition has both.
+    Input: batches. Output: (partition number, its batches), one element a partition that has rows; of a stream one for
+    each pane of it, in one hop where panes accumulate. The batches are decoded while they are iterated. A bundle
+    gathers rows up to GATHER_BYTES and sends one slice a partition, each at most SLICE_BYTES encoded; windows stay, and
+    a slice carries the smallest timestamp of its rows. Rows of two kinds meet when their PCollections are flattened
+    before: batches of other columns travel apart, a partition has both.
 
     Args:
       by: key columns. None at all brings every row to one partition.
@@ -74,6 +78,8 @@ class Shuffle(beam.PTransform):
         self.plan = plan_partitions(self.expected_bytes, self.key_limit, self.partitions)
 
     def expand(self, batches: Batches) -> beam.PCollection[Partition]:
+        if accumulates(batches):
+            self.plan = self.plan.in_one_hop()
         number = partial(hash_partition, by=self.by, partitions=self.plan.partitions)
         parts = (
             _first_hop(batches, number, self.plan)
@@ -183,6 +189,59 @@ class Gather(beam.PTransform):
             | "Group" >> beam.GroupByKey()
             | "List" >> beam.Map(lambda pair: [element for some in pair[1] for element in some])
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class GatherPanes(beam.PTransform):
+    """The elements of each key and window as lists, one a pane. For names of files, never for rows.
+
+    Input: PCollections of (key, element) in windows of one WindowFn. Output: (key, elements that no earlier pane had),
+    in the same windows.
+
+    Args:
+      trigger: when panes are given out, whatever the inputs' triggers.
+    """
+
+    carries_rows: ClassVar[bool] = False
+
+    trigger: TriggerFn
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
+    def expand(self, keyed: Sequence[beam.PCollection[Any]]) -> beam.PCollection[tuple[bytes, Any]]:
+        windowing = keyed[0].windowing
+        firing = Windowing(
+            windowing.windowfn,
+            triggerfn=self.trigger,
+            accumulation_mode=AccumulationMode.DISCARDING,
+            allowed_lateness=windowing.allowed_lateness,
+        )
+        return (
+            [some | f"Fire {number}" >> _Fire(firing) for number, some in enumerate(keyed)]
+            | "All" >> beam.Flatten()
+            | "Group" >> beam.GroupByKey()
+        )
+
+
+class _Fire(beam.ParDo):
+    """The same elements in the same windows under another trigger. (WindowInto would ask for their windows anew.)"""
+
+    def __init__(self, windowing: Windowing) -> None:
+        super().__init__(_Same())
+        self._windowing = windowing
+        self.with_output_types(tuple[bytes, bytes])
+
+    def get_windowing(self, inputs: Any) -> Windowing:
+        """That of what goes out."""
+        del inputs
+        return self._windowing
+
+
+class _Same(beam.DoFn):
+    def process(self, element: Element) -> Iterable[Element]:
+        yield element
 
 
 @dataclass(eq=False, kw_only=True)

@@ -44,6 +44,7 @@ class CountTokens(beam.PTransform):
       by: columns to group by; nulls are a group of their own.
       vocabulary: what a token is: words, or what `beam_etl.load_vocabulary` reads. It is loaded once a process.
       partitions, expected_bytes: as for Shuffle.
+      keep_partition: as for Aggregate, of counts and totals.
 
     Raises:
       ValueError: no column to group by, or one twice.
@@ -53,6 +54,7 @@ class CountTokens(beam.PTransform):
     vocabulary: Vocabulary = WORDS
     partitions: int | None = None
     expected_bytes: int | None = None
+    keep_partition: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -75,6 +77,7 @@ class CountTokens(beam.PTransform):
                 finish=partial(finish_counts, by=keys),
                 partitions=self.partitions,
                 expected_bytes=self.expected_bytes,
+                keep_partition=self.keep_partition,
             )
         )
         return TokenCounts(

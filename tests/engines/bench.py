@@ -46,7 +46,9 @@ class Bench:
         elif name == "removals":
             assert dedup.run([f"--input={source}", f"--output={source}-{name}"]) == 0
         elif name == "domains":
-            corpora.by_domain(corpora.read_lines(self._documents), Path(f"{source}-{name}"), 4)
+            large = corpus == LARGE
+            documents = corpora.read_tables(source) if large else corpora.read_lines(self._documents)
+            corpora.by_domain(documents, Path(f"{source}-{name}"), 4)
         else:
             assert inverted_index.run([f"--input={source}", f"--output={source}-index"]) == 0
             again = [f"--input={self._documents}", f"--output={source}-index-again"]
@@ -62,4 +64,6 @@ class Bench:
         output = self._folder / f"expected-{list(MODES).index(mode)}-{len(source)}"
         job = import_module(f"beam_etl.pipelines.{MODES[mode].job}")
         assert job.run(self.arguments(mode, source, output)) == 0
-        return MODES[mode].published(output)
+        made = MODES[mode].published(output)
+        assert all(any(found.told.values()) for found in made), f"{mode} of {source} has no rows"
+        return made

@@ -87,3 +87,9 @@ def read_lines(path: Path) -> Iterator[Document]:
     """The documents of a compressed file of lines."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
+
+
+def read_tables(folder: Path) -> Iterator[Document]:
+    """The documents of a folder of Parquet files."""
+    for path in sorted(folder.iterdir()):
+        yield from pq.read_table(path).to_pylist()

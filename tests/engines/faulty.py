@@ -21,6 +21,9 @@ from typing import Any
 
 FOLDER = "BEAM_ETL_FAULTS"
 
+POISON = "no kernel takes this"
+"""In a text: counting its tokens fails."""
+
 _at_a_point = threading.RLock()
 
 STEPS = {
@@ -131,9 +134,22 @@ def _change_harness(module: ModuleType) -> None:
     harness._alive = property(lambda self: True, lambda self, value: None)
 
 
+def _change_counter(module: ModuleType) -> None:
+    kind = module.DocumentCounter
+    count = kind.__call__
+
+    def refusing(self: Any, batch: Any) -> Any:
+        if any(POISON in (text or "") for text in batch.column("text").to_pylist()):
+            raise ValueError(f"a text with {POISON!r}")
+        return count(self, batch)
+
+    kind.__call__ = refusing
+
+
 CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "apache_beam.runners.worker.sdk_worker": _change_harness,
     "beam_etl.transforms.metrics": _change_metrics,
+    "beam_etl.kernels.token_counts": _change_counter,
     "beam_etl.io.rewrite": lambda module: _around(module, "copy_split", "copying"),
     "beam_etl.io.commit": _change_commit,
     "beam_etl.io.manifest": lambda module: _around(module, "publish", "committing", "committed"),

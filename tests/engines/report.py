@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.digests import Contents
+from tests.markdown import table
 
 DIGESTS = ("job", "input", "engine", "tasks, workers", "rows", "digest", "in process", "s")
 KILLS = (
@@ -61,15 +62,7 @@ class Report:
     def tables(self) -> Iterator[str]:
         for columns, rows in ((DIGESTS, self.digests), (KILLS, self.kills), (MEMORY, self.memories)):
             if rows:
-                yield _table(columns, rows)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    every = [columns, *rows]
-    widths = [max(len(row[at]) for row in every) for at in range(len(columns))]
-    padded = [[value.ljust(width) for value, width in zip(row, widths, strict=True)] for row in every]
-    padded.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(row)} |" for row in padded)
+                yield table(columns, rows)
 
 
 _REPORT = pytest.StashKey[Report]()

@@ -48,6 +48,8 @@ class StubFlink:
         self.lines: list[dict[str, Any]] = []
         self.states: dict[str, list[str]] = {}
         self.asked: list[str] = []
+        self.sent: list[Any] = []
+        """Bodies of requests."""
         self.status_code = 200
         self.on_status: Callable[[], None] = lambda: None
         self._port = 0
@@ -133,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
     stub: StubFlink
 
     def do_GET(self) -> None:
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if sent:
+            self.stub.sent.append(json.loads(sent))
         code, answer = self.stub.answer(self.command, self.path)
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(code)
@@ -140,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_PATCH = do_GET  # noqa: N815
+    do_PATCH = do_POST = do_GET  # noqa: N815
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass

@@ -184,7 +184,7 @@ def test_a_server_that_others_can_reach_is_noticed_and_ended(
 def test_a_process_that_cannot_start_is_told_by_the_lines_of_its_log(
     flink_jars: Jars, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "METASPACE", 1)
+    monkeypatch.setattr(settings, "EMBEDDED_METASPACE", 1)
     with pytest.raises(ClusterError) as error:
         cluster.start(str(folder), task_managers=0)
     assert "jobserver ended while it started" in str(error.value)

@@ -9,10 +9,13 @@ import pytest
 
 from beam_etl.engines.flink.jars import Jars
 from beam_etl.io import manifest
+from beam_etl.pipelines.verdicts import REJECTED
 from tests.engines.bench import WEBTEXT, Bench
 from tests.engines.faults import is_running, wait_for
+from tests.engines.faulty import POISON
 from tests.engines.fragile import Fragile, Run, mount, start, unmount
 from tests.engines.report import Report
+from tests.stored import json_lines
 
 NEAR, TOKENS = "near, verified", "tokens"
 TASK_MANAGER, WORKER = "task manager", "SDK worker"
@@ -180,19 +183,47 @@ def test_a_full_disk_fails_the_job_and_publishes_nothing(fragile: Fragile, tmp_p
         unmount(disk)
 
 
-@pytest.mark.long
+@dataclass(frozen=True)
+class Verdict:
+    """Flags of a job that isn't published, and what it says and returns then."""
+
+    mode: str
+    flags: tuple[str, ...]
+    reason: str
+    code: int = 1
+
+
+VERDICTS = {
+    "unfinished graph": Verdict(
+        "near", ("--components=one", "--components_memory=100"), "Set --components_memory="
+    ),
+    "large cluster": Verdict(
+        "near", ("--max_cluster_size=2", "--oversized=fail"), "above --max_cluster_size=2"
+    ),
+    "too many rejects": Verdict(TOKENS, ("--max_record_bytes=3000",), "over the limit of 3000", REJECTED),
+    "a kernel's reject": Verdict(
+        TOKENS, ("--strict=true", "--input={poisoned}"), f"a text with {POISON!r}", REJECTED
+    ),
+}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("flags", "reason"),
+    "verdict",
     [
-        (("--components=one", "--components_memory=100"), "Set --components_memory="),
-        (("--max_cluster_size=2", "--oversized=fail"), "above --max_cluster_size=2"),
+        pytest.param(verdict, id=name, marks=() if POISON in verdict.reason else pytest.mark.long)
+        for name, verdict in VERDICTS.items()
     ],
-    ids=["unfinished graph", "large cluster"],
 )
-def test_a_verdict_ends_a_job_without_restarts(flags: tuple[str, ...], reason: str, fragile: Fragile) -> None:
-    run = fragile.launch("near", "pool", more=flags)
-    assert run.launched.wait() == 1
-    assert reason in run.launched.said
+def test_a_verdict_ends_a_job_without_restarts(verdict: Verdict, fragile: Fragile, tmp_path: Path) -> None:
+    poisoned = tmp_path / "poisoned.jsonl"
+    site = {"lang": "en", "domain": "a.example"}
+    poisoned.write_bytes(json_lines([{"text": text, **site} for text in ("some words", POISON)]))
+    flags = [flag.format(poisoned=poisoned) for flag in verdict.flags]
+    run = fragile.launch(verdict.mode, "pool", more=flags)
+    assert run.launched.wait() == verdict.code
+    assert verdict.reason in run.launched.said
     assert fragile.job(run).restarts == 0
     assert run.processed()["settling"]["batches at"] == 1
     assert manifest.latest(str(run.output)) is None
+    assert not list(run.output.rglob("part-*"))

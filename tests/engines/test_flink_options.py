@@ -67,8 +67,18 @@ def test_what_the_user_says_stays(cluster: Cluster) -> None:
     )
 
 
-def test_a_stream_ends_bundles_before_a_checkpoint(cluster: Cluster) -> None:
-    assert "finish_bundle_before_checkpointing" in filled([*NAMED, "--streaming"])
+STORED = "--state_backend_storage_path=file:///mnt/checkpoints"
+
+
+def test_a_stream_has_checkpoints_before_which_bundles_end(cluster: Cluster) -> None:
+    flags = filled([*NAMED, "--streaming", STORED])
+    assert "finish_bundle_before_checkpointing" in flags
+    assert flags["state_backend"] == "rocksdb"
+    assert 0 < int(flags["checkpointing_interval"]) <= 60_000
+    mine = filled(
+        [*NAMED, "--streaming", STORED, "--checkpointing_interval=500", "--state_backend=filesystem"]
+    )
+    assert (mine["checkpointing_interval"], mine["state_backend"]) == ("500", "filesystem")
 
 
 REFUSED = {
@@ -81,7 +91,13 @@ REFUSED = {
     ),
     "an image without beam_etl": (["--environment_type=DOCKER"], "has no beam_etl"),
     "retries that do nothing": ([*POOL, "--number_of_execution_retries=3"], "restart-strategy"),
-    "checkpoints in memory": ([*POOL, "--streaming", "--checkpointing_interval=1000"], "--state_backend"),
+    "checkpoints in memory": ([*POOL, "--streaming"], "--state_backend_storage_path"),
+    "a backend that Beam refuses": ([*POOL, "--streaming", STORED, "--state_backend=hashmap"], "rocksdb and"),
+    "no checkpoints": ([*POOL, "--streaming", STORED, "--checkpointing_interval=-1"], "begins again after"),
+    "sources that stall": (
+        [*POOL, "--streaming", STORED, "--finish_bundle_before_checkpointing=false"],
+        "sources stop at the first checkpoint",
+    ),
     "workers kept longer than the delay": ([*POOL, "--environment_cache_millis=3000"], "after 3000 ms"),
     "more tasks than slots": ([*POOL, "--parallelism=5"], "the cluster has 4"),
 }

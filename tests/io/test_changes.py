@@ -12,6 +12,7 @@ from beam_etl.io.files import match_files
 from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.rejects import Reject
 from beam_etl.pipelines import dedup, domain_score, token_count
+from tests.faults import LOCAL, FaultReport
 from tests.stored import STORED, documents, json_lines, write
 
 ROWS = documents(300)
@@ -68,20 +69,28 @@ JOBS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("job", "flags"), JOBS.values(), ids=JOBS)
+WHILE_IT_IS_READ = [
+    *((name, "it is written anew") for name in JOBS),
+    *(("token_count", change) for change in CHANGES if change != "it is written anew"),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), WHILE_IT_IS_READ)
 def test_a_job_whose_input_changed_publishes_nothing_and_says_why(
-    job: Callable[[list[str]], int],
-    flags: list[str],
+    name: str,
+    change: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    faults: FaultReport,
 ) -> None:
+    (job, flags), (changed, _) = JOBS[name], CHANGES[change]
     rows = [{**row, "url": f"https://a{n % 3}.example/{n}"} for n, row in enumerate(ROWS)]
     path = write(tmp_path, "in/a.jsonl", json_lines(rows))
     to_documents = splits.to_documents
 
     def change_and_read(*arguments: object) -> object:
-        _touch(path)
+        changed(path)
         return to_documents(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(splits, "to_documents", change_and_read)
@@ -92,3 +101,9 @@ def test_a_job_whose_input_changed_publishes_nothing_and_says_why(
     assert "the file changed while the job ran" in told
     assert "Traceback" not in told
     assert not list((tmp_path / "out").rglob("part-*"))
+    faults.fault(
+        LOCAL,
+        f"{name}: an input changes while it is read ({change})",
+        1,
+        "exit code 1, the file named; no dataset",
+    )

@@ -35,6 +35,13 @@ READABLE: dict[str, tuple[str, pa.Array, list[Any]]] = {
 }
 
 
+def test_a_number_tells_the_time_in_its_unit(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"at": pa.array([1_770_073_200, None], pa.int64())}), path)
+    [batch] = read(path, Columns(needed=("time",), time="at", time_unit="s")).batches
+    assert batch.column("time").cast(pa.int64()).to_pylist() == [1_770_073_200 * 10**6, None]
+
+
 @pytest.mark.parametrize(("column", "values", "expected"), READABLE.values(), ids=READABLE)
 def test_a_column_is_read_in_its_type(
     column: str, values: pa.Array, expected: list[Any], tmp_path: Path
@@ -142,10 +149,7 @@ ERRORS: dict[str, tuple[dict[str, pa.DataType], Columns, str]] = {
     "time of a number": (
         {"time": INT},
         Columns(needed=("time",)),
-        (
-            "a.parquet: column 'time' is int64; time is read from a timestamp, or ISO 8601 text. "
-            "Use --time_column=NAME for another column."
-        ),
+        ("a.parquet: column 'time' is int64. Say by --time_unit what it counts since 1970: s, ms, us or ns"),
     ),
     "domain": (
         {"text": STRING, "uri": STRING},

@@ -36,6 +36,7 @@ from tests.attempts import (
     watched,
 )
 from tests.beam import run as pipeline_of
+from tests.faults import LOCAL, FaultReport
 
 GIVEN_UP = ["given up"]
 
@@ -225,6 +226,42 @@ def test_processes_that_commit_at_the_same_moment_agree(tmp_path: Path) -> None:
     for number in range(rounds):
         assert seen(tmp_path / str(number)) == listed(tmp_path / str(number)) == rows_of(RUN)
         assert not (tmp_path / str(number) / "_staging").exists()
+
+
+def _commit_in_turn(folder: str, run: str, rounds: int, barrier: Barrier, verdicts: Any) -> None:
+    for number in range(rounds):
+        made = stage(Path(folder) / str(number), run, 1)
+        barrier.wait()
+        verdicts.put((number, run, settle(f"{folder}/{number}", made, [])))
+
+
+@pytest.mark.parametrize("rounds", [12, pytest.param(100, marks=pytest.mark.long)])
+def test_of_two_that_make_a_dataset_at_once_one_wins_and_the_other_is_told(
+    rounds: int, tmp_path: Path, faults: FaultReport
+) -> None:
+    context, both = multiprocessing.get_context("spawn"), (RUN, OTHER)
+    barrier, verdicts = context.Barrier(2), context.Queue()
+    started = [
+        context.Process(target=_commit_in_turn, args=(str(tmp_path), run, rounds, barrier, verdicts))
+        for run in both
+    ]
+    for process in started:
+        process.start()
+    found = [verdicts.get(timeout=120) for _ in range(2 * rounds)]
+    for process in started:
+        process.join()
+    for number in range(rounds):
+        told = {run: verdict for at, run, verdict in found if at == number}
+        assert sorted(told.values()) == [CONFLICT, PUBLISHED]
+        winner = next(run for run, verdict in told.items() if verdict == PUBLISHED)
+        assert seen(tmp_path / str(number)) == listed(tmp_path / str(number)) == rows_of(winner)
+        assert not (tmp_path / str(number) / "_staging").exists()
+    faults.fault(
+        LOCAL,
+        "two processes make a dataset at once",
+        rounds,
+        "one is there whole, the other is told each time",
+    )
 
 
 def _killed_at(folder: str, name: str, call: int) -> None:

@@ -88,3 +88,40 @@ def test_dates_stay_dates(type_: pa.DataType) -> None:
     day = datetime.date(2026, 2, 3)
     dates, bad = read_dates(pa.array([day, None], type_))
     assert (dates.type, dates.to_pylist(), bad) == (pa.date32(), [day, None], [])
+
+
+NUMBERS = {
+    "seconds": ("s", pa.array([1_770_073_200, -1, None]), [1_770_073_200 * 10**6, -(10**6), None]),
+    "seconds, narrow": ("s", pa.array([100, -1, None], pa.int8()), [100 * 10**6, -(10**6), None]),
+    "seconds, floats": ("s", pa.array([1.5, -0.25, None]), [1_500_000, -250_000, None]),
+    "milliseconds": ("ms", pa.array([1_770_073_200_123, 0, None]), [1_770_073_200_123_000, 0, None]),
+    "microseconds, unsigned": ("us", pa.array([7, 2**63 - 1, None], pa.uint64()), [7, 2**63 - 1, None]),
+    "nanoseconds": ("ns", pa.array([1999, -1, None]), [1, -1, None]),
+}
+
+
+@pytest.mark.parametrize(("unit", "stored", "expected"), NUMBERS.values(), ids=NUMBERS.keys())
+def test_numbers_count_from_1970(unit: str, stored: pa.Array, expected: list[int | None]) -> None:
+    times, bad = read_times(stored, unit)
+    assert (times.cast(pa.int64()).to_pylist(), bad) == (expected, [])
+
+
+def test_numbers_that_no_time_has_are_told() -> None:
+    floats = pa.array([float("nan"), float("inf"), -1e300, 1.0, None])
+    for stored, expected in ((floats, [0, 1, 2]), (pa.array([2**63, 1], pa.uint64()), [0])):
+        times, bad = read_times(stored, "s")
+        assert bad == expected
+        assert times.is_null().to_pylist() == [
+            row in bad or stored[row].as_py() is None for row in range(len(stored))
+        ]
+
+
+@pytest.mark.parametrize("type_", [pa.date32(), pa.date64()], ids=str)
+def test_a_date_is_its_midnight_in_utc(type_: pa.DataType) -> None:
+    times, bad = read_times(pa.array([datetime.date(2026, 2, 3), None], type_))
+    assert (times.to_pylist(), bad) == (
+        [datetime.datetime(2026, 2, 3, tzinfo=datetime.timezone.utc), None],
+        [],
+    )
+    _, bad = read_times(pa.array([2**31 - 1], pa.int32()).cast(pa.date32()))
+    assert bad == [0]

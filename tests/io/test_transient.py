@@ -1,17 +1,23 @@
-"""Errors of reading that pass are tried again: the same rows come out, once each, and the tries are counted."""
+"""Errors of reading and writing that pass are tried again: the same rows come out, once each, and tries are counted."""
 
 import errno
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 
-from beam_etl.io import transient
+from beam_etl import WriteDataset
+from beam_etl.io import data_files, transient
 from beam_etl.io.formats import avro, jsonl, lines, parquet
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.transient import TRIES, retried
+from beam_etl.pipelines.verify import verify
+from beam_etl.transforms.metrics import totals
 from tests.beam import counters, run
 from tests.stored import KEPT, STORED, documents, keep, write
 
@@ -93,3 +99,40 @@ def test_what_does_not_pass_is_raised(number: int) -> None:
     with pytest.raises(OSError, match="forever") as raised:
         list(retried(failing(1000, OSError(number, "forever"))))
     assert raised.value.errno == number
+
+
+FAILING = (2, 3, 5)
+"""Calls that fail."""
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_transient_error_of_writing_or_of_the_commit_costs_no_row_and_is_counted(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_some, link, rename = data_files.write_some, os.link, os.rename
+    calls: Counter[str] = Counter()
+
+    def flaky(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def fails_now_and_then(*arguments: Any) -> Any:
+            calls[name] += 1
+            if calls[name] in FAILING:
+                raise OSError(number, "it passes")
+            return function(*arguments)
+
+        return fails_now_and_then
+
+    rows = pa.record_batch({"id": [f"document {n}" for n in range(1000)]})
+    pipeline = run()
+    pieces = pipeline | beam.Create([rows.slice(at, 100) for at in range(0, 1000, 100)])
+    _ = {"documents": pieces} | WriteDataset(output=str(tmp_path / "out"), format="jsonl", file_bytes=2000)
+    monkeypatch.setattr(data_files, "write_some", flaky("write", write_some))
+    monkeypatch.setattr(os, "link", flaky("link", link))
+    monkeypatch.setattr(os, "rename", flaky("rename", rename))
+    found = pipeline.run()
+    found.wait_until_finish()
+    failed = sum(call <= count for count in calls.values() for call in FAILING)
+    assert min(calls.values()) >= FAILING[0]
+    assert 3 < totals(found.metrics())["writes_retried"] <= failed  # files are moved side by side
+    report = verify(str(tmp_path / "out"))
+    assert report.sound
+    assert report.rows == rows.num_rows

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
-from beam_etl.pipelines import dedup_config
+from beam_etl.pipelines import dedup_config, token_count
 from beam_etl.pipelines.flags import UsageError, flag, parse, parser
 from beam_etl.pipelines.runners import make_options, make_runner, runner_name
 
@@ -124,3 +124,24 @@ def test_folders_are_absolute_wherever_a_worker_runs(monkeypatch: pytest.MonkeyP
     assert config.output == f"{tmp_path}/made"
     assert config.against == (f"{tmp_path}/a", "s3://bucket/b")
     assert config.write_signatures == f"{tmp_path}/s"
+
+
+SECRETS = {
+    "an input": ["--input=in.jsonl,s3://user:hunter2@bucket/a", "--output=out"],
+    "an output": ["--input=in.jsonl", "--output=gs://user:hunter2@bucket/out"],
+    "a wrong flag": ["--imput=https://user:hunter2@host/a"],
+    "a list of files": ["--input=@s3://user:hunter2@bucket/list.txt", "--output=out"],
+    "in a list of files": ["--input=@{folder}/list.txt", "--output=out"],
+}
+
+
+@pytest.mark.parametrize("flags", SECRETS.values(), ids=SECRETS)
+def test_a_url_with_credentials_is_refused_and_masked(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.txt").write_text("s3://user:hunter2@bucket/a.jsonl\n")
+    assert token_count.run([flag.format(folder=tmp_path) for flag in flags]) == 2
+    told = "".join(capsys.readouterr())
+    assert "://***@" in told
+    assert "hunter2" not in told
+    assert "user" not in told

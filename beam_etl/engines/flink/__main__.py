@@ -101,6 +101,14 @@ def _cancel(arguments: argparse.Namespace) -> int:
     return jobs.cancel_by_name(_rest(arguments), arguments.name)
 
 
+def _savepoint(arguments: argparse.Namespace) -> int:
+    return jobs.savepoint_by_name(_rest(arguments), arguments.name, arguments.target, ends=arguments.stop)
+
+
+def _drain(arguments: argparse.Namespace) -> int:
+    return jobs.drain_by_name(_rest(arguments), arguments.name)
+
+
 def _rest(arguments: argparse.Namespace) -> FlinkRest:
     """Of the cluster that is named, else of the one of this machine."""
     if arguments.flink_master:
@@ -215,6 +223,8 @@ def _parser() -> argparse.ArgumentParser:
         ("jobs", _jobs, "the jobs that a cluster remembers, and how far they are"),
         ("attach", _attach, "show the progress of a job until it ends; Ctrl-C leaves it to itself"),
         ("cancel", _cancel, "cancel a job, and wait until it has ended"),
+        ("savepoint", _savepoint, "print the path of a savepoint of a stream, taken now"),
+        ("drain", _drain, "end a stream: open windows give what they have, for good"),
     ):
         control = _command(commands, name, command, summary)
         control.add_argument(
@@ -222,6 +232,19 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name != "jobs":
             control.add_argument("name", metavar="JOB_NAME", help="or the beginning of that of one that runs")
+        if name == "savepoint":
+            control.add_argument(
+                "--target",
+                metavar="URL",
+                help="folder of savepoints; by default beside the job's checkpoints",
+            )
+            control.add_argument(
+                "--stop",
+                type=_boolean,
+                default=False,
+                metavar="true|false",
+                help="end the job with it, to go on from there with --savepoint_path=PATH",
+            )
     return parser
 
 

@@ -86,7 +86,7 @@ def fetch(java: Java, pom: Path, what: str, say: Say, complete: Complete | None 
 
     Args:
       java: for Maven.
-      pom: has the jars as runtime dependencies, and the versions of `what` and of Beam as properties.
+      pom: has the jars as runtime dependencies, and as properties the version of `what`, and that of Beam if it has it.
       what: they are, for people.
       say: told of progress.
       complete: adds to the jars before they count as there.
@@ -149,7 +149,8 @@ def _java_version(home: Path) -> int:
 def _versions(pom: Path, what: str) -> str:
     """Names what the folder holds; another pom, or another source beside it, is another folder."""
     tree, names = ElementTree.parse(pom), (what.lower(), "beam")
-    versions = [f"{name}{tree.findtext(f'properties/{name}.version')}" for name in names]
+    told = {name: tree.findtext(f"properties/{name}.version") for name in names}
+    versions = [f"{name}{version}" for name, version in told.items() if version]
     digest = hashlib.sha256()
     for path in sorted(pom.parent.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -182,7 +183,7 @@ def _download(java: Java, pom: Path, what: str, work: Path, say: Say) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise SetupError(f"{what}'s jars are downloaded by Maven, and there is no mvn. {_HOW}")
-    say(f"downloading {what} and Beam's job server with Maven, once: 200 to 300 MB")
+    say(f"downloading {what} and what it needs with Maven, once: up to 300 MB")
     shutil.copy(pom, work)
     command = [
         maven,

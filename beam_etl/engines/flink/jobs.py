@@ -15,8 +15,12 @@ from beam_etl.engines.flink.rest import (
     UnknownJobError,
     UnreachableError,
 )
+from beam_etl.engines.flink.savepoints import is_at_end, savepoint_folder, stop, take_savepoint, tell_to_end
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+SAVEPOINT_SECONDS = 600
+"""For a savepoint of much state on a slow store."""
 
 LOG_SECONDS = 5
 """Between two lines of progress where nobody watches a terminal."""
@@ -162,6 +166,70 @@ def cancel_by_name(rest: FlinkRest, name: str) -> int:
       An exit code: 0 cancelled, 1 it had ended already, or didn't end or answer, 2 no such job or several.
     """
     return _of_one(rest, name, _cancel)
+
+
+def savepoint_by_name(rest: FlinkRest, name: str, target: str | None, ends: bool) -> int:
+    """Takes a savepoint of a stream, and prints its path.
+
+    Args:
+      rest: of its cluster.
+      name: as in `attach`.
+      target: folder of savepoints; None for the one beside the job's checkpoints.
+      ends: whether the job ends with it.
+
+    Returns:
+      An exit code: 0 taken, 1 it failed, 2 no such job or several.
+    """
+
+    def act(rest: FlinkRest, job: JobLine) -> int:
+        folder = target or savepoint_folder(rest, job.id)
+        path = (stop if ends else take_savepoint)(rest, job.id, folder, SAVEPOINT_SECONDS)
+        if ends:
+            wait(rest, job.id, lambda status: None, poll_seconds=0.1)
+        sys.stdout.write(f"{path}\n")
+        _say(f"{job.name}: {'stopped' if ends else 'goes on'}")
+        return DONE
+
+    return _of_one(rest, name, act)
+
+
+def drain_by_name(rest: FlinkRest, name: str) -> int:
+    """Ends a stream for good: windows that are open give what they have.
+
+    Args:
+      rest: of its cluster.
+      name: as in `attach`.
+
+    Returns:
+      An exit code: 0 drained, 1 it failed, 2 no such job or several.
+    """
+
+    def act(rest: FlinkRest, job: JobLine) -> int:
+        tell_to_end(rest, job.id)
+        _say(f"{job.name}: told to end")
+        state = end_when_drained(rest, job.id)
+        _say(f"{job.name}: {'drained' if state == 'FINISHED' else state.lower()}")
+        return DONE if state == "FINISHED" else FAILED
+
+    return _of_one(rest, name, act)
+
+
+def end_when_drained(rest: FlinkRest, job_id: str, poll_seconds: float = 1) -> str:
+    """Waits until nothing more comes of a stream, and ends it; its state then. It may be that somebody else ends it.
+
+    Raises:
+      FlinkError: Flink doesn't answer, or the job can't be ended.
+    """
+    while (state := rest.job(job_id).state) not in TERMINAL:
+        if is_at_end(rest, job_id):
+            try:
+                stop(rest, job_id, savepoint_folder(rest, job_id), SAVEPOINT_SECONDS)
+            except FlinkError:
+                if rest.job(job_id).state not in TERMINAL:
+                    raise
+            return wait(rest, job_id, lambda status: None, poll_seconds=0.1).state
+        time.sleep(poll_seconds)
+    return state
 
 
 def _attach(rest: FlinkRest, job: JobLine) -> int:

@@ -31,6 +31,18 @@ ELEMENT_MINUTES = 60
 HEAP_BYTES, SLOT_HEAP_BYTES, FLINKS_HEAP_BYTES = 256 << 20, 192 << 20, 128 << 20
 """Of a task manager: at least, for each slot, and what of that Flink itself has. A key's rows are one record there."""
 
+CHECKPOINT_MILLIS = 10_000
+"""Between two checkpoints of a stream: so much is done again after a failure."""
+
+STREAMING = (
+    "--finish_bundle_before_checkpointing",
+    f"--checkpointing_interval={CHECKPOINT_MILLIS}",
+    "--state_backend=rocksdb",
+    "--externalized_checkpoints_enabled",
+)
+"""What a stream needs: without the first, sources stall; the last leaves a checkpoint where a job fails."""
+
+_BACKENDS = ("rocksdb", "filesystem")
 _ENVIRONMENTS = ("EXTERNAL", "PROCESS", "DOCKER", "LOOPBACK")
 _ASK_SECONDS = 10
 _MILLIS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
@@ -84,7 +96,8 @@ def fill(arguments: Sequence[str], job_name: str) -> list[str]:
     """The flags of a job on the cluster that they name, complete.
 
     Filled in: the name of the job, the time that workers are kept, the time that one element may take, as many tasks
-    at a time as the cluster has slots; in a stream, that bundles end before a checkpoint.
+    at a time as the cluster has slots; in a stream, checkpoints every CHECKPOINT_MILLIS, before which bundles end, with
+    state in RocksDB.
 
     Raises:
       RefusedError: see `refuse` and `refuse_cluster`.
@@ -98,7 +111,7 @@ def fill(arguments: Sequence[str], job_name: str) -> list[str]:
         f"--element_processing_timeout_minutes={ELEMENT_MINUTES}",
     ]
     if options.view_as(StandardOptions).streaming:
-        needed.append("--finish_bundle_before_checkpointing")
+        needed += STREAMING
     address = options.view_as(FlinkRunnerOptions).flink_master
     if address == EMBEDDED:
         return _with(arguments, needed)
@@ -144,11 +157,31 @@ def refuse(arguments: Sequence[str]) -> None:
             "--number_of_execution_retries does nothing in a batch job: set restart-strategy.type in the cluster's "
             "configuration"
         )
-    streaming = portable.view_as(StandardOptions).streaming
-    if streaming and _given(arguments, "checkpointing_interval") and not _given(arguments, "state_backend"):
+    if portable.view_as(StandardOptions).streaming:
+        _refuse_checkpoints(arguments)
+
+
+def _refuse_checkpoints(arguments: Sequence[str]) -> None:
+    """Refuses what keeps a stream from going on where it was."""
+    backend, storage, interval = (
+        _value(arguments, name)
+        for name in ("state_backend", "state_backend_storage_path", "checkpointing_interval")
+    )
+    if not storage:
         raise RefusedError(
-            "checkpoints without --state_backend go to memory, and one above 5 MB fails again and again: add "
-            "--state_backend=rocksdb --state_backend_storage_path=URL"
+            "checkpoints without --state_backend_storage_path go to memory, and one above 5 MB fails again and again: "
+            "name a folder that all task managers see, --state_backend_storage_path=file:///... or a URL"
+        )
+    if backend not in (None, *_BACKENDS):
+        raise RefusedError(f"--state_backend={backend}: Beam knows {' and '.join(_BACKENDS)}")
+    if interval is not None and not (interval.isdigit() and int(interval) > 0):
+        raise RefusedError(
+            f"--checkpointing_interval={interval}: without checkpoints a stream begins again after each failure. "
+            f"Give milliseconds, such as {CHECKPOINT_MILLIS}."
+        )
+    if _value(arguments, "finish_bundle_before_checkpointing") == "false":
+        raise RefusedError(
+            "--finish_bundle_before_checkpointing=false: sources stop at the first checkpoint, and the job says RUNNING"
         )
 
 
@@ -254,6 +287,12 @@ def _with(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
 
 def _given(arguments: Sequence[str], name: str) -> bool:
     return any(_name(flag) == name for flag in arguments)
+
+
+def _value(arguments: Sequence[str], name: str) -> str | None:
+    """What a flag was given as last; None where it wasn't."""
+    values = [flag.partition("=")[2] for flag in arguments if _name(flag) == name]
+    return values[-1] if values else None
 
 
 def _name(flag: str) -> str:

@@ -120,14 +120,14 @@ class FlinkRest:
 
     def overview(self) -> Overview:
         """Task managers, slots and version."""
-        found = self._ask("/overview")
+        found = self.ask("/overview")
         return Overview(
             found["taskmanagers"], found["slots-total"], found["slots-available"], found["flink-version"]
         )
 
     def jobs(self) -> list[JobLine]:
         """The jobs that the cluster remembers, the newest last."""
-        lines = [_line(job) for job in self._ask("/jobs/overview")["jobs"]]
+        lines = [_line(job) for job in self.ask("/jobs/overview")["jobs"]]
         return sorted(lines, key=lambda job: (job.start_ms, job.id))
 
     def find(self, name: str, besides: Collection[str] = ()) -> JobLine | None:
@@ -137,8 +137,8 @@ class FlinkRest:
 
     def job(self, job_id: str) -> JobStatus:
         """A job now. Its stages may be older by the cluster's `web.refresh-interval`, 3 s unless it is set."""
-        found = self._ask(f"/jobs/{job_id}")
-        state = self._ask(f"/jobs/{job_id}/status")["status"]
+        found = self.ask(f"/jobs/{job_id}")
+        state = self.ask(f"/jobs/{job_id}/status")["status"]
         restarts = self._forgotten_restarts(found) + self._count_restarts(found)
         tried: Mapping[str, list[int]] = {}
         if restarts and state in TERMINAL:
@@ -157,32 +157,32 @@ class FlinkRest:
 
     def cancel(self, job_id: str) -> None:
         """Asks Flink to cancel a job; one that has ended stays as it is."""
-        self._ask(f"/jobs/{job_id}?mode=cancel", "PATCH", fine=_CONFLICT)
+        self.ask(f"/jobs/{job_id}?mode=cancel", "PATCH", fine=_CONFLICT)
 
     def settings(self) -> dict[str, str]:
         """The settings that the job manager was started with; none that it leaves at their default."""
-        return {setting["key"]: setting["value"] for setting in self._ask("/jobmanager/config")}
+        return {setting["key"]: setting["value"] for setting in self.ask("/jobmanager/config")}
 
     def heap_bytes(self) -> int | None:
         """Heap for tasks of the task manager that has the least, in bytes; None where there is no task manager."""
-        found = self._ask("/taskmanagers")["taskmanagers"]
+        found = self.ask("/taskmanagers")["taskmanagers"]
         return min((manager["memoryConfiguration"]["taskHeap"] for manager in found), default=None)
 
     def failure(self, job_id: str) -> str | None:
         """Why a job failed, in a few lines; None where it didn't. See `causes.cause`."""
-        stack = self._ask(f"/jobs/{job_id}/exceptions?maxExceptions=1").get("root-exception")
+        stack = self.ask(f"/jobs/{job_id}/exceptions?maxExceptions=1").get("root-exception")
         return cause(stack) if stack else None
 
     def attempts(self, job_id: str) -> int:
         """How many runs of tasks came after a first one, over all tasks, since the job manager took the job up."""
-        return sum(map(sum, self._attempts(self._ask(f"/jobs/{job_id}")).values()))
+        return sum(map(sum, self._attempts(self.ask(f"/jobs/{job_id}")).values()))
 
     def user_metrics(self, job_id: str) -> UserMetrics:
         """Beam's counters and distributions: of a task only the latest attempt counts.
 
         They grow while a job runs, a task's when it ends a bundle. They are here without Beam's job server, too.
         """
-        return user_metrics(self._ask(f"/jobs/{job_id}/accumulators"))
+        return user_metrics(self.ask(f"/jobs/{job_id}/accumulators"))
 
     def _forgotten_restarts(self, found: Mapping[str, Any]) -> int:
         """A job manager that takes a job over starts it, and its history, anew: only the time of start tells."""
@@ -204,7 +204,7 @@ class FlinkRest:
         known = self._restarts.get(job_id)
         if known and known[0] == latest:
             return known[1]
-        history = self._ask(f"/jobs/{job_id}/exceptions?maxExceptions={_ALL_RESTARTS}")["exceptionHistory"]
+        history = self.ask(f"/jobs/{job_id}/exceptions?maxExceptions={_ALL_RESTARTS}")["exceptionHistory"]
         ended_it = found["state"] in ("FAILED", "FAILING")
         count = len(history["entries"]) - ended_it
         if found["state"] != "RESTARTING":  # in which more tasks may fail
@@ -216,21 +216,26 @@ class FlinkRest:
         stages = (vertex["id"] for vertex in found["vertices"])
         return {
             stage: [
-                task["attempt"] for task in self._ask(f"/jobs/{found['jid']}/vertices/{stage}")["subtasks"]
+                task["attempt"] for task in self.ask(f"/jobs/{found['jid']}/vertices/{stage}")["subtasks"]
             ]
             for stage in stages
         }
 
-    def _ask(self, path: str, method: str = "GET", fine: int | None = None) -> Any:
+    def ask(
+        self, path: str, method: str = "GET", fine: int | None = None, body: Mapping[str, Any] | None = None
+    ) -> Any:
         """The answer.
 
         Args:
           path: below the address.
           method: of HTTP.
           fine: a status that is no error, either.
+          body: JSON that goes with it.
         """
         try:
-            request = Request(self._url + path, method=method)
+            data = None if body is None else json.dumps(body).encode()
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            request = Request(self._url + path, data=data, headers=headers, method=method)
             with self._opener.open(request, timeout=self._timeout) as answer:
                 return json.loads(answer.read() or b"{}")
         except HTTPError as error:

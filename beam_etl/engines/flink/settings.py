@@ -32,6 +32,8 @@ OFF_HEAP = 256 * MIB
 """Of each slot, at most. A JVM that reaches this loses its connection to a worker, and the job may hang."""
 FRAMEWORK_OFF_HEAP = 128 * MIB
 METASPACE = 256 * MIB
+EMBEDDED_METASPACE = 1024 * MIB
+"""An embedded Flink starts anew for each job, and keeps some 18 MiB of classes of every one."""
 OVERHEAD = 192 * MIB
 SERIAL_HEAP = 2 * GIB
 """Up to here the collector with the least overhead; its pauses on a larger heap would look like a lost process."""
@@ -273,7 +275,7 @@ def _java(plan: Plan, name: str, jars: Jars, heap: int, direct: int) -> list[str
         jars.java,
         f"-Xmx{heap}",
         f"-XX:MaxDirectMemorySize={direct}",
-        f"-XX:MaxMetaspaceSize={METASPACE}",
+        f"-XX:MaxMetaspaceSize={EMBEDDED_METASPACE if plan.embedded else METASPACE}",
         *collector,
         *quick,
         "-Xshare:auto",

@@ -15,7 +15,7 @@ from beam_etl.io.formats.avro_copies import AvroCopier
 from beam_etl.io.formats.avro_types import AvroTypes
 from beam_etl.io.formats.avro_write import AvroWriter
 from beam_etl.io.formats.base import LIMITS, Copier, FileEntry, Rows, Split, Writer, even_bytes, from_columns
-from beam_etl.io.isolate import by_halves
+from beam_etl.io.isolate import by_halves, entering
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 
@@ -85,7 +85,7 @@ def _header(file: Any, path: str) -> Header:
         raise InputError(f"{path}: {error}") from error
 
 
-class _Record(NamedTuple):
+class Record(NamedTuple):
     """A decoded record and where its bytes are."""
 
     values: dict[str, Any]
@@ -107,7 +107,7 @@ class _AvroReader:
         self.schema = self._types.schema
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        held: list[_Record] = []
+        held: list[Record] = []
         size = 0
         with self._file:
             for found in self._decoded():
@@ -121,7 +121,7 @@ class _AvroReader:
                     held, size = [], 0
         yield from self._batch(held, names)
 
-    def _decoded(self) -> Iterator[_Record | Reject]:
+    def _decoded(self) -> Iterator[Record | Reject]:
         """All records of the split, and a reject for what is damaged in each block."""
         path, position, at = self._split.file.path, self._split.first, self._split.start
         try:
@@ -134,9 +134,10 @@ class _AvroReader:
             # The blocks were there when the split was planned: the file has changed since.
             yield reject_rest(path, at, self._split.stop, one_line(error), position)
 
-    def _block(self, block: Block, position: int) -> Iterator[_Record | Reject]:
+    def _block(self, block: Block, position: int) -> Iterator[Record | Reject]:
         path = self._split.file.path
         try:
+            entering("block", block.start)
             content = block_content(self._file, self._header, block)
         except Exception as error:
             if not is_content_error(error):
@@ -147,8 +148,9 @@ class _AvroReader:
         reason = "bytes behind the last record of a block"
         try:
             for done in range(block.records):
-                values: Any = fastavro.schemaless_reader(stream, self._types.parsed, None, **_READ_OPTIONS)
-                yield _Record(values, position + done, content, start, stream.tell())
+                entering("record", position + done)
+                values = decode_record(stream, self._types)
+                yield Record(values, position + done, content, start, stream.tell())
                 start = stream.tell()
             done = block.records
         except Exception as error:
@@ -159,31 +161,47 @@ class _AvroReader:
             rest = reject_record(path, position + done, reason, content[start:])
             yield rest._replace(rows=block.records - done)
 
-    def _batch(self, records: list[_Record], names: Sequence[str]) -> Iterator[Rows | Reject]:
-        """One batch of the records whose values fit their types, and a reject for each other one."""
-        pieces: list[pa.RecordBatch] = []
-        good: list[_Record] = []
-        for start, stop, result in by_halves(lambda i, j: self._arrow(records[i:j], names), 0, len(records)):
-            if isinstance(result, Exception):
-                bad = records[start]
-                yield reject_record(self._split.file.path, bad.position, one_line(result), bad.raw())
-            else:
-                pieces.append(result)
-                good += records[start:stop]
-        if pieces:
-            positions = np.array([record.position for record in good], np.int64)
-            yield Rows(
-                pa.concat_batches(pieces),
-                positions,
-                lambda row: good[row].raw(),
-                lambda which: b"".join(
-                    [record.raw() for record in (good if which is None else [good[row] for row in which])]
-                ),
-            )
+    def _batch(self, records: list[Record], names: Sequence[str]) -> Iterator[Rows | Reject]:
+        return record_rows(self._split.file.path, records, self._types, names)
 
-    def _arrow(self, records: list[_Record], names: Sequence[str]) -> pa.RecordBatch:
-        values = [record.values for record in records]
-        return from_columns({name: self._types.array(name, values) for name in names}, len(records))
+
+def decode_record(stream: io.BytesIO, types: AvroTypes) -> Any:
+    """The values of the next record of a stream.
+
+    Raises:
+      Exception: one of CONTENT_ERRORS, when there is none.
+    """
+    return fastavro.schemaless_reader(stream, types.parsed, None, **_READ_OPTIONS)
+
+
+def record_rows(
+    path: str, records: list[Record], types: AvroTypes, names: Sequence[str]
+) -> Iterator[Rows | Reject]:
+    """One batch of the records whose values fit their types, and a reject for each other one."""
+
+    def arrow(start: int, stop: int) -> pa.RecordBatch:
+        values = [record.values for record in records[start:stop]]
+        return from_columns({name: types.array(name, values) for name in names}, len(values))
+
+    pieces: list[pa.RecordBatch] = []
+    good: list[Record] = []
+    for start, stop, result in by_halves(arrow, 0, len(records)):
+        if isinstance(result, Exception):
+            bad = records[start]
+            yield reject_record(path, bad.position, one_line(result), bad.raw())
+        else:
+            pieces.append(result)
+            good += records[start:stop]
+    if pieces:
+        positions = np.array([record.position for record in good], np.int64)
+        yield Rows(
+            pa.concat_batches(pieces),
+            positions,
+            lambda row: good[row].raw(),
+            lambda which: b"".join(
+                [record.raw() for record in (good if which is None else [good[row] for row in which])]
+            ),
+        )
 
 
 _READ_OPTIONS: Any = {"handle_unicode_errors": "surrogateescape"}

@@ -28,6 +28,8 @@ class Limits(NamedTuple):
     """Times that compressed bytes may expand, beyond MIN_EXPANDED_BYTES: ten to twenty times is much for text."""
     nesting: int = 64
     """Of an Avro schema, which its reader follows on the process's stack."""
+    record_seconds: int = 30
+    """Of CPU that reading a record may take, with those that are read with it: 16 MiB of sound ones take one."""
 
     def most_bytes(self, stored: int) -> int:
         """That `stored` bytes may expand to."""
@@ -138,6 +140,26 @@ class Skipping(Protocol):
           names: columns that it asks about.
           can_hold: whether a part with these facts is wanted.
         """
+
+
+@runtime_checkable
+class Seeking(Protocol):
+    """A SplitReader whose file is read where rows are wanted."""
+
+    def seek(self, positions: np.ndarray) -> None:
+        """`rows` is to give these rows alone, and what could not be read before the last of them.
+
+        Args:
+          positions: int64, ascending.
+        """
+
+
+@runtime_checkable
+class Coding(Protocol):
+    """A SplitReader whose file stores texts as dictionaries, and rows in large runs."""
+
+    def prefer(self, coded: Sequence[str], batch_rows: int) -> None:
+        """What `rows` is to give: these columns as dictionaries, and batches of so many rows at most."""
 
 
 class Writer(Protocol):

@@ -31,7 +31,7 @@ from beam_etl.io.formats.lines import (
     split_lines,
 )
 from beam_etl.io.formats.rest import reject_long_line, reject_unreadable
-from beam_etl.io.isolate import by_halves
+from beam_etl.io.isolate import by_halves, entering
 from beam_etl.io.json_text import json_line
 from beam_etl.io.rejects import Reject, reject_record
 
@@ -81,21 +81,26 @@ class _JsonReader:
         self.schema = columns
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        wanted = pa.schema([self.schema.field(name) for name in names])
-        options = pa.json.ParseOptions(
-            explicit_schema=wanted, unexpected_field_behavior="error" if complete else "ignore"
-        )
+        options = parse_options(self.schema, names, complete)
         try:
             for found in split_lines(self._split, BLOCK_BYTES, self._limits):
                 if isinstance(found, LongLine):
                     yield reject_long_line(self._split.file.path, found, self._limits.record_bytes)
                 else:
-                    yield from _read_lines(self._split.file.path, found, options)
+                    yield from read_lines(self._split.file.path, found, options)
         except UnreadableError as error:
             yield reject_unreadable(self._split, error)
 
 
-def _read_lines(path: str, lines: Lines, options: Any) -> Iterator[Rows | Reject]:
+def parse_options(stored: pa.Schema, names: Sequence[str], complete: bool) -> Any:
+    """What `read_lines` takes; args are those of `SplitReader.rows`, and all columns."""
+    wanted = pa.schema([stored.field(name) for name in names])
+    return pa.json.ParseOptions(
+        explicit_schema=wanted, unexpected_field_behavior="error" if complete else "ignore"
+    )
+
+
+def read_lines(path: str, lines: Lines, options: Any) -> Iterator[Rows | Reject]:
     """One batch of all good lines, and a reject for each other one. Blank lines are no records."""
     lines, objects = _object_lines(lines)
     pieces: list[pa.Table] = []
@@ -144,6 +149,7 @@ def _runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
 
 def _parse(lines: Lines, start: int, stop: int, options: Any) -> pa.Table:
     begin, end = int(lines.starts[start]), int(lines.stops[stop - 1])
+    entering("lines", lines.base + begin, lines.base + end)
     block = pa.py_buffer(lines.data).slice(begin, end - begin)
     table = pa.json.read_json(
         pa.BufferReader(block),

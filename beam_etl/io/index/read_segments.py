@@ -1,6 +1,7 @@
 """ReadSegments: the postings and documents of indexes, by the numbers that they have in the index of all."""
 
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -167,6 +168,8 @@ def _scaled(segment: Segment, files: Sequence[DataFile], measure: Any) -> float:
 
 def _some(segment: Segment, file: DataFile) -> list[pa.RecordBatch]:
     try:
+        if os.path.getsize(segment.path(file)) != file.bytes:  # before a library looks at something else
+            raise segment.damaged(file)
         opened = pq.ParquetFile(segment.path(file), page_checksum_verification=True)
         groups = evenly(list(range(opened.metadata.num_row_groups)), SAMPLED_GROUPS)
         return [

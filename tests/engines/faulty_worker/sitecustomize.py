@@ -18,6 +18,7 @@ _WATCHED = (
     "beam_etl.io.rewrite",
     "beam_etl.io.commit",
     "beam_etl.io.manifest",
+    "beam_etl.kernels.token_counts",
 )
 
 

@@ -1,0 +1,115 @@
+"""Savepoints of streams: taken while a job goes on, or with its end; a job started from one goes on from there."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from beam_etl.engines.flink.causes import cause
+from beam_etl.engines.flink.rest import FlinkError, FlinkRest
+
+END = "end"
+"""Beside a stream's checkpoints: a file of this name tells its sources to end."""
+
+_POLL_SECONDS = 0.2
+_END_OF_TIME = 9_223_371_950_454_775
+"""The largest time that Beam knows, in milliseconds."""
+_STORAGE = "stateBackendStoragePath"
+"""Of Beam's options, which Flink tells as configuration of a job."""
+
+
+def savepoint_folder(rest: FlinkRest, job_id: str) -> str:
+    """Where the savepoints of a job go unless told otherwise: beside its checkpoints.
+
+    Raises:
+      FlinkError: the job doesn't tell where these are, and the cluster has no state.savepoints.dir.
+    """
+    told = rest.ask(f"/jobs/{job_id}/config").get("execution-config", {}).get("user-config", {})
+    if folder := told.get(_STORAGE):
+        return f"{str(folder).rstrip('/').rpartition('/')[0]}/savepoints"
+    if folder := rest.settings().get("state.savepoints.dir"):
+        return folder
+    raise FlinkError(
+        "the job doesn't tell where it keeps checkpoints: say where the savepoint goes, --target=URL"
+    )
+
+
+def take_savepoint(rest: FlinkRest, job_id: str, target: str, seconds: float) -> str:
+    """Takes a savepoint of a job that goes on; its path.
+
+    Args:
+      rest: of its cluster.
+      job_id: Flink's.
+      target: a folder that all task managers see, file:///... or a URL.
+      seconds: how long it may take.
+
+    Raises:
+      FlinkError: it failed, or took longer.
+    """
+    body = {"target-directory": target, "cancel-job": False}
+    return _wait(rest, job_id, rest.ask(f"/jobs/{job_id}/savepoints", "POST", body=body), seconds)
+
+
+def stop(rest: FlinkRest, job_id: str, target: str, seconds: float) -> str:
+    """Ends a job with a savepoint, from which it can go on; its path.
+
+    Args:
+      rest, job_id, target, seconds: as of `take_savepoint`.
+
+    Raises:
+      FlinkError: as `take_savepoint`. The job goes on then.
+    """
+    body = {"targetDirectory": target, "drain": False}
+    return _wait(rest, job_id, rest.ask(f"/jobs/{job_id}/stop", "POST", body=body), seconds)
+
+
+def tell_to_end(rest: FlinkRest, job_id: str) -> None:
+    """Tells the sources of a stream to end, as if nothing more came: its windows give what they have.
+
+    (Flink's own drain waits for the sources of Beam's streams, which don't hear of it.)
+
+    Raises:
+      FlinkError: the stream keeps its state where this machine doesn't see it.
+    """
+    folder = savepoint_folder(rest, job_id).rpartition("/")[0]
+    path = urlsplit(folder).path
+    if urlsplit(folder).scheme != "file" or not os.path.isdir(path):
+        raise FlinkError(
+            f"the stream is told to end by a file {folder}/{END}: make it where that folder is seen"
+        )
+    open(os.path.join(path, END), "ab").close()
+
+
+def is_at_end(rest: FlinkRest, job_id: str) -> bool:
+    """Whether nothing more comes of a job: all its stages have seen the end of time."""
+    stages = rest.ask(f"/jobs/{job_id}").get("vertices", ())
+    marks = [
+        mark for stage in stages for mark in rest.ask(f"/jobs/{job_id}/vertices/{stage['id']}/watermarks")
+    ]
+    return bool(marks) and all(int(float(mark["value"])) >= _END_OF_TIME for mark in marks)
+
+
+def latest_savepoint(rest: FlinkRest, job_id: str) -> str | None:
+    """The path of the last savepoint of a job; None where none was taken, or Flink doesn't tell."""
+    try:
+        latest = rest.ask(f"/jobs/{job_id}/checkpoints").get("latest", {})
+    except FlinkError:
+        return None
+    path = (latest.get("savepoint") or {}).get("external_path")
+    return None if path is None else str(path)
+
+
+def _wait(rest: FlinkRest, job_id: str, asked: Mapping[str, Any], seconds: float) -> str:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = rest.ask(f"/jobs/{job_id}/savepoints/{asked['request-id']}")
+        operation = found.get("operation") or {}
+        if found["status"]["id"] == "COMPLETED":
+            if "location" in operation:
+                return str(operation["location"])
+            stack = operation.get("failure-cause", {}).get("stack-trace")
+            raise FlinkError(f"the savepoint failed: {cause(stack) if stack else 'Flink tells no cause'}")
+        if time.monotonic() > deadline:
+            raise FlinkError(f"the savepoint isn't there after {seconds:g} s")
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,364 @@
+"""Panes of a stream: one commit each, which takes back what a restore makes anew, and fences attempts of before it.
+
+A stream adds to a dataset for as long as it runs, under one name, also when it goes on from a savepoint. A manifest
+tells of each file which pane it holds (`file_lists.Pane`), and of each stream the run of its latest commit. So:
+
+1. An engine that restores a stream from a checkpoint fires panes again, maybe with other boundaries, and numbers them
+   as before. Pane k of a window takes the place of what was published of that window from pane k on. Of an accumulating
+   result each partition fires on its own: there the latest files of a partition take the place of its earlier ones.
+2. What was superseded is left out of the next manifest: readers needn't know of it.
+3. An attempt of before a restore may go on somewhere. Each bundle of the commit looks, when it begins, which commit of
+   the stream was the latest, and publishes on top of that one and of its own only. Where there is another by then, one
+   of the two began before a restore: it is refused, and an engine that wants it tries again, from what is there now.
+4. Files that a checkpoint may still name stay in staging for KEPT_SECONDS after they were published or superseded, and
+   as long the versions. So nothing is removed that an attempt might yet publish, and readers lose nothing they read.
+"""
+
+import contextlib
+import glob
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from beam_etl.io import durable, manifest, staging, versions
+from beam_etl.io.append import LostError, misfits, publish_append, publish_on_top
+from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
+from beam_etl.io.place import place
+
+KEPT_SECONDS = 86_400
+"""A checkpoint or savepoint from which a stream can go on is at most so much older than its latest commit."""
+
+ALL_PARTITIONS = -1
+"""As partition of a file that was compacted from those of an accumulating result."""
+
+ON_TIME = "on time"
+
+PANE = "pane"
+"""Of `about`: what a version that a pane made tells of it, for people."""
+
+FAILED = "failed"
+"""Of what a manifest tells of a stream: why nothing more of it is published."""
+
+_TOLD = 20
+_LINEAGE = 50
+"""Versions of a stream that later ones name: who adds to the dataset meanwhile finds its own there."""
+
+_DONE = "done-"
+
+
+class FencedError(RuntimeError):
+    """Another attempt of the stream has published meanwhile. One of the two began before a restore."""
+
+
+class StreamError(RuntimeError):
+    """What the stream has published can't be gone on from. The message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaneCommit:
+    """What a pane publishes."""
+
+    stream: str
+    start: int
+    """Of its window, microseconds since 1970, UTC,"""
+    end: int
+    """which ends before this."""
+    index: int
+    """The pane's number, from 0. A restore may give it again."""
+    timing: str
+    """early, on time or late."""
+    files: tuple[DataFile, ...]
+    """In the stream's staging folder. Those of accumulating results have a Pane with partition and firing."""
+    schemas: Mapping[str, Mapping[str, str]]
+    about: Mapping[str, Any]
+    merged: tuple[str, ...] = ()
+    """Paths in the staging folder of what the files were made of."""
+    failures: tuple[str, ...] = ()
+    """Why the pane must not be published, nor any of the stream after it."""
+
+    def pane_of(self, file: DataFile) -> Pane:
+        """What the manifest tells of a file."""
+        partition, firing = (file.pane.partition, file.pane.firing) if file.pane else (None, None)
+        return Pane(self.stream, self.start, self.end, self.index, self.timing, partition, firing)
+
+    def told(self) -> dict[str, Any]:
+        """For people."""
+        rows = {table: sum(file.rows for file in self.files if file.table == table) for table in self.schemas}
+        return {
+            "start": self.start,
+            "end": self.end,
+            "index": self.index,
+            "timing": self.timing,
+            "rows": rows,
+        }
+
+
+def register(
+    dataset: str, stream: str, job: str, tables: Mapping[str, Mapping[str, str]], **told: Any
+) -> Manifest:
+    """Makes a stream known to a dataset, before it starts: the version it then has.
+
+    Args:
+      dataset: folder. Without a dataset in it, one is made, of empty tables.
+      stream: a name of `staging.new_run`.
+      job: its name.
+      tables: that it will write.
+      told: what else the manifest says of the stream: `lateness`, in microseconds, how long windows take late rows;
+        and `about`.
+
+    Raises:
+      DatasetError: the dataset was replaced meanwhile.
+    """
+    head = manifest.latest(dataset)
+    staging.mark_appending(dataset, stream)
+    own = Manifest(
+        number=1,
+        run=stream,
+        files=(),
+        schemas=tables,
+        about=told.pop("about", {}),
+        appended=((head.number, head.run),) if head else (),
+        streams={stream: {"job": job, "run": stream, **told}},
+    )
+    if reasons := publish_append(dataset, own):
+        raise DatasetError("; ".join(reasons))
+    made = manifest.latest(dataset)
+    assert made is not None
+    return made
+
+
+def stream_in(dataset: str, stream: str | None, job: str) -> str:
+    """The stream of a job that is to go on.
+
+    Args:
+      dataset: folder.
+      stream: its name, where the savepoint tells it.
+      job: its name.
+
+    Raises:
+      DatasetError: the dataset knows no such stream, or several.
+    """
+    head = manifest.latest(dataset)
+    streams = head.streams if head else {}
+    found = [name for name, told in streams.items() if name == stream or (not stream and told["job"] == job)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{name} of {told['job']}" for name, told in streams.items()) or "none"
+    wanted = stream or f"of {job}"
+    raise DatasetError(
+        f"{dataset}: a savepoint of a stream {wanted} can't go on here; the dataset knows these streams: {known}. "
+        f"A savepoint that `python -m beam_etl.engines.flink savepoint` made names its stream."
+    )
+
+
+def superseded(head: Manifest, commit: PaneCommit) -> list[DataFile]:
+    """The files of `head` that a pane takes the place of.
+
+    Raises:
+      StreamError: some of them were compacted with others that have to stay.
+    """
+    partitions = {(file.table, file.pane.partition) for file in commit.files if file.pane}
+    tables = {table for table, partition in partitions if partition is not None}
+    found = []
+    for file in head.files:
+        pane = file.pane
+        if pane is None or (pane.stream, pane.start, pane.end) != (commit.stream, commit.start, commit.end):
+            continue
+        if pane.partition is None:
+            gone, kept = pane.index >= commit.index, pane.first is not None and pane.first < commit.index
+        else:
+            kept = pane.partition == ALL_PARTITIONS and file.table in tables
+            gone = kept or (file.table, pane.partition) in partitions
+        if gone and kept:
+            raise StreamError(
+                f"{file.path} was compacted from panes up to {pane.index}, and pane {commit.index} of its window is "
+                f"published again: the checkpoint that the stream goes on from is too old"
+            )
+        if gone:
+            found.append(file)
+    return found
+
+
+def with_failure(head: Manifest, commit: PaneCommit, run: str) -> Manifest:
+    """The version that says why a stream has ended: it has the files of the latest one."""
+    told = {**head.streams[commit.stream], "run": run, FAILED: sorted(set(commit.failures))[:_TOLD]}
+    return replace(
+        head,
+        number=head.number + 1,
+        run=run,
+        about={**commit.about},
+        appended=head.lineage,
+        replaced=None,
+        streams={**head.streams, commit.stream: told},
+    )
+
+
+def failures_of(dataset: str, stream: str) -> list[str]:
+    """Why a stream has ended by itself; none where it hasn't."""
+    head = manifest.latest(dataset)
+    return list(head.streams.get(stream, {}).get(FAILED, ())) if head else []
+
+
+def with_pane(head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, list[DataFile]]:
+    """The version that a pane makes of the latest one, and the files that it takes the place of.
+
+    Args:
+      head: the latest version.
+      commit: the pane.
+      run: the name of this commit: the stream's, and more.
+
+    Raises:
+      StreamError: as `superseded`, or tables don't fit to those that are there.
+    """
+    gone = superseded(head, commit)
+    own = tuple(replace(file, pane=commit.pane_of(file)) for file in commit.files)
+    kept = {file.path: file for file in head.files}
+    for file in gone:
+        del kept[file.path]
+    files = {**kept, **{file.path: file for file in own}}
+    schemas = {
+        table: head.schemas.get(table) or commit.schemas.get(table, {})
+        for table in {**head.schemas, **commit.schemas}
+    }
+    told = dict(head.streams[commit.stream])
+    told["run"] = run
+    if commit.timing == ON_TIME:
+        told["on_time"] = max(told.get("on_time", commit.end), commit.end)
+    lineage = list(head.lineage)
+    mine = [version for version in lineage if version[1][: staging.RUN_LETTERS] == commit.stream]
+    dropped = set(mine[1:-_LINEAGE])
+    made = Manifest(
+        number=head.number + 1,
+        run=run,
+        files=tuple(files[path] for path in sorted(files)),
+        schemas=schemas,
+        about={**commit.about, PANE: commit.told()},
+        partitioning=head.partitioning,
+        appended=tuple(version for version in lineage if version not in dropped),
+        streams={**head.streams, commit.stream: told},
+    )
+    if reasons := list(
+        misfits(replace(head, files=tuple(kept.values())), replace(made, files=own, schemas=commit.schemas))
+    ):
+        raise StreamError("; ".join(reasons))
+    return made, [file for file in gone if file.path not in files]
+
+
+class PanePublisher:
+    """One bundle of the commit: what it publishes is on top of what was there when it began, or of its own.
+
+    Raises:
+      StreamError: the dataset was replaced, so that it doesn't know the stream any more.
+    """
+
+    def __init__(self, dataset: str, stream: str) -> None:
+        self._dataset = dataset
+        self._stream = stream
+        self._folder = staging.staging_folder(dataset, stream)
+        manifest.refresh(dataset)
+        self._seen = self._latest(manifest.latest(dataset))
+
+    def publish(self, commit: PaneCommit) -> Manifest:
+        """Publishes a pane, or why the stream fails with it, after which nothing is; the version that there is then.
+
+        Raises:
+          FencedError: see there. An attempt that began later goes on from what is there.
+          StreamError: the dataset was replaced, or see `with_pane`.
+          LostError: files of the pane are gone.
+          AbandonedError: the stream was given up in this process.
+        """
+        run = f"{self._stream}{staging.new_run()}"
+        dropped: list[DataFile] = []
+
+        def merged(head: Manifest | None) -> Manifest | None:
+            latest = self._latest(head)
+            if latest == run:  # an attempt of ours that seemed to fail
+                return None
+            if latest != self._seen:
+                raise FencedError(
+                    f"{self._dataset}: the stream {self._stream} was published to by {latest} since this attempt saw "
+                    f"{self._seen}"
+                )
+            assert head is not None
+            if FAILED in head.streams[self._stream]:
+                return None
+            if commit.failures:
+                return with_failure(head, commit, run)
+            made, dropped[:] = with_pane(head, commit, run)
+            placed = replace(made, run=self._stream, files=commit.files)
+            if lost := place(self._dataset, placed):
+                raise LostError(lost)
+            return made
+
+        with staging.turn(self._stream):
+            publish_on_top(
+                self._dataset,
+                merged,
+                lambda made: os.path.join(self._folder, f"{run}-{made.number:06d}.json"),
+            )
+        self._seen = run
+        head = manifest.latest(self._dataset)
+        assert head is not None
+        staging.remove(glob.glob(os.path.join(glob.escape(self._folder), f"{run}-*.json")))
+        gone = [file.path for file in dropped]
+        staged = [*(file.path for file in commit.files), *commit.merged, *gone]
+        tell_done(self._dataset, self._stream, run, staged, gone)
+        remove_expired(self._dataset, self._stream, head)
+        return head
+
+    def _latest(self, head: Manifest | None) -> str:
+        told = head.streams.get(self._stream) if head else None
+        if told is None:
+            raise StreamError(
+                f"{self._dataset}: it was replaced or removed while the stream {self._stream} wrote to it. Start the "
+                f"job anew."
+            )
+        return str(told["run"])
+
+
+def tell_done(dataset: str, stream: str, run: str, staged: Iterable[str], dropped: Iterable[str]) -> None:
+    """Leaves word of what can go when no checkpoint of a stream can name it any more.
+
+    Args:
+      dataset: folder.
+      stream: its name.
+      run: of the version after which that is so.
+      staged: paths below the stream's staging folder.
+      dropped: paths below the dataset that the version doesn't list any more.
+    """
+    path = os.path.join(staging.staging_folder(dataset, stream), f"{_DONE}{run}.json")
+    body = {"staged": list(staged), "dropped": list(dropped)}
+    durable.create_if_absent(path, json.dumps(body).encode())
+
+
+def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: float = KEPT_SECONDS) -> None:
+    """Removes what was published or superseded so long ago that no checkpoint names it, and versions as old."""
+    before = time.time() - kept_seconds
+    folder = staging.staging_folder(dataset, stream)
+    current: set[str] | None = None
+    for path in (os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(_DONE)):
+        if not _older(path, before):
+            continue
+        with open(path, "rb") as file:
+            done = json.load(file)
+        current = versions.paths_of([head]) if current is None else current
+        staging.remove(os.path.join(folder, staged) for staged in done["staged"])
+        staging.remove_files(dataset, [gone for gone in done["dropped"] if gone not in current])
+        staging.remove([path])
+    first = next((number for number, run in head.lineage if run == stream), head.number)
+    old = [
+        number
+        for number in manifest.numbers(dataset)
+        if first < number < head.number and _older(manifest.manifest_path(dataset, number), before)
+    ]
+    versions.remove_versions(dataset, old)
+    versions.remove_lists(dataset, lambda number, _, __: number in set(old))
+
+
+def _older(path: str, before: float) -> bool:
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime < before
+    return False

@@ -1,0 +1,289 @@
+"""Launching a job on a stream: the same build, windows around it, a sink of panes, and what a person sees of it."""
+
+import glob
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
+from threading import Thread
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult
+
+from beam_etl.engines.flink.jobs import end_when_drained
+from beam_etl.engines.flink.rest import FlinkError
+from beam_etl.engines.flink.runner import FlinkResult
+from beam_etl.engines.flink.savepoints import END, latest_savepoint, savepoint_folder, stop
+from beam_etl.io import panes, staging
+from beam_etl.io.streams.source import ReadStream
+from beam_etl.io.write import FAILURES, check_output
+from beam_etl.io.write_panes import WritePanes
+from beam_etl.kernels.disorder import disorder_note
+from beam_etl.kernels.windows import Firing, WindowSpec
+from beam_etl.observe.plan import plan
+from beam_etl.observe.text import format_seconds
+from beam_etl.pipelines.execution import FAILED, Execution
+from beam_etl.pipelines.flags import UsageError
+from beam_etl.pipelines.interrupt import say
+from beam_etl.pipelines.launching import about, counted_totals, make_pipeline, on_cluster
+from beam_etl.pipelines.pane_progress import PaneProgress, published_lines
+from beam_etl.pipelines.runners import FLINK, make_options, runner_name
+from beam_etl.pipelines.stream_sources import open_stream
+from beam_etl.pipelines.stream_support import IN_PROCESS_STREAM
+from beam_etl.pipelines.window_config import WindowConfig
+from beam_etl.pipelines.windowed import WindowedSource, window_columns
+from beam_etl.transforms import metrics
+from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ
+from beam_etl.transforms.windows import LATE, ON_TIME, TOO_LATE, beam_trigger
+
+DONE = 0
+
+STOP_SECONDS = 8
+"""For a savepoint when the launcher is told to stop; a job that takes longer is cancelled."""
+
+CHECKPOINTS = "checkpoints"
+"""Below the stream's staging folder."""
+
+SAVEPOINT = "--savepoint_path"
+"""Beam's flag for a job on Flink that goes on from a savepoint."""
+
+_OF_STREAM = re.compile(rf"{staging.FOLDER}/([0-9a-f]{{{staging.RUN_LETTERS}}})/")
+"""In the path of a savepoint: its stream."""
+
+
+def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
+    """Builds and runs a job on a stream, until its source ends or somebody stops it; the exit code.
+
+    Args:
+      job: a Job.
+      config: what was asked of it.
+      rest: flags for Beam.
+
+    Raises:
+      UsageError, DatasetError, InputError: it can't be started so.
+    """
+    spec = _windows(job.name, config)
+    savepoint = _savepoint(rest)
+    stream = _stream(job.name, config, savepoint)
+    flags = ["--streaming", *_checkpoint_flags(config, stream), *rest]
+    own = [f"--{name}" for name in config.to_json()]
+    name = None if config.plan else f"{job.name}-{stream}"
+    pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
+    source = open_stream(pipeline, config)
+    if isinstance(source.read, ReadStream):
+        source.read.source = replace(source.read.source, end=end_path(config.output, stream))
+        staging.remove([end_path(config.output, stream)])
+    told = about(job.name, config, source)
+    tables = build_stream(job, config, source, stream, told)
+    if config.plan:
+        drawn, cluster = plan(pipeline), config.described_cluster
+        print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
+        return DONE
+    if savepoint is None:
+        panes.register(
+            config.output,
+            stream,
+            job.name,
+            {table: {} for table in tables if table != FAILURES},
+            lateness=spec.allowed_lateness,
+            about=told,
+        )
+    return _Streaming(job, config, stream).run(pipeline)
+
+
+def build_stream(
+    job: Any, config: Any, source: Any, stream: str, told: Mapping[str, Any]
+) -> dict[str, beam.PCollection[Any]]:
+    """Builds a job on a stream, and the sink of its tables; the tables.
+
+    Args:
+      job: a Job.
+      config: of a WindowConfig, with --window.
+      source: the stream.
+      stream: its name in the dataset.
+      told: what manifests tell of the job.
+    """
+    spec = _windows(job.name, config)
+    found = job.build(WindowedSource(source, spec, config.disorder), config)
+    tables = window_columns(
+        {name: table for name, table in found.items() if not name.startswith("_") or name == FAILURES},
+        streaming=True,
+    )
+    sink = WritePanes(
+        output=config.output,
+        stream=stream,
+        trigger=beam_trigger(_at_the_sink(spec)),
+        format=config.output_format,
+        file_bytes=config.file_bytes,
+        about=told,
+    )
+    _ = tables | "Write panes" >> sink
+    return tables
+
+
+def _windows(job: str, config: Any) -> WindowSpec:
+    spec = config.window_spec if isinstance(config, WindowConfig) else None
+    if not isinstance(config, WindowConfig):
+        raise UsageError(f"{job} takes no stream: it works on input that ends")
+    if spec is None:
+        raise UsageError(
+            "a stream is published window by window: say how long they are, such as --window=fixed:10m"
+        )
+    if config.overwrite or config.strict:
+        raise UsageError(
+            f"--{'overwrite' if config.overwrite else 'strict'}=true is for input that ends: a stream adds to a "
+            "dataset, and its rejects are a table of it"
+        )
+    return spec
+
+
+def _at_the_sink(spec: WindowSpec) -> WindowSpec:
+    """Panes of the tables are published as they come, or together within the time that they may take anyway."""
+    early, late = (
+        Firing(count=1) if firing and firing.count else firing
+        for firing in (spec.early_firing, spec.late_firing)
+    )
+    return replace(spec, early_firing=early, late_firing=late)
+
+
+def _savepoint(rest: Sequence[str]) -> str | None:
+    given = [flag.partition("=")[2] for flag in rest if flag.startswith(f"{SAVEPOINT}=")]
+    return given[-1] if given else None
+
+
+def _stream(job: str, config: Any, savepoint: str | None) -> str:
+    """The name of the stream: that of this run, or of the one that goes on."""
+    present = savepoint is not None or config.append
+    check_output(config.output, present)
+    if savepoint is None:
+        return str(config.run)
+    found = _OF_STREAM.search(savepoint)
+    return panes.stream_in(config.output, found[1] if found else None, job)
+
+
+def end_path(output: str, stream: str) -> str:
+    """Where a file tells the sources of a stream to end."""
+    return os.path.join(staging.staging_folder(output, stream), END)
+
+
+def _checkpoint_flags(config: Any, stream: str) -> list[str]:
+    """Checkpoints lie beside what they name: in the stream's staging folder, which all workers see."""
+    if runner_name(config.runner) != FLINK:
+        return []
+    return [
+        f"--state_backend_storage_path=file://{staging.staging_folder(config.output, stream)}/{CHECKPOINTS}"
+    ]
+
+
+class _Streaming:
+    """A stream that was built, while it runs."""
+
+    def __init__(self, job: Any, config: Any, stream: str) -> None:
+        self._job = job
+        self._config = config
+        self._stream = stream
+        self._in_process = runner_name(config.runner) == IN_PROCESS_STREAM
+
+    def run(self, pipeline: beam.Pipeline) -> int:
+        """Runs it to its end; the exit code."""
+        start = time.monotonic()
+        metrics.reset_live()
+        execution = StreamExecution(
+            job=self._job.name,
+            folders=(self._config.output,),
+            run=self._stream,
+            on_cluster=on_cluster(pipeline.options),
+            in_process=self._in_process,
+            progress=PaneProgress(self._config.output, self._stream),
+        )
+        result = execution(pipeline)
+        if isinstance(result, int):
+            return result
+        if reasons := panes.failures_of(self._config.output, self._stream):
+            return tell_failures(self._job.name, reasons)
+        for line in self._closing(result, time.monotonic() - start):
+            print(line)
+        return DONE
+
+    def _closing(self, result: PipelineResult, seconds: float) -> Iterator[str]:
+        counted = metrics.added() if self._in_process else counted_totals(result)[0]
+        read, rejected = counted.get(ROWS_READ, 0), counted.get(RECORDS_REJECTED, 0)
+        yield f"read {read:,} documents in {format_seconds(seconds)}; {rejected:,} rejected"
+        yield (
+            f"rows in windows: {counted.get(ON_TIME, 0):,} on time, {counted.get(LATE, 0):,} late, "
+            f"{counted.get(TOO_LATE, 0):,} too late"
+        )
+        if note := disorder_note(counted, self._config.max_disorder):
+            yield note
+        yield from self._job.notes(self._config, counted)
+        yield from published_lines(self._config.output, self._stream)
+        if isinstance(result, FlinkResult) and (savepoint := latest_savepoint(result.rest, result.job_id)):
+            yield going_on(savepoint)
+        else:
+            staging.remove_staging(self._config.output, self._stream)
+
+
+def tell_failures(job: str, reasons: Sequence[str]) -> int:
+    """Prints why a stream has ended by itself; the exit code."""
+    for reason in reasons:
+        print(f"{job}: {reason}", file=sys.stderr)
+    return FAILED
+
+
+def going_on(savepoint: str) -> str:
+    """How to start the stream again."""
+    return f"to go on from there: the same command with {SAVEPOINT}={savepoint}"
+
+
+class StreamExecution(Execution):
+    """A stream that runs: what is published stays, whatever ends it, and it can go on from its last checkpoint."""
+
+    def _watching(self, result: PipelineResult) -> AbstractContextManager[None]:
+        """Nothing but panes is shown. A stream that fails with one is cancelled; one that has drained ends."""
+        if isinstance(self.progress, PaneProgress) and not self.in_process:
+            self.progress.cancel = result.cancel
+        if isinstance(result, FlinkResult):
+            Thread(target=_end_when_drained, args=(result,), daemon=True, name="drained").start()
+        return nullcontext()
+
+    def _interrupted(self, result: PipelineResult | None, code: int) -> int:
+        if isinstance(result, FlinkResult):
+            say(f"interrupted; stopping the job on Flink with a savepoint, for {STOP_SECONDS} s at most")
+            try:
+                target = savepoint_folder(result.rest, result.job_id)
+                savepoint = stop(result.rest, result.job_id, target, STOP_SECONDS)
+            except FlinkError as error:
+                say(f"no savepoint: {error}")
+            else:
+                say("\n".join(["stopped", *self._published(), going_on(savepoint)]))
+                return code
+        return super()._interrupted(result, code)
+
+    def _failed(self, result: PipelineResult | None, error: Exception) -> int:
+        if reasons := panes.failures_of(self.folders[0], self.run):
+            return tell_failures(self.job, reasons)
+        checkpoint = None if self.in_process else last_checkpoint(self.folders[0], self.run)
+        if checkpoint is None:
+            return super()._failed(result, error)
+        print(f"\n{self.job} failed: {error}", file=sys.stderr)
+        say("\n".join([*self._published(), going_on(checkpoint)]))
+        return FAILED
+
+    def _published(self) -> list[str]:
+        return [line for folder in self.folders for line in published_lines(folder, self.run)]
+
+
+def _end_when_drained(result: FlinkResult) -> None:
+    with suppress(FlinkError):  # which whoever waits for the job meets as well
+        end_when_drained(result.rest, result.job_id)
+
+
+def last_checkpoint(output: str, stream: str) -> str | None:
+    """The newest checkpoint that a failed job left; None where there is none."""
+    folder = os.path.join(staging.staging_folder(output, stream), CHECKPOINTS)
+    found = [(os.stat(path).st_mtime, path) for path in glob.glob(f"{glob.escape(folder)}/*/chk-*/_metadata")]
+    return f"file://{os.path.dirname(max(found)[1])}" if found else None

@@ -1,0 +1,224 @@
+"""What ends the process that reads it, holds it up or takes all memory is rejected, and the rest is read."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from beam_etl.io import suspects
+from beam_etl.io.careful import carefully
+from beam_etl.io.columns import Columns
+from beam_etl.io.files import match_files
+from beam_etl.io.formats import FileEntry, Split
+from beam_etl.io.formats.base import Limits, limited
+from beam_etl.io.isolate import FatalError
+from beam_etl.io.split_copy import Copying, copy_split
+from beam_etl.io.splits import plan_splits, read_split
+from beam_etl.io.watched import StuckError, watched
+from beam_etl.transforms.metrics import StepMetrics
+from tests.faults import LOCAL, FaultReport
+from tests.io.deadly import DeadlyLines
+
+KNOWN = limited(DeadlyLines(), Limits(record_seconds=1))
+
+REASONS = {
+    "crash": "reading it ends the process (SIGSEGV)",
+    "fill": "reading it takes over 2 GiB of memory",
+    "hang": "reading it takes over 1 s, which --max_record_seconds allows",
+}
+
+DEEDS_TOLD = {
+    "crash": "a record ends the process that reads it, which is started again",
+    "fill": "a record takes all memory",
+    "hang": "reading a record never ends",
+}
+
+
+@pytest.fixture(autouse=True)
+def own_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None that others have left."""
+    monkeypatch.setattr(suspects, "folder", lambda: tmp_path / "notes")
+    monkeypatch.setattr(suspects, "_known", set())
+    monkeypatch.setattr(suspects, "_idle", [])
+
+
+def only_split(path: Path) -> Split:
+    (split,) = plan_splits(match_files(str(path))[0], KNOWN, 1 << 20)
+    return split
+
+
+READ = """
+import json, sys
+from pathlib import Path
+from beam_etl.io.columns import Columns
+from beam_etl.io.splits import read_split
+from tests.io.test_careful import KNOWN, only_split
+for found in read_split(only_split(Path(sys.argv[1])), KNOWN, Columns()):
+    if hasattr(found, "reason"):
+        print(json.dumps([found.payload.decode(), found.reason, found.position, found.rows, found.digest.hex()]))
+    else:
+        print(json.dumps(found.column("text").to_pylist()))
+"""
+
+
+@pytest.mark.parametrize("deeds", [("crash",), pytest.param(tuple(REASONS), marks=pytest.mark.long)], ids=str)
+def test_a_process_that_ended_by_what_it_read_tells_the_next_one_which_reads_the_rest(
+    deeds: tuple[str, ...], tmp_path: Path, faults: FaultReport
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(f"before {deed}\n{deed}" for deed in deeds))
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", READ, str(path)],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for _ in range(2)
+    )
+    assert first.returncode == -signal.SIGSEGV
+    assert second.returncode == 0, second.stderr
+    *rejects, documents = map(json.loads, second.stdout.splitlines())
+    assert documents == [f"before {deed}" for deed in deeds]
+    assert {payload: reason for payload, reason, *_ in rejects} == {deed: REASONS[deed] for deed in deeds}
+    for payload, _, position, rows, digest in rejects:
+        assert position == path.read_text().index(f"\n{payload}") + 1
+        assert (rows, digest) == (1, hashlib.sha256(payload.encode()).hexdigest())
+        faults.fault(LOCAL, DEEDS_TOLD[payload], 1, f"a reject: {REASONS[payload]}; the rest is read")
+
+
+def never_done() -> Iterator[int]:
+    yield 1
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10_000_000)  # some seconds, without Python's lock
+    yield 2
+
+
+def test_what_takes_too_long_is_left_to_itself() -> None:
+    with pytest.raises(StuckError):
+        list(watched(never_done, 0.2))
+
+
+def test_waiting_is_not_taking_long() -> None:
+    answered = threading.Event()
+
+    def waiting() -> Iterator[int]:
+        answered.wait()
+        yield 1
+
+    threading.Timer(1, answered.set).start()
+    assert list(watched(waiting, 0.1)) == [1]
+
+
+def test_items_come_in_order_and_then_what_was_raised() -> None:
+    def failing() -> Iterator[int]:
+        yield from range(5000)
+        raise OSError("no more")
+
+    found: list[int] = []
+    with pytest.raises(OSError, match="no more"):
+        found.extend(watched(failing, 10))
+    assert found == list(range(5000))
+
+
+def test_who_stops_early_ends_what_makes_the_rest() -> None:
+    closed = threading.Event()
+
+    def making() -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(1 << 20)
+        finally:
+            closed.set()
+
+    items = watched(making, 10)
+    next(items)
+    items.close()  # type: ignore[attr-defined]
+    assert closed.wait(10)
+
+
+SPLIT = Split(FileEntry(0, "a.txt", 7), 0, 7)
+
+
+def in_another_process(own: int) -> Iterator[pa.RecordBatch | int]:
+    """Batches and a number; this process has no memory for the second."""
+    batch = pa.record_batch({"n": [0, 1, 2, 3]}, metadata={"from": "here"})
+    yield batch.slice(1, 2)
+    if os.getpid() == own:
+        raise MemoryError
+    yield batch
+    yield os.getpid()
+
+
+def test_what_memory_is_not_enough_for_goes_on_in_another_process() -> None:
+    part, whole, process = carefully(SPLIT, 10, partial(in_another_process, os.getpid()))
+    assert part.to_pydict() == {"n": [1, 2]}
+    assert whole.to_pydict() == {"n": [0, 1, 2, 3]}
+    assert whole.schema.metadata == {b"from": b"here"}
+    assert process != os.getpid()
+    assert not suspects.is_suspect(SPLIT)
+
+
+def raising() -> Iterator[int]:
+    yield 1
+    raise FileNotFoundError(2, "it is gone")
+
+
+def ending() -> Iterator[int]:
+    yield 1
+    os._exit(7)
+
+
+def test_another_process_raises_what_this_one_would() -> None:
+    suspects.add(SPLIT)
+    items = carefully(SPLIT, 10, raising)
+    assert next(items) == 1
+    with pytest.raises(FileNotFoundError) as raised:
+        next(items)
+    assert raised.value.errno == 2
+
+
+def test_what_ends_processes_at_no_place_that_is_told_is_given_up() -> None:
+    suspects.add(SPLIT)
+    items = carefully(SPLIT, 10, ending)
+    assert next(items) == 1
+    with pytest.raises(FatalError, match=r"ends the process \(exit code 7\)"):
+        next(items)
+
+
+def test_what_can_be_read_apart_only_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\ncrash\nb")
+    split = only_split(tmp_path / "a.txt")
+    suspects.add(split)
+    copying = Copying(
+        known=KNOWN,
+        first=Columns(),
+        wanted=Columns(),
+        stored=KNOWN.schema(str(tmp_path / "a.txt")),
+        output=str(tmp_path / "out"),
+        run="a" * 12,
+        file_digits=1,
+        split_digits=1,
+    )
+    with pytest.raises(ValueError, match="process of their own only"):
+        list(copy_split(split, [], copying, StepMetrics()))
+
+
+def test_notes_are_this_users_own_and_say_nothing_when_nothing_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\nb")
+    split = only_split(tmp_path / "a.txt")
+    items = read_split(split, KNOWN, Columns())
+    next(items)
+    assert suspects.folder().stat().st_mode & 0o777 == 0o700
+    assert {note.read_bytes() for note in suspects.folder().iterdir()} == {bytes(32)}
+    assert not suspects.is_suspect(split)

@@ -1,0 +1,61 @@
+"""The steps of each pipeline on a stream keep their names: an engine finds the state of a savepoint by them.
+
+Where a change of names is meant, CHANGELOG.md says that streams can't go on across it, and the list is written anew by
+`BEAM_ETL_WRITE_STEPS=1 pytest tests/pipelines/test_stream_steps.py`.
+"""
+
+import os
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
+
+from beam_etl.pipelines import domain_score, flags, token_count
+from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.stream_job import build_stream
+from beam_etl.pipelines.stream_sources import open_stream
+from tests.beam import run
+
+STEPS = Path(__file__).parent / "steps"
+
+JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
+    "token_count": (token_count.JOB, ()),
+    "token_count_early": (token_count.JOB, ("--early_firing=1m", "--allowed_lateness=1h")),
+    "token_count_discarding": (token_count.JOB, ("--accumulation=discarding",)),
+    "domain_score": (domain_score.JOB, ()),
+}
+
+
+class _Leaves(PipelineVisitor):
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        self.names.append(transform_node.full_label)
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("documents") / "a.parquet"
+    times = pa.array([np.datetime64("2026-01-01T00:00:00", "us")])
+    columns = {"id": ["a"], "url": ["http://a.example/"], "language": ["en"], "time": times, "text": ["word"]}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(("name", "job"), [(name, job) for name, (job, _) in JOBS.items()], ids=JOBS)
+def test_steps_keep_their_names(name: str, job: Job, documents: Path, tmp_path: Path) -> None:
+    given = ["--window=fixed:10m", *JOBS[name][1], f"--input=replay:{documents}", f"--output={tmp_path}/out"]
+    config, _ = flags.parse(job.config, [*given, "--runner=flink"], name, "")
+    pipeline, leaves = run(), _Leaves()
+    build_stream(job, config, open_stream(pipeline, config), "5c5c5c5c5c5c", {})
+    assert isinstance(pipeline, beam.Pipeline)
+    pipeline.visit(leaves)
+    path = STEPS / f"{name}.txt"
+    if os.environ.get("BEAM_ETL_WRITE_STEPS") == "1":
+        path.write_text("".join(f"{label}\n" for label in sorted(leaves.names)), encoding="utf-8")
+    assert sorted(leaves.names) == path.read_text(encoding="utf-8").splitlines()
