@@ -29,6 +29,7 @@ from beam_etl.io.formats.base import (
     from_columns,
 )
 from beam_etl.io.formats.parquet import Parquet
+from beam_etl.io.isolate import entering
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 from beam_etl.transforms.metrics import NAMESPACE
@@ -203,6 +204,7 @@ class _WarcReader:
         from beam_etl.io.formats.archives.values import values_of
 
         try:
+            entering("record", record.position)
             return values_of(record, names, self._limits.record_bytes)
         except Exception as error:
             if not is_content_error(error):
