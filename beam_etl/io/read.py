@@ -267,6 +267,10 @@ class FileSource:
         """How the files are read."""
         return self._read
 
+    def narrow(self, known: Format) -> None:
+        """Reads with another format from now on: the same, of some records only."""
+        self._read.known = known
+
     @property
     def splits(self) -> beam.PCollection[Split]:
         """The splits that the first `documents()` planned.

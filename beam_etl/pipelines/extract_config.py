@@ -27,6 +27,9 @@ from beam_etl.transforms.extract import PAGE_MEMORY, PAGE_SECONDS, ExtractText
 class Config(JobConfig):
     """What can be asked of the job."""
 
+    cdx: tuple[str, ...] = flag(
+        "indexes, CDX or CDXJ: only the records that they name are read of the input's archives", default=()
+    )
     extract: str = flag(
         "what is taken of a page: its main content, all text, or none but its tags",
         default=MAIN,

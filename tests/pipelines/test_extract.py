@@ -1,5 +1,6 @@
 """A crawl becomes documents: those that warcio and resiliparse give, and a row for each other response."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 from beam_etl.io.columns import Columns
 from beam_etl.pipelines.extract import run
 from beam_etl.transforms.children import close_children
-from tests.archives import by_warcio, response
+from tests.archives import by_warcio, offsets, records, response
 from tests.stored import read, write
 
 
@@ -126,7 +127,33 @@ def test_languages_are_kept_as_asked(tmp_path: Path) -> None:
     assert removal["reason"] == "language"
 
 
+INDEXES = {
+    "CDX": (" CDX N b a S V g\n", "com,example)/ 20240501120000 https://x {size} {offset} crawl/a.warc.gz\n"),
+    "CDXJ": (
+        "",
+        'com,example)/ 2024 {{"filename": "crawl/a.warc.gz", "offset": "{offset}", "length": "{size}"}}\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("head", "line"), INDEXES.values(), ids=INDEXES)
+def test_an_index_chooses_records(head: str, line: str, tmp_path: Path) -> None:
+    members = [gzip.compress(one) for one in records(30)]
+    starts = offsets(records(30), gzip.compress)
+    chosen = [3, 5, 41, 40, 59]  # two of them neighbours; 40 is a request
+    lines = [line.format(offset=starts[at], size=len(members[at])) for at in chosen]
+    index = write(tmp_path, "a.cdx.gz", gzip.compress((head + "".join(lines)).encode()))
+    source = write(tmp_path, "a.warc.gz", b"".join(members))
+    done = extract(source, tmp_path / "out", f"--cdx={index}", "--extract=all")
+    assert sorted(row["url"] for row in table(done, "documents")) == [
+        f"https://example.com/{number}" for number in (1, 2, 20, 29)
+    ]
+    assert table(done, "rejects") == []
+
+
 USAGE = {
+    "other index": ([f"--cdx={__file__}", "--detect_language=false"], "line 1: no CDX"),
+    "no index": (["--cdx=/no/such.cdxj", "--detect_language=false"], "/no/such.cdxj"),
     "score": (["--min_language_score=2"], "--min_language_score is between 0 and 1, got 2.0"),
     "languages without": (["--languages=en", "--detect_language=false"], "need --detect_language=true"),
     "list": (["--blocklist=@/no/such", "--detect_language=false"], "/no/such: no list"),

@@ -1,5 +1,7 @@
 """WARC and ARC: a document for each response or conversion, split at the records that files have offsets of."""
 
+import copy
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +12,7 @@ from apache_beam.metrics import Metrics
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import InputError, is_content_error, one_line
+from beam_etl.io.formats.archives.cdx import Places, chosen_splits
 from beam_etl.io.formats.archives.members import PlainFile, open_members
 from beam_etl.io.formats.archives.records import ARC_HEADER, Record, read_records, record_places
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
@@ -17,6 +20,7 @@ from beam_etl.io.formats.base import (
     LIMITS,
     Copier,
     FileEntry,
+    Format,
     Limits,
     Rows,
     Split,
@@ -25,6 +29,7 @@ from beam_etl.io.formats.base import (
     from_columns,
 )
 from beam_etl.io.formats.parquet import Parquet
+from beam_etl.io.isolate import entering
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
 from beam_etl.transforms.metrics import NAMESPACE
@@ -59,6 +64,8 @@ class Warc:
     inferred = False
     limits = LIMITS
     types: frozenset[str] = frozenset(("response", "conversion"))
+    only: Places | None = None
+    """Records that are read, of all files; None for every one."""
 
     @property
     def columns(self) -> pa.Schema:
@@ -87,6 +94,9 @@ class Warc:
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, which reads the heads of records, or decompresses what is compressed."""
         if not file.bytes:
+            return
+        if self.only is not None:
+            yield from chosen_splits(file, self.only, split_bytes)
             return
         start = 0
         even = even_bytes(file.bytes, split_bytes)
@@ -134,6 +144,28 @@ class Wet(Warc):
         return TEXT_COLUMNS
 
 
+def with_only(known: Format, places: Places, files: Sequence[FileEntry]) -> Format:
+    """The format that reads some records only.
+
+    Args:
+      known: warc or wet.
+      places: of the records (see `cdx.read_cdx`).
+      files: the input.
+
+    Raises:
+      InputError: another format, or none of the files that the places are in.
+    """
+    if not isinstance(known, Warc):
+        raise InputError(f"an index of records is for warc and wet files; these are {known.name}")
+    if not any(os.path.basename(file.path) in places for file in files):
+        raise InputError(
+            f"the index names none of the input's files; it has {', '.join(sorted(places)[:3]) or 'none'}"
+        )
+    made = copy.copy(known)
+    made.only = places
+    return made
+
+
 class _WarcReader:
     def __init__(self, split: Split, limits: Limits, columns: pa.Schema, types: frozenset[str]) -> None:
         self.schema = columns
@@ -172,6 +204,7 @@ class _WarcReader:
         from beam_etl.io.formats.archives.values import values_of
 
         try:
+            entering("record", record.position)
             return values_of(record, names, self._limits.record_bytes)
         except Exception as error:
             if not is_content_error(error):

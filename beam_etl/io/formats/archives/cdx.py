@@ -1,0 +1,91 @@
+"""Indexes of archives, CDX and CDXJ: at which offsets of which files records are that somebody chose."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from beam_etl.io.access import Stream
+from beam_etl.io.errors import InputError, one_line
+from beam_etl.io.formats.base import FileEntry, Split
+
+Places = Mapping[str, Sequence[tuple[int, int]]]
+"""Name of a file, without its folder -> offsets of records, ascending, and their stored bytes, 1 where not told."""
+
+_OFFSET, _SIZE, _FILE = "V", "S", "g"
+"""Of the columns that the first line of a CDX file names by letters."""
+
+
+class _Entry(NamedTuple):
+    file: str
+    offset: int
+    size: int
+
+
+def read_cdx(paths: Sequence[str]) -> Places:
+    """All records that indexes name.
+
+    Args:
+      paths: of indexes, plain, .gz or .zst: CDX with a first line that names its columns, or CDXJ.
+
+    Raises:
+      InputError: an index, or a line of it, can't be read. The message names it.
+    """
+    found: dict[str, dict[int, int]] = {}
+    for path in paths:
+        try:
+            for entry in _entries(path):
+                found.setdefault(os.path.basename(entry.file), {})[entry.offset] = entry.size
+        except OSError as error:
+            raise InputError(f"{path}: the index can't be read ({one_line(error)})") from error
+    return {file: sorted(offsets.items()) for file, offsets in found.items()}
+
+
+def chosen_splits(file: FileEntry, places: Places, split_bytes: int) -> Iterator[Split]:
+    """Splits that have these records alone: one for each run of neighbours, of about `split_bytes` at most."""
+    start = stop = -1
+    for offset, size in places.get(os.path.basename(file.path), ()):
+        if offset >= file.bytes:
+            continue
+        if start >= 0 and (offset != stop or stop - start >= split_bytes):
+            yield Split(file, start, stop, start)
+            start = -1
+        if start < 0:
+            start = offset
+        stop = min(offset + size, file.bytes)
+    if start >= 0:
+        yield Split(file, start, stop, start)
+
+
+def _entries(path: str) -> Iterator[_Entry]:
+    columns: list[str] = []
+    for number, line in enumerate(_lines(path), 1):
+        if number == 1 and line.lstrip().startswith("CDX "):
+            columns = line.split()[1:]
+        elif line.strip():
+            try:
+                yield _entry(line, columns)
+            except (ValueError, KeyError, TypeError) as error:
+                what = "CDX, whose first line names its columns, or CDXJ"
+                raise InputError(
+                    f"{path}, line {number}: no {what} ({type(error).__name__}: {error})"
+                ) from error
+
+
+def _entry(line: str, columns: Sequence[str]) -> _Entry:
+    if columns:
+        told = dict(zip(columns, line.split(), strict=True))
+        size = told.get(_SIZE, "-")
+        return _Entry(told[_FILE], int(told[_OFFSET]), int(size) if size.isdigit() else 1)
+    fields = json.loads(line[line.index("{") :])
+    return _Entry(fields["filename"], int(fields["offset"]), int(fields.get("length", 1)))
+
+
+def _lines(path: str) -> Iterator[str]:
+    rest = b""
+    with Stream(path) as stream:
+        while piece := stream.read(1 << 20):
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from (line.decode("utf-8", "replace") for line in whole)
+    if rest:
+        yield rest.decode("utf-8", "replace")
