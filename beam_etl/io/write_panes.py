@@ -226,6 +226,8 @@ class _Commit(beam.DoFn):
         pane: PaneInfo = beam.DoFn.PaneInfoParam,
     ) -> Iterator[dict[str, Any]]:
         packed = list(keyed[1])
+        if not packed and pane.is_last:
+            return  # Flink gives one when a window's state goes, numbered from 0 where its end has just passed as well
         failures = [pack[1:].decode() for pack in packed if pack.startswith(_FAILED)]
         packs = (pack for pack in packed if not pack.startswith(_FAILED))
         finished = sorted(unpack_finished(packs), key=lambda pair: pair[0].path)
