@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.components import ConnectedComponents as ConnectedComponents
     from beam_etl.transforms.dedup import DeduplicateExact as DeduplicateExact
     from beam_etl.transforms.dedup import DeduplicateNear as DeduplicateNear
+    from beam_etl.transforms.dedup_windows import DeduplicateWindows as DeduplicateWindows
     from beam_etl.transforms.domain_join import JoinDomainScores as JoinDomainScores
     from beam_etl.transforms.domain_score import ScoreDomains as ScoreDomains
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
@@ -58,6 +59,7 @@ _PUBLIC = {
     "DatasetError": "io.manifest",
     "DeduplicateExact": "transforms.dedup",
     "DeduplicateNear": "transforms.dedup",
+    "DeduplicateWindows": "transforms.dedup_windows",
     "ExactRule": "kernels.exact",
     "FilterQuality": "transforms.quality",
     "InputError": "io.errors",

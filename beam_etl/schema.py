@@ -295,3 +295,19 @@ INDEXED_DOCUMENT = pa.schema(
     ]
 )
 """A document of an index. `document` counts from 0 in the order of addresses; `length` is in indexed words."""
+
+
+INDEX_SEGMENT = pa.schema(
+    [
+        pa.field("words", pa.string(), nullable=False),
+        pa.field("unicode", pa.string(), nullable=False),
+        pa.field("positions", pa.bool_(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("left_out", pa.int64(), nullable=False),
+        pa.field("postings_file", pa.large_binary(), nullable=False),
+        pa.field("terms_file", pa.large_binary(), nullable=False),
+        pa.field("documents_file", pa.large_binary(), nullable=False),
+    ]
+)
+"""A segment of an index as a row of a stream's results: its statistics, and its three files."""

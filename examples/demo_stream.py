@@ -30,6 +30,7 @@ STREAM = (
     "--window=fixed:10m",
     "--replay_disorder=20m",
     f"--replay_speed={SPEED}",
+    "--stream_splits=1",
     "--runner=BundleBasedDirectRunner",
 )
 ABOUT = f"""

@@ -100,9 +100,12 @@ def buckets_of(rows: Sequence[Document], rule: NearRule) -> dict[Hashable, list[
     return found
 
 
-def near_clusters(rows: Sequence[Document], rule: NearRule) -> Clusters:
-    """Documents that share a bucket, or with a threshold those that the stars around the smallest join."""
-    found = buckets_of(rows, rule)
+def near_clusters(rows: Sequence[Document], rule: NearRule, new: int = 0) -> Clusters:
+    """Documents that share a bucket, or with a threshold those that the stars around the smallest join.
+
+    Buckets without a node from `new` on tell nothing.
+    """
+    found = {key: nodes for key, nodes in buckets_of(rows, rule).items() if max(nodes) >= new}
     if rule.threshold is None:
         return union(found.values())
     mins = minima([row["text"] for row in rows], rule)

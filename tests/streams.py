@@ -135,11 +135,16 @@ def play(
     Batches are given as rows (dicts), everything else as it is.
     """
     stream = events if isinstance(events, TestStream) else test_stream(events)
+    options = PipelineOptions(["--streaming"])
+    pipeline = beam.Pipeline(runner=BundleBasedDirectRunner(), options=options)
+    return keep(pipeline, build(pipeline | "Stream" >> stream))
+
+
+def keep(pipeline: beam.Pipeline, outputs: dict[str, beam.PCollection[Any]]) -> dict[str, list[Any]]:
+    """Runs an in-process pipeline; what each of its outputs gave, as `play` does."""
     run = uuid.uuid4().hex
     try:
-        options = PipelineOptions(["--streaming"])
-        with beam.Pipeline(runner=BundleBasedDirectRunner(), options=options) as pipeline:
-            outputs = build(pipeline | "Stream" >> stream)
+        with pipeline:
             for name, output in outputs.items():
                 _ = output | f"Keep {name}" >> beam.Map(_keep, key=(run, name))
         return {name: _kept.get((run, name), []) for name in outputs}

@@ -8,6 +8,7 @@ import beam_etl
 PUBLIC = [
     *("Aggregate", "AggregateColumns", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
     *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
+    "DeduplicateWindows",
     *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
     *("KernelError", "MapBatches", "MapDocumentPartitions", "MapPartitions", "NearRule", "Order"),
     *("Partitioning", "ReadDocuments", "Rebalance"),

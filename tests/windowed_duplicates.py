@@ -1,4 +1,4 @@
-"""Windows deduplicated one after another in plain Python: what a stream is held against, whatever the order of arrival."""
+"""Windows deduplicated one after another in plain Python: what a stream is held against, in any order of arrival."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_etl.kernels.candidates import NearRule
-from tests.duplicates import Document, buckets_of, union
+from tests.duplicates import Clusters, Document, buckets_of, near_clusters, union
 
-Buckets = Callable[[Sequence[Document]], dict[Hashable, list[int]]]
-"""Documents by what makes them duplicates, as their places."""
+NEW = 1 << 63
+"""Nodes of documents of earlier windows are below."""
+
+Cluster = Callable[[Sequence[Document], Sequence[Document]], Clusters]
+"""Clusters of nodes, of a window's documents and of those that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -22,32 +25,43 @@ class Decided:
     """Each with the end of its window, and whom it is removed for."""
 
 
-def near_buckets(rule: NearRule) -> Buckets:
-    """Equal bands, as datasketch finds them."""
+def near(rule: NearRule) -> Cluster:
+    """Equal bands, as datasketch finds them; with a threshold, what is alike in a bucket."""
 
-    def found(rows: Sequence[Document]) -> dict[Hashable, list[int]]:
-        return buckets_of([{**row, "address": place} for place, row in enumerate(rows)], rule)
+    def found(own: Sequence[Document], live: Sequence[Document]) -> Clusters:
+        if rule.threshold is not None:
+            return near_clusters([*own, *live], rule, NEW)
+        return _around_the_smallest(buckets_of([*own, *live], rule))
 
     return found
 
 
-def equal_buckets(*names: str) -> Buckets:
+def equal(*names: str) -> Cluster:
     """Equal values of columns, where all are known and not one empty text."""
 
-    def found(rows: Sequence[Document]) -> dict[Hashable, list[int]]:
+    def found(own: Sequence[Document], live: Sequence[Document]) -> Clusters:
         groups: dict[Hashable, list[int]] = defaultdict(list)
-        for place, row in enumerate(rows):
+        for row in (*own, *live):
             key = tuple(row[name] for name in names)
             if None not in key and key != ("",):
-                groups[key].append(place)
-        return groups
+                groups[key].append(row["address"])
+        return _around_the_smallest(groups)
 
     return found
+
+
+def _around_the_smallest(groups: dict[Hashable, list[int]]) -> Clusters:
+    """Of several remembered documents that are alike the smallest stands for all."""
+    joined = []
+    for nodes in groups.values():
+        own = [node for node in nodes if node >= NEW]
+        joined.append([*own, *sorted(set(nodes) - set(own))[:1]] if own else [])
+    return union(group for group in joined if group)
 
 
 def decide_windows(
     rows: Iterable[Document],
-    buckets: Buckets,
+    cluster: Cluster,
     *,
     size: int,
     remember: int,
@@ -58,38 +72,35 @@ def decide_windows(
 
     Args:
       rows: documents with id, and time in microseconds.
-      buckets: what makes duplicates.
+      cluster: what makes duplicates.
       size: of a window, from 0 on.
       remember: a window sees those that ended less than this before it starts.
-      number: of several remembered documents the smallest of a bucket stands for all, and the smallest of these is
-        named.
+      number: of a document, below NEW. Of several remembered ones in a cluster the smallest is named.
       worth: the smallest of a cluster stays; then the smallest time, then id.
     """
-    rows = sorted(rows, key=lambda row: (row["time"], row["id"]))
-    ends = [(row["time"] // size + 1) * size for row in rows]
-    numbers = [number(row) for row in rows]
-    groups = [set(group) for group in buckets(rows).values()]
+    windows: dict[int, list[Document]] = defaultdict(list)
+    for row in rows:
+        windows[(row["time"] // size + 1) * size].append({**row, "address": number(row)})
     done = Decided({}, {})
-    for end in sorted(set(ends)):
-        own = {place for place, ended in enumerate(ends) if ended == end}
-        live = {place for place, ended in enumerate(ends) if end - size - remember < ended < end}
-        joined = [
-            group & own | set(sorted(group & live, key=numbers.__getitem__)[:1])
-            for group in groups
-            if group & own
-        ]
-        clusters = union(joined)
-        for place in own:
-            cluster = clusters.get(place, {place})
-            before = cluster - own
-            if before:
-                best = min(before, key=numbers.__getitem__)
+    for end in sorted(windows):
+        own = [{**row, "address": row["address"] + NEW} for row in windows[end]]
+        live = [row for ended in windows if end - size - remember < ended < end for row in windows[ended]]
+        by_node = {row["address"]: row for row in (*own, *live)}
+        clusters = cluster(own, live)
+        for row in own:
+            alike = clusters.get(row["address"], {row["address"]})
+            before = [node for node in alike if node < NEW]
+            best = min(before) if before else min(alike, key=_in_order(by_node, worth))
+            if best == row["address"]:
+                done.kept[row["id"]] = end
             else:
-                best = min(
-                    cluster, key=lambda other: (worth(rows[other]), rows[other]["time"], rows[other]["id"])
-                )
-            if best != place:
-                done.removed[rows[place]["id"]] = (end, rows[best]["id"])
-            else:
-                done.kept[rows[place]["id"]] = end
+                done.removed[row["id"]] = (end, by_node[best]["id"])
     return done
+
+
+def _in_order(by_node: dict[int, Document], worth: Callable[[Document], Any]) -> Callable[[int], Any]:
+    def key(node: int) -> Any:
+        row = by_node[node]
+        return worth(row), row["time"], row["id"]
+
+    return key

@@ -48,8 +48,8 @@ def grant(
       more: binary columns that facts have besides, or lack where they are of earlier documents.
 
     Returns:
-      Batches of FACT and `more`: a candidate row for each node and root that were wished for, with the smallest band, and for each
-      node that was, one row that is no candidate.
+      Batches of FACT and `more`: a candidate row for each node and root that were wished for, with the smallest band,
+      and for each node that was, one row that is no candidate.
     """
     asked = [batch for batch in batches if CANDIDATE in batch.schema.names]
     if not asked:

@@ -27,12 +27,14 @@ from beam_etl.kernels.in_place import exact_decisions, near_decisions
 from beam_etl.kernels.keeping import Keep, check_orderable
 from beam_etl.kernels.removals import describe
 from beam_etl.pipelines.dedup_config import Config
+from beam_etl.pipelines.dedup_windows import build_windows
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.incremental import open_earlier, write_signatures
 from beam_etl.pipelines.job import AFTER, PARTITIONING, Job
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.component_rounds import ROUNDS_NEEDED
 from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.dedup import COPIES
 from beam_etl.transforms.duplicates import (
     CANDIDATE_SHARE,
     EMPTY_DOCUMENTS,
@@ -60,8 +62,10 @@ REMOVAL_BYTES = 112
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
-    """The kept documents, the removal table, the cluster report and the rejects."""
+    """The kept documents, the removal table, the cluster report and the rejects. With --window, of each window."""
     _check_columns(source, config)
+    if config.window is not None:
+        return build_windows(source, config)
     groups = _groups(source, config)
     tables = _by_shuffles(source, config) if groups is None else _in_place(source, config, groups)
     if not config.has_domain(source.stored_schema):
@@ -232,6 +236,8 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
     lines = []
     if empty := counters.get(EMPTY_DOCUMENTS, 0):
         lines.append(f"{empty:,} empty documents: kept, and nobody's duplicates")
+    if copies := counters.get(COPIES, 0):
+        lines.append(f"{copies:,} documents came again with the id, time and text of another: kept once")
     if large := counters.get(OVERSIZED_CLUSTERS, 0):
         noun = "cluster" if large == 1 else "clusters"
         done = "split by pairs of bands" if config.oversized == SPLIT else "see the table clusters"

@@ -6,14 +6,18 @@ from functools import cached_property
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.columns import STORED_PREFIX, Columns
+from beam_etl.io.columns import ALL, STORED_PREFIX, Columns
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.banding import Banding, choose_banding
 from beam_etl.kernels.candidates import PERMUTATIONS, NearRule
 from beam_etl.kernels.exact import ExactRule
 from beam_etl.kernels.keeping import Keep
-from beam_etl.pipelines.config import TABLE_FORMATS, JobConfig, check_apart
+from beam_etl.kernels.window_text import parse_duration
+from beam_etl.kernels.windows import FIXED, WindowSpec
+from beam_etl.pipelines.config import TABLE_FORMATS, check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
+from beam_etl.pipelines.window_config import WindowConfig
+from beam_etl.transforms.memories import PARTITIONS
 from beam_etl.transforms.oversized import ACTIONS, KEEP, SPLIT, Guard
 
 OWN_COLUMNS = (schema.ADDRESS, *schema.DECISION.names)
@@ -39,8 +43,24 @@ OF_METHOD = {
 """Flags that only one method has."""
 
 
+WITH_WINDOWS = ("remember", "remember_partitions")
+"""Flags that say nothing without windows."""
+
+WITHOUT_WINDOWS = (
+    "early_firing",
+    "late_firing",
+    "accumulation",
+    "partitioned",
+    "write_signatures",
+    "components",
+    "components_memory",
+    "component_rounds",
+)
+"""Flags that say nothing with windows."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Config(JobConfig):
+class Config(WindowConfig):
     """What can be asked of the job."""
 
     output_format: str = flag(
@@ -97,18 +117,28 @@ class Config(JobConfig):
     )
     components_memory: int = flag("near: memory of the one process", default=2 << 30, unit="bytes")
     component_rounds: int = flag("near: rounds at most", default=20)
+    remember: str = flag(
+        "with --window: documents of a window are compared with those of windows that ended less than this before",
+        default="7d",
+    )
+    remember_partitions: int = flag(
+        "with --window: parts of what is remembered, a power of two; 64 hold 8 million documents of 16 bands",
+        default=PARTITIONS,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_method()
+        self._check_windows()
         self._check_folders()
         if min(self.components_memory, self.component_rounds) < 1:
             raise ValueError(
                 f"--components_memory and --component_rounds must be at least 1, "
                 f"got {self.components_memory} and {self.component_rounds}"
             )
-        if self.against and self.oversized == SPLIT:
-            raise ValueError("--oversized=split can't be combined with --against")
+        if (self.against or self.window is not None) and self.oversized == SPLIT:
+            other = "--against" if self.against else "--window"
+            raise ValueError(f"--oversized=split can't be combined with {other}")
         if self.partitioned and not self.within:
             raise ValueError("--partitioned needs --within=COLUMN: what the files are partitioned by")
         if self.partitioned and (self.against or self.write_signatures or self.oversized != KEEP):
@@ -120,9 +150,29 @@ class Config(JobConfig):
     def _check_method(self) -> None:
         """A flag that the method doesn't have would say something that isn't done."""
         for method, names in OF_METHOD.items():
-            told = [name for name in names if getattr(self, name) != self.__dataclass_fields__[name].default]
+            told = [name for name in names if self._is_set(name)]
             if told and method != self.method:
                 raise ValueError(f"--{told[0]} needs --method={method}")
+
+    def _check_windows(self) -> None:
+        """A window is decided once, when it closes, and by shuffles alone."""
+        wrong = [name for name in WITH_WINDOWS if self.window is None and self._is_set(name)]
+        if wrong:
+            raise ValueError(f"--{wrong[0]} needs --window=fixed:10m")
+        wrong = [name for name in WITHOUT_WINDOWS if self.window is not None and self._is_set(name)]
+        if wrong:
+            raise ValueError(f"--{wrong[0]} can't be combined with --window")
+        if self.window_spec is not None and self.window_spec.kind != FIXED:
+            raise ValueError(
+                f"--window={self.window}: a document is decided once, so it is in one window: fixed:10m"
+            )
+        if (parts := self.remember_partitions) < 1 or parts & (parts - 1):
+            raise ValueError(f"--remember_partitions is a power of two, got {parts}")
+        if self.remembered < 1:
+            raise ValueError(f"--remember is a time above 0, got {self.remember}")
+
+    def _is_set(self, name: str) -> bool:
+        return bool(getattr(self, name) != self.__dataclass_fields__[name].default)
 
     def _check_folders(self) -> None:
         folders = [("output", self.output), ("write_signatures", self.write_signatures)]
@@ -187,10 +237,30 @@ class Config(JobConfig):
         return {**keys, **({self.within: f"--within={self.within}"} if self.within else {})}
 
     @property
+    def window_spec(self) -> WindowSpec | None:
+        """One pane a window: it waits for what other jobs take late."""
+        spec = super().window_spec
+        return None if spec is None else replace(spec, allowed_lateness=0)
+
+    @property
+    def disorder(self) -> int:
+        """--max_disorder, and what other jobs call --allowed_lateness, in microseconds."""
+        return super().disorder + parse_duration(self.allowed_lateness)
+
+    @property
+    def remembered(self) -> int:
+        """--remember in microseconds."""
+        try:
+            return parse_duration(self.remember)
+        except ValueError as error:
+            raise ValueError(f"--remember={self.remember}: {error}") from error
+
+    @property
     def columns(self) -> Columns:
         keep = Keep.parse(self.keep).column
         needed = (*self.compared, schema.TEXT, schema.ID, *([keep] if keep else []))
-        return replace(self.read_as(needed, optional=(schema.DOMAIN,)), reserved=OWN_COLUMNS)
+        carry = () if self.window is None else ALL
+        return replace(self.read_as(needed, carry=carry, optional=(schema.DOMAIN,)), reserved=OWN_COLUMNS)
 
     @property
     def folders(self) -> tuple[str, ...]:

@@ -41,9 +41,16 @@ def parameters(rule: NearRule) -> SignatureParameters:
 
 
 def open_earlier(
-    folders: Sequence[str], rule: NearRule, source: FileSource, expected_documents: int
+    folders: Sequence[str], rule: NearRule, source: FileSource, expected_documents: int, least: int = 1
 ) -> Earlier | None:
     """The datasets of `--against`, for workers; None without any. As many partitions as the larger side needs.
+
+    Args:
+      folders: of the datasets.
+      rule: of this run.
+      source: its input.
+      expected_documents: of it.
+      least: partitions at least, a power of two.
 
     Raises:
       InputError: they can't be compared with this run, or it has too many files.
@@ -56,7 +63,7 @@ def open_earlier(
         )
     found = open_signatures(folders, parameters(rule))
     own = signature_partitions(expected_documents * BUCKET_BYTES * rule.banding.bands)
-    partitions = max(own, *(one.partitions for one in found))
+    partitions = max(own, least, *(one.partitions for one in found))
     read = partial(_read, found, partitions)
     return Earlier(
         partitions=partitions,

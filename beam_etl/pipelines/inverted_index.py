@@ -12,21 +12,24 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io.columns import Columns
 from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS, VERSION, WriteIndex
+from beam_etl.io.index.segment_rows import SEGMENTS, segment_of
 from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.index_sample import expected_crossing
 from beam_etl.kernels.inverting import INVERTED_BYTES
 from beam_etl.kernels.partitioning import hashed
 from beam_etl.kernels.unicode_table import RULES, UNICODE_VERSION
-from beam_etl.pipelines.config import JobConfig, RunConfig
+from beam_etl.pipelines.config import RunConfig
 from beam_etl.pipelines.flags import flag
 from beam_etl.pipelines.job import PARTITIONING, Job
+from beam_etl.pipelines.window_config import WindowConfig
+from beam_etl.transforms.index_segments import BuildSegments
 from beam_etl.transforms.inverted_index import BuildInvertedIndex, Index, invertible
 from beam_etl.transforms.partition_index import KEY
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JobConfig):
+class Config(WindowConfig):
     """What can be asked of the job."""
 
     words: str = flag("what a word is; see docs/vocabulary.md", default="words", choices=RULES)
@@ -45,7 +48,12 @@ class Config(JobConfig):
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
-    """The tables of the index, and rejects. One shuffle of postings, a small one of a sample of terms."""
+    """The tables of the index, and rejects. One shuffle of postings, a small one of a sample of terms.
+
+    With --window segments, as rows of a table; one shuffle of all text.
+    """
+    if config.window is not None:
+        return _segments(source, config)
     documents, rejects, _ = source.documents()
     sample = source.sample(INVERTED_BYTES)
     # Documents of the sample may be longer than others, and the input may expand less than is taken for granted: each
@@ -67,6 +75,18 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     more = () if found.rejects is None else (found.rejects,)
     both = (rejects, *more) | "Rejects" >> beam.Flatten()
     return {**index_tables(found, config, described, index.partition.count), "rejects": both}
+
+
+def _segments(source: FileSource, config: Config) -> dict[str, Any]:
+    documents, rejects, _ = source.documents()
+    built = documents | "Segments" >> BuildSegments(
+        write=segment_of,
+        words=config.words,
+        positions=config.positions,
+        keep_partition=config.accumulates and not documents.is_bounded,
+    )
+    rejects = (rejects, built.rejects) | "Rejects" >> beam.Flatten()
+    return {SEGMENTS: built.segments, "rejects": rejects}
 
 
 def _expected_crossing(batches: Sequence[pa.RecordBatch], scale: float, config: Config) -> int:

@@ -219,9 +219,11 @@ class JoinDecisions(beam.PTransform):
 
     Args:
       copies: documents of one address are one that came several times; one of them is kept. Else there are none.
+      partitions: as of Shuffle.
     """
 
     copies: bool = False
+    partitions: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -232,7 +234,7 @@ class JoinDecisions(beam.PTransform):
         joined = (
             (rows["documents"], decisions)
             | "Both" >> beam.Flatten()
-            | "By address" >> Shuffle(by=(schema.ADDRESS,))
+            | "By address" >> Shuffle(by=(schema.ADDRESS,), partitions=self.partitions)
             | "Join" >> beam.ParDo(_Join(self.copies)).with_outputs(FOUND, main="kept")
         )
         return Joined(typed(joined.kept), typed(joined[FOUND]))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -16,7 +17,7 @@ from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.ordering import number_documents
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.components_of_windows import ComponentsOfWindows
-from beam_etl.transforms.dedup import Deduplicated, JoinDecisions
+from beam_etl.transforms.dedup import JoinDecisions
 from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
 from beam_etl.transforms.earlier import Earlier
 from beam_etl.transforms.memories import PARTITIONS, Asked, DescribeRemembered, Memories
@@ -25,6 +26,23 @@ from beam_etl.transforms.removals import DescribeRemovals
 
 REMEMBER = 7 * 86_400 * 1_000_000
 """A week, in microseconds."""
+
+
+class DeduplicatedWindows(NamedTuple):
+    """What DeduplicateWindows gives."""
+
+    documents: Batches
+    """Those that are kept, with all their columns but the address."""
+    removals: Batches
+    """schema.REMOVAL: each document that was removed, and for which one."""
+    clusters: Batches
+    """schema.CLUSTERS: the largest ones of each window."""
+    cluster_sizes: Batches
+    """schema.CLUSTER_SIZES."""
+    domains: Batches
+    """schema.DOMAINS; without rows where documents have no domain."""
+    failures: beam.PCollection[str]
+    """Why the result must not be used, as text; none where it may."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,7 +61,8 @@ class DeduplicateWindows(beam.PTransform):
     out. Links between the documents of a window go to one worker, at most ComponentsOfWindows.most of them.
 
     Input: batches of documents with text, time, and the columns of both rules, in fixed windows of one pane without
-    allowed lateness. Output: Deduplicated, in the same windows; documents without an address, removals without file.
+    allowed lateness. Output: DeduplicatedWindows, in the same windows; documents without an address, removals without
+    file.
 
     Raises:
       ValueError: when the pipeline is made, documents aren't in fixed windows; arguments out of range.
@@ -54,7 +73,8 @@ class DeduplicateWindows(beam.PTransform):
       remember: microseconds of event time.
       id: the column that names documents.
       start: what earlier runs kept of theirs, remembered for ever. Of near-duplicates only.
-      shards: partitions of what is remembered, each below what engines hold for one key.
+      shards: partitions of what is remembered and of each shuffle of a window, each below what engines hold for one
+        key: 64 have room for 8 million remembered documents and 2 GiB of text in a window.
       guard: what becomes of very large clusters.
       components: how many links a window may have.
     """
@@ -76,7 +96,7 @@ class DeduplicateWindows(beam.PTransform):
             raise ValueError("what earlier runs kept is of near-duplicates, and the rule is of exact ones")
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
-    def expand(self, documents: Batches) -> Deduplicated:
+    def expand(self, documents: Batches) -> DeduplicatedWindows:
         windowing = documents.windowing
         if not isinstance(windowing.windowfn, FixedWindows) or windowing.allowed_lateness != 0:
             raise ValueError(
@@ -93,13 +113,15 @@ class DeduplicateWindows(beam.PTransform):
             memories=memories
         )
         rows = {"documents": documents, "decisions": found.decisions | "Own" >> MapBatches(own_decisions)}
-        joined = rows | "Apply" >> JoinDecisions(copies=True)
+        joined = rows | "Apply" >> JoinDecisions(copies=True, partitions=memories.partitions)
         told = joined.found | "Describe removals" >> DescribeRemovals(
-            exact=exact, domains=True, id=self.id, survivors=survivors
+            exact=exact, domains=True, id=self.id, survivors=survivors, partitions=memories.partitions
         )
         failures = (found.failures, gone) | "All failures" >> beam.Flatten()
         kept = joined.kept | "Without address" >> MapBatches(_without_address)
-        return Deduplicated(kept, told.removals, told.clusters, told.cluster_sizes, failures)
+        return DeduplicatedWindows(
+            kept, told.removals, told.clusters, told.cluster_sizes, told.domains, failures
+        )
 
     def _finder(self, memories: Memories) -> FindNearDuplicates | FindExactDuplicates:
         if isinstance(self.rule, ExactRule):

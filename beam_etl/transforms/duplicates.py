@@ -185,12 +185,12 @@ class FindNearDuplicates(beam.PTransform):
 
         Partitions have room for all of them: an input that is nothing but duplicates isn't rare.
         """
-        with_earlier = self.earlier is not None and by in (BUCKET, schema.NODE)
+        meets = self._in_windows or by in (BUCKET, schema.NODE)
         most = _times(self.expected_documents, size)
         return Shuffle(
             by=(by,),
             partitions=self.earlier.partitions
-            if with_earlier and self.earlier
+            if self.earlier is not None and meets
             else plan_partitions(most, KEY_LIMIT).partitions,
             expected_bytes=_times(self.expected_documents, size * share),
         )
@@ -306,8 +306,7 @@ def _sign_in_order(batch: pa.RecordBatch, **how: Any) -> pa.RecordBatch:
 
 
 def _hash(batch: pa.RecordBatch, rule: ExactRule, keep: Keep, order_by: str | None) -> pa.RecordBatch:
-    ordered = order_by is not None
-    rows = exact_in_order(batch, rule, keep, order_by) if ordered else exact_rows(batch, rule, keep)
+    rows = exact_rows(batch, rule, keep) if order_by is None else exact_in_order(batch, rule, keep, order_by)
     Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - rows.num_rows)
     return rows
 

@@ -62,7 +62,7 @@ class Memories:
         return self.shards if self.start is None else self.start.partitions
 
     def meet(self, table: str, kernel: MeetKernel) -> MeetRemembered:
-        """`kernel` over each window of a partition, and what earlier ones left of `table`: buckets, facts or contents."""
+        """`kernel` over each window of a partition and what is left in a table: buckets, facts or contents."""
         return MeetRemembered(memory=self._memory(table), kernel=kernel, remember=self.remember)
 
     def _memory(self, table: str) -> Memory:

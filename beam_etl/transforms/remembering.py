@@ -46,6 +46,8 @@ Rows: TypeAlias = Sequence[pa.RecordBatch]
 _FAILURES = "failures"
 _HEAD = 8
 """Bytes of a window's end before each batch that waits for it."""
+_EMPTY = -(1 << 63)
+"""The epoch of a bag that holds nothing."""
 _MILLISECOND = 1000
 """In which engines count: a timer may fire so much before its window's end, in microseconds."""
 
@@ -109,7 +111,7 @@ class MeetRemembered(beam.PTransform):
     def expand(self, partitions: beam.PCollection[Partition]) -> Met:
         windowing = partitions.windowing
         if not isinstance(windowing.windowfn, FixedWindows):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 - no type of an argument
                 f"what is remembered is decided in fixed windows, got {windowing.windowfn}: --window=fixed:10m"
             )
         hold_for_timers(partitions.pipeline.runner)
@@ -129,10 +131,10 @@ class _Mark:
     _FORM = struct.Struct(f"<Q{2 * SLOTS}q")
 
     def __init__(self, packed: bytes | None) -> None:
-        numbers = self._FORM.unpack(packed) if packed else (0, *[-1] * SLOTS, *[0] * SLOTS)
+        numbers = self._FORM.unpack(packed) if packed else (0, *[_EMPTY] * SLOTS, *[0] * SLOTS)
         self.version = numbers[0]
         self.epochs = list(numbers[1 : SLOTS + 1])
-        """Of each bag, which part of time it holds, counted in seventh parts of `remember`; -1 for none."""
+        """Of each bag, which part of time it holds, counted in seventh parts of `remember` since 1970."""
         self.sizes = list(numbers[SLOTS + 1 :])
         """Bytes of each bag."""
 
@@ -191,7 +193,7 @@ class _Remember(beam.DoFn):
             pending.add(window.end.micros.to_bytes(_HEAD, "little", signed=True) + _coder.encode(batch))
         close.set(window.max_timestamp(), dynamic_timer_tag=str(window.end.micros))
 
-    @on_timer(_CLOSE)
+    @on_timer(_CLOSE)  # type: ignore[untyped-decorator]
     def on_close(  # noqa: PLR0913 - Beam wants an argument for each bag
         self,
         number: int = beam.DoFn.KeyParam,
@@ -211,7 +213,7 @@ class _Remember(beam.DoFn):
         ring = (slot_0, slot_1, slot_2, slot_3, slot_4, slot_5, slot_6, slot_7)
         yield from self._decide(_State(number, mark, pending, forget, ring), timestamp)
 
-    @on_timer(_FORGET)
+    @on_timer(_FORGET)  # type: ignore[untyped-decorator]
     def on_forget(  # noqa: PLR0913 - Beam wants an argument for each bag
         self,
         number: int = beam.DoFn.KeyParam,
@@ -232,7 +234,7 @@ class _Remember(beam.DoFn):
         state = _State(number, mark, pending, forget, ring)
         yield from self._decide(state, timestamp)  # where engines fire timers in no order
         for slot, epoch in enumerate(state.mark.epochs):
-            if epoch >= 0 and self._forgotten(epoch) <= timestamp.micros + _MILLISECOND:
+            if epoch != _EMPTY and self._forgotten(epoch) <= timestamp.micros + _MILLISECOND:
                 self._clear(state, slot)
                 state.save()
 
@@ -311,7 +313,7 @@ class _Remember(beam.DoFn):
 
     def _clear(self, state: _State, slot: int) -> None:
         state.ring[slot].clear()
-        state.mark.epochs[slot], state.mark.sizes[slot] = -1, 0
+        state.mark.epochs[slot], state.mark.sizes[slot] = _EMPTY, 0
         state.changed()
 
     def _window(self, timestamp: Timestamp) -> IntervalWindow:

@@ -69,6 +69,7 @@ class DescribeRemovals(beam.PTransform):
       most_bytes: of it, if all documents had duplicates. Its partitions have room for so many.
       bundles: how many the engine makes of its partitions, at most: each sends a partial report.
       survivors: removals.FOUND of survivors that are not among the input's documents.
+      partitions: of the first shuffle; None computes them from the bytes.
     """
 
     exact: ExactRule | None = None
@@ -78,13 +79,15 @@ class DescribeRemovals(beam.PTransform):
     most_bytes: int | None = None
     bundles: int = 1
     survivors: Batches | None = None
+    partitions: int | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, found: Batches) -> RemovalTables:
-        partitions = plan_partitions(self.most_bytes or self.expected_bytes, KEY_LIMIT).partitions
+        expected = self.most_bytes or self.expected_bytes
+        partitions = plan_partitions(expected, KEY_LIMIT, self.partitions).partitions
         described = found | "Describe" >> MapBatches(partial(describe, exact=self.exact, id=self.id))
         if self.survivors is not None:
             described = (described, self.survivors) | "All survivors" >> beam.Flatten()

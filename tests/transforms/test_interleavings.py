@@ -11,7 +11,6 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
-from apache_beam.testing.util import assert_that
 
 from beam_etl import CountTokens, schema
 from beam_etl.kernels.window_text import parse_window
@@ -19,7 +18,7 @@ from beam_etl.kernels.windows import DISCARDING, SECOND, Firing, WindowSpec
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.windows import AddWindows, AssignWindows, LeaveWindows
 from tests.beam import run
-from tests.streams import MINUTE, Arrival, Event, documents, final_rows, play, with_clocks
+from tests.streams import MINUTE, Arrival, Event, documents, final_rows, keep, play, with_clocks
 
 DOCUMENTS, HOURS, SPLITS = 5_000, 6, 3
 DISORDER = 5 * MINUTE
@@ -57,17 +56,14 @@ def counts(batches: Batches, spec: WindowSpec) -> tuple[Batches, Batches]:
 
 def in_batch(batch: pa.RecordBatch, spec: WindowSpec) -> Groups:
     """What the batch engine gives of the same documents."""
-    kept: list[Any] = []
-    with run() as pipeline:
-        rows, rejects = counts(pipeline | beam.Create([batch]), spec)
-        out = rows | AddWindows() | LeaveWindows() | beam.Map(lambda found: found.to_pylist())
-        assert_that(out, kept.extend)
-        assert_that(
-            rejects | "Rejects" >> LeaveWindows(),
-            lambda found: found == [] or pytest.fail(str(found)),
-            label="rejects",
-        )
-    return by_group(row for rows in kept for row in rows)
+    pipeline = run()
+    rows, rejects = counts(pipeline | beam.Create([batch]), spec)
+    found = keep(
+        pipeline,
+        {"rows": rows | AddWindows() | LeaveWindows(), "rejects": rejects | "Rejects" >> LeaveWindows()},
+    )
+    assert not found["rejects"]
+    return by_group(found["rows"])
 
 
 def in_stream(events: Iterable[Event], spec: WindowSpec) -> tuple[Groups, list[Any]]:
@@ -174,7 +170,7 @@ def test_real_disorder_within_what_is_allowed_loses_nothing(events: pa.RecordBat
 
 
 def test_real_disorder_beyond_it_is_counted_and_kept(events: pa.RecordBatch) -> None:
-    spec = parse_window("fixed:4h", offset=30 * MINUTE)
+    spec = parse_window("fixed:4h", offset=5 * MINUTE + MINUTE // 2)
     found, rejects = in_stream(with_clocks(_arrivals(events), max_disorder=0), spec)
     assert rejects
     assert sum(row["documents"] for row in found.values()) + len(rejects) == events.num_rows

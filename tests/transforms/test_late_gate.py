@@ -53,7 +53,7 @@ def test_what_passes_is_grouped_and_all_else_is_a_reject(text: str, lateness: in
     spec = parse_window(text, allowed_lateness=lateness)
     events, expected, late, watermark = [], Counter[Any](), Counter[Any](), -(10**15)
     for turn in range(14):
-        times = np.round(turn * 240 + random.normal(0, 600, 3), 3) * 10**6
+        times = np.round(turn * 240 + random.normal(0, 1500, 3), 3) * 10**6
         ids = [f"{turn}.{row}" for row in range(3)]
         events.append(Event(documents(times.astype(int).tolist(), id=ids), None))
         for id, time in zip(ids, times.astype(int).tolist(), strict=True):

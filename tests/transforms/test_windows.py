@@ -6,7 +6,6 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
-from apache_beam.testing.util import assert_that
 from apache_beam.transforms import trigger
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, SlidingWindows
 from apache_beam.utils.timestamp import Duration
@@ -29,6 +28,7 @@ from tests.streams import (
     cut,
     documents,
     final_rows,
+    keep,
     play,
     row_stream,
     with_clocks,
@@ -333,13 +333,6 @@ def test_domains_of_the_final_panes_are_those_of_the_batch_run() -> None:
     )["rows"]
     assert {row[schema.TIMING] for row in streamed} == {"early", "on time", "late"}
 
-    def check(found: list[Any]) -> None:
-        assert sorted(final_rows(streamed), key=str) == sorted(
-            (row for rows in found for row in rows), key=str
-        )
-
-    with run() as pipeline:
-        rows = (
-            tabulated(pipeline | beam.Create([batch]), keep_partition=False) | AddWindows() | LeaveWindows()
-        )
-        assert_that(rows | beam.Map(lambda found: found.to_pylist()), check)
+    pipeline = run()
+    rows = tabulated(pipeline | beam.Create([batch]), keep_partition=False) | AddWindows() | LeaveWindows()
+    assert sorted(final_rows(streamed), key=str) == sorted(keep(pipeline, {"rows": rows})["rows"], key=str)

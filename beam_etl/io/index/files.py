@@ -1,6 +1,6 @@
 """Files of an inverted index: each partition of postings, with its terms and the documents that fell to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -102,25 +102,19 @@ class _WritePartition(beam.DoFn):
         if documents:
             yield beam.pvalue.TaggedOutput(DOCUMENTS, self._documents(number, documents))
         if pieces:
-            file = self._open(number, POSTINGS, posting_schema(self._positions), _PostingWriter)
+            file = self._open(number, POSTINGS, posting_schema(self._positions), PostingWriter)
             for blocks in merge_pieces(pieces, merge_batches, self._positions):
                 file.writer.write(blocks)
             yield file.close(file.writer.rows)
             yield beam.pvalue.TaggedOutput(TERMS, self._terms(number, file.writer.terms()))
 
     def _documents(self, number: int, documents: list[pa.RecordBatch]) -> Finished:
-        rows = merge_batches(documents).select(schema.INDEXED_DOCUMENT.names).sort_by(schema.NUMBER)
         file = self._open(number, DOCUMENTS, schema.INDEXED_DOCUMENT, parquet_writer)
-        granule = rows.column(schema.NUMBER).to_numpy() >> np.uint32(DOCUMENT_GRANULE_BITS)
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(granule)) + 1, [rows.num_rows]]).tolist()
-        for begin, end in pairwise(edges):
-            _write_group(file.writer, rows.slice(begin, end - begin))
-        return file.close(rows.num_rows)
+        return file.close(write_documents(file.writer, documents))
 
     def _terms(self, number: int, terms: pa.RecordBatch) -> Finished:
         file = self._open(number, TERMS, schema.INDEX_TERM, parquet_writer)
-        for begin in range(0, terms.num_rows, TERM_ROWS):
-            _write_group(file.writer, terms.slice(begin, TERM_ROWS))
+        write_terms(file.writer, terms)
         return file.close(terms.num_rows)
 
     def _open(self, number: int, table: str, columns: pa.Schema, writer: Any) -> OpenFile:
@@ -150,6 +144,22 @@ def parquet_writer(sink: Any, columns: pa.Schema) -> pq.ParquetWriter:
     )
 
 
+def write_documents(writer: pq.ParquetWriter, documents: Sequence[pa.RecordBatch]) -> int:
+    """SHUFFLED_DOCUMENT by number, a row group a granule; how many there are."""
+    rows = merge_batches(documents).select(schema.INDEXED_DOCUMENT.names).sort_by(schema.NUMBER)
+    granule = rows.column(schema.NUMBER).to_numpy() >> np.uint32(DOCUMENT_GRANULE_BITS)
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(granule)) + 1, [rows.num_rows]]).tolist()
+    for begin, end in pairwise(edges):
+        _write_group(writer, rows.slice(begin, end - begin))
+    return int(rows.num_rows)
+
+
+def write_terms(writer: pq.ParquetWriter, terms: pa.RecordBatch) -> None:
+    """INDEX_TERM of a file of postings."""
+    for begin in range(0, terms.num_rows, TERM_ROWS):
+        _write_group(writer, terms.slice(begin, TERM_ROWS))
+
+
 def _path(column: pa.Field) -> str:
     return f"{column.name}.list.element" if pa.types.is_list(column.type) else str(column.name)
 
@@ -168,7 +178,7 @@ class _Blocks:
     groups: list[np.ndarray] = field(default_factory=list)
 
 
-class _PostingWriter:
+class PostingWriter:
     """Writes blocks in row groups of about ROW_GROUP_BYTES, whatever batches they come in, and notes where they are."""
 
     def __init__(self, sink: Any, columns: pa.Schema) -> None:

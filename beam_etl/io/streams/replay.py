@@ -34,6 +34,9 @@ LANE = "replay"
 BATCH_ROWS = 1024
 """Of a piece: the watermark moves between pieces."""
 
+PACE_SECONDS = 0.5
+"""Between two batches of a split that is played in process at a speed."""
+
 NEVER = -1
 """The time of documents without one: they arrive first, and are rejected."""
 
@@ -49,6 +52,7 @@ class ReplaySource(StreamSource):
       late_by: a document arrives up to so much later than its time, in microseconds.
       seed: of these delays.
       speed: seconds of event time that are played in a second; 0 plays as fast as they are taken.
+      span: documents of a piece arrive within so many microseconds; 0 doesn't bound that.
     """
 
     files: bytes
@@ -57,6 +61,7 @@ class ReplaySource(StreamSource):
     late_by: int = 0
     seed: int = 0
     speed: float = 0.0
+    span: int = 0
 
     latest = None
 
@@ -65,7 +70,7 @@ class ReplaySource(StreamSource):
 
     def load(self) -> "Replayed":
         """All documents in the order of arrival; loaded once a process, for all splits."""
-        shared = replace(self, index=0, speed=0.0, disorder=0, idle_after=None)
+        shared = replace(self, index=0, speed=0.0, span=0, disorder=0, idle_after=None)
         loaded: Replayed = once_per_process(_Loader, shared).get()()
         return loaded
 
@@ -133,6 +138,9 @@ class _ReplayCursor:
         stop = min(start + BATCH_ROWS, self._stop, self._due())
         if stop <= start:
             return None
+        if self._source.span:
+            arrivals = self._loaded.arrivals[start:stop]
+            stop = start + int(np.searchsorted(arrivals, arrivals[0] + self._source.span, "right"))
         rows = self._loaded.documents.slice(start, stop - start)
         while rows.num_rows > 1 and rows.nbytes > MAX_BYTES:
             rows = rows.slice(0, rows.num_rows // 2)
@@ -189,20 +197,25 @@ class PlayInProcess(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:
-        stream = pipeline | "Play" >> play(replace(self.source, speed=0.0))
+        span = int(self.source.speed * PACE_SECONDS * SECOND)
+        stream = pipeline | "Play" >> play(replace(self.source, speed=0.0, span=span))
         paced = stream | "Pace" >> beam.ParDo(_Pace(self.source.speed)).with_output_types(pa.RecordBatch)
         return paced | "Separate" >> Separate()
 
 
 def play(source: StreamSource) -> TestStream:
     """What a source that ends gives, as a TestStream: its splits in turn, the watermark the smallest of theirs."""
-    stream, reached = TestStream(coder=RecordBatchCoder()), MIN_TIMESTAMP
+    coder = RecordBatchCoder()
+    stream, reached = TestStream(coder=coder), MIN_TIMESTAMP
     readers: list[UnboundedReader] = [part.create_reader(None, None) for part in source.split(source.splits)]
     left = list(readers)
     while left:
         for reader in list(left):
             if reader.advance():
-                stream.add_elements([TimestampedValue(reader.get_current(), reader.get_current_timestamp())])
+                own = coder.decode(
+                    coder.encode(reader.get_current())
+                )  # pickled, a slice would drag all along
+                stream.add_elements([TimestampedValue(own, reader.get_current_timestamp())])
             elif reader.get_watermark() == MAX_TIMESTAMP:
                 left.remove(reader)
             lowest = min(each.get_watermark() for each in readers)
