@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+
 from demo import DOCUMENTS, run, show
 
 CRAWL = Path("demo/crawl")
