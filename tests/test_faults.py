@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -39,6 +40,10 @@ class Step:
     published: bool = False
     """Whether the commit has been made by then."""
 
+    @property
+    def place(self) -> tuple[str, str, str, int, bool]:
+        return self.module, self.function, self.text, self.call, self.after
+
 
 STEPS = {
     "before it reads": Step("beam_etl.io.splits", "open_split"),
@@ -59,40 +64,45 @@ WITH_ONE_THAT_IS_REPLACED = {
     "while replaced files go": Step("beam_etl.io.versions", "remove_replaced", published=True),
 }
 
-KILLED = """
-import importlib, os, signal, sys
-module, name, text, call, after, *flags = sys.argv[1:]
-owner = importlib.import_module(module)
-*outer, last = name.split(".")
-for each in outer:
-    owner = getattr(owner, each)
-called, calls = getattr(owner, last), iter(range(1 << 30))
-def dying(*arguments, **options):
-    die = text in " ".join(map(str, arguments[:2])) and next(calls) == int(call)
-    if die and not after:
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = called(*arguments, **options)
-    if die:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-setattr(owner, last, dying)
-from beam_etl.pipelines.token_count import run
-sys.exit(run(flags))
-"""
 
-READY = """
-import sys
-from beam_etl.pipelines.token_count import run
-print("ready", flush=True)
-sys.exit(run(sys.argv[1:]))
-"""
+class Jobs:
+    """Starts jobs as processes of their own; see tests/killed_jobs.py."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.killed_jobs"]
+        self._process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def start(self, flags: Sequence[str], step: Step | None = None) -> int:
+        """The id of the process of a job, which kills itself at a step."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([flags, None if step is None else step.place]) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def code(self) -> int:
+        """The exit code of the job that was started last, below 0 for a signal."""
+        return self._answer()
+
+    def _answer(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+    def end(self) -> None:
+        self._process.communicate()
 
 
-def python(code: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+@pytest.fixture(scope="module")
+def jobs() -> Iterator[Jobs]:
+    started = Jobs()
+    yield started
+    started.end()
 
 
 def rows_of(dataset: Path) -> str:
@@ -128,7 +138,7 @@ class World:
         }
 
     def flags(self, output: Path, source: str = "new") -> list[str]:
-        by = ["--by=language", "--documents=true", "--overwrite=true"]
+        by = ["--by=language", "--documents=true", "--overwrite=true", "--direct_num_workers=1"]
         return [f"--input={self.folder / source}", f"--output={output}", *by]
 
     def start(self, job: str) -> Path:
@@ -182,51 +192,38 @@ CASES = [
     ],
 )
 def test_a_job_that_is_killed_at_a_step_has_published_all_or_nothing(
-    job: str, when: str, step: Step, world: World, faults: FaultReport
+    job: str, when: str, step: Step, world: World, jobs: Jobs, faults: FaultReport
 ) -> None:
     output = world.start(job)
-    place = (step.module, step.function, step.text, str(step.call), "after" if step.after else "")
-    process = python(KILLED, *place, *world.flags(output))
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    jobs.start(world.flags(output), step)
+    assert jobs.code() == -signal.SIGKILL
     saw = world.saw(output)
     assert saw == (NEW if step.published else OLD if job == REPLACE else NOTHING)
     again, removed = world.recover(output)
     faults.kill(LOCAL, job, when, saw, again, removed)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("job", [CREATE, REPLACE])
 def test_a_job_that_is_killed_at_any_moment_has_published_all_or_nothing(
-    job: str, world: World, faults: FaultReport
+    job: str, world: World, jobs: Jobs, faults: FaultReport
 ) -> None:
-    with running(world.flags(world.start(job))) as process:
-        start = time.monotonic()
-        assert process.wait() == 0
-        whole = time.monotonic() - start
+    start = time.monotonic()
+    jobs.start(world.flags(world.start(job)))
+    assert jobs.code() == 0
+    whole = time.monotonic() - start
     for seed in range(50):
         output = world.start(job)
-        with running(world.flags(output)) as process:
-            time.sleep(random.Random(f"{seed} {job}").random() * whole)
-            process.kill()
-            process.wait()
+        process = jobs.start(world.flags(output))
+        time.sleep(random.Random(f"{seed} {job}").random() * whole)
+        with contextlib.suppress(ProcessLookupError):  # it has ended just now
+            os.kill(process, signal.SIGKILL)
+        assert jobs.code() in (0, -signal.SIGKILL)
         saw = world.saw(output)
         assert saw in (NEW, OLD if job == REPLACE else NOTHING)
         again, removed = world.recover(output)
         faults.moment(LOCAL, job, saw, again, removed)
-
-
-@contextlib.contextmanager
-def running(flags: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A job that has imported what it needs."""
-    process = python(READY, *flags)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @contextlib.contextmanager

@@ -133,6 +133,11 @@ class _Reader:
             raise EndedError(self._place, _reason(self._process.wait(), seconds))
         return found
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether nobody has ended it meanwhile."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -154,7 +159,12 @@ _idle: list[_Reader] = []
 
 def _take() -> _Reader:
     with _lock:
-        return _idle.pop() if _idle else _Reader()
+        while _idle:
+            reader = _idle.pop()
+            if reader.is_alive:
+                return reader
+            reader.end()
+    return _Reader()
 
 
 @atexit.register

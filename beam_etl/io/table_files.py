@@ -83,7 +83,7 @@ class TableFiles:
             for place, file in enumerate(current.table(table))
         }
         self._footers: dict[int, pq.FileMetaData] = {}
-        self._bounds: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
+        self._bounds: dict[tuple[int, str], list[tuple[Any, Any]]] = {}
         self._held: OrderedDict[tuple[int, int, tuple[str, ...]], pa.RecordBatch] = OrderedDict()
         self._held_bytes = 0
 
@@ -125,19 +125,20 @@ class TableFiles:
             for group in range(self._footer(partition).num_row_groups):
                 yield self._read(partition, group, columns)
 
-    def groups_between(self, partition: int, column: int, low: Any, high: Any) -> list[int]:
+    def groups_between(self, partition: int, column: str, low: Any, high: Any) -> list[int]:
         """Row groups that may hold a value from `low` to `high`, by their statistics.
 
         Args:
           partition: one that has a file.
-          column: its place among those of the file.
+          column: its name.
           low, high: numbers, or strings, which are compared by their bytes.
         """
         key = (partition, column)
         if key not in self._bounds:
             footer = self._footer(partition)
             groups = map(footer.row_group, range(footer.num_row_groups))
-            self._bounds[key] = [_bounds(group, column) for group in groups]
+            places = {footer.schema.column(place).path: place for place in range(footer.num_columns)}
+            self._bounds[key] = [_bounds(group, places.get(column)) for group in groups]
         low, high = _comparable(low), _comparable(high)
         return [
             number
@@ -182,8 +183,8 @@ def _number(path: str) -> int:
     return int(path.rpartition("/")[2].split("-")[1])
 
 
-def _bounds(group: pq.RowGroupMetaData, place: int) -> tuple[Any, Any]:
-    if place >= group.num_columns:
+def _bounds(group: pq.RowGroupMetaData, place: int | None) -> tuple[Any, Any]:
+    if place is None:  # some other file, whose statistics may end the process: reading it tells
         return None, None
     column = group.column(place)
     if not column.is_stats_set or not column.statistics.has_min_max:

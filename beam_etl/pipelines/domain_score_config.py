@@ -98,7 +98,7 @@ class Config(WindowConfig, StreamConfig):
         return ScoreDomains(
             rules=self.rules,
             thresholds=parse_thresholds(self.thresholds),
-            weights=_weights(self.weights),
+            weights=parse_weights(self.weights),
             prior=self.prior_documents,
             confidence=self.confidence,
             signals=self.signals,
@@ -148,7 +148,12 @@ class Config(WindowConfig, StreamConfig):
         return (schema.ID,) if self.id_column or schema.ID in stored.names else (schema.TEXT,)
 
 
-def _weights(given: Sequence[str]) -> dict[str, float]:
+def parse_weights(given: Sequence[str]) -> dict[str, float]:
+    """`part:weight` as part and weight.
+
+    Raises:
+      ValueError: one isn't.
+    """
     weights: dict[str, float] = {}
     for item in given:
         part, _, number = item.partition(":")

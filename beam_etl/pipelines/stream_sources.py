@@ -69,6 +69,8 @@ class StreamInput:
     files: tuple[FileEntry, ...] = ()
     input_bytes = 0
     skipped_bytes = 0
+    has_clock: bool = True
+    """Whether batches have schema.CLOCK. Others have to be gated."""
     _is_read = False
 
     @property
@@ -241,7 +243,7 @@ def _pubsub(pipeline: beam.Pipeline, config: Any, parts: tuple[str, ...], column
     stored = stored_columns(values, columns)
     resolve(columns, stored, f"pubsub://{path}", stored)
     make: Read = lambda wanted: ReadPubSub(path=path, values=values, columns=wanted, stored=stored)  # noqa: E731
-    return StreamInput(pipeline, columns, stored, f"pubsub://{path}", make)
+    return StreamInput(pipeline, columns, stored, f"pubsub://{path}", make, has_clock=False)
 
 
 def _reading(source: StreamSource, read: Callable[..., beam.PTransform] = ReadStream) -> Read:

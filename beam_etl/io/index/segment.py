@@ -130,7 +130,7 @@ class IndexSegment:
         )
         if partition in self._documents:
             low, high = (first, end - 1) if number is None else (number, number)
-            for group in self._documents.groups_between(partition, 0, low, high):
+            for group in self._documents.groups_between(partition, schema.NUMBER, low, high):
                 yield self._documents.read(partition, group, columns, hold)
 
     def _find(self, term: str) -> Term:
@@ -166,7 +166,7 @@ class IndexSegment:
         return sorted(partition for partition in found if partition in self._terms)
 
     def _look_up(self, term: str, partition: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        for group in self._terms.groups_between(partition, 0, term, term):
+        for group in self._terms.groups_between(partition, schema.TERM, term, term):
             rows = self._terms.read(partition, group, schema.INDEX_TERM.names)
             at = pc.index(rows.column(schema.TERM), term).as_py()
             if at >= 0:
