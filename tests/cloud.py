@@ -162,5 +162,6 @@ def in_environment(cloud: Cloud) -> Iterator[Cloud]:
 if __name__ == "__main__":
     logging.disable()
     with CLOUDS[sys.argv[1]]() as running:
-        print(json.dumps(running.environment), flush=True)
+        sys.stdout.write(json.dumps(running.environment) + "\n")
+        sys.stdout.flush()
         sys.stdin.read()

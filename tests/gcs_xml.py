@@ -50,9 +50,7 @@ class GoogleXml:
         method = environ["REQUEST_METHOD"]
         path = environ["PATH_INFO"].encode("latin-1").decode()
         bucket, _, key = path.lstrip("/").partition("/")
-        query = {
-            name: values[0] for name, values in parse_qs(environ["QUERY_STRING"], True).items()
-        }
+        query = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"], True).items()}
         if bucket != self._bucket:
             return _error("404 Not Found", "NoSuchBucket", "The specified bucket does not exist.")
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -90,7 +88,9 @@ class GoogleXml:
         there = self._storage.objects.get(self._bucket, {}).get(key)
         wanted = environ.get("HTTP_X_GOOG_IF_GENERATION_MATCH")
         if wanted is not None and wanted != (there["generation"] if there else "0"):
-            return _error("412 Precondition Failed", "PreconditionFailed", "At least one of them did not hold.")
+            return _error(
+                "412 Precondition Failed", "PreconditionFailed", "At least one of them did not hold."
+            )
         if source := environ.get("HTTP_X_GOOG_COPY_SOURCE"):
             body = self._storage.get_file(self._bucket, unquote(source).lstrip("/").partition("/")[2])
         return "200 OK", _headers(self._store(key, body)), b"<CopyObjectResult/>" if source else b""
@@ -115,12 +115,14 @@ class GoogleXml:
         page, more = found[:_PAGE], len(found) > _PAGE
         contents = "".join(
             f"<Contents><Key>{escape(told['name'])}</Key><Generation>{told['generation']}</Generation>"
-            f"<LastModified>{told['updated']}</LastModified><ETag>\"{told['etag']}\"</ETag>"
+            f'<LastModified>{told["updated"]}</LastModified><ETag>"{told["etag"]}"</ETag>'
             f"<Size>{told['size']}</Size></Contents>"
             for told in page
         )
         prefixes = "".join(
-            f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>" for folder in folders if not after
+            f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>"
+            for folder in folders
+            if not after
         )
         token = f"<NextContinuationToken>{escape(page[-1]['name'])}</NextContinuationToken>" if more else ""
         return _xml(
@@ -148,7 +150,7 @@ class GoogleXml:
         told = self._store(key, b"".join(parts[number] for number in sorted(parts)))
         status, headers, answer = _xml(
             "CompleteMultipartUploadResult",
-            f"<Bucket>{self._bucket}</Bucket><Key>{escape(key)}</Key><ETag>\"{told['etag']}\"</ETag>",
+            f'<Bucket>{self._bucket}</Bucket><Key>{escape(key)}</Key><ETag>"{told["etag"]}"</ETag>',
         )
         return status, {**headers, **_headers(told)}, answer
 

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from beam_etl.io import durable, manifest, staging, versions
+from beam_etl.io import manifest, staging, versions
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told
+from beam_etl.io.stores import store_of
 
 _TRIES = 100
 _WAIT_SECONDS = 0.05
@@ -47,13 +48,14 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
         if head is not None and any(run == own.run for _, run in head.lineage):
             return None
         if reasons := [*_replaced(dataset, head, own), *(misfits(head, own) if head else ())]:
-            versions.remove_unpublished(dataset, own.run)
+            if store_of(dataset).has_folders:  # else they have one name only, by which they are kept
+                versions.remove_unpublished(dataset, own.run)
             return reasons
         if lost := place(dataset, own):
             raise LostError(lost)
         merged = on_top(head, own)
         path = os.path.join(staging.staging_folder(dataset, own.run), f"{merged.number:06d}.json")
-        durable.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), merged))
+        store_of(dataset).create(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), merged))
         if manifest.publish(dataset, merged.number, own.run, path):
             return None
         if merged.number == seen:  # this writer still doesn't see who took the number

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.changes import CHANGED, change_of, modified
+from beam_etl.io.changes import CHANGED, Mark, change_of, mark_of
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import document_places, to_documents
 from beam_etl.io.data_files import Finished, OpenFile
@@ -132,7 +132,7 @@ def copy_split(
       InputError: a decision's document isn't there, or the file isn't, or was written since the job began.
     """
     pending = Decisions(decisions, split)
-    seen = modified(split.file.path)
+    seen = mark_of(split.file)
     _check_unchanged(split, seen)
     try:
         reader, reading = open_split(split, copying.known, copying.first, copying.stored)
@@ -149,7 +149,7 @@ def copy_split(
         copy.discard()
 
 
-def _check_unchanged(split: Split, seen: int) -> None:
+def _check_unchanged(split: Split, seen: Mark) -> None:
     if how := change_of(split.file, seen):
         raise _changed(split, how)
 

@@ -13,8 +13,8 @@ def store_of(path: str) -> Store:
     """The store that a path is in.
 
     Raises:
-      OSError: an object store that can't be used: its extra isn't installed, or the url isn't one.
-      ValueError: a scheme that isn't known.
+      OSError: an object store whose extra isn't installed.
+      InputError: a scheme that isn't known, or a url with credentials.
     """
     if is_local(path):
         return _LOCAL

@@ -12,6 +12,8 @@ class Found(NamedTuple):
     bytes: int
     modified: float
     """When, in seconds since 1970, by the store's clock."""
+    modified_ns: int = 0
+    """The same in nanoseconds, exact, on a filesystem."""
     etag: str = ""
     """What changes with the content; nothing on a filesystem."""
     identity: tuple[int, int] | None = None
@@ -73,6 +75,9 @@ class Store(Protocol):
     def open_new(self, path: str) -> Sink:
         """A new file, whose name nobody else uses; and its folder."""
 
+    def make_folder(self, path: str) -> None:
+        """Makes a folder, and those above it, where a store has such."""
+
     def names(self, folder: str) -> list[str]:
         """What is in a folder, sorted; nothing where there is none."""
 
@@ -82,6 +87,9 @@ class Store(Protocol):
     def look(self, path: str) -> Found:
         """One file, without its content."""
 
+    def look_at(self, paths: Iterable[str]) -> list[Found | None]:
+        """Each of many files; None for one that isn't there."""
+
     def exists(self, path: str) -> bool:
         """Whether there is a file of this name."""
 
@@ -90,6 +98,22 @@ class Store(Protocol):
 
     def remove_folder(self, path: str) -> None:
         """Deletes a file, or a folder with all that is in it."""
+
+    def open_file(self, path: str) -> Any:
+        """A file to be read anywhere in it: what pyarrow takes for one, to be used as a context manager."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Copies a file, whose copy may be there already. Not on a filesystem."""
+
+    def uploads(self, folder: str) -> list[Upload]:
+        """Uploads to a folder that weren't ended.
+
+        Raises:
+          OSError: they can't be listed. The message says why.
+        """
+
+    def abort(self, uploads: Iterable[Upload]) -> None:
+        """Ends uploads without a file."""
 
     def refusal(self, folder: str) -> str | None:
         """Why a dataset can't be published in a folder, found out by trying; None where it can."""

@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from beam_etl.io import durable
-from beam_etl.io.stores.base import Found, Sink
+from beam_etl.io.stores.base import Found, Sink, Upload
 
 PROBE = "_beam_etl_"
 """Names that begin so stand in a dataset for a moment: somebody asks the filesystem something."""
@@ -46,6 +48,9 @@ class LocalStore:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return SyncedFile(path)
 
+    def make_folder(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
     def names(self, folder: str) -> list[str]:
         try:
             return sorted(os.listdir(folder))
@@ -62,6 +67,9 @@ class LocalStore:
     def look(self, path: str) -> Found:
         return _found(path, follow=True)
 
+    def look_at(self, paths: Iterable[str]) -> list[Found | None]:
+        return [self.look(path) if os.path.exists(path) else None for path in paths]
+
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
@@ -73,6 +81,18 @@ class LocalStore:
     def remove_folder(self, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
         self.remove([path])
+
+    def open_file(self, path: str) -> Any:
+        return pa.OSFile(path)
+
+    def copy(self, source: str, target: str) -> None:
+        raise NotImplementedError("files are moved")
+
+    def uploads(self, folder: str) -> list[Upload]:
+        return []
+
+    def abort(self, uploads: Iterable[Upload]) -> None:
+        """There are none."""
 
     def refusal(self, folder: str) -> str | None:
         """A filesystem without links is found out before the work, not after it."""
@@ -101,7 +121,13 @@ class LocalStore:
 
 def _found(path: str, follow: bool) -> Found:
     status = os.stat(path, follow_symlinks=follow)
-    return Found(path, status.st_size, status.st_mtime, identity=(status.st_dev, status.st_ino))
+    return Found(
+        path,
+        status.st_size,
+        status.st_mtime,
+        status.st_mtime_ns,
+        identity=(status.st_dev, status.st_ino),
+    )
 
 
 class SyncedFile:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
+import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from beam_etl.io.stores.base import Found, Sink, Upload
@@ -44,7 +45,7 @@ def object_store(path: str) -> "ObjectStore":
 
     Raises:
       OSError: `obstore` isn't installed.
-      ValueError: the path is no url of an object, or has credentials in it.
+      InputError: the path is no url of an object, or has credentials in it.
     """
     url = split_url(path)
     return _bucket(url.scheme, url.bucket)
@@ -118,18 +119,14 @@ class ObjectStore:
     def open_new(self, path: str) -> Sink:
         return ObjectSink(self._uploading, path)
 
-    def open(self, path: str) -> RangeFile:
-        """An object to be read by ranges. What is read is of one version of it.
-
-        Raises:
-          FileNotFoundError: there is none.
-        """
+    def open_file(self, path: str) -> Any:
+        """By ranges, all of one version of the object."""
         found = self.look(path)
 
         def fetch(start: int, stop: int) -> bytes:
             return self.read_range(path, start, stop, found.etag)
 
-        return RangeFile(fetch, found.bytes)
+        return pa.PythonFile(RangeFile(fetch, found.bytes), mode="r")
 
     def read_range(self, path: str, start: int, stop: int, etag: str = "") -> bytes:
         """Some bytes of an object.
@@ -156,6 +153,9 @@ class ObjectStore:
         import obstore
 
         self._ask(source, lambda key: obstore.copy(self._client, key, split_url(target).key))
+
+    def make_folder(self, path: str) -> None:
+        """There are none."""
 
     def names(self, folder: str) -> list[str]:
         import obstore
@@ -261,9 +261,8 @@ class ObjectStore:
         return f"{self.scheme}://{self.bucket}/{key}"
 
     def _found(self, told: Any) -> Found:
-        return Found(
-            self._path(told["path"]), told["size"], told["last_modified"].timestamp(), told["e_tag"] or ""
-        )
+        modified = told["last_modified"].timestamp()
+        return Found(self._path(told["path"]), told["size"], modified, etag=told["e_tag"] or "")
 
     def _ask(self, path: str, request: Callable[[str], Answer]) -> Answer:
         """The answer to a request about a path, which is made again where that may help.

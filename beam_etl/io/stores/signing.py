@@ -1,5 +1,7 @@
-"""Signatures of requests to S3, version 4, as Amazon's documentation tells ("Signature Calculations for the
-Authorization Header"): for the requests that `obstore` has no function for."""
+"""Signatures of requests to S3, version 4, for the requests that `obstore` has no function for.
+
+As Amazon's documentation tells: "Signature Calculations for the Authorization Header".
+"""
 
 import datetime
 import hashlib
@@ -68,6 +70,4 @@ def sign_request(
     headers["Authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={keys.id}/{scope}, SignedHeaders={signed}, Signature={signature}"
     )
-    return urllib.request.Request(  # noqa: S310 - the endpoint that the environment names
-        f"{endpoint}{path}?{asked}", method=method, headers=headers
-    )
+    return urllib.request.Request(f"{endpoint}{path}?{asked}", method=method, headers=headers)

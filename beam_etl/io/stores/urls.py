@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from beam_etl.io.errors import InputError
+
 SCHEMES = ("s3", "gs")
 """Of object stores that datasets are read from and written to."""
 
@@ -35,17 +37,17 @@ def split_url(path: str) -> Url:
     """Scheme, bucket and key of an object's path.
 
     Raises:
-      ValueError: it is none, or has credentials in it, which aren't told.
+      InputError: it is none, or has credentials in it, which aren't told.
     """
     scheme, separator, rest = path.partition("://")
     bucket, _, key = rest.partition("/")
     if "@" in bucket:
-        raise ValueError(
+        raise InputError(
             f"{mask(path)}: a url with credentials in it is not taken, since it would stand in logs and manifests. "
             f"Give {scheme}://BUCKET/..., and the credentials in the environment (docs/stores.md)."
         )
     if not separator or scheme not in SCHEMES or not bucket:
-        raise ValueError(f"{mask(path)}: not the url of an object; give s3://BUCKET/... or gs://BUCKET/...")
+        raise InputError(f"{mask(path)}: not the url of an object; give s3://BUCKET/... or gs://BUCKET/...")
     return Url(scheme, bucket, key.strip("/"))
 
 
