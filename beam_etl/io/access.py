@@ -1,4 +1,4 @@
-"""Opening files of our stores, and of any filesystem that Beam knows: as stored, or as a stream of decompressed bytes."""
+"""Opening files of our stores and of Beam's filesystems: as stored, or as a stream of decompressed bytes."""
 
 import sys
 import zlib

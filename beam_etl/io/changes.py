@@ -11,7 +11,7 @@ CHANGED = "the file changed while the job ran"
 """How the reason of a reject begins that speaks against the run as a whole (see `JudgeRejects`)."""
 
 Mark = int | str
-"""What tells one content of a file from a later one: when it was modified, in nanoseconds, or its ETag; 0 for neither."""
+"""What tells a file's content from a later one: when it was modified, in nanoseconds, or its ETag; 0 for neither."""
 
 
 def mark_of(file: FileEntry) -> Mark:

@@ -82,6 +82,8 @@ def _attempt(dataset: str, made: Manifest, reasons: Sequence[str]) -> str | None
             return None
         if staging.reasons_of(outcome):
             staging.refuse(dataset, made.run)
+            if not store_of(dataset).has_folders:
+                versions.remove_unpublished(dataset, made.run)
             return FAILED
         path = staging.outcome_path(dataset, made.run)
         decided = Manifest.read(path, lists=_lists(dataset, made))
@@ -181,13 +183,16 @@ def _finish(dataset: str, run: str) -> None:
     path = staging.outcome_path(dataset, run)
     with contextlib.suppress(FileNotFoundError):  # it was published meanwhile, or replaced
         outcome = json.loads(store_of(dataset).read(path))
-        if staging.REASONS in outcome:
+        if manifest.is_published(dataset, run):
+            pass
+        elif staging.REASONS in outcome:
             staging.refuse(dataset, run)
             return
-        lists = manifest.FOLDER if outcome.get("appended") is None else f"{staging.FOLDER}/{run}"
-        decided = Manifest.read(path, lists=os.path.join(dataset, lists))
-        if not _settled(dataset, decided):
-            _attempt(dataset, decided, ())
+        else:
+            lists = manifest.FOLDER if outcome.get("appended") is None else f"{staging.FOLDER}/{run}"
+            decided = Manifest.read(path, lists=os.path.join(dataset, lists))
+            if not _settled(dataset, decided):
+                _attempt(dataset, decided, ())
     staging.remove_staging(dataset, run)
 
 

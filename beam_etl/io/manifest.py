@@ -16,7 +16,7 @@ from typing import Any
 from beam_etl.io import staging
 from beam_etl.io.file_lists import DataFile, DatasetError, encode_list, list_name, read_list
 from beam_etl.io.stores import store_of
-from beam_etl.io.version_numbers import FOLDER, manifest_number, manifest_path, numbers
+from beam_etl.io.version_numbers import FOLDER, created, manifest_number, manifest_path, numbers
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
 
@@ -273,7 +273,9 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
     path = manifest_path(dataset, number)
     try:
         store_of(dataset).publish(prepared, path)
+        created(dataset, number)
     except FileExistsError:
+        created(dataset, number)
         return run_of(dataset, number) == run or is_published(dataset, run)
     if numbers(dataset)[-1] == number:
         return True

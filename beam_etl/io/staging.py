@@ -163,13 +163,11 @@ def verdict(dataset: str, run: str) -> list[str]:
 
 
 def refuse(dataset: str, run: str) -> None:
-    """Removes what a run has written, but not the outcome that says why it must not be published."""
+    """Removes what a run has staged, but not the outcome that says why it must not be published."""
     folder = staging_folder(dataset, run)
     for name in _entries(folder):
         if name not in (_OUTCOME, _BEGUN):
             remove_folder(os.path.join(folder, name))
-    if not store_of(dataset).has_folders:
-        remove_files(dataset, files_of(dataset, run))
 
 
 def tell_lost(dataset: str, run: str, reasons: Iterable[str]) -> None:
@@ -277,7 +275,7 @@ def closed(dataset: str, run: str, for_good: bool = False) -> Iterator[None]:
       OSError: the folder can't be removed.
     """
     if not store_of(dataset).has_folders:
-        mark_begun(dataset, run, appends=False)
+        mark_begun(dataset, run, appends=True)  # maybe: then what ends it stays until `clean`
         store_of(dataset).create(outcome_path(dataset, run), against([GIVEN_UP]))
         yield
         return

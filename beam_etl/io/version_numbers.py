@@ -10,17 +10,26 @@ FOLDER = "_manifests"
 _NAME = re.compile(r"(\d{6,})\.json")
 
 
+_created: dict[str, int] = {}
+
+
 def numbers(dataset: str) -> list[int]:
     """Numbers of the manifests that there are, ascending."""
     store = store_of(dataset)
     names = store.names(os.path.join(dataset, FOLDER))
     found = sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
     if store.lists_late:
-        highest = found[-1] if found else 0
-        while store.exists(manifest_path(dataset, highest + 1)):
-            highest += 1
-            found.append(highest)
+        known = _created.get(dataset, 0)
+        if known > max(found, default=0) and store.exists(manifest_path(dataset, known)):
+            found.append(known)
+        while store.exists(manifest_path(dataset, max(found, default=0) + 1)):
+            found.append(max(found, default=0) + 1)
     return found
+
+
+def created(dataset: str, number: int) -> None:
+    """Remembers that this process has created a manifest, or met it: a list may not show it yet."""
+    _created[dataset] = max(number, _created.get(dataset, 0))
 
 
 def manifest_path(dataset: str, number: int) -> str:

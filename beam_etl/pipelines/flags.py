@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, Union
 
+from beam_etl.io.stores.urls import check_urls
 from beam_etl.observe.text import format_bytes
 
 Config = TypeVar("Config")
@@ -89,6 +90,8 @@ def parse(
     """
     known, rest = parser(config, prog, description).parse_known_args(list(argv))  # type: ignore[arg-type]
     try:
+        for argument in argv:
+            check_urls(argument)
         return config(**vars(known)), rest
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -156,7 +159,7 @@ def _items(text: str) -> tuple[str, ...]:
 
 def _folder(text: str) -> str:
     """Absolute, since a worker may run in another folder."""
-    return text if "://" in text else os.path.abspath(os.path.expanduser(text))
+    return text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text))
 
 
 def _folders(text: str) -> tuple[str, ...]:

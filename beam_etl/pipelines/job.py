@@ -22,6 +22,7 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import FileSource
 from beam_etl.io.stores import is_local
+from beam_etl.io.stores.urls import mask
 from beam_etl.io.write import WriteDataset
 from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
@@ -100,7 +101,7 @@ class Job(Generic[Config]):
             )
             return self._launch(config, rest, clock)
         except (flags.UsageError, InputError, VocabularyError, manifest.DatasetError) as error:
-            print(f"{self.name}: {error}", file=sys.stderr)
+            print(f"{self.name}: {mask(str(error))}", file=sys.stderr)
             return USAGE
         except KeyboardInterrupt:  # before the run, which has a handler of its own
             print("interrupted before anything was written", file=sys.stderr)

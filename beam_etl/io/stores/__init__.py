@@ -14,7 +14,7 @@ def store_of(path: str) -> Store:
 
     Raises:
       OSError: an object store whose extra isn't installed.
-      InputError: a scheme that isn't known, or a url with credentials.
+      UrlError: a scheme that isn't known, or a url with credentials.
     """
     if is_local(path):
         return _LOCAL

@@ -45,7 +45,7 @@ def object_store(path: str) -> "ObjectStore":
 
     Raises:
       OSError: `obstore` isn't installed.
-      InputError: the path is no url of an object, or has credentials in it.
+      UrlError: the path is no url of an object, or has credentials in it.
     """
     url = split_url(path)
     return _bucket(url.scheme, url.bucket)
@@ -276,9 +276,9 @@ class ObjectStore:
                 return request(key)
             except ChangedError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the library's have no class of their own in common
                 if tries == TRIES or not passes(error):
-                    raise explained(error, path) from error
+                    raise explained(error, path) from None  # its own text may tell an address with a password
             Metrics.counter(NAMESPACE, REQUESTS_RETRIED).inc()
             time.sleep(FIRST_SECONDS * 4 ** (tries - 1))
         raise AssertionError("unreachable")
