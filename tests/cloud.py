@@ -43,8 +43,9 @@ class Watched:
         self.requests.append((method, path))
         if answer := self.answers(method, path):
             status, text = answer
-            start(status, [("Content-Length", str(len(text.encode())))])
-            return [text.encode()]
+            body = b"" if method == "HEAD" else text.encode()
+            start(status, [("Content-Length", str(len(body)))])
+            return [body]
         with self._lock if method in _WRITES else contextlib.nullcontext():
             return self.app(environ, start)
 

@@ -21,8 +21,12 @@ _REGION = re.compile(
 )
 _EXPECTED_REGION = re.compile(r"expecting '([\w-]+)'|<Region>([\w-]+)</Region>")
 _CREDENTIALS = re.compile(
-    r"token request|credential|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken", re.IGNORECASE
+    r"token request|credential|Missing\w*(Key|Token)|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken",
+    re.IGNORECASE,
 )
+_CHARACTERS = 500
+"""Of what a store said: more is markup."""
+
 _UNSUPPORTED = re.compile(r"NotImplemented|status code: 501")
 
 _ASK = {
@@ -47,7 +51,7 @@ def explained(error: BaseException, path: str) -> OSError:
       error: what was raised.
       path: what it was about.
     """
-    text, name = str(error), type(error).__name__
+    text, name = _told(error), type(error).__name__
     url = split_url(path)
     if _NO_BUCKET.search(text):
         return OSError(
@@ -84,11 +88,15 @@ def explained(error: BaseException, path: str) -> OSError:
 
 def passes(error: BaseException) -> bool:
     """Whether a further try may succeed."""
-    text = str(error)
+    text = _told(error)
     is_final = _NO_BUCKET.search(text) or _REGION.search(text) or _UNSUPPORTED.search(text)
     return not is_final and not isinstance(error, FileNotFoundError) and bool(_PASSING.search(text))
 
 
+def _told(error: BaseException) -> str:
+    """What it says, without the internals of the library, which stand below."""
+    return str(error).split("\n\nDebug source", 1)[0]
+
+
 def _short(text: str) -> str:
-    """The first line, which has it all but for the internals of the library."""
-    return mask(text.split("\n\nDebug source", 1)[0].replace("\n", " "))[:500]
+    return mask(" ".join(text.split()))[:_CHARACTERS]

@@ -78,6 +78,11 @@ def _connect(scheme: str, bucket: str, retries: int) -> Any:
     return GCSStore(bucket, retry_config=retry, client_options=options)  # type: ignore[arg-type]
 
 
+def retried_request() -> None:
+    """Counts it."""
+    Metrics.counter(NAMESPACE, REQUESTS_RETRIED).inc()
+
+
 class ObjectStore:
     """See Store. One bucket."""
 
@@ -86,8 +91,13 @@ class ObjectStore:
 
     def __init__(self, scheme: str, bucket: str) -> None:
         self.scheme, self.bucket = scheme, bucket
-        self._client = _connect(scheme, bucket, 0)  # tries again are ours, and counted
-        self._uploading = _connect(scheme, bucket, 10)  # parts of an upload are sent again by the library
+        try:
+            self._client = _connect(scheme, bucket, 0)  # tries again are ours, and counted
+            self._uploading = _connect(scheme, bucket, 10)  # parts of an upload are sent again by the library
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as below
+            raise explained(error, f"{scheme}://{bucket}") from None
 
     def read(self, path: str) -> bytes:
         import obstore
@@ -178,7 +188,12 @@ class ObjectStore:
     def look(self, path: str) -> Found:
         import obstore
 
-        return self._found(self._ask(path, lambda key: obstore.head(self._client, key)))
+        try:
+            return self._found(self._ask(path, lambda key: obstore.head(self._client, key)))
+        except OSError as error:
+            if error.errno == errno.EPROTO:  # the answer has no text: that to another request tells more
+                self.names(path)
+            raise
 
     def exists(self, path: str) -> bool:
         try:
@@ -279,6 +294,6 @@ class ObjectStore:
             except Exception as error:  # noqa: BLE001 - the library's have no class of their own in common
                 if tries == TRIES or not passes(error):
                     raise explained(error, path) from None  # its own text may tell an address with a password
-            Metrics.counter(NAMESPACE, REQUESTS_RETRIED).inc()
+            retried_request()
             time.sleep(FIRST_SECONDS * 4 ** (tries - 1))
         raise AssertionError("unreachable")

@@ -44,11 +44,12 @@ class ObjectSink:
         self.closed = False
 
     def write(self, data: Any, /) -> int:
+        view = memoryview(data).cast("B")
         try:
-            self._writer.write(data)
-        except Exception as error:
-            raise explained(error, self._path) from error
-        return memoryview(data).nbytes
+            self._writer.write(view)
+        except Exception as error:  # noqa: BLE001 - as in `objects`
+            raise explained(error, self._path) from None
+        return view.nbytes
 
     def flush(self) -> None:
         """Nothing: close does."""
@@ -59,8 +60,8 @@ class ObjectSink:
         self.closed = True
         try:
             self._writer.close()
-        except Exception as error:
-            raise explained(error, self._path) from error
+        except Exception as error:  # noqa: BLE001 - as in `objects`
+            raise explained(error, self._path) from None
 
     def abort(self) -> None:
         if self.closed:

@@ -9,7 +9,7 @@ SCHEMES = ("s3", "gs")
 _OBJECTS = re.compile(r"\b(?:s3|gs)://[^,\s]+")
 _USER = re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^/\s@'\"]+@")
 _SIGNED = re.compile(
-    r"(?i)([?&](?:x-amz-[\w-]+|x-goog-[\w-]+|awsaccesskeyid|signature|sig|token|access_token|password)=)[^&\s'\"<]+"
+    r"(?i)([?&](?:x-amz-[\w-]+|x-goog-[\w-]+|awsaccesskeyid|signature|sig|token|access_token|password)=)[^&,\s'\"<]+"
 )
 _HIDDEN = "***"
 
