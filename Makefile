@@ -37,9 +37,10 @@ test-flink: ## the long form of the tests of engines: every mode and kill on Fli
 	@$(install) dev
 	BEAM_ETL_REQUIRE_JAVA=1 $(BIN)/pytest tests/engines --flink=long --flink_report=flink.md -o faulthandler_timeout=3600
 
-test-faults: ## the long form of the tests of datasets: kills at many moments, 100 pairs of writers, 2,000 bit flips
+test-faults: ## the long form of the tests of datasets: kills at many moments (docs/kills.md), 100 pairs of writers, 2,000 bit flips
 	@$(install) dev
 	$(BIN)/pytest tests/io tests/pipelines/test_append.py -m long
+	$(BIN)/python -m tests.kills docs/kills.md 12
 
 fuzz: ## read a million changed files with each reader; hours
 	@$(install) dev

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl.io.access import open_file
 from beam_etl.io.checks import evenly
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import FileEntry
@@ -167,7 +168,7 @@ def _scaled(segment: Segment, files: Sequence[DataFile], measure: Any) -> float:
 
 def _some(segment: Segment, file: DataFile) -> list[pa.RecordBatch]:
     try:
-        opened = pq.ParquetFile(segment.path(file), page_checksum_verification=True)
+        opened = pq.ParquetFile(open_file(segment.path(file)), page_checksum_verification=True)
         groups = evenly(list(range(opened.metadata.num_row_groups)), SAMPLED_GROUPS)
         return [
             batch
