@@ -1,6 +1,6 @@
 """Processes that are killed while they replace a dataset, in a folder and in object stores; and the table of them.
 
-`python -m tests.kills FILE` kills whole jobs and writes the table.
+`python -m tests.kills FILE N` kills whole jobs, at each step and at N moments, and writes the table.
 """
 
 import contextlib
@@ -9,12 +9,12 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.stores import objects, store_of
 from tests.appends import ended
 from tests.attempts import OTHER, RUN
-from tests.places import attempt
+from tests.places import PLACES, attempt
 
 assert objects  # is imported before a process forks, and unused before
 
@@ -188,7 +188,7 @@ def _row(root: str, name: str, kill: Callable[[str], None], names: dict[str, str
     )
 
 
-def _rows_of_table(root: str, moments: int) -> list[tuple[str, ...]]:
+def _rows_of_table(root: str, moments: int) -> Iterator[tuple[str, ...]]:
     for name, seed in (("old", 1), ("new", 2)):
         assert ended(forked(partial(_input, f"{root}/{name}", seed))) == 0
     names = {"nothing": "nothing"}
@@ -211,35 +211,41 @@ def _rows_of_table(root: str, moments: int) -> list[tuple[str, ...]]:
         os.kill(process, signal.SIGKILL)
         ended(process)
 
-    rows = [_row(root, name, partial(at_step, step=step), names) for name, step in STEPS.items()]
+    for name, step in STEPS.items():
+        yield _row(root, name, partial(at_step, step=step), names)
     choice = random.Random(9)
     for number in range(moments):
         part = choice.random()
-        rows.append(
-            _row(root, f"moment {number + 1}, at {part:.0%}", partial(at_moment, seconds=part * whole), names)
-        )
-    return rows
+        kill = partial(at_moment, seconds=part * whole)
+        yield _row(root, f"moment {number + 1}, at {part:.0%}", kill, names)
 
 
-def table(moments: int) -> str:
-    """The table in Markdown: whole jobs in all three places."""
-    import subprocess
+@contextlib.contextmanager
+def _root(kind: str) -> Iterator[str]:
+    """Where datasets of a kind are; object stores are served by a process of their own."""
+    if kind == "local":
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
+        return
+    command = [sys.executable, "-m", "tests.cloud", kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        os.environ.update(json.loads(server.stdout.readline()))
+        try:
+            yield f"{kind}://bucket"
+        finally:
+            server.stdin.close()
 
-    lines = [
-        "| where | killed | a reader saw | digest of the re-run | left after `clean` |",
-        "|---|---|---|---|---|",
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        found = {"local": _rows_of_table(f"{folder}/local", moments)}
-    for kind in ("s3", "gs"):
-        command = [sys.executable, "-m", "tests.cloud", kind]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
-            os.environ.update(json.loads(server.stdout.readline()))
-            found[kind] = _rows_of_table(f"{kind}://bucket", moments)
-            server.stdin.close()  # type: ignore[union-attr]
-    lines += [f"| {' | '.join((kind, *row))} |" for kind, rows in found.items() for row in rows]
-    return "\n".join(lines) + "\n"
+
+def table(moments: int) -> Iterator[str]:
+    """The lines of the table, in Markdown: whole jobs in all three places."""
+    yield "| where | killed | a reader saw | digest of the re-run | left after `clean` |\n"
+    yield "|---|---|---|---|---|\n"
+    for kind in PLACES:
+        with _root(kind) as root:
+            for row in _rows_of_table(root, moments):
+                yield f"| {' | '.join((kind, *row))} |\n"
 
 
 _HEAD = """# Kills
@@ -255,6 +261,8 @@ if __name__ == "__main__":
     from beam_etl.pipelines import clean, token_count, verify
 
     assert all((clean, token_count, verify))  # are imported before a process forks
-    Path(sys.argv[1]).write_text(
-        _HEAD + table(int(sys.argv[2]) if len(sys.argv) > 2 else 6), encoding="utf-8"
-    )
+    with open(sys.argv[1], "w", encoding="utf-8") as page:
+        page.write(_HEAD)
+        for line in table(int(sys.argv[2])):
+            page.write(line)
+            page.flush()

@@ -13,9 +13,9 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.run_reports import find_reports, report_path
-from beam_etl.io.stores import Found, Upload, store_of
+from beam_etl.io.stores import PROBE, Found, Upload, store_of
 
-_TEMPORARY = re.compile(rf".*\.[0-9a-f]{{12}}\.tmp|{staging.PROBE}\w+(\.link)?")
+_TEMPORARY = re.compile(rf".*\.[0-9a-f]{{12}}\.tmp|{PROBE}\w+(\.link)?")
 """Files that stand for a moment beside a manifest, and probes of a filesystem."""
 
 

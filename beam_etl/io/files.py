@@ -50,8 +50,8 @@ def match_files(
     wanted = None if format is None else format_named(format)
     found: dict[str, tuple[int, int, str]] = {}
     for pattern in _expand(patterns):
-        for path, *told in _match(pattern, wanted, dataset_files):
-            found[os.path.abspath(path) if is_local(path) else path] = told[0], told[1], told[2]
+        for path, size, modified, etag in _match(pattern, wanted, dataset_files):
+            found[os.path.abspath(path) if is_local(path) else path] = size, modified, etag
     if len(found) > schema.MAX_FILES:
         raise InputError(
             f"{len(found):,} files match; a run reads at most {schema.MAX_FILES:,}. "

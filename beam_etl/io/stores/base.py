@@ -32,7 +32,9 @@ class Upload(NamedTuple):
 class Sink(Protocol):
     """A file that is being written. Nobody sees an object before it is closed."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool:
+        """Whether it was ended, or left."""
 
     def write(self, data: Any, /) -> int:
         """Adds bytes, or a buffer of them."""

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -216,17 +216,20 @@ class ObjectStore:
 
     def remove(self, paths: Iterable[str]) -> None:
         """In the order of the paths, many at once."""
-        import obstore
-
         keys = [split_url(path).key for path in paths]
         for at in range(0, len(keys), DELETED):
             some = keys[at : at + DELETED]
             try:
-                self._ask(self._path(some[0]), lambda _, some=some: obstore.delete(self._client, some))
+                self._ask(self._path(some[0]), partial(self._delete, some))
             except FileNotFoundError:  # Google's tells, and leaves the rest
                 self._remove_each(some)
             except OSError:
                 continue
+
+    def _delete(self, keys: list[str], _: str) -> None:
+        import obstore
+
+        obstore.delete(self._client, keys)
 
     def _remove_each(self, keys: list[str]) -> None:
         import obstore
