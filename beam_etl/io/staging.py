@@ -18,8 +18,7 @@ from functools import cache
 from itertools import islice
 from typing import NamedTuple
 
-from beam_etl.io.stores import PROBE
-from beam_etl.io.stores import Found, store_of
+from beam_etl.io.stores import PROBE, Found, store_of
 from beam_etl.io.version_numbers import FOLDER as MANIFESTS
 from beam_etl.io.version_numbers import numbers
 
