@@ -5,6 +5,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import random
@@ -172,13 +173,14 @@ def _row(root: str, name: str, kill: Callable[[str], None], names: dict[str, str
     again = _told(lambda: _digest(output))
 
     def checked() -> str:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = clean.run([output, "--idle_hours=0"]) or verify.run([output])
         listed = {f"{output}/{file.path}" for file in manifest.latest(output).files}  # type: ignore[union-attr]
         tables = {found.path for found in store_of(output).files(output)} - {
             found.path for found in store_of(output).files(f"{output}/_manifests")
         }
-        return "nothing" if not code and listed == tables else f"{sorted(tables - listed)}"
+        return "nothing" if not code and listed == tables else f"{sorted(tables ^ listed)} {said.getvalue()}"
 
     return (
         name,
