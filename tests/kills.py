@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -165,7 +166,7 @@ def _row(root: str, name: str, kill: Callable[[str], None], names: dict[str, str
     """The moment, what a reader saw, the re-run's digest, and whether anything was left."""
     from beam_etl.pipelines import clean, verify
 
-    output = f"{root}/{name.replace(' ', '-')}"
+    output = os.path.join(root, re.sub(r"\W+", "-", name))
     assert ended(forked(partial(_job, f"{root}/old", output))) == 0
     kill(output)
     saw = names[_told(lambda: _digest(output))]

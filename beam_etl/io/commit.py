@@ -167,10 +167,13 @@ def clean_run(dataset: str, run: str, seconds: float = 0.0, for_good: bool = Fal
     """
     manifest.refresh(dataset)
     with staging.closed(dataset, run, for_good):
-        if not store_of(dataset).has_folders:
+        has_folders = store_of(dataset).has_folders
+        if not has_folders:
             _finish(dataset, run)
         _clean(dataset, run)
         time.sleep(seconds)
+        if seconds and not has_folders:  # uploads that were under way
+            _clean(dataset, run)
     staging.remove_empty([os.path.join(dataset, manifest.FOLDER), dataset])
     return manifest.is_published(dataset, run)
 

@@ -129,7 +129,7 @@ def requests_of_a_commit(bucket: str, append: bool) -> int:
 
 
 EVERY = pytest.mark.parametrize(
-    "every", [7, pytest.param(1, marks=pytest.mark.long)], ids=["some requests", "each request"]
+    "every", [11, pytest.param(1, marks=pytest.mark.long)], ids=["some requests", "each request"]
 )
 """Of the requests of an attempt, those before which something happens."""
 
