@@ -18,6 +18,7 @@ PIPELINES: Mapping[str, str] = {
     "join": "rows of two inputs that have equal keys",
     "quantiles": "quantiles of columns, exact or to within 0.4%, of everything or of groups",
     "repartition": "the documents in partitions: by hash, range, time or value, in order inside",
+    "score_windows": "scores of domains as of each window, from what domain_score counted by window",
     "search": "the documents of an inverted index that answer a query best",
     "sort": "the documents in a global order",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",

@@ -15,7 +15,6 @@ from beam_etl.kernels.judging import MAIN_SIGNALS
 from beam_etl.kernels.quality import parse_thresholds
 from beam_etl.pipelines.config import check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
-from beam_etl.pipelines.stream_config import StreamConfig
 from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.transforms.domain_join import AUTO, BROADCAST_BYTES, WAYS, JoinDomainScores
 from beam_etl.transforms.domain_score import ScoreDomains
@@ -25,7 +24,7 @@ NEEDED = (schema.ID, schema.DOMAIN, schema.TEXT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(WindowConfig, StreamConfig):
+class Config(WindowConfig):
     """What can be asked of the job."""
 
     rules: tuple[str, ...] = flag(
@@ -98,7 +97,7 @@ class Config(WindowConfig, StreamConfig):
         return ScoreDomains(
             rules=self.rules,
             thresholds=parse_thresholds(self.thresholds),
-            weights=_weights(self.weights),
+            weights=parse_weights(self.weights),
             prior=self.prior_documents,
             confidence=self.confidence,
             signals=self.signals,
@@ -148,7 +147,12 @@ class Config(WindowConfig, StreamConfig):
         return (schema.ID,) if self.id_column or schema.ID in stored.names else (schema.TEXT,)
 
 
-def _weights(given: Sequence[str]) -> dict[str, float]:
+def parse_weights(given: Sequence[str]) -> dict[str, float]:
+    """`part:weight` as part and weight.
+
+    Raises:
+      ValueError: one isn't.
+    """
     weights: dict[str, float] = {}
     for item in given:
         part, _, number = item.partition(":")

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.kernels.quality import failures, rules_of, signals
-from beam_etl.pipelines import domain_score
+from beam_etl.pipelines import domain_score, score_windows
 from beam_etl.transforms.quality import DEFAULT_RULES
 
 STORY = "The cat that sat on the mat was of the kind that people like to have with them. "
@@ -95,3 +95,31 @@ def test_what_needs_the_scores_is_refused_with_windows(
 def test_flags_of_windows_need_windows(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert domain_score.run([f"--input={tmp_path}", f"--output={tmp_path / 'out'}", flag]) == 2
     assert f"{flag.partition('=')[0]} needs --window" in capsys.readouterr().err
+
+
+def test_scores_as_of_a_window_are_those_of_the_corpus_so_far(
+    table: tuple[pa.Table, Path], tmp_path: Path
+) -> None:
+    """With one window, or where nothing is kept, a window's scores are those of a run over its documents alone."""
+    rows, _ = table
+    folder, counted, scored = tmp_path / "input", tmp_path / "counted", tmp_path / "scored"
+    folder.mkdir()
+    pq.write_table(rows, folder / "0.parquet")
+    flags = [f"--input={folder}", "--time_column=at", "--time_unit=s", "--window=fixed:1d"]
+    assert domain_score.run([*flags, f"--output={counted}"]) == 0
+    assert score_windows.run([str(counted), f"--output={scored}", "--decay=0.5", "--weights=fineweb:3"]) == 0
+    whole = tmp_path / "whole"
+    assert domain_score.run([f"--input={folder}", f"--output={whole}", "--weights=fineweb:3"]) == 0
+    expected = duckdb.sql(f"SELECT domain, score, documents FROM '{whole}/domains/*.parquet'").fetchall()
+    found = duckdb.sql(
+        f"SELECT domain, score, kept_documents FROM '{scored}/window_scores/*.parquet'"
+    ).fetchall()
+    assert sorted(found, key=str) == sorted(((d, s, float(n)) for d, s, n in expected), key=str)
+    assert score_windows.run([str(counted), f"--output={scored}"]) == 2
+
+
+def test_what_has_no_windows_has_no_scores_by_window(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score_windows.run([str(tmp_path / "absent"), f"--output={tmp_path / 'scored'}"]) == 2
+    assert "no domains by window" in capsys.readouterr().err

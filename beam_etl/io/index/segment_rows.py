@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_etl import schema
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest
 from beam_etl.io.errors import InputError
 from beam_etl.io.index.files import (
     ABOUT,
@@ -25,7 +25,8 @@ from beam_etl.io.index.files import (
     write_documents,
     write_terms,
 )
-from beam_etl.io.manifest import DataFile, Manifest
+from beam_etl.io.manifest import Manifest
+from beam_etl.io.write_whole import write_whole
 from beam_etl.kernels.blocks import merge_pieces, posting_schema
 from beam_etl.kernels.indexing import (
     LENGTH,
@@ -131,39 +132,14 @@ def _rows(dataset: str, published: Manifest) -> Iterator[dict[str, Any]]:
 
 
 def _write(place: str, row: dict[str, Any]) -> None:
-    """An index, there as a whole or not at all."""
-    run, hidden = staging.new_run(), os.path.join(os.path.dirname(place), f"_{os.path.basename(place)}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    files: list[DataFile] = []
-    schemas = {
-        SPLIT_TERMS: {field.name: str(field.type) for field in schema.SPLIT_TERM}
-    }  # of one partition none is
-    for table, column in _FILES.items():
-        path = f"{table}/{staging.file_name(0, run, staging.new_attempt(), '.parquet')}"
-        os.makedirs(os.path.join(hidden, table))
-        with open(os.path.join(hidden, path), "wb") as file:
-            file.write(row[column])
-        stored = pq.ParquetFile(pa.BufferReader(row[column]))
-        schemas[table] = {field.name: str(field.type) for field in stored.schema_arrow}
-        if stored.metadata.num_rows:
-            digest = hashlib.sha256(row[column]).hexdigest()
-            files.append(DataFile(table, path, stored.metadata.num_rows, len(row[column]), digest))
     statistics = {
         name: row[name] for name in ("words", "unicode", "positions", "documents", "tokens", "left_out")
     }
     average = row["tokens"] / max(row["documents"], 1)
-    made = Manifest(
-        1,
-        run,
-        tuple(files),
-        schemas,
+    write_whole(
+        place,
+        {table: row[column] for table, column in _FILES.items()},
         about={ABOUT: {"version": VERSION, **statistics, "average_length": average}},
         partitioning={table: hashed(_KEY, 1).to_json() for table in _FILES},
+        empty={SPLIT_TERMS: schema.SPLIT_TERM},  # of one partition none is split
     )
-    prepared = os.path.join(hidden, "prepared")
-    os.makedirs(os.path.join(hidden, manifest.FOLDER))
-    with open(prepared, "wb") as file:
-        file.write(manifest.prepare(os.path.join(hidden, manifest.FOLDER), made))
-    manifest.publish(hidden, made.number, run, prepared)
-    os.remove(prepared)
-    os.replace(hidden, place)

@@ -1,0 +1,142 @@
+"""A job on a stream, as a person launches and stops it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beam_etl.io import manifest, staging
+from beam_etl.pipelines import sort, stream_job, token_count
+from beam_etl.pipelines.job import Job
+
+ROWS = 300
+START = np.datetime64("2026-01-01T00:00:00", "us")
+WINDOW = "--window=fixed:10m"
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 documents over half an hour."""
+    folder = tmp_path_factory.mktemp("documents")
+    times = START + np.sort(np.random.default_rng(1).integers(0, 30 * 60 * 10**6, ROWS))
+    columns = {
+        "id": np.arange(ROWS).astype(str),
+        "language": ["en"] * ROWS,
+        "time": pa.array(times),
+        "text": ["a word"] * ROWS,
+    }
+    pq.write_table(pa.table(columns), folder / "a.parquet")
+    return folder
+
+
+def launch(documents: Path, output: Path, *flags: str, job: Job = token_count.JOB) -> int:
+    given = [f"--input=replay:{documents}", f"--output={output}", "--runner=BundleBasedDirectRunner"]
+    return job.run([*given, *flags])
+
+
+def test_a_stream_tells_its_panes_and_in_the_end_how_late_rows_were(
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert launch(documents, tmp_path / "out", WINDOW) == 0
+    told = capsys.readouterr()
+    lines = [line for line in told.err.splitlines() if line.startswith("window")]
+    assert lines == [
+        f"window 2026-01-01T00:{ten}0:00Z to 2026-01-01T00:{ten + 1}0:00Z, on time (pane 0): counts 1, "
+        f"rejects 0, totals 1; version {ten + 2}"
+        for ten in range(3)
+    ]
+    assert f"rows in windows: {ROWS} on time, 0 late, 0 too late" in told.out
+    assert "disorder: 0 of 300 rows came after a later one" in told.out
+    assert (
+        "published: 3 windows from 2026-01-01T00:00:00Z to 2026-01-01T00:30:00Z: counts 3, totals 3"
+        in told.out
+    )
+    head = manifest.latest(str(tmp_path / "out"))
+    assert head is not None
+    assert not os.path.exists(staging.staging_folder(str(tmp_path / "out"), next(iter(head.streams))))
+
+
+REFUSED: dict[str, tuple[Job, Sequence[str], str]] = {
+    "no windows": (token_count.JOB, (), "--window=fixed:10m"),
+    "replacing": (token_count.JOB, (WINDOW, "--overwrite=true"), "--overwrite=true is for input that ends"),
+    "strict": (token_count.JOB, (WINDOW, "--strict=true"), "--strict=true is for input that ends"),
+    "a job on what ends": (sort.JOB, ("--by=id",), "takes no stream"),
+    "going on where nothing is": (
+        token_count.JOB,
+        (WINDOW, "--savepoint_path=file:/s/_staging/5c5c5c5c5c5c/savepoints/savepoint-1"),
+        "a savepoint of a stream 5c5c5c5c5c5c can't go on here",
+    ),
+}
+
+
+@pytest.mark.parametrize(("job", "flags", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_a_stream_can_not_be_asked_is_refused(
+    job: Job,
+    flags: Sequence[str],
+    reason: str,
+    documents: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert launch(documents, tmp_path / "out", *flags, job=job) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_that_is_there_is_left_alone(
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert token_count.run([f"--input={documents}", f"--output={tmp_path / 'out'}"]) == 0
+    assert launch(documents, tmp_path / "out", WINDOW) == 2
+    assert "is a dataset already" in capsys.readouterr().err
+    assert manifest.numbers(str(tmp_path / "out")) == [1]
+
+
+def test_the_plan_of_a_stream_writes_nothing(
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert launch(documents, tmp_path / "out", WINDOW, "--plan") == 0
+    assert "Count tokens" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_stops_a_stream_and_what_is_published_is_told(
+    number: signal.Signals, documents: Path, tmp_path: Path
+) -> None:
+    """With few rows a second the replay would take hours."""
+    line = [
+        *(sys.executable, "-m", "beam_etl.pipelines.token_count", "--runner=BundleBasedDirectRunner", WINDOW),
+        *(f"--input=replay:{documents}", f"--output={tmp_path / 'out'}", "--replay_speed=0.2"),
+    ]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as launched:
+        deadline = time.monotonic() + 120
+        while not manifest.numbers(str(tmp_path / "out")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)  # into the run
+        launched.send_signal(number)
+        _, told = launched.communicate(timeout=60)
+    assert launched.returncode == 128 + number
+    assert "no pane is published" in told
+    assert not (tmp_path / "out" / "_staging").exists()
+
+
+def test_the_last_checkpoint_of_a_job_that_failed_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "_staging" / "5c5c5c5c5c5c" / "checkpoints" / "job"
+    assert stream_job.last_checkpoint(str(tmp_path), "5c5c5c5c5c5c") is None
+    for number in (1, 2):
+        (folder / f"chk-{number}").mkdir(parents=True)
+        (folder / f"chk-{number}" / "_metadata").touch()
+        os.utime(folder / f"chk-{number}" / "_metadata", (number, number))
+    (folder / "chk-3").mkdir()
+    assert stream_job.last_checkpoint(str(tmp_path), "5c5c5c5c5c5c") == f"file://{folder}/chk-2"
