@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-
 from demo import DOCUMENTS, run, show
 
 CRAWL = Path("demo/crawl")
