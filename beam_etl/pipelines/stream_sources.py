@@ -55,6 +55,7 @@ class StreamInput:
       name: of the input, for people.
       make: what gives Documents of other columns.
       played: the files of a replay, for estimates.
+      end: as of StreamSource: a file there ends the stream.
     """
 
     pipeline: beam.Pipeline
@@ -63,6 +64,7 @@ class StreamInput:
     name: str
     make: Read
     played: FileSource | None = None
+    end: str | None = None
 
     unbounded = True
     replayable = False
@@ -92,6 +94,8 @@ class StreamInput:
             raise ValueError(f"{self.name}: a stream is read once")
         self._is_read = True
         read = self.read if columns is None else self.make(with_time(columns))
+        if isinstance(read, ReadStream):
+            read.source = replace(read.source, end=self.end)
         found: Documents = self.pipeline | "Read documents" >> read
         return found
 

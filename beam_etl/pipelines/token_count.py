@@ -19,7 +19,6 @@ from beam_etl.kernels.token_counts import DocumentCounter, document_counter, tok
 from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
-from beam_etl.pipelines.stream_config import StreamConfig
 from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.token_count import CountTokens
@@ -36,7 +35,7 @@ expected 141% of 0.14 GB. Whole row groups, a quarter of all documents, don't te
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(WindowConfig, StreamConfig):
+class Config(WindowConfig):
     """What can be asked of the job."""
 
     by: tuple[str, ...] = flag(
