@@ -21,7 +21,7 @@ _REGION = re.compile(
 )
 _EXPECTED_REGION = re.compile(r"expecting '([\w-]+)'|<Region>([\w-]+)</Region>")
 _CREDENTIALS = re.compile(
-    r"token request|credential|Missing\w*(Key|Token)|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken",
+    r"token request|credential|Missing ?\w*(Key|Token)|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken",
     re.IGNORECASE,
 )
 _CHARACTERS = 500
