@@ -55,6 +55,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _compact(config: Config) -> int:
+    if "://" in config.dataset:
+        raise InputError(f"{config.dataset}: datasets on local or mounted filesystems are compacted only")
     head = manifest.latest(config.dataset)
     if head is None:
         raise InputError(f"{config.dataset}: no dataset. Give a folder that a job wrote as --output.")

@@ -68,6 +68,11 @@ REFUSED: dict[str, tuple[Job, Sequence[str], str]] = {
     "no windows": (token_count.JOB, (), "--window=fixed:10m"),
     "replacing": (token_count.JOB, (WINDOW, "--overwrite=true"), "--overwrite=true is for input that ends"),
     "strict": (token_count.JOB, (WINDOW, "--strict=true"), "--strict=true is for input that ends"),
+    "an object store": (
+        token_count.JOB,
+        (WINDOW, "--output=s3://bucket/out"),
+        "on local or mounted filesystems",
+    ),
     "a job on what ends": (sort.JOB, ("--by=id",), "takes no stream"),
     "going on where nothing is": (
         token_count.JOB,
