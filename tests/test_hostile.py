@@ -90,7 +90,9 @@ READING: dict[str, list[str]] = {
 }
 """Each pipeline that reads documents, and flags with which it reads them."""
 
-READING_DATASETS = ("append", "check_index", "clean", "compact_index", "describe", "search", "verify")
+READING_DATASETS = (
+    *("append", "check_index", "clean", "compact", "compact_index", "describe", "search", "show", "verify"),
+)
 """Each that reads what others have published."""
 
 REFUSED = {

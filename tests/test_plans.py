@@ -57,7 +57,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 
-NO_JOBS = {"append", "check_index", "clean", "describe", "search", "show", "verify"}
+NO_JOBS = {"append", "check_index", "clean", "compact", "describe", "search", "show", "verify"}
 """Pipelines that are no Beam jobs, and have no plan."""
 
 

@@ -43,7 +43,7 @@ class Execution:
                         result.at_each_look = signals.check
                     with self._watching(result):
                         state = result.wait_until_finish()
-                if state == PipelineState.CANCELLED:
+                if state == PipelineState.CANCELLED and not self._is_drained():
                     raise JobFailedError("somebody cancelled the job on its engine")
                 return result
             except Interrupted as interrupted:
@@ -54,6 +54,10 @@ class Execution:
                 if not self.in_process:
                     signals.end()
                 return self._failed(result, error)
+
+    def _is_drained(self) -> bool:
+        """Whether the job was told to end, and was cancelled when it had."""
+        return False
 
     def _watching(self, result: PipelineResult) -> AbstractContextManager[None]:
         """Shows what a cluster does."""

@@ -230,7 +230,11 @@ class _Streaming:
             yield note
         yield from self._job.notes(self._config, counted)
         yield from published_lines(self._config.output, self._stream)
-        if isinstance(result, FlinkResult) and (savepoint := latest_savepoint(result.rest, result.job_id)):
+        is_drained = os.path.exists(end_path(self._config.output, self._stream))
+        savepoint = None
+        if isinstance(result, FlinkResult) and not is_drained:
+            savepoint = latest_savepoint(result.rest, result.job_id)
+        if savepoint is not None:
             yield going_on(savepoint)
         else:
             staging.remove_staging(self._config.output, self._stream)
@@ -258,6 +262,9 @@ class StreamExecution(Execution):
         if isinstance(result, FlinkResult):
             Thread(target=_end_when_drained, args=(result,), daemon=True, name="drained").start()
         return nullcontext()
+
+    def _is_drained(self) -> bool:
+        return os.path.exists(end_path(self.folders[0], self.run))
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
         if isinstance(result, FlinkResult):

@@ -62,10 +62,10 @@ def test_a_savepoint_goes_beside_the_checkpoints_and_its_path_is_printed(
     assert capsys.readouterr().out == "file:/savepoints/savepoint-1\n"
 
 
-def test_a_drain_tells_the_sources_to_end_and_stops_the_job_when_all_have(
+def test_a_drain_tells_the_sources_to_end_and_ends_the_job_when_all_have(
     stub: StubFlink, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stub.states["a"] = ["RUNNING"] * 4 + ["FINISHED"]
+    stub.states["a"] = ["RUNNING"]
     stub.answers["/jobs/a"]["vertices"] = [vertex("read"), vertex("commit")]
     told = stub.answers["/jobs/a/config"]["execution-config"]["user-config"]
     told["stateBackendStoragePath"] = f"file://{tmp_path}/checkpoints"
@@ -80,7 +80,8 @@ def test_a_drain_tells_the_sources_to_end_and_stops_the_job_when_all_have(
 
     stub.on_status = pass_time
     assert jobs.drain_by_name(FlinkRest(stub.address), "token_count") == jobs.DONE
-    assert [asked for asked in stub.asked if asked.startswith("POST")] == ["POST /jobs/a/stop"]
+    changes = [asked for asked in stub.asked if not asked.startswith("GET")]
+    assert changes == ["POST /jobs/a/savepoints", "PATCH /jobs/a?mode=cancel"]
     assert "drained" in capsys.readouterr().err
 
 

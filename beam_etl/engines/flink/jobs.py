@@ -211,8 +211,9 @@ def drain_by_name(rest: FlinkRest, name: str) -> int:
         tell_to_end(rest, job.id)
         _say(f"{job.name}: told to end")
         state = end_when_drained(rest, job.id)
-        _say(f"{job.name}: {'drained' if state == 'FINISHED' else state.lower()}")
-        return DONE if state == "FINISHED" else FAILED
+        drained = state in ("FINISHED", "CANCELED")
+        _say(f"{job.name}: {'drained' if drained else state.lower()}")
+        return DONE if drained else FAILED
 
     return _of_one(rest, name, act)
 
@@ -220,21 +221,24 @@ def drain_by_name(rest: FlinkRest, name: str) -> int:
 def end_when_drained(rest: FlinkRest, job_id: str, poll_seconds: float = 1) -> str:
     """Waits until nothing more comes of a stream, and ends it; its state then. It may be that somebody else ends it.
 
+    A savepoint is there when all bundles have ended: what they publish is published then, and the job can be cancelled.
+    (Flink's own way to stop it fails behind the end of time.)
+
     Raises:
       FlinkError: Flink doesn't answer, or the job can't be ended.
     """
     while (state := rest.job(job_id).state) not in TERMINAL:
         if is_at_end(rest, job_id):
-            error = None
+            tell_to_end(rest, job_id)
             try:
-                stop(rest, job_id, savepoint_folder(rest, job_id), SAVEPOINT_SECONDS)
-            except FlinkError as failed:
-                error = failed
-            limit = time.monotonic() + _ENDING_SECONDS
-            state = wait(rest, job_id, lambda status: None, poll_seconds=0.1, deadline=limit).state
-            if error and state not in TERMINAL:
-                raise error
-            return state
+                take_savepoint(rest, job_id, savepoint_folder(rest, job_id), SAVEPOINT_SECONDS)
+            except FlinkError:
+                limit = time.monotonic() + _ENDING_SECONDS
+                state = wait(rest, job_id, lambda status: None, poll_seconds=0.1, deadline=limit).state
+                if state not in TERMINAL:
+                    raise
+                return state
+            return cancel(rest, job_id)
         time.sleep(poll_seconds)
     return state
 
