@@ -91,7 +91,8 @@ READING: dict[str, list[str]] = {
 """Each pipeline that reads documents, and flags with which it reads them."""
 
 READING_DATASETS = (
-    *("append", "check_index", "clean", "compact", "compact_index", "describe", "search", "show", "verify"),
+    *("append", "check_index", "clean", "compact", "compact_index", "describe", "index_segments"),
+    *("score_windows", "search", "show", "verify"),
 )
 """Each that reads what others have published."""
 

@@ -57,7 +57,10 @@ SHUFFLES: dict[str, list[list[str]]] = {
 }
 """For each pipeline, with its default flags or others, the key of each shuffle."""
 
-NO_JOBS = {"append", "check_index", "clean", "compact", "describe", "search", "show", "verify"}
+NO_JOBS = {
+    *("append", "check_index", "clean", "compact", "describe", "index_segments", "score_windows", "search"),
+    *("show", "verify"),
+}
 """Pipelines that are no Beam jobs, and have no plan."""
 
 
