@@ -1,21 +1,16 @@
 """What `make demo` runs: documents made of the installed packages, each job on them, and what came out."""
 
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.dataset as ds
 from demo_clusters import show_groups
 from demo_domains import show_domains
+from showing import run, show
 
 DOCUMENTS = "demo/documents"
 QUERY = '"apache license" +python'
 ROWS_SHOWN = 8
-COLUMNS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -69,34 +64,6 @@ Next:
   .venv/bin/beam-etl search demo/inverted_index '"apache license" -warranty' --explain
   .venv/bin/beam-etl                                      (the pipelines; PIPELINE --help lists its flags)
 """
-
-
-def run(*arguments: str) -> None:
-    """Runs this Python on `arguments`, shown first; ends the demo when it fails."""
-    print("\n$", shlex.join([Path(sys.executable).name, *arguments]), flush=True)
-    code = subprocess.run([sys.executable, *arguments], check=False).returncode
-    if code:
-        sys.exit(code)
-
-
-def cell(value: object) -> str:
-    """A value as a person reads it."""
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:,.1f}"
-        if isinstance(value, float)
-        else str(value)
-    )
-
-
-def show(table: pa.Table) -> None:
-    """The table as aligned text."""
-    names = table.column_names[:COLUMNS_SHOWN]
-    rows = [names, *([cell(row[name]) for name in names] for row in table.to_pylist())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  " + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
 
 
 def main() -> None:

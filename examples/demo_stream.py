@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from demo import DOCUMENTS, run, show
+from showing import run, show
 
+DOCUMENTS = Path("demo/documents")
 CRAWL = Path("demo/crawl")
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 HOURS = 2
@@ -55,7 +56,7 @@ Next:
 
 def make_crawl() -> None:
     """Some of the demo's documents, with the time at which a crawler might have found them."""
-    if not Path(DOCUMENTS).is_dir():
+    if not DOCUMENTS.is_dir():
         run("examples/demo_documents.py", f"--output={DOCUMENTS}")
     documents = ds.dataset(DOCUMENTS, format="parquet").to_table()
     order = np.random.default_rng(1).permutation(documents.num_rows)[:MAX_DOCUMENTS]

@@ -6,14 +6,45 @@ import sys
 import beam_etl
 
 PUBLIC = [
-    *("Aggregate", "AggregateColumns", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
-    *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
-    "DeduplicateWindows",
-    *("ExactRule", "FilterQuality", "InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep"),
-    *("KernelError", "MapBatches", "MapDocumentPartitions", "MapPartitions", "NearRule", "Order"),
-    *("Partitioning", "ReadDocuments", "Rebalance"),
-    *("RecordBatchCoder", "SampleKeys", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset"),
-    *("WriteIndex", "__version__", "load_vocabulary", "plan"),
+    *("AddWindows", "Aggregate", "AggregateColumns", "AssignWindows", "Banding", "BatchRows", "Batches"),
+    *(
+        "BuildInvertedIndex",
+        "Columns",
+        "ConnectedComponents",
+        "CountTokens",
+        "DatasetError",
+        "DeduplicateExact",
+        "DeduplicateNear",
+    ),
+    *(
+        "DeduplicateWindows",
+        "ExactRule",
+        "FilterQuality",
+        "GateLateRows",
+        "InputError",
+        "InvertedIndex",
+        "Join",
+    ),
+    *(
+        "JoinDomainScores",
+        "Keep",
+        "KernelError",
+        "MapBatches",
+        "MapDocumentPartitions",
+        "MapPartitions",
+        "NearRule",
+    ),
+    *(
+        "Order",
+        "Partitioning",
+        "ReadDocuments",
+        "Rebalance",
+        "RecordBatchCoder",
+        "SampleKeys",
+        "ScoreDomains",
+    ),
+    *("Shuffle", "TopK", "UnbatchRows", "WindowSpec", "WriteDataset", "WriteIndex", "__version__"),
+    *("load_vocabulary", "parse_window", "plan"),
 ]
 
 

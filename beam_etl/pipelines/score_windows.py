@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,7 +110,7 @@ def _windows(table: pa.Table) -> Iterator[pa.RecordBatch]:
     rows = table.combine_chunks().to_batches()[0]
     starts = rows.column(schema.WINDOW_START)
     begins = [0, *(row for row in range(1, len(starts)) if starts[row] != starts[row - 1]), len(starts)]
-    for begin, end in zip(begins, begins[1:], strict=False):
+    for begin, end in pairwise(begins):
         yield rows.slice(begin, end - begin)
 
 

@@ -19,7 +19,6 @@ from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.engines.flink.savepoints import END, latest_savepoint, savepoint_folder, stop
 from beam_etl.io import panes, staging
-from beam_etl.io.streams.source import ReadStream
 from beam_etl.io.write import FAILURES, check_output
 from beam_etl.io.write_panes import WritePanes
 from beam_etl.kernels.disorder import disorder_note
@@ -74,9 +73,8 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     name = None if config.plan else f"{job.name}-{stream}"
     pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
     source = open_stream(pipeline, config)
-    if isinstance(source.read, ReadStream):
-        source.read.source = replace(source.read.source, end=end_path(config.output, stream))
-        staging.remove([end_path(config.output, stream)])
+    source.end = end_path(config.output, stream)
+    staging.remove([source.end])
     told = about(job.name, config, source)
     tables = build_stream(job, config, source, stream, told)
     if config.plan:

@@ -55,6 +55,7 @@ class StreamInput:
       name: of the input, for people.
       make: what gives Documents of other columns.
       played: the files of a replay, for estimates.
+      end: as of StreamSource: a file there ends the stream.
     """
 
     pipeline: beam.Pipeline
@@ -63,12 +64,15 @@ class StreamInput:
     name: str
     make: Read
     played: FileSource | None = None
+    end: str | None = None
 
     unbounded = True
     replayable = False
     files: tuple[FileEntry, ...] = ()
     input_bytes = 0
     skipped_bytes = 0
+    has_clock: bool = True
+    """Whether batches have schema.CLOCK. Others have to be gated."""
     _is_read = False
 
     @property
@@ -90,6 +94,8 @@ class StreamInput:
             raise ValueError(f"{self.name}: a stream is read once")
         self._is_read = True
         read = self.read if columns is None else self.make(with_time(columns))
+        if isinstance(read, ReadStream):
+            read.source = replace(read.source, end=self.end)
         found: Documents = self.pipeline | "Read documents" >> read
         return found
 
@@ -241,7 +247,7 @@ def _pubsub(pipeline: beam.Pipeline, config: Any, parts: tuple[str, ...], column
     stored = stored_columns(values, columns)
     resolve(columns, stored, f"pubsub://{path}", stored)
     make: Read = lambda wanted: ReadPubSub(path=path, values=values, columns=wanted, stored=stored)  # noqa: E731
-    return StreamInput(pipeline, columns, stored, f"pubsub://{path}", make)
+    return StreamInput(pipeline, columns, stored, f"pubsub://{path}", make, has_clock=False)
 
 
 def _reading(source: StreamSource, read: Callable[..., beam.PTransform] = ReadStream) -> Read:

@@ -7,9 +7,11 @@ import apache_beam as beam
 
 from beam_etl.io.columns import Columns
 from beam_etl.io.read import Documents
+from beam_etl.io.streams.pubsub import StampNow
 from beam_etl.kernels.windows import WindowSpec
 from beam_etl.pipelines.verdicts import REJECTS_TABLE
 from beam_etl.pipelines.window_config import WindowConfig
+from beam_etl.transforms.late_gate import GateLateRows
 from beam_etl.transforms.windows import AddWindows, AssignWindows, LeaveWindows, WindowRejects
 
 
@@ -30,9 +32,21 @@ class WindowedSource:
         self._reads += 1
         label = "Windows" if self._reads == 1 else f"Windows {self._reads}"
         found = self._source.documents(columns, again)
+        if not getattr(self._source, "has_clock", True):
+            return self._gated(found, label)
         windowed = found.documents | label >> AssignWindows(spec=self._spec, max_disorder=self._max_disorder)
         unread = found.rejects | f"{label} of rejects" >> WindowRejects(spec=self._spec)
         rejects = (unread, windowed.rejects) | f"{label}: rejects" >> beam.Flatten()
+        documents: Documents = found._replace(documents=windowed.documents, rejects=rejects)
+        return documents
+
+    def _gated(self, found: Documents, label: str) -> Documents:
+        """In windows by the engine's watermark, where no split has a clock."""
+        windowed = found.documents | label >> GateLateRows(spec=self._spec)
+        both = (found.rejects, windowed.rejects)
+        stamped = [part | f"{label}: stamp {place}" >> StampNow() for place, part in enumerate(both)]
+        rejects = stamped | f"{label}: rejects" >> beam.Flatten()
+        rejects = rejects | f"{label} of rejects" >> WindowRejects(spec=self._spec)
         documents: Documents = found._replace(documents=windowed.documents, rejects=rejects)
         return documents
 

@@ -16,17 +16,22 @@ from confluent_kafka import Producer
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
+from beam_etl.io.read import Documents
 from beam_etl.io.streams import pubsub
 from beam_etl.io.streams.replay import PlayInProcess
 from beam_etl.io.streams.source import ReadStream
 from beam_etl.io.streams.values import JsonValues
+from beam_etl.kernels.windows import WindowSpec
 from beam_etl.pipelines import flags, stream_sources
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.stream_config import SCHEMES, source_of
 from beam_etl.pipelines.stream_sources import StreamInput, is_stream, open_stream
 from beam_etl.pipelines.stream_support import SUPPORT, UNTRIED, YES, refuse_unsupported, short, support_table
 from beam_etl.pipelines.window_config import WindowConfig
+from beam_etl.pipelines.windowed import WindowedSource
 from tests.io.streams.contract import table
+from tests.streams import MINUTE, Event, play
+from tests.streams import documents as stream_documents
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -244,6 +249,40 @@ def test_messages_of_pubsub_are_documents_and_rejects() -> None:
     assert [row[schema.ID] for row in rows] == [f"m{row}" for row in range(5)]
     assert {row["position"] for row in rejects} == {pubsub.position_of("5"), pubsub.position_of("6")}
     assert list(work.finish_bundle()) == []
+
+
+@dataclass
+class _Clockless:
+    """A source without splits, as Pub/Sub is."""
+
+    read: beam.PCollection
+    has_clock = False
+
+    def documents(self, columns: Columns | None = None, again: bool = False) -> Documents:
+        none = self.read | "No rejects" >> beam.FlatMap(lambda batch: [])
+        return Documents(self.read, none, None)
+
+
+def test_documents_without_a_clock_are_gated_and_what_is_late_reaches_its_table() -> None:
+    early, late = (
+        stream_documents([time], id=[name]) for time, name in ((MINUTE // 2, "a"), (MINUTE // 3, "late"))
+    )
+    next_one = stream_documents([5 * MINUTE], id=["b"])
+    events = [Event(early, 3 * MINUTE), Event(late), Event(next_one)]
+    spec = WindowSpec(size=MINUTE, period=MINUTE)
+
+    def build(batches: beam.PCollection) -> dict[str, beam.PCollection]:
+        documents, rejects, _ = WindowedSource(_Clockless(batches), spec, 0).documents()
+        grouped = {}
+        for name, rows in (("documents", documents), ("rejects", rejects)):
+            pairs = rows | f"Key {name}" >> beam.Map(lambda batch: (0, batch))
+            groups = pairs | f"Group {name}" >> beam.GroupByKey()
+            grouped[name] = groups | f"Rows {name}" >> beam.FlatMap(lambda pair: list(pair[1]))
+        return grouped
+
+    played = play(events, build)
+    assert sorted(row[schema.ID] for row in played["documents"]) == ["a", "b"]
+    assert len(played["rejects"]) == 1
 
 
 @dataclass

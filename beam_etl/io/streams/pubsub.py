@@ -1,13 +1,14 @@
 """Pub/Sub, where the runner reads it: its messages as batches. It has no splits, so its documents have no clock."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.transforms.window import GlobalWindow
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows, TimestampedValue
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -20,7 +21,7 @@ from beam_etl.io.rejects import STAGE, Reject, reject_batches
 from beam_etl.io.streams.values import Message, Values, read_values
 from beam_etl.kernels.rejecting import reject_documents
 from beam_etl.kernels.windows import as_microseconds, unusable_times, usable_times
-from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
+from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches
 from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ, StepMetrics
 
 POSITION_BITS = 43
@@ -62,6 +63,27 @@ class ReadPubSub(beam.PTransform):
             )
         )
         return Documents(found.documents, found[REJECTS], None)
+
+
+@dataclass(eq=False, kw_only=True)
+class StampNow(beam.PTransform):
+    """Batches in the global window, at the time of day. No shuffle.
+
+    The watermark of Pub/Sub is that of what was published, so it is never ahead of the time of day: rejects that are
+    stamped so come late for no window, whatever their documents do.
+    """
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, batches: Batches) -> Batches:
+        stamped = beam.ParDo(_Stamp()).with_output_types(pa.RecordBatch)
+        return batches | "Into global" >> beam.WindowInto(GlobalWindows()) | "Stamp" >> stamped
+
+
+class _Stamp(beam.DoFn):
+    def process(self, batch: pa.RecordBatch) -> Iterator[TimestampedValue]:
+        yield TimestampedValue(batch, Timestamp.of(time.time()))
 
 
 class _Decode(beam.DoFn):

@@ -121,6 +121,10 @@ class _WatchCursor:
                 found = self._waiting.pop(name, None)
                 if found is None:
                     continue
+                if not _is_as_found(found):  # looked at again, it may be too young now
+                    del self._known[name]
+                    self._list_at = 0.0
+                    continue
                 self._start(found, 0, 0)
             piece = self._gather()
             if piece is not None:
@@ -233,6 +237,15 @@ def _stamp(path: str, modified: int) -> int:
         return os.stat(path).st_ctime_ns if is_local(path) else modified
     except OSError:  # it is gone, which reading it tells
         return modified
+
+
+def _is_as_found(found: _Found) -> bool:
+    """Whether a local file is what the listing told; one that is gone, reading tells."""
+    try:
+        now = os.stat(found.path) if is_local(found.path) else None
+    except OSError:
+        return True
+    return now is None or (now.st_size, now.st_mtime_ns) == (found.bytes, found.modified)
 
 
 def _number(path: str) -> int:

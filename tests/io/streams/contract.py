@@ -13,6 +13,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP
 from beam_etl import schema
 from beam_etl.io.streams import cursors
 from beam_etl.io.streams.source import Mark, StreamReader, StreamSource, separate
+from beam_etl.transforms.batches import RecordBatchCoder
 
 Rows = list[dict[str, Any]]
 
@@ -28,7 +29,8 @@ class Driven:
 
     def take(self, reader: StreamReader) -> None:
         """The element that a reader has now. Its rows are checked against what the split said before."""
-        documents, rejects, clock = separate(reader.get_current())
+        coder = RecordBatchCoder()  # an engine may send it to the next step
+        documents, rejects, clock = separate(coder.decode(coder.encode(reader.get_current())))
         if documents is not None:
             assert documents.num_rows > 0
             rows = documents.to_pylist()
