@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.kernels import ordering, stacking
-from beam_etl.kernels.candidates import LOW, RANK, numbers
+from beam_etl.kernels.candidates import FIRST_NEW, LOW, RANK, numbers
 from beam_etl.kernels.numbering import find_sorted
 from beam_etl.kernels.similarity import estimate_pairs
 from beam_etl.kernels.verification import concat_facts, first_of_groups, low_bytes_of, ranks_of
@@ -125,17 +125,24 @@ def choose(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """
     rows = concat_facts(stacking.with_others(batch) for batch in batches if batch.num_rows)
     of, node, rank = stacking.unstack(rows)
+    cluster, size = numbers(rows, schema.CLUSTER)[of], numbers(rows, schema.CLUSTER_SIZE)[of]
     if ordering.ORDER in rows.schema.names:
         rank[: rows.num_rows] = ordering.ranks_by_order(rows.column(ordering.ORDER), rank[: rows.num_rows])
-    cluster = numbers(rows, schema.CLUSTER)[of]
+        size = _sizes_in_window(cluster, node)
     kept = first_of_groups(np.lexsort((node, rank, cluster)), cluster)
     order = np.lexsort((node, cluster))
     rows, kept = rows.drop_columns([stacking.OTHERS]).take(pa.array(of[order])), kept[order]
-    columns = [rows.column(name) for name in schema.MEMBER.names[1:]]
-    yield pa.RecordBatch.from_arrays(
-        [pa.array(node[order]), *columns, pa.array(node[kept]), _similarity(rows.column(LOW), order, kept)],
-        schema=schema.DECISION,
-    )
+    similarity = _similarity(rows.column(LOW), order, kept)
+    columns = [pa.array(node[order]), rows.column(schema.CLUSTER), pa.array(size[order])]
+    columns += [rows.column(schema.BAND), pa.array(node[kept]), similarity]
+    yield pa.RecordBatch.from_arrays(columns, schema=schema.DECISION)
+
+
+def _sizes_in_window(cluster: npt.NDArray[np.uint64], node: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The size of each row's cluster: its documents of this window, and one for all remembered ones."""
+    pairs = np.unique(np.stack([cluster, np.maximum(node, FIRST_NEW - np.uint64(1))]), axis=1)
+    names, counts = np.unique(pairs[0], return_counts=True)
+    return counts[np.searchsorted(names, cluster)]
 
 
 def _similarity(low: pa.Array, order: npt.NDArray[np.int64], kept: npt.NDArray[np.int64]) -> pa.Array:

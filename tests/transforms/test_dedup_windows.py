@@ -1,6 +1,7 @@
 """DeduplicateWindows on streams: equal to windows one after another, in any order of arrival."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,6 +94,10 @@ def decided(rows: Sequence[Document], events: list[Event], **how: Any) -> tuple[
     assert all(row["text"] == texts[row["id"]] for row in kept)
     assert all(row["bytes"] == len(texts[row["id"]].encode()) for row in removals)
     assert sum(row["removed"] for row in found["cluster_sizes"]) == len(removals)
+    of_cluster = Counter((row[schema.WINDOW_END], row["cluster"]) for row in removals)
+    assert all(
+        of_cluster[row[schema.WINDOW_END], row["cluster"]] + 1 == row["cluster_size"] for row in removals
+    )
     ends = {row["id"]: micros(row[schema.WINDOW_END]) for row in (*kept, *removals)}
     removed = {row["id"]: (ends[row["id"]], row["survivor_id"]) for row in removals}
     told = sorted(removals, key=lambda row: str(row["id"]))
