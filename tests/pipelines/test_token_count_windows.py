@@ -36,7 +36,12 @@ WINDOWS = {
 """Flags, and size, period and offset in seconds."""
 
 
-@pytest.mark.parametrize("flags", WINDOWS, ids=str)
+LONG = ("fixed:10m", "sliding:1h:20m")
+
+
+@pytest.mark.parametrize(
+    "flags", [pytest.param(flags, marks=[pytest.mark.long] * (flags in LONG)) for flags in WINDOWS], ids=str
+)
 def test_counts_of_each_window_equal_a_group_by(flags: str, documents: Path, tmp_path: Path) -> None:
     output = tmp_path / "counts"
     code = token_count.run([f"--input={documents}", f"--output={output}", *f"--window={flags}".split()])

@@ -156,7 +156,7 @@ def events(shared: Path) -> pa.RecordBatch:
     )
 
 
-def _arrivals(batch: pa.RecordBatch, rows: int = 2000) -> list[Arrival]:
+def _arrivals(batch: pa.RecordBatch, rows: int = 4000) -> list[Arrival]:
     return [Arrival(batch.slice(start, rows)) for start in range(0, batch.num_rows, rows)]
 
 

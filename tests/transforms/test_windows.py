@@ -165,10 +165,18 @@ Late panes come at every late slice: this runner gives out no last pane when a w
 a count would stay in it.
 """
 
+LONG = ("late rows discarded", "sliding, early by count")
+
 DOCUMENTS = 30
 
 
-@pytest.mark.parametrize(("text", "more", "rows"), STREAMS.values(), ids=STREAMS.keys())
+@pytest.mark.parametrize(
+    ("text", "more", "rows"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name in LONG))
+        for name, case in STREAMS.items()
+    ],
+)
 def test_windows_and_panes_are_those_of_an_element_a_row(text: str, more: dict[str, Any], rows: int) -> None:
     spec = parse_window(text, **more)
     disorder = 30 * MINUTE if rows > 1 else MINUTE
