@@ -31,6 +31,7 @@ WARC = [
 ]
 STORES = ["obstore>=0.8,<0.12"]
 DEV = [
+    "boto3>=1.40,<2",
     "duckdb>=1.5,<3",
     "flask-cors>=6,<7",
     "flask>=3.1,<4",
@@ -46,6 +47,7 @@ DEV = [
     "ruff>=0.17,<0.18",
     "scikit-learn>=1.7,<2",
     "warcio>=1.7,<2",
+    "werkzeug>=3.1,<4",
     "xxhash>=3.5,<5",
     "zstandard>=0.25,<1",
 ]

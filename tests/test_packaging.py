@@ -136,7 +136,7 @@ knows_distributions = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="Python 3.10 finds few of the distributions that modules come from"
 )
 IMPORTS = {
-    "the package": (("beam_etl",), ("tokens", "kafka", "warc")),
+    "the package": (("beam_etl",), ("tokens", "kafka", "warc", "aws")),
     "its tests": (("beam_etl", "tests"), ("dev",)),
 }
 

@@ -95,7 +95,10 @@ def _codes(values: Column) -> tuple[Column, pa.Array]:
 
 
 def _plain(values: Column) -> Column:
-    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+    if not pa.types.is_dictionary(values.type):
+        return values
+    is_chunked = isinstance(values, pa.ChunkedArray)
+    return values.cast(values.type.value_type) if is_chunked else values.dictionary_decode()
 
 
 def _totals(

@@ -182,7 +182,8 @@ class _ParquetReader:
             if begin == end:
                 return
             columns = pa.schema([self.schema.field(name) for name in batch.schema.names])
-            batch = take_rows(batch, positions - first).cast(columns)
+            batch = take_rows(batch, positions - first)
+            batch = batch if batch.schema.types == columns.types else batch.cast(columns)
         yield Rows(batch, positions, partial(row_line, batch))
 
     def _wanted_from(self, group: "_Group", first: int) -> np.ndarray | range:
