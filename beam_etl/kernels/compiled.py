@@ -63,7 +63,7 @@ class Kernel(Generic[Parameters, Result]):
     def native(self) -> Callable[Parameters, Result]:
         """The compiled function. Threads that ask at the same time wait for one compilation."""
         numba = _numba()
-        with numba.core.compiler_lock.global_compiler_lock:
+        with numba.core.compiler_lock.global_compiler_lock, _without_extensions():
             if self._native is None:
                 self._native = _compile(self._function)
             return self._native
@@ -92,11 +92,47 @@ def _numba() -> Any:
     import numba
     from numba.extending import typeof_impl
 
+    _load_arrays()
+
     @typeof_impl.register(Kernel)
     def type_of(kernel: Kernel[..., Any], context: object) -> Any:
         return numba.types.Dispatcher(kernel.native())
 
     return numba
+
+
+def _load_arrays() -> None:
+    """Loads Numba's arrays without the look for a BLAS there, which imports SciPy: 0.2 s of each process.
+
+    No kernel uses one, nor does Numba of what it looks for there but a faster inner product of floats.
+    """
+    from numba.np import linalg
+
+    look = linalg.ensure_blas
+    linalg.ensure_blas = _no_blas
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        linalg.ensure_blas = look
+
+
+def _no_blas() -> None:
+    raise ImportError("not looked for")
+
+
+@contextmanager
+def _without_extensions() -> Iterator[None]:
+    """Kernels need no types of other libraries: those that extend Numba, such as awkward, take 0.1 s to import.
+
+    They are loaded as ever when somebody else compiles.
+    """
+    entrypoints = _numba().core.entrypoints
+    before = entrypoints._already_initialized
+    entrypoints._already_initialized = True
+    try:
+        yield
+    finally:
+        entrypoints._already_initialized = before
 
 
 def _compile(function: Callable[..., Any]) -> Any:

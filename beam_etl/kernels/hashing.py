@@ -51,6 +51,8 @@ def hash_values(array: pa.Array) -> Hashes:
         return _hash_dictionary(array)
     if pa.types.is_null(kind):
         return np.full(len(array), NULL_HASH)
+    if not len(array):  # a look at the type, for which no kernel is loaded
+        return (np.empty(0, np.uint64) if _is_bytes(kind) else _canonical(array)).copy()
     return _set_nulls(_hash_bytes(array) if _is_bytes(kind) else _hash_words(_canonical(array)), array)
 
 

@@ -4,6 +4,7 @@ import difflib
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -16,6 +17,8 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from beam_etl.pipelines.flags import UsageError
+
+View = TypeVar("View", bound=PipelineOptions)
 
 IN_PROCESS = "FnApiRunner"
 FLINK = "FlinkRunner"
@@ -30,6 +33,23 @@ _SHORT = {
     "spark": SPARK,
     "sparkrunner": SPARK,
 }
+
+
+class _Options(PipelineOptions):
+    """Beam's options, whose views are made once.
+
+    Beam asks for some at each step of a pipeline, and each would parse all flags again: a tenth of a second of a job.
+    """
+
+    def view_as(self, cls: type[View]) -> View:
+        views: dict[type[PipelineOptions], Any] = self.__dict__.setdefault("views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        found: View = views[cls]
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "views"}
 
 
 def runner_name(name: str) -> str:
@@ -77,7 +97,7 @@ def make_options(
         arguments = _on_flink(arguments, own, job)
     else:
         _refuse_unknown(arguments, own)
-    options = PipelineOptions(list(arguments), runner=runner_name(name))
+    options = _Options(list(arguments), runner=runner_name(name))
     if runner_name(name) == SPARK:
         _refuse_on_spark(options)
     direct = options.view_as(DirectOptions)
