@@ -175,8 +175,6 @@ class _WriteRuns(GatherBatches):
             .append_column(_BLOCK, pa.array(range(firsts.num_rows), pa.uint32()))
         )
         yield blocks
-        del rows, sample, blocks
-        pa.default_memory_pool().release_unused()  # what it keeps for later is more than what is held
 
 
 def _path(folder: str, name: str) -> str:
@@ -252,7 +250,6 @@ class _WriteRange(beam.DoFn):
             rows, size = rows + merged.num_rows, size + merged.nbytes
             yield from split_batch(merged)
             del merged
-            pa.default_memory_pool().release_unused()
         self._metrics.saw_partition(rows, size)
 
     def _open(self, number: int, part: int, columns: pa.Schema) -> OpenFile:

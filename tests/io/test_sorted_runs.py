@@ -1,12 +1,41 @@
-import os
+"""Runs in files, merged: the rows in order, of all kinds, in memory that doesn't grow with them."""
+
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_etl.io.sorted_runs import sort_external
-from beam_etl.kernels.sorting import parse_order
+from beam_etl.io.sorted_runs import RunFiles, write_run
+from beam_etl.kernels.merging import merge_blocks
+from beam_etl.kernels.sorting import Order, parse_order, sort_batch
 from tests.tables import ORDERS, ask, odd_table, order_by
+
+BLOCK_BYTES = 4_000
+
+
+def through_files(
+    runs: Iterable[pa.RecordBatch],
+    order: Order,
+    folder: Path,
+    memory_bytes: int,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of all runs in order, each run sorted and written by itself; ties as they come."""
+    firsts, places, done = [], [], 0
+    for number, run in enumerate(runs):
+        addresses = np.arange(done, done + run.num_rows, dtype=np.uint64)
+        done += run.num_rows
+        rows = sort_batch(run.append_column("address", pa.array(addresses)), order)
+        path = str(folder / f"{number}.arrow")
+        keys, _ = write_run(path, rows, order, block_bytes)
+        firsts.append(keys)
+        places += [(path, block) for block in range(keys.num_rows)]
+    files = RunFiles()
+    load = lambda place: files.read(*places[place])  # noqa: E731
+    for merged in merge_blocks(pa.concat_batches(firsts), load, order, memory_bytes):
+        yield merged.drop_columns(["address"])
 
 
 @pytest.fixture(scope="module")
@@ -14,19 +43,15 @@ def table() -> pa.Table:
     return odd_table(4000)
 
 
-@pytest.mark.parametrize("memory_bytes", [20_000, 1 << 30], ids=["runs", "memory"])
 @pytest.mark.parametrize("by", ORDERS)
-def test_rows_come_in_order_however_much_memory_there_is(
-    by: str, memory_bytes: int, table: pa.Table, tmp_path: Path
-) -> None:
-    batches = table.to_batches(max_chunksize=70)
+def test_rows_come_in_order(by: str, table: pa.Table, tmp_path: Path) -> None:
+    order = parse_order(by.split(","), "first")
     found = pa.Table.from_batches(
-        list(sort_external(batches, parse_order(by.split(","), "first"), str(tmp_path), memory_bytes))
+        list(through_files(table.to_batches(max_chunksize=170), order, tmp_path, 20_000))
     )
     expected = ask(f"SELECT k FROM t ORDER BY {order_by(by, 'first')}, k", t=table)
     assert found["k"].to_pylist() == [row["k"] for row in expected]
     assert found.schema == table.schema
-    assert os.listdir(tmp_path) == []
 
 
 def test_columns_of_all_kinds_go_through_files(tmp_path: Path) -> None:
@@ -40,35 +65,21 @@ def test_columns_of_all_kinds_go_through_files(tmp_path: Path) -> None:
             "null": pa.nulls(rows),
         }
     )
-    found = pa.Table.from_batches(
-        list(sort_external(table.to_batches(max_chunksize=100), parse_order(["n"]), str(tmp_path), 30_000))
-    )
+    runs = table.to_batches(max_chunksize=100)
+    found = pa.Table.from_batches(list(through_files(runs, parse_order(["n"]), tmp_path, 30_000)))
     assert found.to_pylist() == table.sort_by("n").to_pylist()
-
-
-def test_files_go_when_nobody_reads_on(table: pa.Table, tmp_path: Path) -> None:
-    rows = sort_external(table.to_batches(max_chunksize=70), parse_order(["s"]), str(tmp_path), 20_000)
-    next(rows)
-    assert os.listdir(tmp_path) != []
-    rows.close()  # type: ignore[attr-defined]
-    assert os.listdir(tmp_path) == []
-
-
-def test_no_rows_are_sorted_too() -> None:
-    assert list(sort_external([], parse_order(["s"]))) == []
 
 
 @pytest.mark.parametrize("rows", [1 << 15, 1 << 17])
 def test_what_arrow_holds_does_not_grow_with_the_input(rows: int, tmp_path: Path) -> None:
-    bound, block = 1 << 20, "x" * 200
+    bound, block, text, run_rows = 1 << 20, 64 << 10, "x" * 200, 1 << 12
 
-    def batches() -> object:
-        for begin in range(0, rows, 1000):
-            numbers = [(row * 7919) % rows for row in range(begin, min(begin + 1000, rows))]
-            yield pa.record_batch({"n": numbers, "t": [block] * len(numbers)})
+    def runs() -> Iterator[pa.RecordBatch]:
+        for begin in range(0, rows, run_rows):
+            numbers = [(row * 7919) % rows for row in range(begin, begin + run_rows)]
+            yield pa.record_batch({"n": numbers, "t": [text] * len(numbers)})
 
     before, most = pa.total_allocated_bytes(), 0
-    for _ in sort_external(batches(), parse_order(["n"]), str(tmp_path), bound):  # type: ignore[arg-type]
+    for _ in through_files(runs(), parse_order(["n"]), tmp_path, bound, block):
         most = max(most, pa.total_allocated_bytes() - before)
-    runs = rows * 208 // bound
-    assert most < 5 * bound + runs * (300 << 10)
+    assert most < 5 * bound + rows // run_rows * 2 * block
