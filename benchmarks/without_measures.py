@@ -13,8 +13,9 @@ from importlib import import_module
 import pyarrow as pa
 
 from beam_etl.kernels import split_terms
-from beam_etl.kernels.aggregating import finish_states, merge_states, summarize_rows
+from beam_etl.kernels.aggregating import merge_states, summarize_rows
 from beam_etl.kernels.aggregations import StatePlan
+from beam_etl.kernels.answers import finish_states
 from beam_etl.kernels.join_salts import HotKeys
 from beam_etl.pipelines import join_sides
 from beam_etl.transforms.aggregate import combine_all

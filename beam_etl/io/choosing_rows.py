@@ -7,7 +7,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats.base import Rows, Skipping, SplitReader, take_rows
+from beam_etl.io.formats.base import Coding, Facts, Rows, Seeking, Skipping, SplitReader, take_rows
 from beam_etl.io.rejects import Reject
 from beam_etl.kernels.where import Condition, WhereError, bind, can_hold, chosen, columns_of
 from beam_etl.transforms.metrics import BYTES_SKIPPED, NAMESPACE
@@ -41,6 +41,20 @@ class ChosenRows:
             skipped = reader.skip(self._names, lambda facts: can_hold(self._condition, facts))
             Metrics.counter(NAMESPACE, BYTES_SKIPPED).inc(skipped)
 
+    def prefer(self, coded: Sequence[str], batch_rows: int) -> None:
+        """As of Coding; nothing where the reader isn't."""
+        if isinstance(self._reader, Coding):
+            self._reader.prefer(coded, batch_rows)
+
+    def seek(self, positions: np.ndarray) -> None:
+        """As of Seeking; nothing where the reader isn't."""
+        if isinstance(self._reader, Seeking):
+            self._reader.seek(positions)
+
+    def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
+        """As of Skipping; nothing where the reader isn't."""
+        return self._reader.skip(names, can_hold) if isinstance(self._reader, Skipping) else 0
+
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         """As of SplitReader."""
         more = [name for name in self._names if name not in names and name in self.schema.names]
@@ -52,7 +66,7 @@ class ChosenRows:
                 chosen(self._completed(found.batch), self._condition).to_numpy(zero_copy_only=False)
             )
             if len(places):
-                yield _some(found, places, names)
+                yield some_rows(found, places, names)
 
     def _completed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = [
@@ -70,7 +84,9 @@ def _type(stored: pa.Schema, name: str) -> pa.DataType:
     return stored.field(name).type if name in stored.names else pa.null()
 
 
-def _some(rows: Rows, places: np.ndarray, names: Sequence[str]) -> Rows:
+def some_rows(rows: Rows, places: np.ndarray, names: Sequence[str]) -> Rows:
+    """The rows at these places, ascending, with the columns `names`."""
+
     def stored(some: np.ndarray | None) -> bytes:
         return rows.stored(places if some is None else places[some])
 

@@ -13,6 +13,7 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.formats.base import LIMITS, NO_ARROW_TYPE, Limits
 from beam_etl.kernels.utf8 import is_byte_string
 from beam_etl.kernels.where import Condition, WhereError, bind, columns_of
+from beam_etl.transforms.batches import MAX_ROWS
 
 ALL = "all"
 """`carry=ALL` carries every other stored column along."""
@@ -47,8 +48,8 @@ LIKELY = {
 class Columns:
     """What a job needs of its documents, and what the user's data calls it.
 
-    A batch has `address`, then the needed columns in the order of schema.DOCUMENT and of its types, then the
-    carried ones with their stored names and types. With ALL, a stored column that is read as a needed one
+    A batch has `address` where it is wanted, then the needed columns in the order of schema.DOCUMENT and of its types,
+    then the carried ones with their stored names and types. With ALL, a stored column that is read as a needed one
     isn't carried a second time. A carried column whose name is reserved, or another column's, is carried as
     `stored_NAME`.
 
@@ -57,6 +58,9 @@ class Columns:
       optional: more of them, which are null where the input has nothing to read them from, or nothing that can be read:
         a date that is none makes no reject here.
       carry: other stored columns to carry along; ALL for every one.
+      addressed: whether batches have an address, by which a row is found again.
+      coded: carried columns whose texts are wanted as dictionaries: what Parquet stores as such isn't decoded then.
+      batch_rows: of a batch, at most; more than MAX_ROWS where a job does little with each row of few bytes.
       reserved: names that the job gives to columns of its own.
       private_suffixes: as for kernels.domains.registered_domain, where the domain is derived.
       id, url, domain, language, date, time, text: the stored column that is read as this one; None for the
@@ -71,6 +75,9 @@ class Columns:
     needed: tuple[str, ...] = (schema.TEXT,)
     optional: tuple[str, ...] = ()
     carry: tuple[str, ...] | str = ()
+    addressed: bool = True
+    coded: tuple[str, ...] = ()
+    batch_rows: int = MAX_ROWS
     reserved: tuple[str, ...] = ()
     private_suffixes: bool = False
     id: str | None = None
@@ -131,6 +138,8 @@ class Carried(NamedTuple):
     column: str
     """Its name in the batch."""
     type: pa.DataType
+    coded: bool = False
+    """Texts in a dictionary, which most files have in none."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,8 @@ class Reading:
     complete: bool
     """Every stored column is wanted."""
     limits: Limits = LIMITS
+    batch_rows: int = MAX_ROWS
+    addressed: bool = True
     names: tuple[str, ...] = field(init=False)
     """The stored columns to read, each once."""
 
@@ -149,6 +160,11 @@ class Reading:
         found = [name for source in self.sources for name in source.names]
         found += [carried.stored for carried in self.carried]
         object.__setattr__(self, "names", tuple(dict.fromkeys(found)))
+
+    @property
+    def coded(self) -> tuple[str, ...]:
+        """Stored columns whose texts are wanted as dictionaries."""
+        return tuple(one.stored for one in self.carried if one.coded)
 
     def names_in(self, stored: pa.Schema) -> list[str]:
         """Those of the columns that the file has."""
@@ -176,7 +192,9 @@ def resolve(columns: Columns, stored: pa.Schema, path: str, common: pa.Schema | 
     check_condition(columns.where, stored if common is None else common, path)
     sources = tuple(_read(columns, column, stored, path) for column in SHARED if column in columns.shared)
     carried = _carried(columns, sources, stored, path, common)
-    return Reading(sources, carried, columns.carry == ALL, columns.limits)
+    return Reading(
+        sources, carried, columns.carry == ALL, columns.limits, columns.batch_rows, columns.addressed
+    )
 
 
 def check_condition(where: Condition | None, stored: pa.Schema, path: str) -> None:
@@ -323,7 +341,10 @@ def _carried(
         if name in own:
             _check_readable(stored.field(name), path)
             _check_widens(stored.field(name), type_, path)
-        carried.append(Carried(name, _free_name(name, taken), type_))
+        coded = name in columns.coded and is_byte_string(type_)
+        if coded:
+            type_ = pa.dictionary(pa.int32(), type_)
+        carried.append(Carried(name, _free_name(name, taken), type_, coded))
         taken.add(carried[-1].column)
     strangers = [name for name in stored.names if name not in known]
     if strangers and columns.carry == ALL:

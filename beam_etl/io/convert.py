@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from beam_etl import schema
 from beam_etl.io.columns import Carried, Reading, Source
-from beam_etl.io.errors import one_line
+from beam_etl.io.errors import CONTENT_ERRORS, one_line
 from beam_etl.io.formats.base import FileEntry, Rows, from_columns
 from beam_etl.io.isolate import failures
 from beam_etl.io.json_text import plain_value
@@ -34,23 +34,29 @@ def to_documents(rows: Rows, reading: Reading, file: FileEntry) -> tuple[pa.Reco
       read. A null date stays null, and an empty one becomes null.
     """
     stored, bad = _checked(rows.batch, reading)
-    good, rejects = _part(rows, bad, file)
+    rejects: list[Reject] = []
     if bad:
+        good, rejects = _part(rows, bad, file)
         stored = {name: values.take(pa.array(good)) for name, values in stored.items()}
-    rows, bad = _some(rows, good), {}
-    columns: dict[str, pa.Array] = {schema.ADDRESS: _addresses(file.number, rows.positions)}
+        rows, bad = _some(rows, good), {}
+    columns: dict[str, pa.Array] = {}
+    if reading.addressed:
+        columns[schema.ADDRESS] = _addresses(file.number, rows.positions)
     for source in reading.sources:
         columns[source.column] = _shared(source, stored, rows.positions, file, bad)
         if source.column == schema.TEXT and source.stored is not None:
             _check_text(columns[source.column], reading.limits.record_bytes, bad)
     for carried in reading.carried:
-        values = stored[carried.stored] if carried.stored in stored else pa.nulls(len(good), carried.type)
+        is_there = carried.stored in stored
+        values = stored[carried.stored] if is_there else pa.nulls(len(rows.positions), carried.type)
         columns[carried.column] = _widen(carried, values, bad)
-    good, more = _part(rows, bad, file)
     documents = from_columns(columns, len(rows.positions)).replace_schema_metadata(
         {schema.FILE_METADATA: file.path}
     )
-    return documents.take(pa.array(good)) if bad else documents, rejects + more
+    if not bad:
+        return documents, rejects
+    good, more = _part(rows, bad, file)
+    return documents.take(pa.array(good)), rejects + more
 
 
 def document_places(rows: Rows, reading: Reading, file: FileEntry) -> np.ndarray | None:
@@ -121,7 +127,10 @@ def _validate(values: pa.Array) -> None:
     if isinstance(values, pa.ExtensionArray):
         _validate(values.storage)
     elif isinstance(values, pa.DictionaryArray):
-        _validate(values.dictionary.take(values.indices.unique()))
+        try:
+            _validate(values.dictionary)
+        except CONTENT_ERRORS:  # perhaps in a value that no row has
+            _validate(values.dictionary.take(values.indices.unique()))
     elif isinstance(values, pa.StructArray):
         for part in values.flatten():
             _validate(part)
@@ -149,10 +158,7 @@ def _has_text(type_: pa.DataType) -> bool:
 
 def _part(rows: Rows, bad: Bad, file: FileEntry) -> tuple[np.ndarray, list[Reject]]:
     """The places of the good rows, and the rejects of the bad ones."""
-    good = np.arange(len(rows.positions))
-    if not bad:
-        return good, []
-    good = np.delete(good, list(bad))
+    good = np.delete(np.arange(len(rows.positions)), list(bad))
     rejects = [
         reject_record(file.path, int(rows.positions[row]), bad[row], rows.raw(row)) for row in sorted(bad)
     ]
@@ -165,7 +171,7 @@ def _some(rows: Rows, which: np.ndarray) -> Rows:
 
 
 def _addresses(number: int, positions: np.ndarray) -> pa.Array:
-    return pa.array(positions.astype(np.uint64) | np.uint64(number << schema.POSITION_BITS))
+    return pa.array(positions.view(np.uint64) | np.uint64(number << schema.POSITION_BITS))
 
 
 def _shared(
@@ -209,9 +215,19 @@ def _widen(carried: Carried, values: pa.Array, bad: Bad) -> pa.Array:
     """A carried column in the type that it has in the whole input."""
     if values.type == carried.type:
         return values
+    if carried.coded:
+        return _coded(values, carried.type)
     for row, error in failures(lambda i, j: values.slice(i, j - i).cast(carried.type), 0, len(values)):
         bad.setdefault(row, f"column {carried.stored!r}: {one_line(error)}")
     return values.cast(carried.type, safe=False)
+
+
+def _coded(values: pa.Array, kind: pa.DictionaryType) -> pa.Array:
+    """Values as a dictionary; what is one already isn't looked at row by row."""
+    if not pa.types.is_dictionary(values.type):
+        values = values.cast(kind.value_type).dictionary_encode()
+    indices, texts = values.indices.cast(kind.index_type), values.dictionary.cast(kind.value_type)
+    return pa.DictionaryArray.from_arrays(indices, texts, ordered=kind.ordered)
 
 
 def _shown(value: pa.Scalar) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -11,7 +12,8 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
-from beam_etl.io.formats import Split
+from beam_etl.io.formats import Split, SplitReader
+from beam_etl.io.formats.base import Seeking
 from beam_etl.io.read import REJECTS, FileSource, tag_rejects
 from beam_etl.io.rejects import Reject
 from beam_etl.io.rewrite import has_records, split_starts
@@ -36,7 +38,7 @@ class Fetched(NamedTuple):
 class FetchRows(beam.PTransform):
     """The documents of some addresses. No shuffle: every worker gets the addresses, 8 bytes each.
 
-    Only splits that hold one are read, up to the last of them.
+    Only splits that hold one are read, and of Parquet the row groups that do, up to the last of them.
 
     Input: one element, the addresses as uint64, ascending. Output: Fetched.
 
@@ -78,7 +80,8 @@ class _Fetch(beam.DoFn):
 
     def _fetched(self, split: Split, wanted: np.ndarray) -> Iterator[pa.RecordBatch | Reject]:
         missing, rejects = len(wanted), []
-        for read in read_split(split, *self._how):
+        positions = (wanted & np.uint64(schema.MAX_POSITION)).astype(np.int64)
+        for read in read_split(split, *self._how, spare=partial(_only, positions=positions)):
             if isinstance(read, Reject):
                 rejects.append(read)
                 continue
@@ -92,6 +95,12 @@ class _Fetch(beam.DoFn):
             if not missing:
                 return
         yield from rejects
+
+
+def _only(reader: SplitReader, common: pa.Schema | None, positions: np.ndarray) -> SplitReader:
+    if isinstance(reader, Seeking):
+        reader.seek(positions)
+    return reader
 
 
 def wanted_of(split: Split, starts: np.ndarray, addresses: np.ndarray) -> np.ndarray:

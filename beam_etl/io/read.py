@@ -4,7 +4,7 @@ import copy
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -21,8 +21,8 @@ from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, Split
 from beam_etl.io.formats.base import EXPANSION, SPLIT_BYTES, limited
 from beam_etl.io.rejects import STAGE, Reject, reject_batches
-from beam_etl.io.splits import plan_splits, read_split
-from beam_etl.transforms.batches import Batches
+from beam_etl.io.splits import Spare, plan_splits, read_split
+from beam_etl.transforms.batches import MAX_ROWS, Batches
 from beam_etl.transforms.metrics import (
     BYTES_READ,
     BYTES_READ_AGAIN,
@@ -81,6 +81,7 @@ class ReadDocuments(beam.PTransform):
       files: the numbered input.
       stored_schema: the columns of the input, as the files tell that were looked at.
       again: what is read was counted already.
+      spare: as for `FileSource.documents`.
       skipped_bytes: of files that are left out, since by their partitions no row fulfils `columns.where`.
       partitions: how the files are partitioned; None where they aren't those of one partitioned dataset.
 
@@ -100,6 +101,7 @@ class ReadDocuments(beam.PTransform):
         if self.split_bytes < 1:
             raise ValueError(f"split_bytes must be at least 1, got {self.split_bytes}")
         self.again = False
+        self.spare: Spare | None = None
         try:
             datasets = DatasetInput(self.columns.where)
             self.files = match_files(self.patterns, self.format, datasets)
@@ -115,7 +117,7 @@ class ReadDocuments(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:
-        work = _ReadSplit(self.known, self.columns, self.stored_schema, self.again)
+        work = _ReadSplit(self.known, self.columns, self.stored_schema, self.again, self.spare)
         read = beam.ParDo(work).with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
         splits = (
             hand_out_files(pipeline, self.files)
@@ -144,7 +146,10 @@ def _plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[S
 
 
 class _ReadSplit(beam.DoFn):
-    def __init__(self, known: Format, columns: Columns, stored: pa.Schema, again: bool) -> None:
+    def __init__(
+        self, known: Format, columns: Columns, stored: pa.Schema, again: bool, spare: Spare | None
+    ) -> None:
+        self._spare = spare
         self._known = known
         self._columns = columns
         self._stored = stored
@@ -152,7 +157,7 @@ class _ReadSplit(beam.DoFn):
         self._metrics = StepMetrics()
 
     def process(self, split: Split) -> Iterator[Any]:
-        read = self._metrics.timed(read_split(split, self._known, self._columns, self._stored))
+        read = self._metrics.timed(read_split(split, self._known, self._columns, self._stored, self._spare))
         for found in tag_rejects(read, self._metrics):
             if isinstance(found, pa.RecordBatch):
                 self._metrics.gave_out(found)
@@ -288,18 +293,22 @@ class FileSource:
         """The columns of the input, as the files tell that were looked at."""
         return self._read.stored_schema
 
-    def documents(self, columns: Columns | None = None, again: bool = False) -> Documents:
+    def documents(
+        self, columns: Columns | None = None, again: bool = False, spare: Spare | None = None
+    ) -> Documents:
         """Documents, rejects and splits; each call reads the files anew.
 
         Args:
           columns: others than the source's, needed ones only if it needs them too.
           again: they are counted for people elsewhere, as by the first call.
+          spare: leaves out some that aren't wanted; see `splits.Spare`.
         """
         self._reads += 1
         label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
         read = copy.copy(self._read)
         read.columns = columns or read.columns
         read.again = again or self._reads > 1
+        read.spare = spare
         found: Documents = self.pipeline | label >> read
         self._splits = self._splits or found.splits
         return found
@@ -312,7 +321,7 @@ class FileSource:
           columns: others than the source's, as for `documents`. Then the scale says nothing.
         """
         read = copy.copy(self._read)
-        read.columns = columns or read.columns
+        read.columns = replace(columns or read.columns, batch_rows=MAX_ROWS)
         files = evenly([file for file in self.files if file.bytes], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []

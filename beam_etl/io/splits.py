@@ -1,7 +1,8 @@
 """Splits of files: planned, opened, and read as documents and rejects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeAlias
 
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
@@ -12,9 +13,13 @@ from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import to_documents
 from beam_etl.io.errors import is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format, Split, SplitReader
+from beam_etl.io.formats.base import Coding
 from beam_etl.io.rejects import Reject, reject_rest
 from beam_etl.io.transient import retried
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches, split_batch
+
+Spare: TypeAlias = Callable[[SplitReader, pa.Schema | None], SplitReader]
+"""From a reader and the columns of the whole input: one that gives no others of the rows, in the same order."""
 
 SMALL_BYTES = 1 << 20
 """Batches of one split are merged up to this: copying less costs less than handling it."""
@@ -31,7 +36,7 @@ def plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Sp
 
 
 def open_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None, spare: Spare | None = None
 ) -> tuple[SplitReader, Reading]:
     """A split ready to be read, and how its rows become documents.
 
@@ -44,11 +49,21 @@ def open_split(
     common = stored or (known.schema(path) or columns.as_stored() if known.inferred else None)
     reader = known.open(split, common)
     reading = resolve(columns, reader.schema, path, common)
-    return ChosenRows(reader, columns.where, common) if columns.where else reader, reading
+    if columns.where:
+        reader = ChosenRows(reader, columns.where, common)
+    if spare is not None:
+        reader = spare(reader, common)
+    if isinstance(reader, Coding):
+        reader.prefer(reading.coded, reading.batch_rows)
+    return reader, reading
 
 
 def read_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None = None
+    split: Split,
+    known: Format,
+    columns: Columns,
+    stored: pa.Schema | None = None,
+    spare: Spare | None = None,
 ) -> Iterator[pa.RecordBatch | Reject]:
     """The documents of one split in order, in bounded batches, and what is rejected.
 
@@ -60,13 +75,14 @@ def read_split(
       known: the file's format.
       columns: what is wanted.
       stored: the columns of the whole input, which carried columns are brought to; none or None: the file's.
+      spare: what makes of a reader one that leaves out rows that nobody wants.
 
     Raises:
       OSError: the file can't be read, and that doesn't pass (see `transient`).
     """
     seen = modified(split.file.path)
     try:
-        yield from retried(partial(_read_split, split, known, columns, stored))
+        yield from retried(partial(_read_split, split, known, columns, stored, spare))
     except FileNotFoundError:
         yield reject_changed(split, "it is gone")
         return
@@ -75,14 +91,14 @@ def read_split(
 
 
 def _read_split(
-    split: Split, known: Format, columns: Columns, stored: pa.Schema | None
+    split: Split, known: Format, columns: Columns, stored: pa.Schema | None, spare: Spare | None
 ) -> Iterator[pa.RecordBatch | Reject]:
     path = split.file.path
     if split.problem:
         yield reject_rest(path, split.start, split.stop, split.problem, split.first)
         return
     try:
-        reader, reading = open_split(split, known, columns, stored)
+        reader, reading = open_split(split, known, columns, stored, spare)
     except Exception as error:
         if not is_content_error(error):
             raise
@@ -99,15 +115,15 @@ def _read_split(
         held.append(batch)
         if (
             sum(small.nbytes for small in held) >= SMALL_BYTES
-            or sum(small.num_rows for small in held) >= MAX_ROWS
+            or sum(small.num_rows for small in held) >= reading.batch_rows
         ):
-            yield from bounded(held)
+            yield from bounded(held, reading.batch_rows)
             held = []
-    yield from bounded(held)
+    yield from bounded(held, reading.batch_rows)
 
 
-def bounded(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def bounded(batches: list[pa.RecordBatch], rows: int = MAX_ROWS) -> Iterator[pa.RecordBatch]:
     """Small batches of one split merged; large ones cut."""
     if batches:
         merged = merge_batches(batches)
-        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata))
+        yield from split_batch(merged.replace_schema_metadata(batches[0].schema.metadata), rows)

@@ -135,8 +135,12 @@ class StatePlan:
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns of rows that are looked at."""
-        asked = (one.column for one in self.aggregations if one.column)
-        return tuple(dict.fromkeys((*self.by, *asked)))
+        return tuple(dict.fromkeys((*self.by, *self.answered)))
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The columns of which something is asked."""
+        return tuple(dict.fromkeys(one.column for one in self.aggregations if one.column))
 
     def kind_of(self, column: str) -> pa.DataType:
         """The type of a column, of its values where it is a dictionary."""
@@ -195,7 +199,7 @@ class StatePlan:
         for column in self.whole:
             fields += [(part_of("high", column), pa.int64()), (part_of("low", column), pa.int64())]
         for column in self.decimals:
-            fields.append((part_of("total", column), pa.decimal128(38, self.kind_of(column).scale)))
+            fields.append((part_of("total", column), pa.decimal256(76, self.kind_of(column).scale)))
         return fields + ([(PIECE, pa.int64())] if self.floats else [])
 
     def _limits(self) -> list[tuple[str, pa.DataType]]:

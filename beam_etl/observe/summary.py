@@ -24,7 +24,7 @@ class Summary:
     slices: int = 0
     """Elements that they were."""
     skipped_bytes: int = 0
-    """Stored bytes that a condition on rows spared."""
+    """Stored bytes of which the files tell that no row there is asked for."""
     skews: Sequence[ShuffleSkew] = ()
     """What the partitions of each shuffle were."""
 
@@ -32,7 +32,7 @@ class Summary:
         """A few lines for people."""
         rate = format_bytes(self.input_bytes / max(self.seconds, 1e-9))
         read = "read" if self.rows_read is None else f"read {self.rows_read:,} documents,"
-        skipped = f"skipped by --where: {format_bytes(self.skipped_bytes)}\n" if self.skipped_bytes else ""
+        skipped = f"skipped unread: {format_bytes(self.skipped_bytes)}\n" if self.skipped_bytes else ""
         tables = ", ".join(f"{name} {rows:,}" for name, rows in self.tables.items())
         crossed = ""
         if self.crossed_bytes is not None:

@@ -71,8 +71,9 @@ class Config(GroupConfig):
 
 def open_source(pipeline: beam.Pipeline, config: GroupConfig) -> FileSource:
     """The columns that are asked for, and no others."""
-    asked = (one.column for one in config.aggregations if one.column)
-    return read_narrow(pipeline, config, tuple(dict.fromkeys((*config.by, *asked))))
+    asked = [one.column for one in config.aggregations if one.column]
+    coded = [name for name in config.by if name not in asked]
+    return read_narrow(pipeline, config, tuple(dict.fromkeys((*config.by, *asked))), coded)
 
 
 def aggregate(source: FileSource, config: GroupConfig, approximate: bool) -> tuple[Batches, Batches]:

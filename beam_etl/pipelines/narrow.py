@@ -1,6 +1,7 @@
 """Jobs that read a few columns of any table: those that are stored, or else the shared ones that are made of others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import apache_beam as beam
 
@@ -8,9 +9,16 @@ from beam_etl.io.columns import SHARED, Columns
 from beam_etl.io.read import FileSource
 from beam_etl.pipelines.config import JobConfig
 
+NARROW_ROWS = 1 << 17
+"""Of a batch of few columns: beside so many rows a call of Python is nothing though little is done with each."""
 
-def read_narrow(pipeline: beam.Pipeline, config: JobConfig, used: Sequence[str]) -> FileSource:
-    """A source of the columns `used` alone.
+
+def read_narrow(
+    pipeline: beam.Pipeline, config: JobConfig, used: Sequence[str], coded: Sequence[str] = ()
+) -> FileSource:
+    """A source of the columns `used` alone, in batches of up to NARROW_ROWS; texts in `coded` ones as dictionaries.
+
+    Rows have no address, but where there is nothing else of them.
 
     A column that is stored is read as it is. Another may be a shared one: a domain that a url has, a language that is
     stored as `lang`.
@@ -24,4 +32,5 @@ def read_narrow(pipeline: beam.Pipeline, config: JobConfig, used: Sequence[str])
     stored = source.stored_schema.names
     made = tuple(name for name in used if name not in stored and name in SHARED)
     columns = config.read_as(made, carry=tuple(name for name in used if name not in made))
+    columns = replace(columns, addressed=not used, coded=tuple(coded), batch_rows=NARROW_ROWS)
     return FileSource(pipeline, config.input, columns, config.format, tolerated=tolerated)

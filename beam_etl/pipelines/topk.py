@@ -2,23 +2,26 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.fetch_rows import FetchRows
+from beam_etl.io.near_rows import spare_far
 from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import sorted_addresses
+from beam_etl.kernels.nearest import Nearest
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.narrow import NARROW_ROWS
 from beam_etl.pipelines.order_config import OrderConfig, check_order
-from beam_etl.transforms.shuffle import KEY_LIMIT, Gather
-from beam_etl.transforms.top import TopK
+from beam_etl.transforms.shuffle import KEY_LIMIT
+from beam_etl.transforms.top import PackFirst, TopK, unpack_rows
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how large rows are."""
@@ -43,24 +46,25 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """
     check_order(source, config.order)
     _check_size(source, config.k)
-    keys, rejects, _ = source.documents(config.read_as((), carry=config.order.columns))
-    first = keys | "First keys" >> TopK(k=config.k, order=config.order)
-    addresses = (
-        first
-        | "Addresses" >> beam.Map(_addresses).with_output_types(bytes)
-        | "Gather" >> Gather()
-        | "Sort addresses" >> beam.Map(sorted_addresses)
+    narrow = replace(config.read_as((), carry=config.order.columns), batch_rows=NARROW_ROWS)
+    keys, rejects, _ = source.documents(
+        narrow, spare=partial(spare_far, nearest=Nearest(config.order, config.k))
     )
+    first = keys | "First keys" >> PackFirst(k=config.k, order=config.order)
+    addresses = first | "Addresses" >> beam.Map(_addresses).with_output_types(bytes)
     fetched = addresses | "Fetch" >> FetchRows(source=source, columns=config.columns)
-    documents = fetched.rows | "First documents" >> TopK(k=config.k, order=config.order)
+    documents = fetched.rows | "First documents" >> TopK(k=config.k, order=config.order, few=True)
     return {
         DOCUMENTS_TABLE: documents,
         "rejects": (rejects, fetched.rejects) | "All rejects" >> beam.Flatten(),
     }
 
 
-def _addresses(batch: pa.RecordBatch) -> bytes:
-    return batch.column(schema.ADDRESS).to_numpy().tobytes()
+def _addresses(packed: bytes) -> bytes:
+    """Addresses of packed rows, ascending."""
+    return sorted_addresses(
+        [batch.column(schema.ADDRESS).to_numpy().tobytes() for batch in unpack_rows(packed)]
+    )
 
 
 def _check_size(source: FileSource, k: int) -> None:

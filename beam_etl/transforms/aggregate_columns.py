@@ -1,6 +1,6 @@
 """AggregateColumns: counts, sums, limits, distinct values and quantiles of groups of rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,16 +11,14 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl.kernels.aggregating import (
-    finish_states,
     merge_states,
     no_rows,
     summarize_rows,
-    wide_columns,
 )
 from beam_etl.kernels.aggregations import Aggregation, StatePlan
-from beam_etl.kernels.exact_sums import WIDE
+from beam_etl.kernels.answers import finish_states, wide_columns, widen_columns
 from beam_etl.transforms.aggregate import Aggregate
-from beam_etl.transforms.batches import Batches, merge_batches, split_batch
+from beam_etl.transforms.batches import Batches, join_batches, merge_batches, split_batch
 from beam_etl.transforms.gathering import ROW_BYTES
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Gather
@@ -41,7 +39,7 @@ class AggregateColumns(beam.PTransform):
     a group meet in one partition; of approximate quantiles, a row for each of some thousand buckets at most.
 
     Input: batches, in the global window, with the columns that are asked for. Output: a row a group; see
-    `aggregating.finish_states`. Without a column to group by there is one row, also for no rows.
+    `answers.finish_states`. Without a column to group by there is one row, also for no rows.
 
     Args:
       by: group columns; nulls are a group.
@@ -80,11 +78,11 @@ class AggregateColumns(beam.PTransform):
             expected_bytes=self.expected_bytes,
             salts=self.salts,
         )
-        if not self.state.whole:
+        if not (self.state.whole or self.state.decimals):
             return answers
         wide = answers | "Wide sums" >> beam.FlatMap(wide_columns, plan=self.state) | "Gather" >> Gather()
         return answers | "One type" >> beam.Map(
-            _widened, wide=beam.pvalue.AsSingleton(wide)
+            _widened, plan=self.state, wide=beam.pvalue.AsSingleton(wide)
         ).with_output_types(pa.RecordBatch)
 
 
@@ -118,7 +116,7 @@ class _Summarize(beam.DoFn):
     def _summarize(self) -> None:
         """Rows become partial answers; and these are merged when they are twice as many as they were merged."""
         with self._metrics.timing():
-            self._states.append(summarize_rows(merge_batches(self._rows), self._plan))
+            self._states.append(summarize_rows(join_batches(self._rows), self._plan))
             self._rows, self._row_bytes = [], 0
             first, *others = self._states
             if sum(state.nbytes for state in others) > first.nbytes:
@@ -132,8 +130,5 @@ class _Summarize(beam.DoFn):
                 yield batch
 
 
-def _widened(batch: pa.RecordBatch, wide: Sequence[str]) -> pa.RecordBatch:
-    for name in set(wide):
-        place = batch.schema.get_field_index(name)
-        batch = batch.set_column(place, pa.field(name, WIDE), batch.column(place).cast(WIDE))
-    return batch
+def _widened(batch: pa.RecordBatch, plan: StatePlan, wide: list[str]) -> pa.RecordBatch:
+    return widen_columns(batch, wide, plan)

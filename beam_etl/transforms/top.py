@@ -10,7 +10,7 @@ import pyarrow as pa
 from beam_etl.kernels.sorting import Order, first_rows
 from beam_etl.transforms.batches import Batches, RecordBatchCoder, merge_batches, split_batch
 from beam_etl.transforms.gathering import GatherBatches
-from beam_etl.transforms.shuffle import Fold
+from beam_etl.transforms.shuffle import Fold, Gather
 
 HELD_BYTES = 32 << 20
 """Rows that wait before all but the first are dropped."""
@@ -26,10 +26,12 @@ class TopK(beam.PTransform):
     Args:
       k: how many, at least 1.
       order: of rows.
+      few: there are hardly more: they are gathered at once, and not by way of several workers.
     """
 
     k: int
     order: Order
+    few: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -39,10 +41,28 @@ class TopK(beam.PTransform):
     def expand(self, batches: Batches) -> Batches:
         return (
             batches
-            | "Best of bundle" >> beam.ParDo(_Best(self.order, self.k)).with_output_types(bytes)
-            | "Best of all" >> Fold(merge=partial(_merged, order=self.order, k=self.k))
+            | "First" >> PackFirst(k=self.k, order=self.order, few=self.few)
             | "Batches" >> beam.FlatMap(unpack_rows).with_output_types(pa.RecordBatch)
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class PackFirst(beam.PTransform):
+    """The first `k` rows in an order as one element. No shuffle; as TopK but for what is given: see `pack_rows`."""
+
+    k: int
+    order: Order
+    few: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, batches: Batches) -> beam.PCollection[bytes]:
+        merge = partial(_merged, order=self.order, k=self.k)
+        best = batches | "Best of bundle" >> beam.ParDo(_Best(self.order, self.k)).with_output_types(bytes)
+        if not self.few:
+            return best | "Best of all" >> Fold(merge=merge)
+        return best | "Gather" >> Gather() | "Best of all" >> beam.Map(merge).with_output_types(bytes)
 
 
 class _Best(GatherBatches):

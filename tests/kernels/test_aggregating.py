@@ -5,10 +5,13 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from beam_etl.kernels.aggregating import finish_states, merge_states, no_rows, summarize_rows
+from beam_etl.kernels import aggregating
+from beam_etl.kernels.aggregating import merge_states, no_rows, summarize_rows
 from beam_etl.kernels.aggregations import StatePlan, parse_aggregations, percent_name
+from beam_etl.kernels.answers import finish_states
 from beam_etl.testing import check_merge, sorted_rows
 from tests.tables import ask, odd_table
 
@@ -90,6 +93,30 @@ def test_answers_are_duckdbs(by: tuple[str, ...], rows: int, table: pa.Table) ->
         assert not differ
 
 
+CODED = ["count", "count:i", "sum:i", "mean:i", "sum:b", "max:k", "min:k", "max:i"]
+
+
+@pytest.mark.parametrize("many", [1, ROWS * ROWS], ids=["by code", "by Arrow"])
+@pytest.mark.parametrize("asked", [CODED[:7], CODED, [*CODED, "p50:i", "sum:x"]], ids=len)
+def test_dictionaries_are_grouped_by_their_codes(
+    asked: list[str], many: int, table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part has a dictionary of its own, one of them with a value twice, one with a value that no row has."""
+    monkeypatch.setattr(aggregating, "MANY_ROWS", many)
+    parts = [table.slice(begin, 700) for begin in range(0, ROWS, 700)]
+    coded = [part.set_column(1, "s", part["s"].combine_chunks().dictionary_encode()) for part in parts]
+    twice = coded[0]["s"].chunk(0)
+    more = pa.concat_arrays([twice.dictionary, pa.array(["nowhere"]), twice.dictionary])
+    indices = pc.add(twice.indices, pa.array([len(twice.dictionary) + 1] * 350 + [0] * 350, pa.int32()))
+    coded[0] = coded[0].set_column(1, "s", pa.DictionaryArray.from_arrays(indices, more))
+    whole = pa.concat_tables(coded)
+    plan = StatePlan(("s",), parse_aggregations(asked), whole.schema)
+    found = finish_states(merge_states(summarize_rows(whole, plan), plan), plan)
+    assert found.equals(answer(table, plan_of(table, ("s",), asked), ROWS))
+    alone = [summarize_rows(part, plan) for part in coded]
+    assert finish_states(merge_states(pa.concat_batches(alone), plan), plan).equals(found)
+
+
 def test_groups_of_nan_and_of_both_zeros_are_one(table: pa.Table) -> None:
     found = answer(table, plan_of(table, ("f",), ["count"]), ROWS).to_pylist()
     expected = ask("SELECT f, count(*) AS count FROM t GROUP BY f", t=table)
@@ -131,6 +158,16 @@ def test_a_sum_beyond_int64_is_exact() -> None:
     found = answer(table, plan_of(table, ("g",), ["sum:v", "mean:v"]), 1)
     assert [int(value.as_py()) for value in found.column("v_sum")] == [2 * ((1 << 64) - 1), 3]
     assert found.column("v_mean").to_pylist() == [float((1 << 64) - 1), 3.0]
+
+
+def test_a_sum_of_decimals_of_over_38_digits_is_exact() -> None:
+    most = Decimal("9" * 38)
+    table = pa.table({"g": [1] * 50 + [2], "v": pa.array([most] * 51, pa.decimal128(38, 0))})
+    found = answer(table, plan_of(table, ("g",), ["sum:v", "mean:v"]), 20)
+    assert found.to_pylist() == [
+        {"g": 1, "v_sum": 50 * int(most), "v_mean": float(most)},
+        {"g": 2, "v_sum": most, "v_mean": float(most)},
+    ]
 
 
 def test_decimals_are_added_exactly() -> None:

@@ -37,6 +37,66 @@ def test_aggregates_are_duckdbs(files: int, workers: int, table: pa.Table, tmp_p
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
 
+def dictionaries(folder: Path) -> pa.Table:
+    """Files that store a group column in different ways; the rows of all of them."""
+    folder.mkdir()
+    names = pa.array(["a", "b", None, "é", "a", None, "c"] * 30)
+    ways: dict[str, tuple[pa.Array, dict[str, Any]]] = {
+        "codes": (names, {}),
+        "plain": (names, {"use_dictionary": False}),
+        "large": (names.cast(pa.large_string()), {"row_group_size": 50}),
+        "some codes": (
+            pa.array([f"name {row * row}" for row in range(210)]),
+            {"dictionary_pagesize_limit": 200, "data_page_size": 100, "write_batch_size": 10},
+        ),
+        "no value": (pa.nulls(210, pa.string()), {}),
+    }
+    tables = []
+    for name, (texts, options) in ways.items():
+        table = pa.table({"g": texts, "v": pa.array(range(210)), "w": [1.5, None, -2.5] * 70})
+        pq.write_table(table, folder / f"{name}.parquet", **options)
+        tables.append(table.set_column(0, "g", texts.cast(pa.string())))
+    return pa.concat_tables(tables)
+
+
+@pytest.mark.parametrize(
+    "asked", ["count,sum:v,max:v,count:w", pytest.param("count,sum:w,p50:v", marks=pytest.mark.long)]
+)
+def test_groups_are_the_same_however_files_store_them(asked: str, tmp_path: Path) -> None:
+    table = dictionaries(tmp_path / "in")
+    flags = [f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--by=g", f"--agg={asked}"]
+    assert aggregate.run(flags) == 0
+    functions = {
+        "sum:w": "sum(w) AS w_sum",
+        "p50:v": "quantile_disc(v, 0.5) AS v_p50",
+        "count": "count(*) AS count",
+    }
+    told = [
+        functions.get(one, "{0}({1})::BIGINT AS {1}_{0}".format(*one.split(":")) if ":" in one else one)
+        for one in asked.split(",")
+    ]
+    expected = ask(f"SELECT g, {', '.join(told)} FROM t GROUP BY g", t=table)
+    found = rows_of(tmp_path / "out", "aggregates")
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+
+
+def test_a_group_that_is_no_text_is_a_reject(tmp_path: Path) -> None:
+    names = pa.array([b"a", b"\xff", b"b", b"\xff", b"a"]).view(pa.string())
+    source = stored(tmp_path / "in", pa.table({"g": names, "v": range(5)}), 1)
+    flags = [f"--input={source}", f"--output={tmp_path}/out", "--by=g", "--agg=sum:v"]
+    assert aggregate.run([*flags, "--max_reject_fraction=1"]) == 0
+    assert rows_of(tmp_path / "out", "aggregates") == [{"g": "a", "v_sum": 4}, {"g": "b", "v_sum": 2}]
+    assert {row["position"] for row in rows_of(tmp_path / "out", "rejects")} == {1, 3}
+
+
+def test_a_condition_on_a_group_is_compared_by_its_text(tmp_path: Path) -> None:
+    table = dictionaries(tmp_path / "in")
+    flags = [f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--by=g", "--where=g < 'c' or v = 7"]
+    assert aggregate.run(flags) == 0
+    expected = ask("SELECT g, count(*) AS count FROM t WHERE g < 'c' OR v = 7 GROUP BY g", t=table)
+    assert sorted(map(repr, rows_of(tmp_path / "out", "aggregates"))) == sorted(map(repr, expected))
+
+
 def test_everything_is_one_group_where_nothing_is_grouped_by(table: pa.Table, tmp_path: Path) -> None:
     source = stored(tmp_path / "in", table, 2)
     assert aggregate.run([f"--input={source}", f"--output={tmp_path}/out", "--agg=count,sum:k"]) == 0

@@ -403,7 +403,7 @@ def test_the_closing_lines_say_what_was_skipped(
 ) -> None:
     flags = [f"--input={days}", f"--output={tmp_path}/out", "--where=domain = 7.example and words < 5"]
     assert token_count.run(flags) == 0
-    told = re.search(r"skipped by --where: ([\d.]+) KB", capsys.readouterr().out)
+    told = re.search(r"skipped unread: ([\d.]+) KB", capsys.readouterr().out)
     assert told is not None
     stored = sum(path.stat().st_size for path in (days / "documents").rglob("*.parquet"))
     assert 0.8 * stored < 1000 * float(told[1]) <= 1.001 * stored

@@ -1,4 +1,7 @@
+import math
+import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +32,60 @@ def test_documents_are_those_of_duckdbs_limit(
     expected = ask(f"SELECT k FROM t ORDER BY {order_by(by, nulls)}, k LIMIT {k}", t=table)
     places = [row["k"] for row in expected]
     assert repr(rows.to_pylist()) == repr(table.take(places).to_pylist())
+
+
+def numbered(kind: str) -> pa.Table:
+    """Rows in the order of `v` or nearly so, against it, or in none; nulls and NaN among them."""
+    chosen = random.Random(7)
+    values: list[Any] = [row + chosen.randrange(40) for row in range(ROWS)]
+    if kind == "shuffled":
+        chosen.shuffle(values)
+    if kind == "falling":
+        values.reverse()
+    for row in chosen.sample(range(ROWS), 5):
+        values[row] = None
+    table = {"v": pa.array(values), "s": [f"text {row % 7}" for row in range(ROWS)], "k": range(ROWS)}
+    if kind == "floats":
+        table["v"] = pa.array(
+            [math.nan if row % 1000 == 3 else v for row, v in enumerate(values)], pa.float64()
+        )
+    return pa.table(table)
+
+
+SPARED = [
+    pytest.param("falling", "v:desc", "last", {}, True, id="descending"),
+    pytest.param("rising", "v", "last", {}, True, id="ascending", marks=pytest.mark.long),
+    pytest.param("rising", "v", "first", {}, True, id="nulls first", marks=pytest.mark.long),
+    pytest.param("falling", "v:desc", "last", {"write_statistics": False}, False, id="no statistics"),
+    pytest.param("floats", "v:desc", "last", {}, False, id="NaN", marks=pytest.mark.long),
+    pytest.param("floats", "v,s", "last", {}, False, id="with text", marks=pytest.mark.long),
+    pytest.param("shuffled", "v:desc,k:desc", "first", {}, False, id="shuffled", marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize(("kind", "by", "nulls", "options", "spared"), SPARED)
+def test_parts_of_files_that_are_behind_are_spared(
+    kind: str,
+    by: str,
+    nulls: str,
+    options: dict[str, Any],
+    spared: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What a footer tells spares row groups; and the documents are the same whether it tells or not."""
+    table = numbered(kind)
+    (tmp_path / "in").mkdir()
+    for part, begin in enumerate([0, 1000, 2000]):
+        path = tmp_path / "in" / f"{part}.parquet"
+        pq.write_table(table.slice(begin, 1000), path, row_group_size=100, **options)
+    flags = [f"--input={tmp_path}/in", f"--output={tmp_path}/out", f"--by={by}", f"--nulls={nulls}", "--k=30"]
+    assert run([*flags, "--direct_num_workers=1"]) == 0
+    (rows,) = written(tmp_path / "out")
+    expected = ask(f"SELECT k FROM t ORDER BY {order_by(by, nulls)}, k LIMIT 30", t=table)
+    assert rows["k"].to_pylist() == [row["k"] for row in expected]
+    assert repr(rows.to_pylist()) == repr(table.take(rows["k"].to_pylist()).to_pylist())
+    assert ("skipped" in capsys.readouterr().out) == spared
 
 
 def test_lines_are_found_as_well_and_only_those_of_a_condition(tmp_path: Path) -> None:

@@ -140,6 +140,26 @@ class Skipping(Protocol):
         """
 
 
+@runtime_checkable
+class Seeking(Protocol):
+    """A SplitReader whose file is read where rows are wanted."""
+
+    def seek(self, positions: np.ndarray) -> None:
+        """`rows` is to give these rows alone, and what could not be read before the last of them.
+
+        Args:
+          positions: int64, ascending.
+        """
+
+
+@runtime_checkable
+class Coding(Protocol):
+    """A SplitReader whose file stores texts as dictionaries, and rows in large runs."""
+
+    def prefer(self, coded: Sequence[str], batch_rows: int) -> None:
+        """What `rows` is to give: these columns as dictionaries, and batches of so many rows at most."""
+
+
 class Writer(Protocol):
     """A file that is being written."""
 

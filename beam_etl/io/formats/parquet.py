@@ -23,6 +23,7 @@ from beam_etl.io.formats.base import (
     Split,
     Writer,
     even_bytes,
+    take_rows,
 )
 from beam_etl.io.formats.statistics import group_facts
 from beam_etl.io.json_text import row_line
@@ -42,6 +43,9 @@ pass are the same whatever the batch size."""
 MAX_EXPANSION = 8
 """A batch of nothing but the longest values takes this many times MAX_BYTES. Footers can't tell: a page of
 kilobytes holds one long text for thousands of rows."""
+
+NARROW_BYTES = 100
+"""Pages of rows that are smaller, on average, most likely hold texts as codes."""
 
 GROUP_BYTES = 1 << 20
 """Of a row group, that are no values."""
@@ -100,18 +104,38 @@ class _ParquetReader:
         self._opened = open_file(split.file.path)
         self._file = pq.ParquetFile(self._opened, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
         self.schema = self._file.schema_arrow
-        plain = [item.name for item in self.schema if _has_pages_of_its_own(item.type)]
-        self._coded = pq.ParquetFile(
-            self._opened,
-            metadata=self._file.metadata,
-            read_dictionary=plain,
-            page_checksum_verification=True,
-            buffer_size=BUFFER_BYTES,
+        self._coded = self._with_codes(
+            [item.name for item in self.schema if _has_pages_of_its_own(item.type)]
         )
         wanted = range(split.first, split.first + (split.rows or 0))
         groups = _groups(self._file.metadata, split.file.bytes)
         self._groups = [group for group in groups if group.first in wanted]
         self._expanded = sum(group.size for group in groups)
+        self._batch_rows = MAX_ROWS
+        self._wanted: np.ndarray | None = None
+
+    def seek(self, positions: np.ndarray) -> None:
+        self._wanted = positions
+        self._groups = [group for group in self._groups if len(self._wanted_from(group, group.first))]
+        if sum(group.size for group in self._groups) < NARROW_BYTES * sum(
+            group.rows for group in self._groups
+        ):  # codes are passed over sooner than texts
+            self._file = self._with_codes([item.name for item in self.schema if _is_text(item.type)])
+
+    def prefer(self, coded: Sequence[str], batch_rows: int) -> None:
+        self._batch_rows = batch_rows
+        if coded:
+            self._file = self._with_codes([name for name in coded if name in self.schema.names])
+
+    def _with_codes(self, names: Sequence[str]) -> Any:
+        """The file, read with these columns as dictionaries."""
+        return pq.ParquetFile(
+            self._opened,
+            metadata=self._file.metadata,
+            read_dictionary=names,
+            page_checksum_verification=True,
+            buffer_size=BUFFER_BYTES,
+        )
 
     def skip(self, names: Sequence[str], can_hold: Callable[[Facts], bool]) -> int:
         probed = pq.ParquetFile(self._opened, metadata=self._file.metadata, buffer_size=PROBE_BYTES)
@@ -128,16 +152,17 @@ class _ParquetReader:
         """The rows of a row group; of a damaged one those before the damage, and one reject for the rest."""
         done, reason = 0, "fewer rows than the footer tells"
         too_much = self._too_much(group)
-        for most in () if too_much else (group.batch_rows, GRAIN_ROWS):
+        for most in () if too_much else (self._most_rows(group, names), GRAIN_ROWS):
             seen = 0
             try:
                 size = min(most, self._fitting_rows(group.place, names)) if most >= MANY_ROWS else most
                 for batch in _batches(self._file, group.place, names, size):
                     if seen == done:
-                        start = group.first + done
-                        yield Rows(batch, np.arange(start, start + batch.num_rows), partial(row_line, batch))
+                        yield from self._given(batch, group.first + done)
                         done += batch.num_rows
                     seen += batch.num_rows
+                    if not len(self._wanted_from(group, group.first + done)):
+                        return
             except Exception as error:
                 if not is_content_error(error):
                     raise
@@ -146,6 +171,32 @@ class _ParquetReader:
                 return
         path, position, left = self._split.file.path, group.first + done, group.rows - done
         yield reject_rest(path, group.start, group.stop, too_much or reason, position, left)
+
+    def _given(self, batch: pa.RecordBatch, first: int) -> Iterator[Rows]:
+        """The rows of a batch, whose first has this number, that are wanted."""
+        positions = np.arange(first, first + batch.num_rows)
+        if self._wanted is not None:
+            begin, end = np.searchsorted(self._wanted, (first, first + batch.num_rows))
+            positions = self._wanted[begin:end]
+            if begin == end:
+                return
+            columns = pa.schema([self.schema.field(name) for name in batch.schema.names])
+            batch = take_rows(batch, positions - first)
+            batch = batch if batch.schema.types == columns.types else batch.cast(columns)
+        yield Rows(batch, positions, partial(row_line, batch))
+
+    def _wanted_from(self, group: "_Group", first: int) -> np.ndarray | range:
+        """The wanted rows of a group from row `first` of the file on."""
+        end = group.first + group.rows
+        if self._wanted is None:
+            return range(first, end)
+        return self._wanted[slice(*np.searchsorted(self._wanted, (first, end)))]
+
+    def _most_rows(self, group: "_Group", names: Sequence[str]) -> int:
+        """Rows of about MAX_BYTES: by the width of the columns where all have one, else by the whole row group."""
+        widths = [_width(self.schema.field(name).type) for name in names]
+        size = group.size if None in widths or not widths else group.rows * sum(filter(None, widths))
+        return _batch_rows(group.rows, size, self._batch_rows)
 
     def _too_much(self, group: "_Group") -> str | None:
         """Why a row group isn't read: its pages would be held one by one, and each row is a document, or a reject."""
@@ -182,6 +233,11 @@ def _longest(values: pa.Array) -> int:
     return values.nbytes // len(values)
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return any(check(kind) for check in checks)
+
+
 def _has_pages_of_its_own(type_: pa.DataType) -> bool:
     return not pa.types.is_nested(type_) and not isinstance(type_, pa.BaseExtensionType)
 
@@ -197,8 +253,6 @@ class _Group(NamedTuple):
     stop: int
     """Its stored bytes, by its share of the bytes of all. (Asking a damaged footer for the offsets of its pages
     ends the process.)"""
-    batch_rows: int
-    """Rows of about MAX_BYTES, as its pages hold them."""
     size: int
     """Bytes of its pages when they are decompressed, and one more for each row."""
 
@@ -221,7 +275,6 @@ def _groups(metadata: Any, size: int) -> list[_Group]:
             rows,
             ends[place - 1] if place else 0,
             ends[place],
-            _batch_rows(rows, weight),
             weight,
         )
         for place, (rows, weight) in enumerate(zip(counts, weights, strict=True))
@@ -229,8 +282,14 @@ def _groups(metadata: Any, size: int) -> list[_Group]:
     ]
 
 
-def _batch_rows(rows: int, size: int) -> int:
-    return _whole_grains(min(MAX_BYTES * rows // size, MAX_ROWS))
+def _batch_rows(rows: int, size: int, most: int) -> int:
+    return _whole_grains(min(MAX_BYTES * rows // size, most))
+
+
+def _width(kind: pa.DataType) -> int | None:
+    """Bytes of each value, where all have as many."""
+    is_plain = pa.types.is_primitive(kind) and not pa.types.is_boolean(kind)
+    return kind.bit_width // 8 if is_plain else None
 
 
 def _whole_grains(rows: int) -> int:
