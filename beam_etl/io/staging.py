@@ -13,32 +13,27 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Collection, Iterable, Iterator
-from functools import cache
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from beam_etl.io.stores import PROBE, Found, store_of
+from beam_etl.io.stores import Found, store_of
 from beam_etl.io.version_numbers import FOLDER as MANIFESTS
 from beam_etl.io.version_numbers import numbers
 
 FOLDER = "_staging"
 SYSTEM_FOLDERS = (MANIFESTS, FOLDER)
 
-_FILE_NAME = re.compile(r"(part-\d{5,}(?:-\d{5,})?-)([0-9a-f]{12})(-[0-9a-f]{16}(?:\.\w+){1,2})")
+FILE_NAME = re.compile(r"(part-\d{5,}(?:-\d{5,})?-)([0-9a-f]{12})(-[0-9a-f]{16}(?:\.\w+){1,2})")
 RUN_LETTERS = 12
 """Of a run's name."""
-
 _OUTCOME = "outcome.json"
 REASONS = "reasons"
 _CONFLICT = "conflict.json"
 _LOST = "lost.json"
-_APPENDING = "appending"
+APPENDING = "appending"
+"""A file in the staging folder of a run that adds to a dataset."""
 _BEGUN = "begun.json"
 _TOLD = 20
-
-_LOOKED_AT = 1000
-"""Objects of a folder that are looked at for what isn't ours: one request."""
 
 GIVEN_UP = "the run was given up before it came to anything"
 
@@ -89,47 +84,14 @@ def split_file_name(file: str, split: str, run: str, attempt: str, suffix: str) 
 
 def run_of_file(path: str) -> str | None:
     """The run that wrote a file, by its name; None for a file that isn't ours."""
-    match = _FILE_NAME.fullmatch(os.path.basename(path))
+    match = FILE_NAME.fullmatch(os.path.basename(path))
     return match[2] if match else None
 
 
 def of_another_run(name: str, run: str) -> str | None:
     """The name that a file would have if `run` had written it; None for a file that isn't ours."""
-    match = _FILE_NAME.fullmatch(name)
+    match = FILE_NAME.fullmatch(name)
     return f"{match[1]}{run}{match[3]}" if match else None
-
-
-def strangers(dataset: str) -> list[str]:
-    """What is in a dataset's folder that no run makes; in an object store, among the first of many."""
-    store = store_of(dataset)
-    if store.has_folders:
-        return [name for name in store.names(dataset) if not _is_ours(os.path.join(dataset, name))]
-    inside = (found.path[len(dataset) + 1 :] for found in islice(store.files(dataset), _LOOKED_AT))
-    return sorted({path.partition("/")[0] for path in inside if not _is_our_object(path)})
-
-
-def _is_ours(path: str) -> bool:
-    """Whether what is in a dataset is what a run makes: a system folder, or a table of our files; or a probe.
-
-    A table's files may lie in folders of partitions, `column=value`.
-    """
-    if os.path.basename(path) in SYSTEM_FOLDERS or os.path.basename(path).startswith(PROBE):
-        return True
-    return os.path.isdir(path) and all(
-        _FILE_NAME.fullmatch(name) or ("=" in name and _is_ours(os.path.join(path, name)))
-        for name in os.listdir(path)
-    )
-
-
-def _is_our_object(path: str) -> bool:
-    first, *folders = path.split("/")
-    if first in SYSTEM_FOLDERS or first.startswith(PROBE):
-        return True
-    return (
-        bool(folders)
-        and bool(_FILE_NAME.fullmatch(folders[-1]))
-        and all("=" in name for name in folders[:-1])
-    )
 
 
 def staging_folder(dataset: str, run: str) -> str:
@@ -168,7 +130,7 @@ def verdict(dataset: str, run: str) -> list[str]:
 def refuse(dataset: str, run: str) -> None:
     """Removes what a run has staged, but not the outcome that says why it must not be published."""
     folder = staging_folder(dataset, run)
-    for name in _entries(folder):
+    for name in entries(folder):
         if name not in (_OUTCOME, _BEGUN):
             remove_folder(os.path.join(folder, name))
 
@@ -186,9 +148,7 @@ def tell_conflict(dataset: str, run: str, reasons: Iterable[str]) -> None:
 def forget_conflict(dataset: str, run: str) -> None:
     """Takes back `tell_conflict`, and what was prepared to be published."""
     folder = staging_folder(dataset, run)
-    versions = (
-        name for name in _entries(folder) if name.endswith(".json") and name not in (_OUTCOME, _BEGUN)
-    )
+    versions = (name for name in entries(folder) if name.endswith(".json") and name not in (_OUTCOME, _BEGUN))
     remove(os.path.join(folder, name) for name in versions)
 
 
@@ -204,7 +164,7 @@ def mark_appending(dataset: str, run: str) -> None:
         return
     folder = staging_folder(dataset, run)
     os.makedirs(folder, exist_ok=True)
-    open(os.path.join(folder, _APPENDING), "ab").close()
+    open(os.path.join(folder, APPENDING), "ab").close()
 
 
 class Begun(NamedTuple):
@@ -257,7 +217,7 @@ def remove_staging(dataset: str, run: str) -> None:
 
 def _remove_set_aside(dataset: str, run: str) -> None:
     parent = os.path.join(dataset, FOLDER)
-    for name in _entries(parent):
+    for name in entries(parent):
         if name.startswith(f"{run}-"):
             remove_folder(os.path.join(parent, name))
     remove_empty([parent])
@@ -323,72 +283,6 @@ def stop(run: str) -> None:
         _abandoned.add(run)
 
 
-def appending_runs(dataset: str) -> set[str]:
-    """Runs that add to a dataset and have not ended. What they publish they have staged before, maybe long ago."""
-    parent, store = os.path.join(dataset, FOLDER), store_of(dataset)
-    if not store.has_folders:
-        marks = {run: begun(dataset, run) for run in _entries(parent)}
-        return {run for run, mark in marks.items() if mark and mark.appends}
-    return {run for run in _entries(parent) if store.exists(os.path.join(parent, run, _APPENDING))}
-
-
-def replaced_files(dataset: str, version: int, before: float) -> list[str]:
-    """Files in tables of runs that have ended, or can't be published any more since a version replaced what they would.
-
-    To be called before versions are read: a run that is published meanwhile is in one of them then.
-
-    Args:
-      dataset: folder.
-      version: the number of the version that replaced others.
-      before: when its manifest was written. Runs that wrote a file before it started from an older manifest; those that
-        started later are not meant, and no appends. In an object store the runs themselves say so (`Begun`): those
-        that say nothing have ended.
-    """
-    if store_of(dataset).has_folders:
-        adding = appending_runs(dataset)
-        return [
-            path
-            for path, run in table_files(dataset)
-            if run not in adding and _older(os.path.join(dataset, path), before)
-        ]
-    mark = cache(lambda run: begun(dataset, run))
-    files = list(table_files(dataset))
-    return [path for path, run in files if mark(run) is None or _is_past(mark(run), version)]
-
-
-def remove_leftovers(
-    dataset: str, replaced: Iterable[str], kept: Collection[str], version: int, before: float
-) -> None:
-    """Removes files of earlier runs that no version lists, and their staging folders.
-
-    Args:
-      dataset: folder.
-      replaced: of `replaced_files`.
-      kept: paths that versions list which were read after that.
-      version, before: as of `replaced_files`.
-    """
-    remove_files(dataset, [path for path in replaced if path not in kept])
-    parent = os.path.join(dataset, FOLDER)
-    for run in _entries(parent):
-        if _is_left(dataset, run, version, before):
-            remove_folder(os.path.join(parent, run))
-    remove_empty([parent])
-
-
-def _is_left(dataset: str, run: str, version: int, before: float) -> bool:
-    """Whether a staging folder is of a run that can't be published any more. The folders of appends are spared."""
-    folder = os.path.join(dataset, FOLDER, run)
-    if not store_of(dataset).has_folders:
-        return _is_past(begun(dataset, run), version)
-    inside = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
-    appends = os.path.join(folder, _APPENDING) in inside
-    return not appends and all(_older(path, before) for path in [folder, *inside])
-
-
-def _is_past(mark: Begun | None, version: int) -> bool:
-    return mark is not None and not mark.appends and mark.seen < version
-
-
 def remove(paths: Iterable[str]) -> None:
     """Deletes files. What can't be deleted is left: no reader of the manifest looks at it."""
     found = list(paths)
@@ -411,23 +305,17 @@ def table_files(dataset: str) -> Iterator[tuple[str, str]]:
 def stored_files(dataset: str) -> Iterator[Found]:
     """All files in a dataset's folders of tables."""
     store = store_of(dataset)
-    for table in _entries(dataset):
+    for table in entries(dataset):
         if not table.startswith("_"):
             yield from store.files(os.path.join(dataset, table))
 
 
-def _entries(folder: str) -> list[str]:
+def entries(folder: str) -> list[str]:
+    """What is in a folder, sorted; nothing where it can't be looked into."""
     try:
         return store_of(folder).names(folder)
     except OSError:
         return []
-
-
-def _older(path: str, time: float) -> bool:
-    try:
-        return os.stat(path).st_mtime <= time
-    except OSError:
-        return False
 
 
 def remove_empty(folders: Iterable[str]) -> None:

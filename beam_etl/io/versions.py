@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import left_behind, manifest, staging
 from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import DatasetError, Manifest
 from beam_etl.io.run_reports import find_reports
@@ -46,7 +46,7 @@ def remove_replaced(dataset: str, current: Manifest) -> None:
         published = store_of(dataset).look(manifest.manifest_path(dataset, current.number)).modified
     except FileNotFoundError:  # it was replaced itself
         return
-    replaced = staging.replaced_files(dataset, current.number, published)  # before versions are read
+    replaced = left_behind.replaced_files(dataset, current.number, published)  # before versions are read
     numbers = manifest.numbers(dataset)
     older = [number for number in numbers if number < current.number]
     newer = [number for number in numbers if number > current.number]
@@ -56,7 +56,7 @@ def remove_replaced(dataset: str, current: Manifest) -> None:
     except DatasetError:  # which files it has can't be known: `clean` and `verify` tell of it
         return
     remove_versions(dataset, gone)
-    staging.remove_leftovers(dataset, replaced, paths_of(kept), current.number, published)
+    left_behind.remove_leftovers(dataset, replaced, paths_of(kept), current.number, published)
     names = {version.list_name for version in kept}
     remove_lists(dataset, lambda number, _, name: number <= current.number and name not in names)
 

@@ -23,6 +23,7 @@ from beam_etl.io.errors import one_line
 from beam_etl.io.formats import Format, format_named
 from beam_etl.io.stores import is_local, is_object, store_of
 from beam_etl.io.stores.urls import mask
+from beam_etl.io.strangers import find_strangers
 from beam_etl.io.transient import patiently
 from beam_etl.io.write_partitioned import WritePartitioned
 from beam_etl.kernels.partitioning import Partitioning
@@ -233,7 +234,7 @@ def _refuse_strangers(output: str) -> None:
     """Only a dataset, or what an unfinished run left behind, is written into."""
     if is_local(output) and not os.path.isdir(output):
         raise manifest.DatasetError(f"{output} is a file; a dataset needs a folder. Use another --output.")
-    if strangers := staging.strangers(output):
+    if strangers := find_strangers(output):
         raise manifest.DatasetError(
             f"{output} holds something that is no dataset ({', '.join(strangers[:3])}). Use another --output."
         )

@@ -4,14 +4,14 @@ import os
 import random
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import data_files, manifest, staging
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
 from beam_etl.io.stores import store_of
+from beam_etl.io.write import check_output
 from beam_etl.pipelines import clean, describe, verify
 from tests.attempts import OTHER, RUN, rows_of
 from tests.cloud import Cloud
@@ -96,8 +96,6 @@ def test_a_run_that_was_given_up_is_never_published(place: Place) -> None:
 def test_what_is_written_when_a_run_is_decided_goes_nowhere(place: Place) -> None:
     dataset = place.dataset()
     assert attempt(dataset, RUN) == PUBLISHED
-    from beam_etl.io import data_files
-
     data_files._begin_in_objects.cache_clear()  # as in another process
     late = staged(dataset, RUN)
     assert settle(dataset, late, []) == PUBLISHED
@@ -266,9 +264,7 @@ def test_a_store_without_preconditions_is_refused(place: Place, cloud: Cloud) ->
     assert list(store.files(place.root)) == []
 
 
-def test_what_is_no_dataset_is_told_before_a_job(place: Place, tmp_path: Path) -> None:
-    from beam_etl.io.write import check_output
-
+def test_what_is_no_dataset_is_told_before_a_job(place: Place) -> None:
     dataset = place.dataset()
     store_of(dataset).make_folder(dataset)
     store_of(dataset).create(f"{dataset}/notes.txt", b"mine")

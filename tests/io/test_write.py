@@ -16,6 +16,7 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from beam_etl import DatasetError, WriteDataset
 from beam_etl.io import manifest, staging
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, give_up
+from beam_etl.io.stores import PROBE
 from beam_etl.io.write import FAILURES
 from tests.beam import run
 from tests.datasets import publish
@@ -120,7 +121,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_others_ask_the_filesystem_meanwhile_is_no_stranger(tmp_path: Path) -> None:
     write(tmp_path / "out")
-    (tmp_path / "out" / f"{staging.PROBE}0123456789ab").touch()
+    (tmp_path / "out" / f"{PROBE}0123456789ab").touch()
     write(tmp_path / "out", append=True)
     found = manifest.latest(str(tmp_path / "out"))
     assert found is not None

@@ -1,5 +1,6 @@
 """Jobs that read from and write to object stores: the rows of a local run; what goes wrong is told."""
 
+import datetime
 import gzip
 import json
 import random
@@ -264,8 +265,6 @@ def test_without_credentials_it_is_said_what_is_needed(
 
 def test_a_signature_is_that_of_the_published_example() -> None:
     """GET Object of Amazon's documentation would sign a range too; this is its list of objects (`GET Bucket`)."""
-    import datetime
-
     keys = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
     when = datetime.datetime(2013, 5, 24, tzinfo=datetime.timezone.utc)
     query = {"max-keys": "2", "prefix": "J"}
