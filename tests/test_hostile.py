@@ -90,8 +90,11 @@ READING: dict[str, list[str]] = {
 }
 """Each pipeline that reads documents, and flags with which it reads them."""
 
-READING_DATASETS = ("append", "check_index", "clean", "compact_index", "describe", "search", "verify")
-"""Each that reads what others have published."""
+READING_DATASETS = (
+    *("append", "check_index", "clean", "compact", "compact_index", "describe", "index_segments"),
+    *("score_windows", "search", "show", "verify"),
+)
+"""Each that reads what others have published: see test_hostile_datasets.py."""
 
 REFUSED = {
     *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),
