@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from beam_etl.kernels.keeping import Keep as Keep
     from beam_etl.kernels.partitioning import Partitioning as Partitioning
     from beam_etl.kernels.sorting import Order as Order
+    from beam_etl.kernels.window_text import parse_window as parse_window
+    from beam_etl.kernels.windows import WindowSpec as WindowSpec
     from beam_etl.observe.plan import plan as plan
     from beam_etl.transforms.aggregate import Aggregate as Aggregate
     from beam_etl.transforms.aggregate_columns import AggregateColumns as AggregateColumns
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.filters import FilterDocuments as FilterDocuments
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
     from beam_etl.transforms.join import Join as Join
+    from beam_etl.transforms.late_gate import GateLateRows as GateLateRows
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
@@ -47,12 +50,16 @@ if TYPE_CHECKING:
     from beam_etl.transforms.shuffle import Shuffle as Shuffle
     from beam_etl.transforms.token_count import CountTokens as CountTokens
     from beam_etl.transforms.top import TopK as TopK
+    from beam_etl.transforms.windows import AddWindows as AddWindows
+    from beam_etl.transforms.windows import AssignWindows as AssignWindows
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AddWindows": "transforms.windows",
     "Aggregate": "transforms.aggregate",
     "AggregateColumns": "transforms.aggregate_columns",
+    "AssignWindows": "transforms.windows",
     "Banding": "kernels.banding",
     "BatchRows": "transforms.rows",
     "Batches": "transforms.batches",
@@ -69,6 +76,7 @@ _PUBLIC = {
     "ExtractText": "transforms.extract",
     "FilterDocuments": "transforms.filters",
     "FilterQuality": "transforms.quality",
+    "GateLateRows": "transforms.late_gate",
     "InputError": "io.errors",
     "InvertedIndex": "io.index.reader",
     "Join": "transforms.join",
@@ -90,9 +98,11 @@ _PUBLIC = {
     "Shuffle": "transforms.shuffle",
     "TopK": "transforms.top",
     "UnbatchRows": "transforms.rows",
+    "WindowSpec": "kernels.windows",
     "WriteDataset": "io.write",
     "WriteIndex": "io.index.files",
     "load_vocabulary": "io.vocabularies",
+    "parse_window": "kernels.window_text",
     "plan": "observe.plan",
 }
 """Public names and the modules that hold them. They are loaded when they are first used: Beam takes most of a second,

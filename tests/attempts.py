@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,10 +166,14 @@ class Schedule:
                 self._left -= 1
                 self._here.notify_all()
 
+    def watching(self) -> AbstractContextManager[None]:
+        """What makes each step call `before`."""
+        return watched(self._root, self.before)
+
     def run(self, works: Sequence[Callable[[], None]]) -> None:
         self._left = len(works)
         threads = [threading.Thread(target=self._one, args=pair) for pair in enumerate(works)]
-        with watched(self._root, self.before):
+        with self.watching():
             for thread in threads:
                 thread.start()
             while self._next():

@@ -114,10 +114,12 @@ class Broker:
             self._process = None
 
     def create(self, topic: str, partitions: int) -> None:
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
+        admin = self.admin  # which ends what it was asked when nobody holds it
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
 
     def add_partitions(self, topic: str, total: int) -> None:
-        self.admin.create_partitions([NewPartitions(topic, total)])[topic].result(20)
+        admin = self.admin
+        admin.create_partitions([NewPartitions(topic, total)])[topic].result(20)
 
     def _until(self, ask: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS

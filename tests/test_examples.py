@@ -50,6 +50,19 @@ def test_documents_are_the_files_of_the_installed_packages(tmp_path: Path) -> No
     assert {"c", "markdown", "python", "text"} < {row["language"] for row in rows.values()}
 
 
+def test_the_crawl_of_the_stream_has_each_document_at_a_time_of_its_own(tmp_path: Path) -> None:
+    make_documents(tmp_path / "demo/documents", "--limit=300")
+    made = [sys.executable, "-c", "import demo_stream; demo_stream.make_crawl()"]
+    paths = {"PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "examples")))}
+    subprocess.run(made, cwd=tmp_path, env={**os.environ, **paths}, check=True)
+    crawl = pq.read_table(tmp_path / "demo/crawl/crawl.parquet")
+    assert sorted(crawl["id"].to_pylist()) == sorted(
+        pq.read_table(tmp_path / "demo/documents")["id"].to_pylist()
+    )
+    times = crawl["time"].to_pylist()
+    assert times == sorted(set(times))
+
+
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert make_documents(tmp_path / name, "--limit=300").startswith("300 documents")

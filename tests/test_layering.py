@@ -57,6 +57,8 @@ EXCEPTIONS = {
     "kernels/unicode_table.py": FILES,  # reads the table that ships with the package
     "kernels/tokens.py": ("tiktoken", "tokenizers"),
     "kernels/fast_tokens.py": ("awkward", "gigatoken", *FILES),  # gigatoken takes ranks from a file only
+    "io/stores/objects.py": ("obstore",),
+    "io/stores/uploads.py": ("obstore", "google.auth", "google.oauth2"),
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
     "io/formats/archives/values.py": ("fastwarc",),
     "kernels/domains.py": ("idna", "tldextract"),

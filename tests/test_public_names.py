@@ -6,21 +6,16 @@ import sys
 import beam_etl
 
 PUBLIC = [
-    *("Aggregate", "AggregateColumns", "Banding", "BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
-    *("ConnectedComponents", "CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
-    *(
-        "DeduplicateWindows",
-        "DetectLanguages",
-        "ExactRule",
-        "ExtractText",
-        "FilterDocuments",
-        "FilterQuality",
-    ),
-    *("InputError", "InvertedIndex", "Join", "JoinDomainScores", "Keep", "KernelError", "MapBatches"),
+    *("AddWindows", "Aggregate", "AggregateColumns", "AssignWindows", "Banding"),
+    *("BatchRows", "Batches", "BuildInvertedIndex", "Columns", "ConnectedComponents"),
+    *("CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
+    *("DeduplicateWindows", "DetectLanguages", "ExactRule", "ExtractText"),
+    *("FilterDocuments", "FilterQuality", "GateLateRows", "InputError", "InvertedIndex"),
+    *("Join", "JoinDomainScores", "Keep", "KernelError", "MapBatches"),
     *("MapDocumentPartitions", "MapPartitions", "MaskAddresses", "NearRule", "Order"),
-    *("Partitioning", "ReadDocuments", "Rebalance"),
-    *("RecordBatchCoder", "SampleKeys", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WriteDataset"),
-    *("WriteIndex", "__version__", "load_vocabulary", "plan"),
+    *("Partitioning", "ReadDocuments", "Rebalance", "RecordBatchCoder", "SampleKeys"),
+    *("ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WindowSpec", "WriteDataset"),
+    *("WriteIndex", "__version__", "load_vocabulary", "parse_window", "plan"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Opening files on any filesystem that Beam knows: as stored, or as a stream of decompressed bytes."""
+"""Opening files of our stores and of Beam's filesystems: as stored, or as a stream of decompressed bytes."""
 
 import sys
 import zlib
@@ -11,6 +11,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_etl.io.errors import is_content_error
+from beam_etl.io.stores import is_local, is_object, store_of
 
 COMPRESSIONS = (".gz", ".zst")
 """Suffixes of files that are decompressed as they are read."""
@@ -22,20 +23,32 @@ PIECE_BYTES = 1 << 20
 """Decompressed bytes made at once: a file that expands a thousandfold takes no more memory."""
 
 
-def is_local(path: str) -> bool:
-    """Whether a path is of this machine's filesystem, which is read natively."""
-    return "://" not in path
-
-
 def open_file(path: str) -> Any:
     """A file as it is stored: a seekable pyarrow NativeFile, to be used as a context manager.
 
     Raises:
       OSError: it is absent or can't be opened.
     """
-    if is_local(path):
-        return pa.OSFile(path)
+    if is_local(path) or is_object(path):
+        return store_of(path).open_file(path)
     return pa.PythonFile(FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED), mode="r")
+
+
+def create_file(path: str) -> Any:
+    """A new file for what a run makes on its way, as `open_file` opens it: a pyarrow NativeFile to write into."""
+    if is_local(path):
+        return pa.OSFile(path, "wb")
+    return pa.PythonFile(store_of(path).open_new(path), mode="w")
+
+
+class StoreFiles:
+    """Files of a run for transforms that write and read some themselves."""
+
+    def create(self, path: str) -> Any:
+        return create_file(path)
+
+    def open(self, path: str) -> Any:
+        return open_file(path)
 
 
 def compression(path: str) -> str:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from beam_etl.io import durable, manifest, staging, versions
+from beam_etl.io import manifest, staging, versions
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told
+from beam_etl.io.stores import store_of
 
 _TRIES = 100
 _WAIT_SECONDS = 0.05
@@ -47,7 +48,8 @@ def publish_append(dataset: str, own: Manifest) -> list[str] | None:
             return None
         conflict[:] = [*_replaced(dataset, head, own), *(misfits(head, own) if head else ())]
         if conflict:
-            versions.remove_unpublished(dataset, own.run)
+            if store_of(dataset).has_folders:  # else they have one name only, by which they are kept
+                versions.remove_unpublished(dataset, own.run)
             return None
         if lost := place(dataset, own):
             raise LostError(lost)
@@ -81,7 +83,7 @@ def publish_on_top(
         if made is None:
             return None
         path = prepared(made)
-        durable.create_if_absent(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), made))
+        store_of(dataset).create(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), made))
         if manifest.publish(dataset, made.number, made.run, path):
             return made
         if made.number == seen:  # this writer still doesn't see who took the number

@@ -1,39 +1,47 @@
-"""Input that isn't what the job began with: found by size and time at the end of each split, told as a reject."""
+"""Input that isn't what the job began with: found at the end of each split, told as a reject.
 
-import os
+By size and time; in an object store by size and ETag.
+"""
 
-from beam_etl.io.access import is_local
 from beam_etl.io.formats.base import FileEntry, Split
 from beam_etl.io.rejects import Reject
+from beam_etl.io.stores import is_local, is_object, store_of
 
 CHANGED = "the file changed while the job ran"
 """How the reason of a reject begins that speaks against the run as a whole (see `JudgeRejects`)."""
 
+Mark = int | str
+"""What tells a file's content from a later one: when it was modified, in nanoseconds, or its ETag; 0 for neither."""
 
-def modified(path: str) -> int:
-    """When a local file was modified, in nanoseconds; 0 where that can't be known, or the file is gone."""
+
+def mark_of(file: FileEntry) -> Mark:
+    """As the launcher saw it, or where it didn't say, as it is now; 0 where that isn't known, or the file is gone."""
+    told = file.etag or file.modified
+    if told or not (is_local(file.path) or is_object(file.path)):
+        return told or 0
     try:
-        return os.stat(path).st_mtime_ns if is_local(path) else 0
+        found = store_of(file.path).look(file.path)
     except OSError:
         return 0
+    return found.etag or found.modified_ns
 
 
-def change_of(file: FileEntry, seen: int) -> str | None:
-    """How a file differs from what the job began with; None where it doesn't, or where it is not local.
+def change_of(file: FileEntry, seen: Mark) -> str | None:
+    """How a file differs from what the job began with; None where it doesn't, or where that can't be known.
 
     Args:
       file: as the launcher saw it.
-      seen: `modified` before it was read, for entries that don't tell the time.
+      seen: `mark_of` before it was read.
     """
-    if not is_local(file.path):
+    if not (is_local(file.path) or is_object(file.path)):
         return None
     try:
-        found = os.stat(file.path)
+        found = store_of(file.path).look(file.path)
     except FileNotFoundError:
         return "it is gone"
-    if found.st_size != file.bytes:
-        return f"it has {found.st_size} bytes, and had {file.bytes}"
-    if found.st_mtime_ns != (file.modified or seen):
+    if found.bytes != file.bytes:
+        return f"it has {found.bytes} bytes, and had {file.bytes}"
+    if (found.etag or found.modified_ns) != seen:
         return "it was written anew"
     return None
 

@@ -10,16 +10,23 @@ An engine may try the commit again, with files of other names, while an earlier 
 4. What is left of the run is removed: what it replaced, and files that the manifest doesn't list.
 
 A run that adds to a dataset doesn't know in 1. what it will be added to: see `append` for its 2. and 3.
+
+In an object store files are in place from the beginning, so 2. only looks whether they are there; and what is linked
+elsewhere is copied, so taking the folder away would come too late for an attempt that has read it. There a run is given
+up by deciding so in 1. What was decided otherwise can't be held back: whoever cleans up publishes it first.
 """
 
+import contextlib
+import json
 import os
 import time
 from collections.abc import Sequence
 
-from beam_etl.io import durable, manifest, staging, versions
+from beam_etl.io import manifest, staging, versions
 from beam_etl.io.append import LostError, misfits, publish_append
 from beam_etl.io.manifest import Manifest
-from beam_etl.io.place import place, told
+from beam_etl.io.place import place, told, unplaced
+from beam_etl.io.stores import store_of
 
 PUBLISHED = "published"
 """The verdict of a commit that made the dataset."""
@@ -75,6 +82,8 @@ def _attempt(dataset: str, made: Manifest, reasons: Sequence[str]) -> str | None
             return None
         if staging.reasons_of(outcome):
             staging.refuse(dataset, made.run)
+            if not store_of(dataset).has_folders:
+                versions.remove_unpublished(dataset, made.run)
             return FAILED
         path = staging.outcome_path(dataset, made.run)
         decided = Manifest.read(path, lists=_lists(dataset, made))
@@ -94,11 +103,10 @@ def _append(dataset: str, decided: Manifest) -> str:
     reasons = publish_append(dataset, decided)
     if reasons is None:
         return PUBLISHED
-    folder = staging.staging_folder(dataset, decided.run)
-    lost = [file for file in decided.files if not os.path.exists(os.path.join(folder, file.path))]
-    if lost:
+    if lost := unplaced(dataset, decided):
         staging.tell_lost(dataset, decided.run, [*reasons, *map(told, lost)])
         return CONFLICT
+    folder = staging.staging_folder(dataset, decided.run) if store_of(dataset).has_folders else dataset
     kept = f"The {len(decided.files):,} files of this run are kept in {folder}."
     staging.tell_conflict(dataset, decided.run, [f"{'; '.join(reasons)}. {kept}"])
     return CONFLICT
@@ -129,16 +137,15 @@ def _decide(dataset: str, made: Manifest, reasons: Sequence[str]) -> bytes:
     Raises:
       OSError: one of staging.GONE: the staging folder is.
     """
-    path = staging.outcome_path(dataset, made.run)
-    if (
-        not made.files
-    ):  # then it may be that nobody has made the folder; in its place may be what ended the run
+    path, store = staging.outcome_path(dataset, made.run), store_of(dataset)
+    if not store.has_folders:
+        staging.mark_begun(dataset, made.run, made.appended is not None)
+    elif not made.files:  # nobody may have made the folder; in its place may be what ended the run
         os.makedirs(os.path.dirname(path), exist_ok=True)
     against = [*reasons, *_misfits(dataset, made)]
     content = staging.against(against) if against else manifest.prepare(_lists(dataset, made), made)
-    durable.create_if_absent(path, content)
-    with open(path, "rb") as file:
-        return file.read()
+    store.create(path, content)
+    return store.read(path)
 
 
 def give_up(dataset: str, run: str, seconds: float = 0.0, for_good: bool = False) -> bool:
@@ -160,10 +167,36 @@ def clean_run(dataset: str, run: str, seconds: float = 0.0, for_good: bool = Fal
     """
     manifest.refresh(dataset)
     with staging.closed(dataset, run, for_good):
+        has_folders = store_of(dataset).has_folders
+        if not has_folders:
+            _finish(dataset, run)
         _clean(dataset, run)
         time.sleep(seconds)
+        if seconds and not has_folders:  # uploads that were under way
+            _clean(dataset, run)
     staging.remove_empty([os.path.join(dataset, manifest.FOLDER), dataset])
     return manifest.is_published(dataset, run)
+
+
+def _finish(dataset: str, run: str) -> None:
+    """Publishes a run in an object store that has been decided, or finds out that it can't be any more.
+
+    What keeps one that was given up from being published stays, until a version replaces what the run would have.
+    """
+    path = staging.outcome_path(dataset, run)
+    with contextlib.suppress(FileNotFoundError):  # it was published meanwhile, or replaced
+        outcome = json.loads(store_of(dataset).read(path))
+        if manifest.is_published(dataset, run):
+            pass
+        elif staging.REASONS in outcome:
+            staging.refuse(dataset, run)
+            return
+        else:
+            lists = manifest.FOLDER if outcome.get("appended") is None else f"{staging.FOLDER}/{run}"
+            decided = Manifest.read(path, lists=os.path.join(dataset, lists))
+            if not _settled(dataset, decided):
+                _attempt(dataset, decided, ())
+    staging.remove_staging(dataset, run)
 
 
 def _clean(dataset: str, run: str) -> None:

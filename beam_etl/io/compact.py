@@ -16,7 +16,8 @@ from beam_etl.io.data_files import OpenFile
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import format_of
 from beam_etl.io.manifest import DataFile, Manifest, Pane
-from beam_etl.io.panes import ALL_PARTITIONS, tell_done
+from beam_etl.io.pane_expiry import tell_done
+from beam_etl.io.panes import ALL_PARTITIONS
 from beam_etl.io.place import place
 
 COMPACTED = "compacted"

@@ -1,20 +1,19 @@
 """One file of a table: opened in a run's staging folder, hashed while it is written, and told when it is closed."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
-from typing import Any, BinaryIO, TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
-from beam_etl.io.transient import patiently
+from beam_etl.io.stores import Sink, store_of
 from beam_etl.transforms.metrics import StepMetrics
 
 Finished: TypeAlias = tuple[manifest.DataFile, dict[str, str]]
@@ -57,15 +56,14 @@ class HashedFile:
     """A file that is hashed while it is written; without a path, only hashed."""
 
     def __init__(self, path: str | None) -> None:
-        self._synced = path is not None
-        self._file = _create(path) if path else _open_nowhere()
+        self._file: Sink | None = store_of(path).open_new(path) if path else None
         self._hash = hashlib.sha256()
         self.size = 0
         self.closed = False
 
     def write(self, data: Any) -> int:
         self._hash.update(data)
-        written = self._file.write(data)
+        written = self._file.write(data) if self._file else memoryview(data).nbytes
         self.size += written
         return written
 
@@ -79,42 +77,17 @@ class HashedFile:
         return False
 
     def release(self) -> None:
-        """Closes without a sync."""
+        """Leaves it unfinished."""
         self.closed = True
-        self._file.close()
+        if self._file:
+            self._file.abort()
 
     def close(self) -> str:
-        """Syncs; the SHA-256 of all that was written."""
-        self._file.flush()
-        if self._synced:
-            os.fsync(self._file.fileno())
-        self.release()
+        """Ends it; the SHA-256 of all that was written."""
+        self.closed = True
+        if self._file:
+            self._file.close()
         return self._hash.hexdigest()
-
-
-def _create(path: str) -> BinaryIO:
-    """A new file, and its folder, which another attempt's end may remove in between, once."""
-    with contextlib.suppress(FileNotFoundError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return io.BufferedWriter(_PatientFile(path, "xb"))
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    return io.BufferedWriter(_PatientFile(path, "xb"))
-
-
-class _PatientFile(io.FileIO):
-    """A file whose writes are tried again where an error passes. A sync isn't: what it lost is gone then."""
-
-    def write(self, data: Any) -> int:
-        return patiently(lambda: write_some(self, data))
-
-
-def write_some(file: io.FileIO, data: Any) -> int:
-    """One call of the system: it writes some bytes, or fails and writes none."""
-    return io.FileIO.write(file, data)
-
-
-def _open_nowhere() -> BinaryIO:
-    return open(os.devnull, "wb")
 
 
 class OpenFile:
@@ -142,12 +115,11 @@ class OpenFile:
         append: bool = False,
     ) -> None:
         self._path = path
-        folder = staging.staging_folder(output, run)
         with staging.turn(run):
-            is_late = not os.path.isdir(folder) and manifest.is_published(output, run)
-            if append and not is_late:
-                staging.mark_appending(output, run)
-            self._file = HashedFile(None if is_late else os.path.join(folder, path))
+            folder = _begin(output, run, append)
+            if folder is not None and not store_of(output).has_folders:
+                folder = output
+            self._file = HashedFile(None if folder is None else os.path.join(folder, path))
         self.writer = writer(self._file)
         self._columns = {column.name: str(column.type) for column in columns}
 
@@ -204,12 +176,31 @@ def working_folder(output: str, run: str, name: str, append: bool = False) -> st
     Raises:
       AbandonedError: the run was given up.
     """
-    staged = staging.staging_folder(output, run)
     with staging.turn(run):
-        if not os.path.isdir(staged) and manifest.is_published(output, run):
+        staged = _begin(output, run, append)
+        if staged is None:
             return None
         folder = os.path.join(staged, name)
-        os.makedirs(folder, exist_ok=True)
-        if append:
-            staging.mark_appending(output, run)
+        store_of(output).make_folder(folder)
         return folder
+
+
+def _begin(output: str, run: str, append: bool) -> str | None:
+    """The staging folder of a run, with what it says of itself; None where what it writes wouldn't count any more."""
+    folder = staging.staging_folder(output, run)
+    if not store_of(output).has_folders:
+        return folder if _begin_in_objects(output, run, append) else None
+    if not os.path.isdir(folder) and manifest.is_published(output, run):
+        return None
+    if append:
+        staging.mark_appending(output, run)
+    return folder
+
+
+@lru_cache(maxsize=1000)
+def _begin_in_objects(output: str, run: str, append: bool) -> bool:
+    """Asked once: what is written after the run has ended in another process is found by `clean`."""
+    if staging.is_decided(output, run) or manifest.is_published(output, run):
+        return False
+    staging.mark_begun(output, run, append)
+    return True

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from beam_etl.io import manifest
-from beam_etl.io.access import is_local
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.manifest import DataFile, Manifest
+from beam_etl.io.stores import is_local, is_object
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
 from beam_etl.kernels.pruning import partition_facts
@@ -40,7 +40,7 @@ class DatasetInput:
         Raises:
           InputError: a dataset without documents, or without the table, or without any that `where` leaves.
         """
-        if not is_local(place):
+        if not (is_local(place) or is_object(place)):
             return None
         number, folder = manifest.manifest_number(place), place
         if number:
@@ -57,7 +57,7 @@ class DatasetInput:
             raise InputError(
                 f"{folder}: a dataset whose table {DOCUMENTS_TABLE} has no rows: nothing to read"
             )
-        folder = os.path.abspath(folder)
+        folder = os.path.abspath(folder) if is_local(folder) else folder
         left = self._left(folder, current, files)
         if not left:
             raise InputError(

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError
 
 from beam_etl import schema
+from beam_etl.io.columns import Columns
 from beam_etl.io.errors import CONTENT_ERRORS
 from beam_etl.io.index.compare import read_as_built
 from beam_etl.io.read import ReadDocuments
@@ -52,6 +54,29 @@ def read_texts(
 
 
 def _text(read: ReadDocuments, place: Place) -> str | None:
+    row = find_document(read, place)
+    text: str | None = None if row is None else row.column(schema.TEXT)[0].as_py()
+    return text
+
+
+def read_page(place: Place, config: Mapping[str, Any], patterns: Sequence[str] = ()) -> pa.RecordBatch | None:
+    """A page of an archive, as one row with what it takes to make its text; None where it isn't at hand.
+
+    Args: as of `read_texts`.
+    """
+    columns = Columns(needed=(schema.ID,), optional=(schema.URL,), carry=PAGE)
+    try:
+        read = ReadDocuments(patterns=patterns or [place.file], columns=columns, format=config.get("format"))
+        return find_document(read, place)
+    except (*CONTENT_ERRORS, BeamIOError):
+        return None
+
+
+PAGE = (schema.PAYLOAD, "charset", "content_type")
+
+
+def find_document(read: ReadDocuments, place: Place) -> pa.RecordBatch | None:
+    """The document at a place, as a batch of one row; None where it isn't there."""
     name = os.path.basename(place.file)
     files = [file for file in read.files if os.path.basename(file.path) == name]
     exact = [file for file in files if file.path == place.file]
@@ -60,18 +85,14 @@ def _text(read: ReadDocuments, place: Place) -> str | None:
         before = [split for split in splits if split.first <= place.position]
         for split in before[-1:]:
             for batch in read_split(split, read.known, read.columns, read.stored_schema):
-                if (row := _row(batch, place)) is not None:
+                if isinstance(batch, pa.RecordBatch) and (row := _row(batch, place)) is not None:
                     return row
     return None
 
 
-def _row(batch: Any, place: Place) -> str | None:
-    """The text of the document, if it is in a batch; rejects are none."""
-    if not hasattr(batch, "schema"):
-        return None
+def _row(batch: pa.RecordBatch, place: Place) -> pa.RecordBatch | None:
     positions = batch.column(schema.ADDRESS).to_numpy() & np.uint64(schema.MAX_POSITION)
     for row in np.flatnonzero(positions == np.uint64(place.position)).tolist():
         if batch.column(schema.ID)[row].as_py() == place.id:
-            text: str | None = batch.column(schema.TEXT)[row].as_py()
-            return text
+            return batch.slice(row, 1)
     return None

@@ -1,9 +1,8 @@
 """Files that are there whole or not at all, and names that survive a power cut."""
 
+import contextlib
 import os
 import secrets
-
-from beam_etl.io import staging
 
 
 def create_if_absent(path: str, content: bytes) -> bool:
@@ -27,7 +26,8 @@ def create_if_absent(path: str, content: bytes) -> bool:
         sync_folder(os.path.dirname(path))
         return True
     finally:
-        staging.remove([temporary])
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def sync_folder(path: str) -> None:

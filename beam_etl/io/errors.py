@@ -6,6 +6,8 @@ import zlib
 import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError
 
+from beam_etl.io.stores.urls import mask
+
 
 class InputError(ValueError):
     """The input isn't what was asked for. The message names the file or pattern, and what to do."""
@@ -39,8 +41,8 @@ def is_content_error(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's message, short enough for a table."""
-    message = " ".join(str(error).split()) or type(error).__name__
+    """The error's message, short enough for a table, and without what a url should not tell."""
+    message = mask(" ".join(str(error).split())) or type(error).__name__
     return message if len(message) <= REASON_CHARACTERS else message[: REASON_CHARACTERS - 3] + "..."
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_etl.io.stores import store_of
+
 LIST_NAME = re.compile(r"(\d{6,})-(\w+?)(?:_[0-9a-f]{16})?\.files\.parquet")
 """Of a list: number and run of its manifest."""
 
@@ -101,8 +103,7 @@ def read_list(folder: str, entry: Mapping[str, str]) -> tuple[DataFile, ...]:
       FileNotFoundError: it is gone.
     """
     path = os.path.join(folder, entry["path"])
-    with open(path, "rb") as file:
-        encoded = file.read()
+    encoded = store_of(path).read(path)
     if hashlib.sha256(encoded).hexdigest() != entry["sha256"]:
         raise DatasetError(f"{path}: the digest does not match: the list was changed after it was written")
     found = pq.read_table(pa.BufferReader(encoded))

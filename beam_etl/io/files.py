@@ -9,14 +9,17 @@ from apache_beam.io.filesystem import BeamIOError, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from beam_etl import schema
-from beam_etl.io.access import is_local, open_file
+from beam_etl.io import stores
+from beam_etl.io.access import open_file
 from beam_etl.io.credentials import refuse_credentials
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
 from beam_etl.io.manifest import manifest_number
+from beam_etl.io.stores import is_local, is_object, store_of
+from beam_etl.io.stores.urls import split_url
 
-Found = tuple[str, int, int]
-"""A file's path, its bytes, and when it was modified, in nanoseconds; 0 where that isn't known."""
+Found = tuple[str, int, int, str]
+"""A file's path, its bytes, when it was modified, in nanoseconds, and its ETag; 0 and "" where that isn't known."""
 
 DatasetFiles = Callable[[str], Iterable[tuple[str, int]] | None]
 """Path and bytes of the documents of the dataset in a folder, or of the version that a manifest tells of; None where it
@@ -65,17 +68,17 @@ def find_files(
     patterns: str | Sequence[str],
     format: str | None = None,
     dataset_files: DatasetFiles = lambda folder: None,
-) -> dict[str, tuple[int, int]]:
-    """The files that patterns match, as `match_files` does, in no order: bytes and time of each path.
+) -> dict[str, tuple[int, int, str]]:
+    """The files that patterns match, as `match_files` does, in no order: bytes, time and ETag of each path.
 
     Raises:
       NothingFoundError: a pattern matches nothing.
     """
     wanted = None if format is None else format_named(format)
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[int, int, str]] = {}
     for pattern in _expand(patterns):
-        for path, *told in _match(pattern, wanted, dataset_files):
-            found[os.path.abspath(path) if is_local(path) else path] = told[0], told[1]
+        for path, size, modified, etag in _match(pattern, wanted, dataset_files):
+            found[os.path.abspath(path) if is_local(path) else path] = size, modified, etag
     return found
 
 
@@ -146,7 +149,7 @@ def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> 
     whole = pattern.rstrip("/") or "/"
     file = None if pattern.endswith("/") else _file(pattern)
     if file is not None:
-        version = dataset_files(pattern) if is_local(pattern) and manifest_number(pattern) else None
+        version = dataset_files(pattern) if manifest_number(pattern) else None
         return [file] if version is None else _undated(version)
     if not _GLOB.search(pattern) or (is_local(whole) and os.path.isdir(whole)):
         found = dataset_files(whole)
@@ -159,7 +162,7 @@ def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> 
 
 def _undated(found: Iterable[tuple[str, int]]) -> list[Found]:
     """Files of a dataset, which tells their bytes, and when they were written only as a whole."""
-    return [(path, size, 0) for path, size in found]
+    return [(path, size, 0, "") for path, size in found]
 
 
 def _file(path: str) -> Found | None:
@@ -169,19 +172,30 @@ def _file(path: str) -> Found | None:
             found = os.stat(path)
         except (OSError, ValueError):
             return None
-        return (path, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
-    return (
-        None if _GLOB.search(path) else next((found for found in _beam_match(path) if found[0] == path), None)
-    )
+        return (path, found.st_size, found.st_mtime_ns, "") if stat.S_ISREG(found.st_mode) else None
+    if _GLOB.search(path):
+        return None
+    if is_object(path):
+        return _object(path)
+    return next((found for found in _beam_match(path) if found[0] == path), None)
+
+
+def _object(path: str) -> Found | None:
+    """The object of this name, where there is one. A bucket is none."""
+    if not split_url(path).key:
+        return None
+    try:
+        found = store_of(path).look(path)
+    except FileNotFoundError:
+        return None
+    return _as_found(found)
 
 
 def _in_folder(folder: str, wanted: Format | None) -> list[Found]:
     if is_local(folder):
         everything = list(_walk(folder, None, hidden=False)) if os.path.isdir(folder) else []
     else:
-        everything = [
-            found for found in _beam_match(f"{folder}/**") if not _is_hidden(found[0][len(folder) + 1 :])
-        ]
+        everything = [found for found in _below(folder) if not _is_hidden(found[0][len(folder) + 1 :])]
     data = everything if wanted else [found for found in everything if format_of(found[0])]
     if data:
         return data
@@ -198,6 +212,13 @@ def _glob(pattern: str) -> list[Found]:
     fixed = _GLOB.split(pattern, maxsplit=1)[0]
     folder, rest = pattern[: fixed.rfind("/") + 1], pattern[fixed.rfind("/") + 1 :]
     hidden = _is_hidden(rest)
+    if is_object(pattern):
+        matches = re.compile(FileSystem.translate_pattern(pattern)).match
+        return [
+            found
+            for found in _below(folder.rstrip("/"))
+            if matches(found[0]) and (hidden or not _is_hidden(found[0][len(folder) :]))
+        ]
     if not is_local(pattern):
         return [found for found in _beam_match(pattern) if hidden or not _is_hidden(found[0][len(folder) :])]
     matches = re.compile(FileSystem.translate_pattern(pattern)).match
@@ -226,10 +247,21 @@ def _walk(folder: str, depth: int | None, hidden: bool, linked: int = 0) -> Iter
                 below.append(base + entry.name)
             elif entry.is_file():
                 status = entry.stat()
-                yield base + entry.name, status.st_size, status.st_mtime_ns
+                yield base + entry.name, status.st_size, status.st_mtime_ns, ""
     if depth != 0:
         for path in below:
             yield from _walk(path, None if depth is None else depth - 1, hidden, linked - 1)
+
+
+def _below(folder: str) -> list[Found]:
+    """All files in a folder that isn't local. An object that stands for a folder is none."""
+    if not is_object(folder):
+        return _beam_match(f"{folder}/**")
+    return [_as_found(found) for found in store_of(folder).files(folder)]
+
+
+def _as_found(found: stores.Found) -> Found:
+    return found.path, found.bytes, int(found.modified * 1e9), found.etag
 
 
 def _beam_match(pattern: str) -> list[Found]:
@@ -237,11 +269,17 @@ def _beam_match(pattern: str) -> list[Found]:
         found = FileSystems.match([pattern])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise InputError(f"{pattern}: {error}") from error
-    return [(data.path, data.size_in_bytes, 0) for data in found if not data.path.endswith("/")]
+    return [(data.path, data.size_in_bytes, 0, "") for data in found if not data.path.endswith("/")]
 
 
 def _is_hidden(path: str) -> bool:
     return path.startswith(("_", ".")) or "/_" in path or "/." in path
+
+
+def _is_there(folder: str) -> bool:
+    if is_local(folder):
+        return os.path.isdir(folder)
+    return bool(store_of(folder).names(folder) if is_object(folder) else _beam_match(f"{folder}/*"))
 
 
 def _nearest(pattern: str) -> str:
@@ -249,7 +287,7 @@ def _nearest(pattern: str) -> str:
     folder = pattern.rstrip("/")
     while "/" in folder and not folder.endswith(":/"):
         folder = folder.rsplit("/", 1)[0]
-        if os.path.isdir(folder) if is_local(pattern) else _beam_match(f"{folder}/*"):
+        if _is_there(folder):
             return f"the nearest folder that exists is {folder!r}"
     return (
         f"the nearest folder that exists is {os.getcwd()!r}"

@@ -5,34 +5,39 @@ A manifest is created only if absent, so of two writers that started from the sa
 Where there are many files, the list of them is a Parquet file beside it.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from beam_etl.io import durable, staging
+from beam_etl.io import staging
 from beam_etl.io.errors import one_line
 from beam_etl.io.file_lists import DataFile, DatasetError, Pane, encode_list, list_name, read_list
+from beam_etl.io.stores import store_of
+from beam_etl.io.version_numbers import FOLDER, created, manifest_number, manifest_path, numbers
 from beam_etl.kernels.partition_paths import values_of
 from beam_etl.kernels.partitioning import Partitioning
 
-__all__ = ["DataFile", "DatasetError", "Manifest", "Pane"]
+__all__ = [
+    "FOLDER",
+    "DataFile",
+    "DatasetError",
+    "Manifest",
+    "Pane",
+    "manifest_number",
+    "manifest_path",
+    "numbers",
+]
 
-FOLDER = "_manifests"
 FORMAT = "beam_etl dataset"
 FORMAT_VERSION = 3
 """1: files stand in the manifest. 2: a list beside it. 3: streams. A manifest has the lowest that can hold it."""
 
 LISTED_FILES = 10_000
 """With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
-
-_NAME = re.compile(r"(\d{6,})\.json")
 
 
 @dataclass(frozen=True)
@@ -163,8 +168,7 @@ class Manifest:
           DatasetError: not a manifest, of a later format version, or changed since it was written.
           FileNotFoundError: it is gone, or its list is.
         """
-        with open(path, "rb") as file:
-            encoded = file.read()
+        encoded = store_of(path).read(path)
         try:
             body = json.loads(encoded)
             digest = body.pop("digest")
@@ -240,27 +244,6 @@ def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def numbers(dataset: str) -> list[int]:
-    """Numbers of the manifests that there are, ascending."""
-    try:
-        names = os.listdir(os.path.join(dataset, FOLDER))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
-
-
-def manifest_path(dataset: str, number: int) -> str:
-    """Where manifest `number` of a dataset is."""
-    return os.path.join(dataset, FOLDER, f"{number:06d}.json")
-
-
-def manifest_number(path: str) -> int | None:
-    """The number of the manifest that a path is of; None where it is of something else."""
-    folder, name = os.path.split(path)
-    match = _NAME.fullmatch(name)
-    return int(match[1]) if match and os.path.basename(folder) == FOLDER else None
-
-
 def latest(dataset: str) -> Manifest | None:
     """The highest manifest, which is the dataset; None for a folder without one.
 
@@ -293,9 +276,9 @@ def prepare(folder: str, manifest: Manifest) -> bytes:
     """The bytes of a manifest, for `publish`; the list of its files is written into `folder`, where it has one."""
     if not manifest.list_name:
         return manifest.to_json()
-    listed = encode_list(manifest.files)
-    os.makedirs(folder, exist_ok=True)
-    durable.create_if_absent(os.path.join(folder, manifest.list_name), listed)
+    listed, store = encode_list(manifest.files), store_of(folder)
+    store.make_folder(folder)
+    store.create(os.path.join(folder, manifest.list_name), listed)
     return manifest.to_json(hashlib.sha256(listed).hexdigest())
 
 
@@ -306,18 +289,19 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
       dataset: folder.
       number: of the manifest.
       run: whose it is.
-      prepared: path of a file with its bytes, on the same filesystem. It gets a second name, and so stays unchanged.
+      prepared: path of a file with its bytes, on the same filesystem. It gets a second name there, and so stays
+        unchanged; in an object store a copy does.
 
     Raises:
       FileNotFoundError: the file is gone. Nothing was published.
     """
     path = manifest_path(dataset, number)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
-        os.link(prepared, path)
+        store_of(dataset).publish(prepared, path)
+        created(dataset, number)
     except FileExistsError:
+        created(dataset, number)
         return run_of(dataset, number) == run or is_published(dataset, run)
-    durable.sync_folder(os.path.dirname(path))
     if numbers(dataset)[-1] == number:
         return True
     if _before(dataset, number + 1) != (
@@ -333,12 +317,9 @@ def refresh(dataset: str) -> None:
 
     A client may go by what it knew of a folder a minute ago, until it changes something in it.
     """
-    folders = (os.path.dirname(os.path.abspath(dataset)), dataset, os.path.join(dataset, FOLDER))
-    for folder in folders:
-        path = os.path.join(folder, f"{staging.PROBE}{secrets.token_hex(6)}")
-        with contextlib.suppress(OSError):
-            open(path, "xb").close()
-            os.unlink(path)
+    store_of(dataset).refresh(
+        (os.path.dirname(os.path.abspath(dataset)), dataset, os.path.join(dataset, FOLDER))
+    )
 
 
 def run_of(dataset: str, number: int) -> str | None:
@@ -376,8 +357,7 @@ def _lineage(dataset: str, number: int) -> list[tuple[int, str]]:
 def _body(dataset: str, number: int) -> dict[str, Any]:
     """What a manifest has, unchecked; nothing where it isn't there or is no JSON."""
     try:
-        with open(manifest_path(dataset, number), "rb") as file:
-            body = json.load(file)
+        body = json.loads(store_of(dataset).read(manifest_path(dataset, number)))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

@@ -14,22 +14,17 @@ tells of each file which pane it holds (`file_lists.Pane`), and of each stream t
    as long the versions. So nothing is removed that an attempt might yet publish, and readers lose nothing they read.
 """
 
-import contextlib
 import glob
-import json
 import os
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from beam_etl.io import durable, manifest, staging, versions
+from beam_etl.io import manifest, staging
 from beam_etl.io.append import LostError, misfits, publish_append, publish_on_top
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
+from beam_etl.io.pane_expiry import remove_expired, tell_done
 from beam_etl.io.place import place
-
-KEPT_SECONDS = 86_400
-"""A checkpoint or savepoint from which a stream can go on is at most so much older than its latest commit."""
 
 ALL_PARTITIONS = -1
 """As partition of a file that was compacted from those of an accumulating result."""
@@ -45,8 +40,6 @@ FAILED = "failed"
 _TOLD = 20
 _LINEAGE = 50
 """Versions of a stream that later ones name: who adds to the dataset meanwhile finds its own there."""
-
-_DONE = "done-"
 
 
 class FencedError(RuntimeError):
@@ -317,48 +310,3 @@ class PanePublisher:
                 f"job anew."
             )
         return str(told["run"])
-
-
-def tell_done(dataset: str, stream: str, run: str, staged: Iterable[str], dropped: Iterable[str]) -> None:
-    """Leaves word of what can go when no checkpoint of a stream can name it any more.
-
-    Args:
-      dataset: folder.
-      stream: its name.
-      run: of the version after which that is so.
-      staged: paths below the stream's staging folder.
-      dropped: paths below the dataset that the version doesn't list any more.
-    """
-    path = os.path.join(staging.staging_folder(dataset, stream), f"{_DONE}{run}.json")
-    body = {"staged": list(staged), "dropped": list(dropped)}
-    durable.create_if_absent(path, json.dumps(body).encode())
-
-
-def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: float = KEPT_SECONDS) -> None:
-    """Removes what was published or superseded so long ago that no checkpoint names it, and versions as old."""
-    before = time.time() - kept_seconds
-    folder = staging.staging_folder(dataset, stream)
-    current: set[str] | None = None
-    for path in (os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(_DONE)):
-        if not _older(path, before):
-            continue
-        with open(path, "rb") as file:
-            done = json.load(file)
-        current = versions.paths_of([head]) if current is None else current
-        staging.remove(os.path.join(folder, staged) for staged in done["staged"])
-        staging.remove_files(dataset, [gone for gone in done["dropped"] if gone not in current])
-        staging.remove([path])
-    first = next((number for number, run in head.lineage if run == stream), head.number)
-    old = [
-        number
-        for number in manifest.numbers(dataset)
-        if first < number < head.number and _older(manifest.manifest_path(dataset, number), before)
-    ]
-    versions.remove_versions(dataset, old)
-    versions.remove_lists(dataset, lambda number, _, __: number in set(old))
-
-
-def _older(path: str, before: float) -> bool:
-    with contextlib.suppress(OSError):
-        return os.stat(path).st_mtime < before
-    return False

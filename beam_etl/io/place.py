@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from beam_etl.io import durable, staging
 from beam_etl.io.manifest import DataFile, Manifest
+from beam_etl.io.stores import store_of
 
 _TRIES = 100
 
@@ -18,6 +19,8 @@ def place(dataset: str, decided: Manifest) -> list[DataFile]:
     What replaces the dataset is moved. What is added to it gets a second name there, and stays in staging as well until
     it is published: whoever replaces the dataset meanwhile removes the one and leaves the other.
 
+    In an object store they are in place already, and looked at.
+
     Args:
       dataset: folder.
       decided: whose files.
@@ -25,6 +28,8 @@ def place(dataset: str, decided: Manifest) -> list[DataFile]:
     Raises:
       OSError: one of staging.GONE: the staging folder is.
     """
+    if not store_of(dataset).has_folders:
+        return _absent(dataset, decided)
     folders = {os.path.join(dataset, os.path.dirname(file.path)) for file in decided.files}
     for folder in folders:
         _make(folder)
@@ -51,6 +56,23 @@ def place(dataset: str, decided: Manifest) -> list[DataFile]:
     for folder in folders:
         durable.sync_folder(folder)
     return lost
+
+
+def unplaced(dataset: str, decided: Manifest) -> list[DataFile]:
+    """Those files of an append that wasn't published which aren't kept."""
+    if not store_of(dataset).has_folders:
+        return _absent(dataset, decided)
+    folder = staging.staging_folder(dataset, decided.run)
+    return [file for file in decided.files if not os.path.exists(os.path.join(folder, file.path))]
+
+
+def _absent(dataset: str, decided: Manifest) -> list[DataFile]:
+    found = store_of(dataset).look_at(os.path.join(dataset, file.path) for file in decided.files)
+    return [
+        file
+        for file, there in zip(decided.files, found, strict=True)
+        if there is None or there.bytes != file.bytes
+    ]
 
 
 def _link(source: str, target: str) -> None:

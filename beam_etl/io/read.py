@@ -367,7 +367,9 @@ class FileSource:
         return round(rows * self.input_bytes / sum(file.bytes for file in counted)) if counted else None
 
     def _plan(self, file: FileEntry) -> Iterator[Split]:
-        return plan_splits(file, self._read.known, self._read.split_bytes)
+        """To look at: compressed files as a whole, since finding their splits takes decompressing them."""
+        whole = self._read.known.compressible and compression(file.path)
+        return plan_splits(file, self._read.known, max(file.bytes, 1) if whole else self._read.split_bytes)
 
     def _expansion(self, file: FileEntry) -> int:
         plain = self._read.known.compressible and not compression(file.path)

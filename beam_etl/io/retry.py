@@ -3,19 +3,22 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 
 from beam_etl.io import manifest, staging
 from beam_etl.io.commit import clean_run, settle
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest
+from beam_etl.io.stores import store_of
 
 
 def retry_append(dataset: str, run: str) -> tuple[str, str]:
     """Adds the kept files of a run to the dataset as it is now; the verdict, and the new run's name.
 
     The run itself can't write or publish any more from here on: attempts at it that still go on, anywhere, find neither
-    its staging folder nor its files, which have other names. A retry that was killed is retried by the name it took.
+    its staging folder nor its files, which have other names. A retry that was killed is retried by the name it took; in
+    an object store, where files are copied, by either name.
 
     Args:
       dataset: folder.
@@ -25,25 +28,63 @@ def retry_append(dataset: str, run: str) -> tuple[str, str]:
       DatasetError: nothing is kept of this run, or it isn't an append.
     """
     own = _kept(dataset, run)
+    if not store_of(dataset).has_folders:
+        return _retry_copied(dataset, own)
     new, folder = staging.new_run(), staging.staging_folder(dataset, run)
     taken = staging.staging_folder(dataset, new)
     os.rename(folder, taken)
     clean_run(dataset, run, for_good=True)
-    head = manifest.latest(dataset)
     names = cache(lambda inside: _names(inside, new))
-    own = replace(
-        own,
-        run=new,
-        number=head.number + 1 if head else 1,
-        files=tuple(_renamed(taken, file, new, names) for file in own.files),
-        appended=((head.number, head.run),) if head else (),
-    )
-    outcome = staging.outcome_path(dataset, new)
-    with open(f"{outcome}.new", "wb") as file:
-        file.write(manifest.prepare(taken, own))
-    os.replace(file.name, outcome)
+    files = tuple(_renamed(taken, file, new, names) for file in own.files)
+    own = _on_head(dataset, own, new, files)
+    store_of(dataset).write(staging.outcome_path(dataset, new), manifest.prepare(taken, own))
     staging.forget_conflict(dataset, new)
     return settle(dataset, own, []), new
+
+
+def _on_head(dataset: str, own: Manifest, run: str, files: tuple[DataFile, ...]) -> Manifest:
+    """What a run was to add, as another run that adds it to what is there now."""
+    head = manifest.latest(dataset)
+    number, appended = head.number + 1 if head else 1, ((head.number, head.run),) if head else ()
+    return replace(own, run=run, number=number, files=files, appended=appended)
+
+
+def _retry_copied(dataset: str, own: Manifest) -> tuple[str, str]:
+    """The same in an object store: a copy of each file. Whoever tries the run again goes on with the name first taken.
+
+    The run itself stays unpublished: what it conflicts with doesn't change.
+    """
+    store, folder = store_of(dataset), staging.staging_folder(dataset, own.run)
+    claim = os.path.join(folder, _TAKEN)
+    store.create(claim, staging.new_run().encode())
+    new = store.read(claim).decode()
+    taken = staging.staging_folder(dataset, new)
+    staging.mark_begun(dataset, new, appends=True)
+    files = [replace(file, path=_of_run(file.path, new)) for file in own.files]
+    if not staging.is_decided(dataset, new):
+        with ThreadPoolExecutor(COPIERS) as pool:
+            sources, targets = (
+                [os.path.join(dataset, file.path) for file in some] for some in (own.files, files)
+            )
+            list(pool.map(store.copy, sources, targets))
+        made = _on_head(dataset, own, new, tuple(files))
+        store.create(staging.outcome_path(dataset, new), manifest.prepare(taken, made))
+    decided = Manifest.read(staging.outcome_path(dataset, new), lists=taken)
+    verdict = settle(dataset, decided, [])
+    clean_run(dataset, own.run)
+    return verdict, new
+
+
+_TAKEN = "taken"
+"""In the staging folder of a run in an object store: the name of the run that took its files."""
+
+COPIERS = 16
+"""Files that are copied at the same time."""
+
+
+def _of_run(path: str, run: str) -> str:
+    folder, name = os.path.split(path)
+    return f"{folder}/{staging.of_another_run(name, run) or name}"
 
 
 def _kept(dataset: str, run: str) -> Manifest:

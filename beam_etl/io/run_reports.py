@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from beam_etl.io import durable, manifest, staging
+from beam_etl.io import manifest, staging
+from beam_etl.io.stores import store_of
 
 REPORT_NAME = re.compile(r"(\d{6,})-(\w+)\.report\.json")
 """Of a report: number and run of its manifest."""
@@ -25,7 +26,7 @@ def write_report(dataset: str, number: int, run: str, report: Mapping[str, Any])
     """
     path = report_path(dataset, number, run)
     try:
-        durable.create_if_absent(path, json.dumps(report, indent=1, ensure_ascii=False).encode())
+        store_of(dataset).create(path, json.dumps(report, indent=1, ensure_ascii=False).encode())
     except FileNotFoundError:
         return None
     if manifest.run_of(dataset, number) == run:
@@ -37,6 +38,6 @@ def write_report(dataset: str, number: int, run: str, report: Mapping[str, Any])
 def find_reports(dataset: str, is_wanted: Callable[[int, str], bool]) -> list[str]:
     """Paths of the reports of which `is_wanted` is true, given number and run."""
     folder = os.path.join(dataset, manifest.FOLDER)
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    names = store_of(dataset).names(folder)
     reports = (match for match in map(REPORT_NAME.fullmatch, names) if match)
     return [os.path.join(folder, match[0]) for match in reports if is_wanted(int(match[1]), match[2])]

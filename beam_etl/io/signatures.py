@@ -15,6 +15,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io import manifest, staging
+from beam_etl.io.access import open_file
 from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.data_files import Finished, OpenFile
 from beam_etl.io.errors import InputError
@@ -269,7 +270,7 @@ def _partition(path: str) -> int:
 
 def _read(path: str, key: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     names = None if columns is None else list(dict.fromkeys((key, *columns)))
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with open_file(path) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
         yield from file.iter_batches(MAX_ROWS, columns=names)
 
 

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import numpy as np
 import pyarrow as pa
 
+from beam_etl.io.access import create_file, open_file
 from beam_etl.kernels.range_bounds import row_bytes
 from beam_etl.kernels.sorting import Order, key_rows
 
@@ -28,7 +29,7 @@ def write_run(
     block = np.cumsum(row_bytes(rows)) // block_bytes
     begins = np.flatnonzero(np.diff(block, prepend=-1))
     ends = np.append(begins[1:], rows.num_rows)
-    with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, rows.schema, options=_OPTIONS) as writer:
+    with create_file(path) as sink, pa.ipc.new_file(sink, rows.schema, options=_OPTIONS) as writer:
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             writer.write_batch(rows.slice(begin, end - begin))
     keys = key_rows(rows, order)
@@ -48,7 +49,7 @@ class RunFiles:
           FileNotFoundError: the file is gone.
         """
         if path not in self._readers:
-            self._readers[path] = pa.ipc.open_file(pa.OSFile(path))
+            self._readers[path] = pa.ipc.open_file(open_file(path))
             if len(self._readers) > OPEN_FILES:
                 self._readers.popitem(last=False)
         self._readers.move_to_end(path)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.changes import CHANGED, change_of, modified
+from beam_etl.io.changes import CHANGED, Mark, change_of, mark_of
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import document_places, to_documents
 from beam_etl.io.data_files import Finished, OpenFile
@@ -136,7 +136,7 @@ def copy_split(
     if is_suspect(split):
         raise _apart(split)
     pending = Decisions(decisions, split)
-    seen = modified(split.file.path)
+    seen = mark_of(split.file)
     _check_unchanged(split, seen)
     try:
         reader, reading = open_split(split, copying.known, copying.first, copying.stored)
@@ -153,7 +153,7 @@ def copy_split(
         copy.discard()
 
 
-def _check_unchanged(split: Split, seen: int) -> None:
+def _check_unchanged(split: Split, seen: Mark) -> None:
     if how := change_of(split.file, seen):
         raise _changed(split, how)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl.io.careful import carefully, looked_at
-from beam_etl.io.changes import change_of, modified, reject_changed
+from beam_etl.io.changes import change_of, mark_of, reject_changed
 from beam_etl.io.choosing_rows import ChosenRows
 from beam_etl.io.columns import Columns, Reading, resolve
 from beam_etl.io.convert import to_documents
@@ -100,7 +100,7 @@ def read_split(
     Raises:
       OSError: the file can't be read, and that doesn't pass (see `transient`).
     """
-    seen = modified(split.file.path)
+    seen = mark_of(split.file)
     try:
         yield from _rejecting_what_ends(
             split, known, partial(_read_split, split, known, columns, stored, spare)

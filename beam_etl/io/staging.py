@@ -2,6 +2,9 @@
 
 A run writes below `_staging/RUN`, moves its files into place, and publishes (see `commit`). Opening and committing take
 turns with giving up (`turn`), so that an interrupted run of this process can't publish what was just removed.
+
+In an object store data files are written where they stay, and `_staging/RUN` has what is known of the run: what it
+comes to, and `begun.json`, which is there before its first file and tells the version that there was then.
 """
 
 import contextlib
@@ -9,26 +12,35 @@ import json
 import os
 import re
 import secrets
-import shutil
 import threading
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
+from itertools import islice
+from typing import NamedTuple
+
+from beam_etl.io.stores import PROBE, Found, store_of
+from beam_etl.io.version_numbers import FOLDER as MANIFESTS
+from beam_etl.io.version_numbers import numbers
 
 FOLDER = "_staging"
-SYSTEM_FOLDERS = ("_manifests", FOLDER)
-
-PROBE = "_beam_etl_"
-"""Names that begin so stand in a dataset for a moment: somebody asks the filesystem something."""
+SYSTEM_FOLDERS = (MANIFESTS, FOLDER)
 
 _FILE_NAME = re.compile(r"(part-\d{5,}(?:-\d{5,})?-)([0-9a-f]{12})(-[0-9a-f]{16}(?:\.\w+){1,2})")
 RUN_LETTERS = 12
 """Of a run's name."""
 
 _OUTCOME = "outcome.json"
-_REASONS = "reasons"
+REASONS = "reasons"
 _CONFLICT = "conflict.json"
 _LOST = "lost.json"
 _APPENDING = "appending"
+_BEGUN = "begun.json"
 _TOLD = 20
+
+_LOOKED_AT = 1000
+"""Objects of a folder that are looked at for what isn't ours: one request."""
+
+GIVEN_UP = "the run was given up before it came to anything"
 
 _lock = threading.RLock()
 _abandoned: set[str] = set()
@@ -87,7 +99,16 @@ def of_another_run(name: str, run: str) -> str | None:
     return f"{match[1]}{run}{match[3]}" if match else None
 
 
-def is_ours(path: str) -> bool:
+def strangers(dataset: str) -> list[str]:
+    """What is in a dataset's folder that no run makes; in an object store, among the first of many."""
+    store = store_of(dataset)
+    if store.has_folders:
+        return [name for name in store.names(dataset) if not _is_ours(os.path.join(dataset, name))]
+    inside = (found.path[len(dataset) + 1 :] for found in islice(store.files(dataset), _LOOKED_AT))
+    return sorted({path.partition("/")[0] for path in inside if not _is_our_object(path)})
+
+
+def _is_ours(path: str) -> bool:
     """Whether what is in a dataset is what a run makes: a system folder, or a table of our files; or a probe.
 
     A table's files may lie in folders of partitions, `column=value`.
@@ -95,8 +116,19 @@ def is_ours(path: str) -> bool:
     if os.path.basename(path) in SYSTEM_FOLDERS or os.path.basename(path).startswith(PROBE):
         return True
     return os.path.isdir(path) and all(
-        _FILE_NAME.fullmatch(name) or ("=" in name and is_ours(os.path.join(path, name)))
+        _FILE_NAME.fullmatch(name) or ("=" in name and _is_ours(os.path.join(path, name)))
         for name in os.listdir(path)
+    )
+
+
+def _is_our_object(path: str) -> bool:
+    first, *folders = path.split("/")
+    if first in SYSTEM_FOLDERS or first.startswith(PROBE):
+        return True
+    return (
+        bool(folders)
+        and bool(_FILE_NAME.fullmatch(folders[-1]))
+        and all("=" in name for name in folders[:-1])
     )
 
 
@@ -114,22 +146,21 @@ def against(reasons: Iterable[str]) -> bytes:
     """The outcome of a run that must not publish. Of many reasons some are told."""
     told = sorted(set(reasons))
     more = [f"and {len(told) - _TOLD:,} more of these"] if len(told) > _TOLD else []
-    return json.dumps({_REASONS: [*told[:_TOLD], *more]}, ensure_ascii=False).encode()
+    return json.dumps({REASONS: [*told[:_TOLD], *more]}, ensure_ascii=False).encode()
 
 
 def reasons_of(outcome: bytes) -> list[str]:
     """What speaks against publishing, of an outcome; none in a manifest."""
-    return list(json.loads(outcome).get(_REASONS, []))
+    return list(json.loads(outcome).get(REASONS, []))
 
 
 def verdict(dataset: str, run: str) -> list[str]:
     """What spoke against publishing a run, until it is cleaned up; none where nothing did."""
     for name in (_OUTCOME, _CONFLICT, _LOST):
-        with (
-            contextlib.suppress(*GONE),
-            open(os.path.join(staging_folder(dataset, run), name), "rb") as file,
-        ):
-            if reasons := reasons_of(file.read()):
+        with contextlib.suppress(*GONE):
+            if reasons := reasons_of(
+                store_of(dataset).read(os.path.join(staging_folder(dataset, run), name))
+            ):
                 return reasons
     return []
 
@@ -138,7 +169,7 @@ def refuse(dataset: str, run: str) -> None:
     """Removes what a run has staged, but not the outcome that says why it must not be published."""
     folder = staging_folder(dataset, run)
     for name in _entries(folder):
-        if name != _OUTCOME:
+        if name not in (_OUTCOME, _BEGUN):
             remove_folder(os.path.join(folder, name))
 
 
@@ -155,31 +186,68 @@ def tell_conflict(dataset: str, run: str, reasons: Iterable[str]) -> None:
 def forget_conflict(dataset: str, run: str) -> None:
     """Takes back `tell_conflict`, and what was prepared to be published."""
     folder = staging_folder(dataset, run)
-    versions = (name for name in _entries(folder) if name.endswith(".json") and name != _OUTCOME)
+    versions = (
+        name for name in _entries(folder) if name.endswith(".json") and name not in (_OUTCOME, _BEGUN)
+    )
     remove(os.path.join(folder, name) for name in versions)
 
 
 def is_kept(dataset: str, run: str) -> bool:
     """Whether the files of an append that met a conflict are kept."""
-    return os.path.exists(os.path.join(staging_folder(dataset, run), _CONFLICT))
+    return store_of(dataset).exists(os.path.join(staging_folder(dataset, run), _CONFLICT))
 
 
 def mark_appending(dataset: str, run: str) -> None:
     """Says of a run's staging folder that it adds to the dataset: who replaces the dataset leaves the folder alone."""
+    if not store_of(dataset).has_folders:
+        mark_begun(dataset, run, appends=True)
+        return
     folder = staging_folder(dataset, run)
     os.makedirs(folder, exist_ok=True)
     open(os.path.join(folder, _APPENDING), "ab").close()
 
 
+class Begun(NamedTuple):
+    """What a run in an object store says of itself before it writes anything."""
+
+    seen: int
+    """The highest version that there was: what it replaces is that or an older one. 0 where there was none."""
+    appends: bool
+
+
+def mark_begun(dataset: str, run: str, appends: bool) -> None:
+    """Says of a run in an object store that it has begun, if nobody has yet."""
+    begun = Begun(max(numbers(dataset), default=0), appends)
+    path = os.path.join(staging_folder(dataset, run), _BEGUN)
+    store_of(dataset).create(path, json.dumps(begun._asdict()).encode())
+
+
+def begun(dataset: str, run: str) -> Begun | None:
+    """What `mark_begun` said; None before that, and after the run was published or cleaned up."""
+    try:
+        return Begun(**json.loads(store_of(dataset).read(os.path.join(staging_folder(dataset, run), _BEGUN))))
+    except FileNotFoundError:
+        return None
+
+
+def is_decided(dataset: str, run: str) -> bool:
+    """Whether it stands what a run comes to."""
+    return store_of(dataset).exists(outcome_path(dataset, run))
+
+
 def _tell(path: str, reasons: Iterable[str]) -> None:
     with contextlib.suppress(*GONE):  # the run was given up meanwhile
-        with open(f"{path}.{secrets.token_hex(6)}", "wb") as file:
-            file.write(against(reasons))
-        os.replace(file.name, path)
+        store_of(path).write(path, against(reasons))
 
 
 def remove_staging(dataset: str, run: str) -> None:
-    """Removes the staging folder of a run: in one step, after which nothing in it can be moved or published."""
+    """Removes the staging folder of a run: in one step, after which nothing in it can be moved or published.
+
+    In an object store that isn't one step: only what is published, or never will be, is removed.
+    """
+    if not store_of(dataset).has_folders:
+        remove_folder(staging_folder(dataset, run))
+        return
     parent = os.path.join(dataset, FOLDER)
     folder = os.path.join(staging_folder(dataset, run), "")  # the slash says that a file isn't meant
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -199,6 +267,8 @@ def _remove_set_aside(dataset: str, run: str) -> None:
 def closed(dataset: str, run: str, for_good: bool = False) -> Iterator[None]:
     """Removes the staging folder of a run; while inside, no process can write, decide, move or publish any of it.
 
+    In an object store nothing is removed: unless it was decided before, the run comes to nothing, then and for ever.
+
     Args:
       dataset: folder.
       run: whose folder.
@@ -207,6 +277,11 @@ def closed(dataset: str, run: str, for_good: bool = False) -> Iterator[None]:
     Raises:
       OSError: the folder can't be removed.
     """
+    if not store_of(dataset).has_folders:
+        mark_begun(dataset, run, appends=True)  # maybe: then what ends it stays until `clean`
+        store_of(dataset).create(outcome_path(dataset, run), against([GIVEN_UP]))
+        yield
+        return
     folder = staging_folder(dataset, run)
     while not os.path.isfile(folder):
         os.makedirs(os.path.dirname(folder), exist_ok=True)
@@ -232,9 +307,11 @@ def files_of(dataset: str, run: str) -> list[str]:
 
 def remove_files(dataset: str, paths: Iterable[str]) -> None:
     """Removes files of tables, by paths below the dataset, and the folders that are empty then."""
-    folders = set()
-    for path in paths:
-        remove([os.path.join(dataset, path)])
+    gone, folders = list(paths), set()
+    remove(os.path.join(dataset, path) for path in gone)
+    if not store_of(dataset).has_folders:
+        return
+    for path in gone:
         while path := os.path.dirname(path):
             folders.add(path)
     remove_empty(os.path.join(dataset, folder) for folder in sorted(folders, key=len, reverse=True))
@@ -248,68 +325,100 @@ def stop(run: str) -> None:
 
 def appending_runs(dataset: str) -> set[str]:
     """Runs that add to a dataset and have not ended. What they publish they have staged before, maybe long ago."""
-    parent = os.path.join(dataset, FOLDER)
-    return {run for run in _entries(parent) if os.path.exists(os.path.join(parent, run, _APPENDING))}
+    parent, store = os.path.join(dataset, FOLDER), store_of(dataset)
+    if not store.has_folders:
+        marks = {run: begun(dataset, run) for run in _entries(parent)}
+        return {run for run, mark in marks.items() if mark and mark.appends}
+    return {run for run in _entries(parent) if store.exists(os.path.join(parent, run, _APPENDING))}
 
 
-def remove_leftovers(dataset: str, kept: Iterable[str], before: float, spared: Collection[str] = ()) -> None:
-    """Removes files of earlier runs that `kept` doesn't list, and their staging folders.
+def replaced_files(dataset: str, version: int, before: float) -> list[str]:
+    """Files in tables of runs that have ended, or can't be published any more since a version replaced what they would.
+
+    To be called before versions are read: a run that is published meanwhile is in one of them then.
 
     Args:
       dataset: folder.
-      kept: paths below it that the manifest lists.
-      before: modification time of the manifest. Runs that wrote a file before it started from an older manifest, so
-        they can't publish any more; those that started later are left alone, and staging folders of appends.
-      spared: runs whose files are left alone as well.
+      version: the number of the version that replaced others.
+      before: when its manifest was written. Runs that wrote a file before it started from an older manifest; those that
+        started later are not meant, and no appends. In an object store the runs themselves say so (`Begun`): those
+        that say nothing have ended.
     """
-    listed = set(kept)
-    remove_files(
-        dataset,
-        [
+    if store_of(dataset).has_folders:
+        adding = appending_runs(dataset)
+        return [
             path
             for path, run in table_files(dataset)
-            if path not in listed and run not in spared and _older(os.path.join(dataset, path), before)
-        ],
-    )
-    staging = os.path.join(dataset, FOLDER)
-    for run in _entries(staging):
-        folder = os.path.join(staging, run)
-        inside = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
-        appends = os.path.join(folder, _APPENDING) in inside
-        if not appends and all(_older(path, before) for path in [folder, *inside]):
-            remove_folder(folder)
-    remove_empty([staging])
+            if run not in adding and _older(os.path.join(dataset, path), before)
+        ]
+    mark = cache(lambda run: begun(dataset, run))
+    files = list(table_files(dataset))
+    return [path for path, run in files if mark(run) is None or _is_past(mark(run), version)]
+
+
+def remove_leftovers(
+    dataset: str, replaced: Iterable[str], kept: Collection[str], version: int, before: float
+) -> None:
+    """Removes files of earlier runs that no version lists, and their staging folders.
+
+    Args:
+      dataset: folder.
+      replaced: of `replaced_files`.
+      kept: paths that versions list which were read after that.
+      version, before: as of `replaced_files`.
+    """
+    remove_files(dataset, [path for path in replaced if path not in kept])
+    parent = os.path.join(dataset, FOLDER)
+    for run in _entries(parent):
+        if _is_left(dataset, run, version, before):
+            remove_folder(os.path.join(parent, run))
+    remove_empty([parent])
+
+
+def _is_left(dataset: str, run: str, version: int, before: float) -> bool:
+    """Whether a staging folder is of a run that can't be published any more. The folders of appends are spared."""
+    folder = os.path.join(dataset, FOLDER, run)
+    if not store_of(dataset).has_folders:
+        return _is_past(begun(dataset, run), version)
+    inside = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    appends = os.path.join(folder, _APPENDING) in inside
+    return not appends and all(_older(path, before) for path in [folder, *inside])
+
+
+def _is_past(mark: Begun | None, version: int) -> bool:
+    return mark is not None and not mark.appends and mark.seen < version
 
 
 def remove(paths: Iterable[str]) -> None:
     """Deletes files. What can't be deleted is left: no reader of the manifest looks at it."""
-    for path in paths:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    found = list(paths)
+    if found:
+        store_of(found[0]).remove(found)
 
 
 def remove_folder(path: str) -> None:
     """Removes a folder with all that is in it; or a file."""
-    shutil.rmtree(path, ignore_errors=True)
-    remove([path])
+    store_of(path).remove_folder(path)
 
 
 def table_files(dataset: str) -> Iterator[tuple[str, str]]:
     """Our files in tables, by their paths below the dataset, with `/`, each with the run that wrote it."""
+    for found in stored_files(dataset):
+        if run := run_of_file(found.path):
+            yield os.path.relpath(found.path, dataset).replace(os.sep, "/"), run
+
+
+def stored_files(dataset: str) -> Iterator[Found]:
+    """All files in a dataset's folders of tables."""
+    store = store_of(dataset)
     for table in _entries(dataset):
-        if table.startswith("_"):
-            continue
-        for parent, folders, names in os.walk(os.path.join(dataset, table)):
-            folders.sort()
-            inside = os.path.relpath(parent, dataset).replace(os.sep, "/")
-            for name in sorted(names):
-                if match := _FILE_NAME.fullmatch(name):
-                    yield f"{inside}/{name}", match[2]
+        if not table.startswith("_"):
+            yield from store.files(os.path.join(dataset, table))
 
 
 def _entries(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return store_of(folder).names(folder)
     except OSError:
         return []
 
@@ -322,7 +431,7 @@ def _older(path: str, time: float) -> bool:
 
 
 def remove_empty(folders: Iterable[str]) -> None:
-    """Removes those of the folders in which nothing is."""
+    """Removes those of the folders in which nothing is. In an object store there is none."""
     for folder in folders:
         with contextlib.suppress(OSError):  # not empty, or not there
             os.rmdir(folder)

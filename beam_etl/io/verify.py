@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from beam_etl.io import manifest
+from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS, InputError, one_line
 from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.formats.base import SPLIT_BYTES
@@ -14,6 +15,7 @@ from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.rejects import Reject
 from beam_etl.io.report import Report
 from beam_etl.io.staging import SYSTEM_FOLDERS
+from beam_etl.io.stores import store_of
 from beam_etl.kernels.findings import one
 
 _READ_BYTES = 1 << 20
@@ -72,8 +74,7 @@ def read_exactly(folder: str, number: int, report: Report) -> Manifest | None:
     """A manifest that is byte for byte as it was written; None where it can't be read, which is told."""
     path, place = manifest.manifest_path(folder, number), manifest_place(number)
     try:
-        with open(path, "rb") as file:
-            encoded = file.read()
+        encoded = store_of(path).read(path)
         report.count(bytes=len(encoded), files=1)
         current = Manifest.read(path)
         body = json.loads(encoded)
@@ -85,7 +86,8 @@ def read_exactly(folder: str, number: int, report: Report) -> Manifest | None:
     if current.number != number:
         report.add(place, one("manifest", f"it says that it is number {current.number}"))
     if current.list_name:
-        report.count(bytes=os.path.getsize(os.path.join(os.path.dirname(path), current.list_name)), files=1)
+        listed = os.path.join(os.path.dirname(path), current.list_name)
+        report.count(bytes=store_of(listed).look(listed).bytes, files=1)
     return current
 
 
@@ -97,7 +99,7 @@ def verify(folder: str, file: DataFile, report: Report) -> None:
     """
     digest, size = hashlib.sha256(), 0
     try:
-        with open(os.path.join(folder, file.path), "rb") as stored:
+        with open_file(os.path.join(folder, file.path)) as stored:
             while piece := stored.read(_READ_BYTES):
                 digest.update(piece)
                 size += len(piece)
@@ -157,13 +159,10 @@ def _rows(folder: str, file: DataFile, report: Report) -> int:
 def leftovers(folder: str, versions: Sequence[Manifest]) -> list[str]:
     """Files in the dataset's folder that no manifest lists, in words."""
     listed = {file.path for version in versions for file in version.files}
-    left: list[str] = []
-    for parent, folders, names in os.walk(folder):
-        inside = os.path.relpath(parent, folder)
-        if inside == ".":
-            folders[:] = [name for name in folders if name not in SYSTEM_FOLDERS]
-        paths = (name if inside == "." else f"{inside}/{name}".replace(os.sep, "/") for name in names)
-        left += [path for path in paths if path not in listed]
+    inside = (
+        os.path.relpath(found.path, folder).replace(os.sep, "/") for found in store_of(folder).files(folder)
+    )
+    left = [path for path in inside if path not in listed and path.partition("/")[0] not in SYSTEM_FOLDERS]
     told = sorted(left)[:_TOLD_LEFTOVERS]
     more = [f"and {len(left) - len(told):,} more files that it doesn't list"] if len(left) > len(told) else []
     return [*(f"{path} is in the folder, the manifest doesn't list it" for path in told), *more]

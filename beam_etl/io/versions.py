@@ -7,6 +7,7 @@ from beam_etl.io import manifest, staging
 from beam_etl.io.file_lists import LIST_NAME
 from beam_etl.io.manifest import DatasetError, Manifest
 from beam_etl.io.run_reports import find_reports
+from beam_etl.io.stores import store_of
 
 
 def read_versions(dataset: str, numbers: Iterable[int] | None = None) -> list[Manifest]:
@@ -42,10 +43,10 @@ def remove_replaced(dataset: str, current: Manifest) -> None:
     if current.appended is not None:
         return
     try:
-        published = os.stat(manifest.manifest_path(dataset, current.number)).st_mtime
+        published = store_of(dataset).look(manifest.manifest_path(dataset, current.number)).modified
     except FileNotFoundError:  # it was replaced itself
         return
-    adding = staging.appending_runs(dataset)  # before versions are read: what has ended since is in one
+    replaced = staging.replaced_files(dataset, current.number, published)  # before versions are read
     numbers = manifest.numbers(dataset)
     older = [number for number in numbers if number < current.number]
     newer = [number for number in numbers if number > current.number]
@@ -55,7 +56,7 @@ def remove_replaced(dataset: str, current: Manifest) -> None:
     except DatasetError:  # which files it has can't be known: `clean` and `verify` tell of it
         return
     remove_versions(dataset, gone)
-    staging.remove_leftovers(dataset, paths_of(kept), before=published, spared=adding)
+    staging.remove_leftovers(dataset, replaced, paths_of(kept), current.number, published)
     names = {version.list_name for version in kept}
     remove_lists(dataset, lambda number, _, name: number <= current.number and name not in names)
 
@@ -84,7 +85,7 @@ def remove_unpublished(dataset: str, run: str) -> None:
 def remove_lists(dataset: str, is_left: Callable[[int, str, str], bool]) -> None:
     """Deletes lists of files of which `is_left` is true, given number, run and name."""
     folder = os.path.join(dataset, manifest.FOLDER)
-    names = os.listdir(folder) if os.path.isdir(folder) else []
+    names = store_of(dataset).names(folder)
     lists = (match for match in map(LIST_NAME.fullmatch, names) if match)
     staging.remove(
         os.path.join(folder, match[0]) for match in lists if is_left(int(match[1]), match[2], match[0])

@@ -1,7 +1,6 @@
 """WriteDataset: batches to files of tables, and the commit that makes them a dataset."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +19,10 @@ from beam_etl.io import manifest, staging
 from beam_etl.io.append import misfits
 from beam_etl.io.commit import PUBLISHED, settle
 from beam_etl.io.data_files import Finished, OpenFile, pack_finished, stored_rows, unpack_finished
+from beam_etl.io.errors import one_line
 from beam_etl.io.formats import Format, format_named
+from beam_etl.io.stores import is_local, is_object, store_of
+from beam_etl.io.stores.urls import mask
 from beam_etl.io.transient import patiently
 from beam_etl.io.write_partitioned import WritePartitioned
 from beam_etl.kernels.partitioning import Partitioning
@@ -51,13 +53,14 @@ class WriteDataset(beam.PTransform):
     """Writes named tables as one dataset, published in one atomic step. No shuffle, but for tables of `partition`.
 
     Input: a dict of table name to Table. Output: one element, the verdict: see `commit`.
-    Files have unique names, `table/part-PPPPP-RUN-ATTEMPT.ext`, and are written under `_staging/RUN` first. Which
+    Files have unique names, `table/part-PPPPP-RUN-ATTEMPT.ext`, and are written under `_staging/RUN` first, but in an
+    object store, which shows whole files only. Which
     attempt's files count is decided behind a grouping, so those of a bundle that was tried again never do. One step
     moves them into place and publishes them, whatever attempts at it there are (see `commit`). The column `address` is
     left out: it means something inside one run only.
 
     Args:
-      output: folder of the dataset, on a local or mounted filesystem.
+      output: folder of the dataset, on a local or mounted filesystem, or in an object store (s3://, gs://).
       overwrite: replace the dataset that is there; its files are deleted after the commit.
       append: add to the dataset that is there, or make it. What is there isn't touched. Columns, format and
         partitioning of a table must be those that it has; others may add to it at the same time (see `append`).
@@ -204,50 +207,36 @@ def check_output(output: str, present: bool) -> manifest.Manifest | None:
     Raises:
       DatasetError: see WriteDataset.
     """
-    if "://" in output:
+    if not (is_local(output) or is_object(output)):
         raise manifest.DatasetError(
-            f"{output}: datasets are published on local or mounted filesystems; "
-            f"write to a local path and copy the folder as it is"
+            f"{mask(output)}: datasets are published on local or mounted filesystems, on s3:// and on gs://; "
+            f"write to one of these and copy the folder as it is"
         )
-    current = manifest.latest(output)
+    store = store_of(output)
+    try:
+        current = manifest.latest(output)
+    except OSError as error:
+        raise manifest.DatasetError(f"{output} can't be looked into: {one_line(error)}") from error
     if current is not None and not present:
         raise manifest.DatasetError(
             f"{output} is a dataset already (manifest {current.number}, {len(current.files)} files). "
             f"Use --overwrite=true to replace it, or another --output."
         )
-    if os.path.exists(output):
+    if not store.has_folders or os.path.exists(output):
         _refuse_strangers(output)
-    _refuse_without_links(output)
+    if reason := store.refusal(output):
+        raise manifest.DatasetError(f"{output} can't be published: {reason}")
     return current
 
 
 def _refuse_strangers(output: str) -> None:
     """Only a dataset, or what an unfinished run left behind, is written into."""
-    if not os.path.isdir(output):
+    if is_local(output) and not os.path.isdir(output):
         raise manifest.DatasetError(f"{output} is a file; a dataset needs a folder. Use another --output.")
-    strangers = [
-        entry for entry in sorted(os.listdir(output)) if not staging.is_ours(os.path.join(output, entry))
-    ]
-    if strangers:
+    if strangers := staging.strangers(output):
         raise manifest.DatasetError(
             f"{output} holds something that is no dataset ({', '.join(strangers[:3])}). Use another --output."
         )
-
-
-def _refuse_without_links(output: str) -> None:
-    """The commit is a hard link: a filesystem without them is found out before the work, not after it."""
-    folder = os.path.abspath(output)
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=staging.PROBE) as probe:
-            os.link(probe.name, f"{probe.name}.link")
-            os.unlink(f"{probe.name}.link")
-    except OSError as error:
-        raise manifest.DatasetError(
-            f"{output} can't be published: creating a file and a hard link to it in {folder} fails ({error}). "
-            f"Use an --output that is writable, on a filesystem with hard links."
-        ) from error
 
 
 class _WriteFiles(beam.DoFn):

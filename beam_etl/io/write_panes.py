@@ -226,6 +226,14 @@ class _Commit(beam.DoFn):
         pane: PaneInfo = beam.DoFn.PaneInfoParam,
     ) -> Iterator[dict[str, Any]]:
         packed = list(keyed[1])
+        # Flink gives an empty pane when a window's state goes, numbered from 0 where its end has just passed as well.
+        if packed or not pane.is_last:
+            commit = self._commit(packed, window, pane)
+            with self._metrics.timing():
+                self._publisher.publish(commit)
+            yield commit.told()
+
+    def _commit(self, packed: list[bytes], window: IntervalWindow, pane: PaneInfo) -> PaneCommit:
         failures = [pack[1:].decode() for pack in packed if pack.startswith(_FAILED)]
         packs = (pack for pack in packed if not pack.startswith(_FAILED))
         finished = sorted(unpack_finished(packs), key=lambda pair: pair[0].path)
@@ -233,7 +241,7 @@ class _Commit(beam.DoFn):
         schemas: dict[str, dict[str, str]] = {table: {} for table in self._tables}
         for file, columns in files:
             schemas[file.table].update(columns)
-        commit = PaneCommit(
+        return PaneCommit(
             stream=self._stream,
             start=window.start.micros,
             end=window.end.micros,
@@ -245,6 +253,3 @@ class _Commit(beam.DoFn):
             merged=tuple(file.path for file, _ in finished if file.path.startswith(f"{RUNS_FOLDER}/")),
             failures=tuple(failures),
         )
-        with self._metrics.timing():
-            self._publisher.publish(commit)
-        yield commit.told()

@@ -15,6 +15,7 @@ from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import Timestamp
 
 from beam_etl.io import staging
+from beam_etl.io.access import create_file
 from beam_etl.io.data_files import Finished, OpenFile, working_folder, write_files
 from beam_etl.io.formats import format_named
 from beam_etl.io.sorted_runs import RunFiles
@@ -192,7 +193,7 @@ class _WriteRuns(GatherBatches):
         if folder is None:
             return
         with (
-            pa.OSFile(_path(folder, name), "wb") as sink,
+            create_file(_path(folder, name)) as sink,
             pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer,
         ):
             start = 0

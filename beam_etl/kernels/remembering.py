@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from beam_etl.kernels.numbering import find_sorted
+
 Keys = npt.NDArray[np.uint64]
 
 ENDED = "window_ended"
@@ -88,8 +90,10 @@ class Remembered:
         found = [self._empty]
         for run in self._runs:
             held = run.column(self._key).to_numpy()
-            begin = np.searchsorted(held, wanted)
-            count = np.searchsorted(held, wanted, "right") - begin
+            present, begin = find_sorted(held, wanted)  # mostly few
+            if not len(present):
+                continue
+            count = np.searchsorted(held, wanted[present], "right") - begin
             rows = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
             ended = run.column(ENDED).to_numpy()[rows]
             lives = (ended > after) & ((ended < before) | (ended == ALWAYS))

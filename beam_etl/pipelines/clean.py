@@ -48,6 +48,8 @@ def _clean(config: Config) -> int:
         print(
             f"left alone: {what}, written to {format_seconds(idle)} ago (--idle_hours={config.idle_hours:g})"
         )
+    for note in found.notes:
+        print(note)
     done = "can be removed" if config.plan else "removed"
     print(f"{config.dataset}: {format_bytes(found.bytes)} {done}")
     return DONE

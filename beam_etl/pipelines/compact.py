@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from beam_etl.io import manifest
 from beam_etl.io.compact import compact, find_groups
 from beam_etl.io.errors import InputError
-from beam_etl.io.panes import KEPT_SECONDS
+from beam_etl.io.pane_expiry import KEPT_SECONDS
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.window_text import parse_duration
 from beam_etl.kernels.windows import SECOND

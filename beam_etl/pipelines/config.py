@@ -15,6 +15,7 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.formats import FORMATS
 from beam_etl.io.formats.base import LIMITS, MIN_EXPANDED_BYTES, SPLIT_BYTES, FileEntry, Limits
 from beam_etl.io.judging import MAX_FRACTION
+from beam_etl.io.stores.urls import mask
 from beam_etl.io.times import UNITS
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.where import Condition
@@ -128,7 +129,14 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The configuration for the manifest."""
-        return {name: value for name, value in asdict(self).items() if name != "run"}
+        told = {name: value for name, value in asdict(self).items() if name != "run"}
+        return {name: _masked(value) for name, value in told.items()}
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_masked, value))
+    return mask(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,13 @@ from apache_beam.metrics import Metrics
 
 from beam_etl import schema
 from beam_etl.io import staging
+from beam_etl.io.access import StoreFiles
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE, InputPartitions
 from beam_etl.io.dedup_files import DeduplicateFiles
 from beam_etl.io.map_files import Groups
 from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
+from beam_etl.io.stores import is_object
 from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.content import byte_lengths
@@ -44,6 +46,7 @@ from beam_etl.transforms.duplicates import (
     FindNearDuplicates,
 )
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
+from beam_etl.transforms.link_files import BeamFiles
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT, count_oversized
 from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, fold_reports, removal_tables
@@ -155,6 +158,7 @@ def _finder(
         way=config.components,
         expected_links=expected,
         folder=os.path.join(staging.staging_folder(config.output, config.run), "links"),
+        files=StoreFiles() if is_object(config.output) else BeamFiles(),
     )
     return FindNearDuplicates(
         rule=config.near,

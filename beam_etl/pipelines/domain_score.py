@@ -21,6 +21,7 @@ from beam_etl.kernels.domain_sample import expected_rows
 from beam_etl.kernels.domains import suffix_list_date
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.window_config import STREAM_PARTITIONS
 from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.documents import FailForRejects, usable
@@ -70,9 +71,10 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
 
 def _by_window(source: FileSource, config: Config) -> dict[str, Any]:
     documents, rejects, _ = source.documents(config.counted)
+    streaming = not documents.is_bounded
     tabulated = documents | "Count domains" >> TabulateDomains(
-        scoring=config.scoring(source.stored_schema),
-        keep_partition=config.accumulates and not documents.is_bounded,
+        scoring=config.scoring(source.stored_schema, partitions=STREAM_PARTITIONS if streaming else None),
+        keep_partition=config.accumulates and streaming,
     )
     rejects = (rejects, tabulated.rejects) | "Rejects" >> beam.Flatten()
     return {"domains": tabulated.domains, "rejects": rejects}

@@ -15,7 +15,6 @@ from beam_etl.kernels.judging import MAIN_SIGNALS
 from beam_etl.kernels.quality import parse_thresholds
 from beam_etl.pipelines.config import check_apart
 from beam_etl.pipelines.flags import FOLDER, flag
-from beam_etl.pipelines.stream_config import StreamConfig
 from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.transforms.domain_join import AUTO, BROADCAST_BYTES, WAYS, JoinDomainScores
 from beam_etl.transforms.domain_score import ScoreDomains
@@ -25,7 +24,7 @@ NEEDED = (schema.ID, schema.DOMAIN, schema.TEXT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(WindowConfig, StreamConfig):
+class Config(WindowConfig):
     """What can be asked of the job."""
 
     rules: tuple[str, ...] = flag(

@@ -11,6 +11,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult, JobFailedError
+from beam_etl.io.stores.urls import mask
 from beam_etl.pipelines.interrupt import Interrupted, abandoning, give_up, say, tell_and_give_up
 from beam_etl.pipelines.watch import watching
 
@@ -96,5 +97,5 @@ class Execution:
         started = self.in_process or result is not None
         published = give_up(self.folders, self.run, self.in_process, for_good=not started)
         what = f"published: {', '.join(published)}" if published else "nothing was published"
-        print(f"\n{self.job} failed, {what}: {error}", file=sys.stderr)
+        print(f"\n{self.job} failed, {what}: {mask(str(error))}", file=sys.stderr)
         return FAILED

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar, Union
 
 from beam_etl.io.credentials import refuse_credentials
 from beam_etl.io.errors import InputError
+from beam_etl.io.stores.urls import check_urls
 from beam_etl.observe.text import format_bytes
 
 Config = TypeVar("Config")
@@ -92,6 +93,8 @@ def parse(
     _refuse_credentials(argv)
     known, rest = parser(config, prog, description).parse_known_args(list(argv))  # type: ignore[arg-type]
     try:
+        for argument in argv:
+            check_urls(argument)
         return config(**vars(known)), rest
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -170,7 +173,7 @@ def _items(text: str) -> tuple[str, ...]:
 
 def _folder(text: str) -> str:
     """Absolute, since a worker may run in another folder."""
-    return text if "://" in text else os.path.abspath(os.path.expanduser(text))
+    return text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text))
 
 
 def _folders(text: str) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from beam_etl.io import manifest, staging
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import FileSource
+from beam_etl.io.stores import is_local
+from beam_etl.io.stores.urls import mask
 from beam_etl.io.write import WriteDataset
 from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
@@ -99,7 +101,7 @@ class Job(Generic[Config]):
             )
             return self._launch(config, rest, clock)
         except (flags.UsageError, InputError, VocabularyError, manifest.DatasetError) as error:
-            print(f"{self.name}: {error}", file=sys.stderr)
+            print(f"{self.name}: {mask(str(error))}", file=sys.stderr)
             return USAGE
         except KeyboardInterrupt:  # before the run, which has a handler of its own
             print("interrupted before anything was written", file=sys.stderr)
@@ -237,6 +239,11 @@ def _planned(source: Source, drawn: Plan, cluster: Cluster | None) -> str:
 
 def _refuse_overlap(source: Source, output: str) -> None:
     """Publishing deletes what it replaces: that must not be the input."""
+    if not is_local(output):
+        for file in source.files:
+            if file.path.startswith(f"{output.rstrip('/')}/"):
+                raise _overlap(file, output)
+        return
     if not os.path.exists(output):
         return
     inside = os.path.join(os.path.realpath(output), "")
@@ -245,9 +252,11 @@ def _refuse_overlap(source: Source, output: str) -> None:
         parent, name = os.path.split(file.path)
         linked = os.path.islink(file.path)
         if (os.path.realpath(file.path) if linked else os.path.join(folder(parent), name)).startswith(inside):
-            raise manifest.DatasetError(
-                f"the input {file.path} lies in the output {output}: use another --output"
-            )
+            raise _overlap(file, output)
+
+
+def _overlap(file: FileEntry, output: str) -> manifest.DatasetError:
+    return manifest.DatasetError(f"the input {file.path} lies in the output {output}: use another --output")
 
 
 def _read_so_far() -> tuple[int, int, int]:

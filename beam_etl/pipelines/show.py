@@ -11,11 +11,14 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.dataset_rows import Row, TableRows, choose
-from beam_etl.io.document_texts import Place, read_texts
+from beam_etl.io.document_texts import Place, read_page, read_texts
+from beam_etl.kernels.document_rules import READABLE_TYPES
 from beam_etl.kernels.excerpts import printable
+from beam_etl.kernels.html import CONTENT_TYPE, extract_text
 from beam_etl.observe.beside import beside
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.tool import DONE, WRONG, run_tool
+from beam_etl.transforms.children import Guarded
 
 NAME = "show"
 SUMMARY = (
@@ -131,7 +134,19 @@ def _texts(row: Row, made: dict[str, Any], config: Config, width: int) -> Iterat
 
 def _text(file: str, position: int, id: str | None, made: dict[str, Any], config: Config) -> str | None:
     place = Place(file, position, id)
-    return read_texts([place], made, config.input).get(place)
+    text = read_texts([place], made, config.input).get(place)
+    return text if text is not None or "extract" not in made else _of_page(place, made, config)
+
+
+def _of_page(place: Place, made: dict[str, Any], config: Config) -> str | None:
+    """The text that the job `extract` made of a page, or would have made; None for what isn't text."""
+    page = read_page(place, made, config.input)
+    if page is None or page.column(CONTENT_TYPE)[0].as_py() not in (None, *READABLE_TYPES):
+        return None
+    kernel = partial(extract_text, extract=made["extract"], max_bytes=made["max_page_bytes"])
+    [found] = Guarded(kernel, made["page_seconds"], made["page_memory"]).rows(page)
+    text: str | None = None if isinstance(found, str) else found[0].column(schema.TEXT)[0].as_py()
+    return text
 
 
 def _tell(config: Config) -> int:

@@ -19,7 +19,7 @@ from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.engines.flink.savepoints import END, latest_savepoint, savepoint_folder, stop
 from beam_etl.io import panes, staging
-from beam_etl.io.streams.source import ReadStream
+from beam_etl.io.stores import is_local
 from beam_etl.io.write import FAILURES, check_output
 from beam_etl.io.write_panes import WritePanes
 from beam_etl.kernels.disorder import disorder_note
@@ -74,9 +74,8 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     name = None if config.plan else f"{job.name}-{stream}"
     pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
     source = open_stream(pipeline, config)
-    if isinstance(source.read, ReadStream):
-        source.read.source = replace(source.read.source, end=end_path(config.output, stream))
-        staging.remove([end_path(config.output, stream)])
+    source.end = end_path(config.output, stream)
+    staging.remove([source.end])
     told = about(job.name, config, source)
     tables = build_stream(job, config, source, stream, told)
     if config.plan:
@@ -132,6 +131,11 @@ def _windows(job: str, config: Any) -> WindowSpec:
     if spec is None:
         raise UsageError(
             "a stream is published window by window: say how long they are, such as --window=fixed:10m"
+        )
+    if not is_local(config.output):
+        raise UsageError(
+            f"{config.output}: panes of a stream are published on local or mounted filesystems so far; --output needs "
+            "a folder"
         )
     if config.overwrite or config.strict:
         raise UsageError(

@@ -10,7 +10,6 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.access import is_local
 from beam_etl.io.checks import LOOKED_AT, check_files
 from beam_etl.io.columns import ALL, Columns, resolve
 from beam_etl.io.errors import InputError
@@ -18,6 +17,7 @@ from beam_etl.io.files import NothingFoundError, input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, format_of
 from beam_etl.io.formats.base import limited
 from beam_etl.io.read import Documents, FileSource, Sample, pack_files
+from beam_etl.io.stores import is_local
 from beam_etl.io.streams.kafka import KafkaSource, sample_values
 from beam_etl.io.streams.kafka_client import Topic
 from beam_etl.io.streams.pubsub import ReadPubSub, stored_columns
@@ -55,6 +55,7 @@ class StreamInput:
       name: of the input, for people.
       make: what gives Documents of other columns.
       played: the files of a replay, for estimates.
+      end: as of StreamSource: a file there ends the stream.
     """
 
     pipeline: beam.Pipeline
@@ -63,6 +64,7 @@ class StreamInput:
     name: str
     make: Read
     played: FileSource | None = None
+    end: str | None = None
 
     unbounded = True
     replayable = False
@@ -92,6 +94,8 @@ class StreamInput:
             raise ValueError(f"{self.name}: a stream is read once")
         self._is_read = True
         read = self.read if columns is None else self.make(with_time(columns))
+        if isinstance(read, ReadStream):
+            read.source = replace(read.source, end=self.end)
         found: Documents = self.pipeline | "Read documents" >> read
         return found
 

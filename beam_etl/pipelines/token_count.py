@@ -19,8 +19,7 @@ from beam_etl.kernels.token_counts import DocumentCounter, document_counter, tok
 from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.pipelines.flags import UsageError, flag
 from beam_etl.pipelines.job import Job
-from beam_etl.pipelines.stream_config import StreamConfig
-from beam_etl.pipelines.window_config import WindowConfig
+from beam_etl.pipelines.window_config import STREAM_PARTITIONS, WindowConfig
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.token_count import CountTokens
 
@@ -36,7 +35,7 @@ expected 141% of 0.14 GB. Whole row groups, a quarter of all documents, don't te
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(WindowConfig, StreamConfig):
+class Config(WindowConfig):
     """What can be asked of the job."""
 
     by: tuple[str, ...] = flag(
@@ -76,13 +75,16 @@ def build(source: FileSource, config: Config) -> dict[str, Batches]:
     if schema.FILE in config.by:
         documents = documents | "Add file" >> MapBatches(add_file)
         sample = sample._replace(batches=list(map(add_file, sample.batches)))
+    streaming = not documents.is_bounded
+    bundles = config.bundles(source.files, source.pipeline.options)
     counted = documents | "Count tokens" >> CountTokens(
         by=config.by,
         vocabulary=load_vocabulary(config.tokenizer),
-        expected_bytes=expected_crossing(
-            sample.batches, config.by, sample.scale, config.bundles(source.files, source.pipeline.options)
-        ),
-        keep_partition=config.accumulates and not documents.is_bounded,
+        partitions=STREAM_PARTITIONS if streaming else None,
+        expected_bytes=None
+        if streaming
+        else expected_crossing(sample.batches, config.by, sample.scale, bundles),
+        keep_partition=config.accumulates and streaming,
     )
     rejects = (rejects, counted.rejects) | "Rejects" >> beam.Flatten()
     tables = {"counts": counted.counts, "totals": counted.totals, "rejects": rejects}

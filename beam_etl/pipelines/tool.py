@@ -4,8 +4,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from beam_etl.io.errors import InputError
+from beam_etl.io.errors import InputError, one_line
 from beam_etl.io.manifest import DatasetError
+from beam_etl.io.stores.urls import mask
 from beam_etl.pipelines import flags
 
 DONE, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -35,8 +36,11 @@ def run_tool(
             raise flags.UsageError(f"unknown argument {rest[0]}. --help lists the flags.")
         return work(parsed)
     except (flags.UsageError, InputError, DatasetError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {mask(str(error))}", file=sys.stderr)
         return USAGE
+    except OSError as error:
+        print(f"{name}: {one_line(error)}", file=sys.stderr)
+        return WRONG
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -13,6 +13,10 @@ from beam_etl.pipelines.stream_config import StreamConfig
 
 Parsed = TypeVar("Parsed")
 
+STREAM_PARTITIONS = 8
+"""Of a shuffle on a stream, whose size nobody knows: a pane has a file for each. At most 256 MiB of a window's partial
+results cross it, on Flink."""
+
 WINDOW_FLAGS = (
     "window_offset",
     "allowed_lateness",

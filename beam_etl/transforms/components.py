@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -16,6 +16,8 @@ from beam_etl.transforms.component_rounds import RunRounds, typed
 from beam_etl.transforms.link_files import (
     GONE,
     READ,
+    BeamFiles,
+    Files,
     LinkFile,
     RankLinks,
     ReadRankedLinks,
@@ -67,6 +69,7 @@ class ConnectedComponents(beam.PTransform):
         partitions, too.
       folder: for files, seen by all workers, and removed by whoever made it. None for a new one in this machine's
         folder of temporary files, whose files are removed when they were read: for engines that run each step once.
+      files: how they are written and read.
 
     Raises:
       ValueError: an unknown way, rounds or memory below 1, or expected_links negative.
@@ -77,6 +80,7 @@ class ConnectedComponents(beam.PTransform):
     way: str = "auto"
     expected_links: int | None = None
     folder: str | None = None
+    files: Files = field(default_factory=BeamFiles)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -96,20 +100,20 @@ class ConnectedComponents(beam.PTransform):
         folder = self.folder or _temporary_folder()
         files = (
             links
-            | "Write links" >> beam.ParDo(WriteLinks(folder)).with_output_types(LinkFile)
+            | "Write links" >> beam.ParDo(WriteLinks(folder, self.files)).with_output_types(LinkFile)
             | "Links" >> Gather()
         )
         limit = None if self._one_is_enough() else self.memory
         routed = files | "Route" >> beam.ParDo(_Route(limit)).with_outputs(_FILES, main=_MEMBERS)
-        found = routed[_MEMBERS] | "In one process" >> beam.ParDo(_InOneProcess(self.memory)).with_outputs(
-            _FAILURES, READ, main=_MEMBERS
-        )
+        found = routed[_MEMBERS] | "In one process" >> beam.ParDo(
+            _InOneProcess(self.memory, self.files)
+        ).with_outputs(_FAILURES, READ, main=_MEMBERS)
         members, failures, read = typed(found[_MEMBERS]), found[_FAILURES], found[READ]
         if limit is not None:
             ranked = (
                 routed[_FILES]
                 | "Hand out" >> Distribute()
-                | "Read" >> beam.ParDo(ReadRankedLinks()).with_outputs(READ, GONE, main=_MEMBERS)
+                | "Read" >> beam.ParDo(ReadRankedLinks(self.files)).with_outputs(READ, GONE, main=_MEMBERS)
             )
             others = typed(ranked[_MEMBERS]) | "Rounds" >> self._run_rounds()
             members = (members, others.members) | "Members" >> beam.Flatten()
@@ -151,8 +155,9 @@ class _Route(beam.DoFn):
 class _InOneProcess(beam.DoFn):
     """Streams files through a union-find; gives up, with a failure, before it holds more than `memory`."""
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, files: Files) -> None:
         self._memory = memory
+        self._files = files
         self._metrics = StepMetrics()
 
     def process(self, files: list[LinkFile]) -> Iterator[Any]:
@@ -175,7 +180,7 @@ class _InOneProcess(beam.DoFn):
         """Adds the links of all files; why that can't be done."""
         for path, _ in files:
             try:
-                for batch in read_links(path):
+                for batch in read_links(path, self._files):
                     self._metrics.took_in(batch)
                     components.add(batch)
             except FileNotFoundError:

@@ -55,7 +55,7 @@ class GateLateRows(beam.PTransform):
 
     Input: unbounded batches of documents with `time`, in the global window; a batch's timestamp is its smallest time.
     Output: WindowedDocuments. Of sliding windows each has a copy of its rows. Rejects lie in windows that take rows for
-    ever: they must not be grouped in others. Each partition keeps some 100 bytes a window, for good.
+    ever: they must not be grouped in others. Each partition keeps a little state for every window, for good.
 
     Args:
       spec: the windows.

@@ -4,7 +4,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
@@ -30,12 +30,37 @@ class LinkFile(NamedTuple):
     """Distinct nodes in it."""
 
 
+class Files(Protocol):
+    """How files of a run are written and read: small, and the same for all workers."""
+
+    def create(self, path: str) -> Any:
+        """A new file, and its folder, to be used as a context manager."""
+
+    def open(self, path: str) -> Any:
+        """A file, as it was written, to be used as a context manager.
+
+        Raises:
+          FileNotFoundError: it is gone.
+        """
+
+
+class BeamFiles:
+    """Files on the filesystems that Beam knows."""
+
+    def create(self, path: str) -> Any:
+        return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+    def open(self, path: str) -> Any:
+        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
 class WriteLinks(GatherBatches):
     """What a bundle gathers, contracted, as an Arrow IPC stream of a unique name in `folder`: a LinkFile."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, files: Files) -> None:
         super().__init__(GATHER_BYTES)
         self._folder = folder
+        self._files = files
 
     def release(self, batches: list[pa.RecordBatch]) -> Iterator[LinkFile]:
         components = Components()
@@ -44,9 +69,9 @@ class WriteLinks(GatherBatches):
         stars = components.stars()
         if stars.num_rows:
             self._metrics.gave_out(stars)
-            path = FileSystems.join(self._folder, f"links-{secrets.token_hex(8)}.arrow")
+            path = f"{self._folder}/links-{secrets.token_hex(8)}.arrow"
             with (
-                FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+                self._files.create(path) as file,
                 pa.ipc.new_stream(file, stars.schema) as writer,
             ):
                 for part in split_batch(stars):
@@ -62,14 +87,14 @@ def told_gone(path: str) -> str:
     )
 
 
-def read_links(path: str) -> Iterator[pa.RecordBatch]:
+def read_links(path: str, files: Files) -> Iterator[pa.RecordBatch]:
     """The batches of one file.
 
     Raises:
       FileNotFoundError: it is gone.
     """
     with (
-        FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        files.open(path) as file,
         pa.ipc.open_stream(file) as reader,
     ):
         yield from reader
@@ -78,13 +103,14 @@ def read_links(path: str) -> Iterator[pa.RecordBatch]:
 class ReadRankedLinks(beam.DoFn):
     """A path to the links in it, as contracted links of ranks."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self._metrics = StepMetrics()
 
     def process(self, path: str) -> Iterator[Any]:
         try:
             with self._metrics.timing():
-                links = rank_links(merge_batches(read_links(path)))
+                links = rank_links(merge_batches(read_links(path, self._files)))
         except FileNotFoundError:
             yield beam.pvalue.TaggedOutput(GONE, told_gone(path))
             return

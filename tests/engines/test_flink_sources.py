@@ -125,7 +125,7 @@ SOURCES: dict[str, Callable[[pa.Table, Path, Any], StreamSource]] = {
 }
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", [pytest.param("replay", marks=pytest.mark.long), "watch", "kafka"])
 def test_every_document_comes_once_and_windows_close(
     flink_cluster: cluster.Running, stored: pa.Table, tmp_path: Path, brokers: Any, kind: str
 ) -> None:

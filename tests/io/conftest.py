@@ -1,10 +1,15 @@
-"""An index that several modules look at, and change copies of."""
+"""An index that several modules look at, and change copies of; and the places that datasets can be in."""
 
+import contextlib
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from beam_etl.pipelines import inverted_index
+from tests.cloud import CLOUDS, Cloud, in_environment
+from tests.places import PLACES, Place
 from tests.small_indexes import small, write
 
 
@@ -20,3 +25,30 @@ def sound_index(indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with small():
         assert inverted_index.run([f"--input={indexed}", f"--output={output}", "--positions=true"]) == 0
     return output
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def clouds() -> Iterator[dict[str, Cloud]]:
+    """Servers of both object stores, for all tests of a process."""
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(make()) for name, make in CLOUDS.items()}
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A place for datasets; a test that isn't for all names its kinds (`indirect`)."""
+    if request.param == "local":
+        yield Place("local", str(tmp_path))
+        return
+    cloud = request.getfixturevalue("clouds")[request.param]
+    with in_environment(cloud):
+        yield Place(request.param, f"{cloud.root}/{next(_NUMBERS)}")
+
+
+@pytest.fixture
+def cloud(place: Place, clouds: dict[str, Cloud]) -> Cloud:
+    """The server behind a place that is an object store."""
+    return clouds[place.kind]

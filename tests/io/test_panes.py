@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from beam_etl.io import manifest, panes, staging
 from beam_etl.io.commit import PUBLISHED, settle
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
+from beam_etl.io.pane_expiry import remove_expired
 from beam_etl.io.panes import FencedError, PaneCommit, PanePublisher, StreamError
 from tests.appends import append_to
 from tests.attempts import OTHER, RUN, KilledError, Schedule, Steps, rows_of, stage, watched
@@ -297,9 +298,9 @@ def test_what_no_checkpoint_names_any_more_is_removed(tmp_path: Path) -> None:
     for fired in (EARLY, ON_TIME, Fired(0, 1, ("b2",))):
         head = publisher.publish(commit_of(tmp_path, fired))
     pending = commit_of(tmp_path, Fired(0, 2, ("pending",))).files[0]
-    panes.remove_expired(str(tmp_path), STREAM, head)
+    remove_expired(str(tmp_path), STREAM, head)
     assert len(list(folder.rglob("part-*"))) == 4
-    panes.remove_expired(str(tmp_path), STREAM, head, kept_seconds=-1)
+    remove_expired(str(tmp_path), STREAM, head, kept_seconds=-1)
     assert [path.read_text() for path in folder.rglob("part-*")] == ["pending\n"]
     assert manifest.numbers(str(tmp_path)) == [1, head.number]
     assert sorted(path.read_text() for path in tmp_path.glob("documents/**/part-*")) == ["a\n", "b2\n"]

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import WriteDataset
-from beam_etl.io import data_files, transient
+from beam_etl.io import transient
 from beam_etl.io.formats import avro, jsonl, lines, parquet
 from beam_etl.io.read import ReadDocuments
+from beam_etl.io.stores import local
 from beam_etl.io.transient import TRIES, retried
 from beam_etl.pipelines.verify import verify
 from beam_etl.transforms.metrics import totals
@@ -109,7 +110,7 @@ FAILING = (2, 3, 5)
 def test_a_transient_error_of_writing_or_of_the_commit_costs_no_row_and_is_counted(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_some, link, rename = data_files.write_some, os.link, os.rename
+    write_some, link, rename = local.write_some, os.link, os.rename
     calls: Counter[str] = Counter()
 
     def flaky(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,7 +126,7 @@ def test_a_transient_error_of_writing_or_of_the_commit_costs_no_row_and_is_count
     pipeline = run()
     pieces = pipeline | beam.Create([rows.slice(at, 100) for at in range(0, 1000, 100)])
     _ = {"documents": pieces} | WriteDataset(output=str(tmp_path / "out"), format="jsonl", file_bytes=2000)
-    monkeypatch.setattr(data_files, "write_some", flaky("write", write_some))
+    monkeypatch.setattr(local, "write_some", flaky("write", write_some))
     monkeypatch.setattr(os, "link", flaky("link", link))
     monkeypatch.setattr(os, "rename", flaky("rename", rename))
     found = pipeline.run()

@@ -11,7 +11,7 @@ import pytest
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats.base import Limits
-from beam_etl.io.read import ReadDocuments
+from beam_etl.io.read import FileSource, ReadDocuments
 from tests.archives import PACKED, by_warcio, offsets, records, response
 from tests.beam import counters, run
 from tests.stored import Read, read, write
@@ -86,6 +86,19 @@ def test_members_are_split(tmp_path: Path) -> None:
     assert len(splits) > 4
     assert {split.start for split in splits} <= set(offsets(MADE, gzip.compress))
     assert [split.start for split in splits[1:]] == [split.stop for split in splits[:-1]]
+
+
+def test_an_estimate_decompresses_no_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "a.warc.gz", b"".join(map(gzip.compress, MADE)))
+    source = FileSource(run(), str(path), EVERYTHING)
+    source.read.split_bytes = 100
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("members were looked for")
+
+    monkeypatch.setattr("beam_etl.io.formats.warc.record_places", refuse)
+    assert source.expected_documents(1 << 20) == 40
+    assert source.told_documents() is None
 
 
 @pytest.mark.parametrize("split_bytes", [300, 1 << 30])

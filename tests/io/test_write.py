@@ -146,8 +146,8 @@ def test_another_writer_that_was_first_keeps_its_dataset(tmp_path: Path) -> None
 
 def test_a_place_that_cannot_commit_is_refused_before_the_job() -> None:
     documents = run() | beam.Create(PIECES)
-    with pytest.raises(DatasetError, match=r"gs://bucket/out: .*local or mounted"):
-        {"documents": documents} | WriteDataset(output="gs://bucket/out")
+    with pytest.raises(DatasetError, match=r"hdfs://host/out: .*local or mounted"):
+        {"documents": documents} | WriteDataset(output="hdfs://host/out")
 
 
 def test_what_a_killed_run_left_is_gone_after_the_next(tmp_path: Path) -> None:

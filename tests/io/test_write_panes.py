@@ -10,6 +10,8 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.transforms.window import IntervalWindow
+from apache_beam.utils.windowed_value import PaneInfo, PaneInfoTiming
 
 from beam_etl import schema
 from beam_etl.io import manifest, pane_files, panes, staging
@@ -17,7 +19,7 @@ from beam_etl.io.pane_files import folder_of
 from beam_etl.io.panes import PANE
 from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.io.write import FAILURES
-from beam_etl.io.write_panes import WritePanes
+from beam_etl.io.write_panes import WritePanes, _Commit
 from beam_etl.kernels.windows import ACCUMULATING, DISCARDING, Firing, WindowSpec
 from beam_etl.pipelines.windowed import window_columns
 from beam_etl.transforms.batches import Batches
@@ -224,3 +226,16 @@ def test_a_stream_ends_with_the_pane_that_must_not_be_published(tmp_path: Path) 
     assert written.panes() == [(0, 0, "on time")]
     assert panes.failures_of(str(tmp_path), STREAM) == ["too large"]
     assert sorted(row["id"] for row in written.rows("documents")) == ["d0", "d1", "d2", "d3"]
+
+
+def test_the_empty_pane_of_a_window_whose_state_goes_takes_nothing_back(tmp_path: Path) -> None:
+    """Flink numbers it from 0 again, where a watermark passes the window's end and its lateness at once."""
+    written = publish(tmp_path, with_clocks(ON_TIME, 0), spec_of(DISCARDING, lateness=0))
+    commit = _Commit(str(tmp_path), STREAM, TABLES, {})
+    commit.start_bundle()
+    window = IntervalWindow(0, 600)
+    for is_last, gone in ((True, 0), (False, 4)):
+        pane = PaneInfo(True, is_last, PaneInfoTiming.ON_TIME, 0, 0)
+        told = list(commit.process((b"", []), window, pane))
+        assert len(told) == (not is_last)
+        assert len(Written(tmp_path).rows("documents")) == len(written.rows("documents")) - gone

@@ -235,3 +235,20 @@ def test_importing_kernels_does_not_import_numba() -> None:
     code = "import sys, beam_etl.kernels.text; sys.exit('numba' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(module.__file__).parents[2])}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_a_kernel_loads_nothing_that_it_does_not_use() -> None:
+    """Nor does it keep from others what they ask Numba for."""
+    script = """
+import sys
+import pyarrow as pa
+from beam_etl.kernels.hashing import hash_values
+hash_values(pa.array(["a"]))
+assert not {"scipy.linalg", "awkward"} & set(sys.modules), "loaded"
+from numba.core import entrypoints
+from numba.np import linalg
+assert not entrypoints._already_initialized
+linalg.ensure_blas()
+assert "scipy.linalg" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,6 +10,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
 from beam_etl.io.columns import Columns
+from beam_etl.pipelines import show
 from beam_etl.pipelines.extract import run
 from beam_etl.transforms.children import close_children
 from tests.archives import by_warcio, offsets, records, response
@@ -72,7 +73,7 @@ PAGES = {
 }
 
 
-def test_each_filter_removes_what_it_says(tmp_path: Path) -> None:
+def test_each_filter_removes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path, "a.warc", b"".join(response(url, page.encode()) for url, page in PAGES.items()))
     listed = write(tmp_path, "list.txt", b"# hosts and pages\nSPAM.example\n\nhttps://a.example/6\n")
     done = extract(
@@ -88,6 +89,10 @@ def test_each_filter_removes_what_it_says(tmp_path: Path) -> None:
     assert (document["url"], document["masked"]) == ("https://a.example/1", 1)
     assert document["text"] == "Write to <EMAIL>, the good word."
     reasons = {row["position"]: row["reasons"] for row in table(done, "removals")}
+    capsys.readouterr()
+    assert show.run([str(done), "--removed=true", "--reason=words", "--rows=9"]) == 0
+    assert "\nSome bad words, and the good word.\n" in capsys.readouterr().out
+    close_children()
     assert [reasons[at] for at in sorted(reasons)] == [
         ["words: bad words"],
         ["blocklist: spam.example"],

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from beam_etl.pipelines import domain_score, flags, token_count
+from beam_etl.pipelines import dedup, domain_score, flags, inverted_index, token_count
 from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.stream_job import build_stream
 from beam_etl.pipelines.stream_sources import open_stream
@@ -27,6 +27,8 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "token_count_early": (token_count.JOB, ("--early_firing=1m", "--allowed_lateness=1h")),
     "token_count_discarding": (token_count.JOB, ("--accumulation=discarding",)),
     "domain_score": (domain_score.JOB, ()),
+    "inverted_index": (inverted_index.JOB, ()),
+    "dedup": (dedup.JOB, ()),
 }
 
 

@@ -165,7 +165,7 @@ Late panes come at every late slice: this runner gives out no last pane when a w
 a count would stay in it.
 """
 
-DOCUMENTS = 40
+DOCUMENTS = 30
 
 
 @pytest.mark.parametrize(("text", "more", "rows"), STREAMS.values(), ids=STREAMS.keys())

@@ -25,6 +25,9 @@ SAVEPOINT_SECONDS = 600
 LOG_SECONDS = 5
 """Between two lines of progress where nobody watches a terminal."""
 
+_ENDING_SECONDS = 60
+"""From a savepoint to the end of its job."""
+
 _UNPUBLISHED = "unpublished"
 """The counter of datasets that a job decided not to publish."""
 
@@ -222,12 +225,16 @@ def end_when_drained(rest: FlinkRest, job_id: str, poll_seconds: float = 1) -> s
     """
     while (state := rest.job(job_id).state) not in TERMINAL:
         if is_at_end(rest, job_id):
+            error = None
             try:
                 stop(rest, job_id, savepoint_folder(rest, job_id), SAVEPOINT_SECONDS)
-            except FlinkError:
-                if rest.job(job_id).state not in TERMINAL:
-                    raise
-            return wait(rest, job_id, lambda status: None, poll_seconds=0.1).state
+            except FlinkError as failed:
+                error = failed
+            limit = time.monotonic() + _ENDING_SECONDS
+            state = wait(rest, job_id, lambda status: None, poll_seconds=0.1, deadline=limit).state
+            if error and state not in TERMINAL:
+                raise error
+            return state
         time.sleep(poll_seconds)
     return state
 

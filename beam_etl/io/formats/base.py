@@ -59,6 +59,8 @@ class FileEntry(NamedTuple):
     bytes: int
     modified: int = 0
     """When, in nanoseconds; 0 where that isn't known."""
+    etag: str = ""
+    """Of an object: what changes with its content; nothing where that isn't known."""
 
 
 class Split(NamedTuple):

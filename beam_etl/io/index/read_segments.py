@@ -1,7 +1,6 @@
 """ReadSegments: the postings and documents of indexes, by the numbers that they have in the index of all."""
 
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl.io.access import open_file
 from beam_etl.io.checks import evenly
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats import FileEntry
@@ -21,6 +21,7 @@ from beam_etl.io.index.segments import Opened, Segment, Segments, open_segments
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.read import GROUP_FILES
 from beam_etl.io.stored import REMOVALS, StoredError
+from beam_etl.io.stores import store_of
 from beam_etl.kernels.indexing import put_in_ranges
 from beam_etl.kernels.renumbering import Renumbered, moved_documents, moved_pieces
 from beam_etl.transforms.batches import Batches, split_batch
@@ -168,9 +169,10 @@ def _scaled(segment: Segment, files: Sequence[DataFile], measure: Any) -> float:
 
 def _some(segment: Segment, file: DataFile) -> list[pa.RecordBatch]:
     try:
-        if os.path.getsize(segment.path(file)) != file.bytes:  # before a library looks at something else
+        path = segment.path(file)
+        if store_of(path).look(path).bytes != file.bytes:  # before a library looks at something else
             raise segment.damaged(file)
-        opened = pq.ParquetFile(segment.path(file), page_checksum_verification=True)
+        opened = pq.ParquetFile(open_file(path), page_checksum_verification=True)
         groups = evenly(list(range(opened.metadata.num_row_groups)), SAMPLED_GROUPS)
         return [
             batch

@@ -17,6 +17,7 @@ from beam_etl.io.index.files import ABOUT, DOCUMENTS
 from beam_etl.io.index.manifest import index_in
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.stored import Removals, StoredDataset, StoredError, open_removals
+from beam_etl.io.stores import store_of
 from beam_etl.kernels.indexing import LENGTH
 from beam_etl.kernels.places import MAX_DOCUMENTS
 from beam_etl.kernels.renumbering import RemovedPlaces, Renumbered, renumber
@@ -41,8 +42,8 @@ class Segment(StoredDataset):
           StoredError: it isn't, or is gone.
         """
         try:
-            with open(self.path(file), "rb") as stored:
-                content = stored.read()
+            path = self.path(file)
+            content = store_of(path).read(path)
         except FileNotFoundError as error:
             raise self.replaced() from error
         if hashlib.sha256(content).hexdigest() != file.sha256:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS, one_line
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.report import Report
@@ -42,7 +43,8 @@ class Table:
           Unreadable: they aren't.
         """
         try:
-            opened = pq.ParquetFile(os.path.join(self.folder, file.path), page_checksum_verification=True)
+            stored = open_file(os.path.join(self.folder, file.path))
+            opened = pq.ParquetFile(stored, page_checksum_verification=True)
         except CONTENT_ERRORS as error:
             raise self.unreadable(file, error) from error
         if not opened.schema_arrow.equals(self.columns):

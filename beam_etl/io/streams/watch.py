@@ -11,16 +11,15 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
 from beam_etl import schema
-from beam_etl.io.access import is_local
 from beam_etl.io.files import NothingFoundError, find_files
 from beam_etl.io.formats import format_named
 from beam_etl.io.formats.base import SPLIT_BYTES, FileEntry, limited
 from beam_etl.io.read import HELD_REJECTS
 from beam_etl.io.rejects import Reject
 from beam_etl.io.splits import plan_splits, read_split
+from beam_etl.io.stores import is_local, store_of
 from beam_etl.io.streams.cursors import Piece
 from beam_etl.io.streams.seen_files import SeenFiles, Verdict, hash_name
 from beam_etl.io.streams.source import StreamSource
@@ -75,6 +74,7 @@ class _Found(NamedTuple):
     bytes: int
     modified: int
     listed: int
+    etag: str = ""
 
 
 class _Notice(NamedTuple):
@@ -145,7 +145,9 @@ class _WatchCursor:
     def _start(self, found: _Found, split: int, item: int) -> None:
         self._file, self._place = found, (split, item)
         self._known[hash_name(found.path)] = found.modified
-        self._items = self._read(FileEntry(_number(found.path), found.path, found.bytes, found.modified))
+        self._items = self._read(
+            FileEntry(_number(found.path), found.path, found.bytes, found.modified, found.etag)
+        )
 
     def _read(self, file: FileEntry) -> Iterator[tuple[int, Any]]:
         """What is left of a file, each item with the number of its split."""
@@ -178,16 +180,16 @@ class _WatchCursor:
     def _list(self) -> None:
         """Looks for files that are new, and for changes of those that were read."""
         began, listed = time.monotonic(), time.time_ns()
-        found: dict[str, tuple[int, int]] = {}
+        found: dict[str, tuple[int, int, str]] = {}
         for pattern in self._source.patterns:
             with suppress(NothingFoundError):
                 found |= find_files([pattern], self._source.format)
         self._unready = False
         reading = None if self._file is None else hash_name(self._file.path)
-        for path, (size, modified) in found.items():
+        for path, (size, modified, etag) in found.items():
             name = hash_name(path)
             if self._source.is_own(name) and name != reading and self._known.get(name) != modified:
-                self._judge(name, _Found(0, path, size, modified, listed))
+                self._judge(name, _Found(0, path, size, modified, listed, etag))
         took = time.monotonic() - began
         self._list_at = time.monotonic() + max(self._source.poll, LISTING_SHARE * took)
 
@@ -217,7 +219,7 @@ class _WatchCursor:
         stamp = _stamp(found.path, found.modified)
         if self._source.min_age is None:
             marker = found.path + self._source.marker
-            if not (os.path.exists(marker) if is_local(marker) else FileSystems.exists(marker)):
+            if not store_of(marker).exists(marker):
                 return None
             return max(stamp, _stamp(marker, 0))
         return stamp if stamp <= found.listed - self._source.min_age * NANOSECONDS else None

@@ -127,7 +127,8 @@ def test_deleted_messages_are_told(real: Broker) -> None:
     send(real, "trimmed", stored, 0)
     part = source(Topic(real.address, "trimmed"))
     mark = part.get_checkpoint_mark_coder().decode(b'[{"0":10},null]')
-    for done in real.admin.delete_records([TopicPartition("trimmed", 0, 40)]).values():
+    admin = real.admin
+    for done in admin.delete_records([TopicPartition("trimmed", 0, 40)]).values():
         done.result(20)
     reader, driven = part.create_reader(None, mark), Driven()
     while len(driven.rows) < 60:

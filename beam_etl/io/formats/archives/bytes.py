@@ -9,6 +9,7 @@ from beam_etl.io.errors import is_content_error
 from beam_etl.io.formats.archives.members import Members, PlainFile
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start, next_start, starts_at
 from beam_etl.io.formats.base import Limits
+from beam_etl.io.isolate import entering
 
 _SPENT_BYTES = 4 << 20
 """Bytes that were read are dropped when they are so many."""
@@ -199,6 +200,7 @@ class RecordBytes:
         return True
 
     def _read(self) -> bytes:
+        entering("member", self._members.start, self._made)  # one of many gigabytes takes its time
         piece = self._members.read()
         self._made += len(piece)
         if self._plain is None and self._made > self._limits.most_bytes(self._members.stored):

@@ -12,6 +12,7 @@ import pyarrow as pa
 from beam_etl.io.access import PIECE_BYTES, STORED_BYTES
 from beam_etl.io.errors import is_content_error
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
+from beam_etl.io.isolate import entering
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 _GZIP_HEAD = 10
@@ -281,6 +282,7 @@ def _places(file: Any, at: int, magic: bytes) -> Iterator[int]:
     """Where `magic` stands in a file from `at` on, ascending. The file may be moved meanwhile."""
     held = b""
     while True:
+        entering("search", at)
         file.seek(at + len(held))
         more = bytes(file.read(_SEARCHED_BYTES))
         if not more:
