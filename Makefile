@@ -44,7 +44,7 @@ test-flink: ## the long form of the tests of engines: every mode and kill on Fli
 test-faults: ## the long form of the tests of faults, which writes the tables of docs/faults.md; half an hour
 	@$(install) dev
 	$(BIN)/pytest $(faults) --fault_report=docs/faults.md -o faulthandler_timeout=3600
-	$(BIN)/python -m tests.kills docs/kills.md 12
+	$(BIN)/python -m tests.kills docs/faults.md 12
 
 faults = tests/test_faults.py tests/io/test_append_processes.py tests/io/test_commit.py tests/io/test_verify.py \
 	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py

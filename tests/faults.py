@@ -2,7 +2,7 @@
 
     pytest ... --fault_report=PAGE
 
-What stands between `<!-- kills -->` and `<!-- /kills -->`, and so for `faults`, is replaced; people write the rest.
+What stands between `<!-- kills -->` and `<!-- /kills -->`, and so for the others, is replaced; people write the rest.
 """
 
 import re
@@ -82,15 +82,14 @@ def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
 
 
-def write(report: FaultReport, page: Path) -> None:
-    """Puts the tables into a page; makes one where there is none."""
+def put(page: Path, name: str, made: str) -> None:
+    """Puts a table into its place in a page, or behind it where there is none."""
     text = page.read_text(encoding="utf-8") if page.exists() else ""
-    for name, made in report.tables():
-        between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
-        if between.search(text):
-            text = between.sub(lambda _, made=made: f"{made}\n", text)  # type: ignore[misc]
-        else:
-            text += f"<!-- {name} -->\n{made}\n<!-- /{name} -->\n"
+    between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+    if between.search(text):
+        text = between.sub(lambda _: f"{made}\n", text)
+    else:
+        text += f"<!-- {name} -->\n{made}\n<!-- /{name} -->\n"
     page.write_text(text, encoding="utf-8")
 
 
@@ -110,4 +109,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
     if page := config.getoption(_OPTION):
-        write(config.stash.get(_REPORT, FaultReport()), Path(page))
+        for name, made in config.stash.get(_REPORT, FaultReport()).tables():
+            put(Path(page), name, made)

@@ -1,6 +1,6 @@
 """Processes that are killed while they replace a dataset, in a folder and in object stores; and the table of them.
 
-`python -m tests.kills FILE N` kills whole jobs, at each step and at N moments, and writes the table.
+`python -m tests.kills PAGE N` kills whole jobs, at each step and at N moments, and puts the table into docs/faults.md.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.stores import objects, store_of
 from tests.appends import ended
 from tests.attempts import OTHER, RUN
+from tests.faults import put
 from tests.places import PLACES, attempt
 
 assert objects  # is imported before a process forks, and unused before
@@ -243,29 +245,16 @@ def _root(kind: str) -> Iterator[str]:
 
 def table(moments: int) -> Iterator[str]:
     """The lines of the table, in Markdown: whole jobs in all three places."""
-    yield "| where | killed | a reader saw | digest of the re-run | left after `clean` |\n"
-    yield "|---|---|---|---|---|\n"
+    yield "| where | killed | a reader saw | digest of the re-run | left after `clean` |"
+    yield "|---|---|---|---|---|"
     for kind in PLACES:
         with _root(kind) as root:
             for row in _rows_of_table(root, moments):
-                yield f"| {' | '.join((kind, *row))} |\n"
+                yield f"| {' | '.join((kind, *row))} |"
 
-
-_HEAD = """# Kills
-
-`make test-faults` writes this page: `token_count` replaces a dataset and is killed with `kill -9`, at each step of the
-commit and at moments that a seed chose, in a folder, in S3 (moto's server) and in Google's storage (an emulator). A
-reader then sees the old version whole or the new one whole; the job is run again, to the end; its digest is that of the
-same job where nobody was killed; and `clean` leaves nothing but the dataset, which `verify` passes.
-
-"""
 
 if __name__ == "__main__":
     from beam_etl.pipelines import clean, token_count, verify
 
     assert all((clean, token_count, verify))  # are imported before a process forks
-    with open(sys.argv[1], "w", encoding="utf-8") as page:
-        page.write(_HEAD)
-        for line in table(int(sys.argv[2])):
-            page.write(line)
-            page.flush()
+    put(Path(sys.argv[1]), "stores", "\n".join(table(int(sys.argv[2]))))

@@ -56,7 +56,7 @@ STEPS = {
     "before the first file is moved": Step("os", "rename", "/_staging/"),
     "between two files that are moved": Step("os", "rename", "/_staging/", call=2),
     "before the manifest": Step("beam_etl.io.manifest", "publish"),
-    "when the manifest is there": Step("os", "link", "outcome.json", after=True, published=True),
+    "when the manifest is there": Step("os", "link", "/_manifests/", after=True, published=True),
     "before the rest goes": Step("beam_etl.io.staging", "remove_staging", published=True),
     "while the rest goes": Step("beam_etl.io.staging", "remove_staging", after=True, published=True),
 }

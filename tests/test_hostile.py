@@ -94,7 +94,7 @@ READING_DATASETS = (
     *("append", "check_index", "clean", "compact", "compact_index", "describe", "index_segments"),
     *("score_windows", "search", "show", "verify"),
 )
-"""Each that reads what others have published."""
+"""Each that reads what others have published: see test_hostile_datasets.py."""
 
 REFUSED = {
     *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),

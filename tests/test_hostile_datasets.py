@@ -17,10 +17,14 @@ from beam_etl.pipelines import (
     append,
     check_index,
     clean,
+    compact,
     compact_index,
     describe,
+    index_segments,
     inverted_index,
+    score_windows,
     search,
+    show,
     verify,
 )
 from tests import small_indexes
@@ -33,7 +37,11 @@ Command = Callable[[Sequence[str]], int]
 ABOUT_DATASETS: dict[str, tuple[Command, tuple[str, ...]]] = {
     "append": (append.run, ("--run=aaaaaaaaaaaa",)),
     "clean": (clean.run, ("--idle_hours=0",)),
+    "compact": (compact.run, ()),
     "describe": (describe.run, ()),
+    "index_segments": (index_segments.run, ("--output={folder}-out",)),
+    "score_windows": (score_windows.run, ("--output={folder}-out",)),
+    "show": (show.run, ()),
     "verify": (verify.run, ()),
 }
 
@@ -58,7 +66,9 @@ def test_a_manifest_that_is_none_is_told_and_nothing_is_removed(
     data.write_bytes(b"rows")
     for hostile in collection(shared, "jsonl"):
         shutil.copyfile(hostile, path)
-        assert command([str(tmp_path), *flags]) in (1, 2), hostile.name
+        assert command([str(tmp_path), *(flag.format(folder=tmp_path) for flag in flags)]) in (1, 2), (
+            hostile.name
+        )
         said = "".join(capsys.readouterr())
         assert str(tmp_path) in said, f"{hostile.name}: {said}"
         assert data.read_bytes() == b"rows", hostile.name

@@ -28,8 +28,8 @@ MEMORY_BYTES = 2 << 30
 MOST_ENDS = 30
 """Processes that one split may end: each costs a second or two, and the limit of time."""
 
-WAITS = 10
-"""Times the limit of CPU that a reader may be silent: it may wait for a disk."""
+WAITS, LEAST_WAIT_SECONDS = 10, 120
+"""Times the limit of CPU that a reader may be silent, and at least how long: it may wait for a disk, or for a core."""
 
 HEAD = struct.Struct("<cQ")
 """What goes before each piece that crosses a pipe: its kind, and its bytes."""
@@ -126,8 +126,9 @@ class _Reader:
 
     def _next(self, seconds: int) -> tuple[bytes, bytes]:
         out: Any = self._process.stdout
-        if not select.select([out], [], [], WAITS * seconds)[0]:
-            raise EndedError(self._place, f"reading it stood still for {WAITS * seconds} s")
+        most = max(WAITS * seconds, LEAST_WAIT_SECONDS)
+        if not select.select([out], [], [], most)[0]:
+            raise EndedError(self._place, f"reading it stood still for {most} s")
         found = read_piece(out)
         if found is None:
             raise EndedError(self._place, _reason(self._process.wait(), seconds))
