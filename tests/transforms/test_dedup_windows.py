@@ -245,7 +245,7 @@ def test_a_window_with_too_many_links_is_a_failure_that_says_what_to_do() -> Non
         (beam.window.SlidingWindows(60, 30), 0),
         (beam.window.FixedWindows(60), 5),
     ],
-    ids=str,
+    ids=("global", "sliding", "with lateness"),
 )
 def test_other_windows_are_told_before_the_run(windows: Any, lateness: int) -> None:
     batches = batches_of(families(1), 5)
