@@ -16,7 +16,7 @@ from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
 from beam_etl.io.stores import objects, store_of
 from beam_etl.io.stores.base import Found
-from beam_etl.io.stores.objects import ObjectStore, forget_stores
+from beam_etl.io.stores.objects import ObjectStore
 from tests.attempts import OTHER, RUN, Inline, KilledError, Schedule, rows_of
 from tests.places import left, listed, seen, staged
 
@@ -24,18 +24,12 @@ GIVEN_UP = ["given up"]
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket in memory, with the preconditions of the others; without the cache that a worker has."""
-    from obstore.store import MemoryStore
-
-    memory = MemoryStore()
-    monkeypatch.setattr(objects, "_connect", lambda *_: memory)
+def bucket(memory_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket in memory, without the cache that a worker has; its requests one after another."""
     monkeypatch.setattr(objects, "ThreadPoolExecutor", Inline)
     monkeypatch.setattr(staging, "_lock", contextlib.nullcontext())
     monkeypatch.setattr(data_files, "_begin_in_objects", data_files._begin_in_objects.__wrapped__)
-    forget_stores()
-    yield "s3://bucket"
-    forget_stores()
+    return memory_bucket
 
 
 @contextlib.contextmanager
