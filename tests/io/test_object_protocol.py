@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import data_files, manifest, staging
+from beam_etl.io import commit, data_files, manifest, staging
 from beam_etl.io.clean import find_leftovers, remove_leftovers
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
@@ -320,6 +320,28 @@ def test_another_try_for_an_append_that_met_a_conflict_adds_its_rows_once(
     assert sorted(listed(dataset)) == sorted(rows_of(RUN) + rows_of(OTHER))
     remove_leftovers(dataset, find_leftovers_of(dataset))
     assert seen(dataset) == listed(dataset)
+
+
+def test_another_try_for_an_append_that_was_killed_when_it_was_decided_adds_its_rows_once(
+    bucket: str,
+) -> None:
+    dataset = f"{bucket}/killed"
+    assert settle(dataset, staged(dataset, OTHER), []) == PUBLISHED
+    made = staged(dataset, RUN, manifest.latest(dataset), append=True)
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commit, "publish_append", kill)
+        with pytest.raises(KilledError):
+            settle(dataset, made, [])
+    assert staging.is_decided(dataset, RUN)
+    assert retry_append(dataset, RUN) == (PUBLISHED, RUN)
+    clean_run(dataset, RUN)
+    assert listed(dataset) == sorted(rows_of(RUN) + rows_of(OTHER))
+    with pytest.raises(manifest.DatasetError, match="nothing is kept"):
+        retry_append(dataset, RUN)
 
 
 _ROUNDS = itertools.count()
