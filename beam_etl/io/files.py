@@ -11,12 +11,11 @@ from apache_beam.io.filesystems import FileSystems
 from beam_etl import schema
 from beam_etl.io import stores
 from beam_etl.io.access import open_file
-from beam_etl.io.credentials import refuse_credentials
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
 from beam_etl.io.manifest import manifest_number
 from beam_etl.io.stores import is_local, is_object, store_of
-from beam_etl.io.stores.urls import split_url
+from beam_etl.io.stores.urls import UrlError, refuse_credentials, split_url
 
 Found = tuple[str, int, int, str]
 """A file's path, its bytes, when it was modified, in nanoseconds, and its ETag; 0 and "" where that isn't known."""
@@ -121,7 +120,10 @@ def _expand(patterns: str | Sequence[str]) -> Iterator[str]:
     if not single:
         raise InputError(f"no input pattern in {patterns!r}")
     for pattern in single:
-        refuse_credentials(pattern)
+        try:
+            refuse_credentials(pattern)
+        except UrlError as error:
+            raise InputError(str(error)) from None
         yield _normal(pattern) if is_local(pattern) else pattern
 
 
