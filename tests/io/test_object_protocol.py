@@ -172,6 +172,32 @@ def test_a_run_that_replaces_this_one_meanwhile_stays_whole(bucket: str, every: 
         world.tidy()
 
 
+def test_a_version_that_was_replaced_and_removed_does_not_come_back(bucket: str) -> None:
+    """An attempt publishes it once more, long after another did: its number is free, and its files are gone."""
+    world = World(f"{bucket}/hollow")
+    published: list[str] = []
+    publish = ObjectStore.publish
+
+    def late(self: ObjectStore, prepared: str, path: str) -> None:
+        content = self.read(prepared)
+        if not published:
+            published.append(path)
+            world.attempt()
+            world.overwrite()
+            self.create(path, content)
+            return
+        publish(self, prepared, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ObjectStore, "publish", late)
+        made = staged(world.dataset, RUN)
+        assert settle(world.dataset, made, []) == CONFLICT
+    assert world.verdicts == {RUN: {PUBLISHED}, OTHER: {PUBLISHED}}
+    assert manifest.numbers(world.dataset) == [2]
+    assert listed(world.dataset) == rows_of(OTHER)
+    world.tidy()
+
+
 THEN: dict[str, Callable[[World], None]] = {
     "nothing": lambda world: None,
     "another run": lambda world: world.attempt(OTHER),
