@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from apache_beam.io.filesystem import BeamIOError, FileSystem
@@ -259,7 +260,20 @@ def _below(folder: str) -> list[Found]:
     """All files in a folder that isn't local. An object that stands for a folder is none."""
     if not is_object(folder):
         return _beam_match(f"{folder}/**")
-    return [_as_found(found) for found in store_of(folder).files(folder)]
+    found = sorted(_as_found(found) for found in store_of(folder).files(folder))
+    paths = [path for path, *_ in found]
+    return [each for each in found if each[1] or not _is_above(each[0], paths)]
+
+
+def _is_above(path: str, paths: Sequence[str]) -> bool:
+    """Whether a folder of this name has files. What makes folders in a store's own pages leaves such objects.
+
+    Args:
+      path: of an object.
+      paths: of all, sorted.
+    """
+    at = bisect_left(paths, f"{path}/")
+    return at < len(paths) and paths[at].startswith(f"{path}/")
 
 
 def _as_found(found: stores.Found) -> Found:
