@@ -319,7 +319,7 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
 
 
 def _is_hollow(dataset: str, path: str) -> bool:
-    """Whether files of a version are gone. In an object store nothing is taken away from who publishes it once more."""
+    """Whether files of a version are gone: in an object store a late attempt at it can publish it once more."""
     if store_of(dataset).has_folders:
         return False
     try:
