@@ -31,7 +31,7 @@ def change_of(file: FileEntry, seen: Mark) -> str | None:
 
     Args:
       file: as the launcher saw it.
-      seen: `mark_of` before it was read.
+      seen: `mark_of` before it was read; 0 where that isn't known.
     """
     if not (is_local(file.path) or is_object(file.path)):
         return None
@@ -41,7 +41,7 @@ def change_of(file: FileEntry, seen: Mark) -> str | None:
         return "it is gone"
     if found.bytes != file.bytes:
         return f"it has {found.bytes} bytes, and had {file.bytes}"
-    if (found.etag or found.modified_ns) != seen:
+    if seen and (found.etag or found.modified_ns) != seen:
         return "it was written anew"
     return None
 

@@ -112,3 +112,11 @@ def read_list(folder: str, entry: Mapping[str, str]) -> tuple[DataFile, ...]:
         told = found.column(_PANE.name).to_pylist()
         columns.append([Pane(**json.loads(pane)) if pane else None for pane in told])
     return tuple(map(DataFile, *columns))
+
+
+def absent_files(dataset: str, files: Sequence[DataFile]) -> list[DataFile]:
+    """Those of the files that aren't in the tables of a dataset in an object store, or have another size."""
+    found = store_of(dataset).look_at(os.path.join(dataset, file.path) for file in files)
+    return [
+        file for file, there in zip(files, found, strict=True) if there is None or there.bytes != file.bytes
+    ]

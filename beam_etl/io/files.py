@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from apache_beam.io.filesystem import BeamIOError, FileSystem
@@ -11,12 +12,11 @@ from apache_beam.io.filesystems import FileSystems
 from beam_etl import schema
 from beam_etl.io import stores
 from beam_etl.io.access import open_file
-from beam_etl.io.credentials import refuse_credentials
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, Format, format_named, format_of, known_suffixes
 from beam_etl.io.manifest import manifest_number
 from beam_etl.io.stores import is_local, is_object, store_of
-from beam_etl.io.stores.urls import split_url
+from beam_etl.io.stores.urls import UrlError, refuse_credentials, split_url
 
 Found = tuple[str, int, int, str]
 """A file's path, its bytes, when it was modified, in nanoseconds, and its ETag; 0 and "" where that isn't known."""
@@ -121,7 +121,10 @@ def _expand(patterns: str | Sequence[str]) -> Iterator[str]:
     if not single:
         raise InputError(f"no input pattern in {patterns!r}")
     for pattern in single:
-        refuse_credentials(pattern)
+        try:
+            refuse_credentials(pattern)
+        except UrlError as error:
+            raise InputError(str(error)) from None
         yield _normal(pattern) if is_local(pattern) else pattern
 
 
@@ -257,7 +260,20 @@ def _below(folder: str) -> list[Found]:
     """All files in a folder that isn't local. An object that stands for a folder is none."""
     if not is_object(folder):
         return _beam_match(f"{folder}/**")
-    return [_as_found(found) for found in store_of(folder).files(folder)]
+    found = sorted(_as_found(found) for found in store_of(folder).files(folder))
+    paths = [path for path, *_ in found]
+    return [each for each in found if each[1] or not _is_above(each[0], paths)]
+
+
+def _is_above(path: str, paths: Sequence[str]) -> bool:
+    """Whether a folder of this name has files. What makes folders in a store's own pages leaves such objects.
+
+    Args:
+      path: of an object.
+      paths: of all, sorted.
+    """
+    at = bisect_left(paths, f"{path}/")
+    return at < len(paths) and paths[at].startswith(f"{path}/")
 
 
 def _as_found(found: stores.Found) -> Found:

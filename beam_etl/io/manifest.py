@@ -15,7 +15,15 @@ from typing import Any
 
 from beam_etl.io import staging
 from beam_etl.io.errors import one_line
-from beam_etl.io.file_lists import DataFile, DatasetError, Pane, encode_list, list_name, read_list
+from beam_etl.io.file_lists import (
+    DataFile,
+    DatasetError,
+    Pane,
+    absent_files,
+    encode_list,
+    list_name,
+    read_list,
+)
 from beam_etl.io.stores import store_of
 from beam_etl.io.version_numbers import FOLDER, created, manifest_number, manifest_path, numbers
 from beam_etl.kernels.partition_paths import values_of
@@ -304,12 +312,20 @@ def publish(dataset: str, number: int, run: str, prepared: str) -> bool:
         return run_of(dataset, number) == run or is_published(dataset, run)
     if numbers(dataset)[-1] == number:
         return True
-    if _before(dataset, number + 1) != (
-        number,
-        run,
-    ):  # it was free because later writers had replaced and removed it
+    # It may have been free because later writers had replaced and removed it.
+    if _before(dataset, number + 1) != (number, run) or _is_hollow(dataset, path):
         staging.remove([path])
     return is_published(dataset, run)
+
+
+def _is_hollow(dataset: str, path: str) -> bool:
+    """Whether files of a version are gone: in an object store a late attempt at it can publish it once more."""
+    if store_of(dataset).has_folders:
+        return False
+    try:
+        return bool(absent_files(dataset, Manifest.read(path).files))
+    except FileNotFoundError:
+        return True
 
 
 def refresh(dataset: str) -> None:

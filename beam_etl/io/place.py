@@ -4,6 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from beam_etl.io import durable, staging
+from beam_etl.io.file_lists import absent_files
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.stores import store_of
 
@@ -29,7 +30,7 @@ def place(dataset: str, decided: Manifest) -> list[DataFile]:
       OSError: one of staging.GONE: the staging folder is.
     """
     if not store_of(dataset).has_folders:
-        return _absent(dataset, decided)
+        return absent_files(dataset, decided.files)
     folders = {os.path.join(dataset, os.path.dirname(file.path)) for file in decided.files}
     for folder in folders:
         _make(folder)
@@ -61,18 +62,9 @@ def place(dataset: str, decided: Manifest) -> list[DataFile]:
 def unplaced(dataset: str, decided: Manifest) -> list[DataFile]:
     """Those files of an append that wasn't published which aren't kept."""
     if not store_of(dataset).has_folders:
-        return _absent(dataset, decided)
+        return absent_files(dataset, decided.files)
     folder = staging.staging_folder(dataset, decided.run)
     return [file for file in decided.files if not os.path.exists(os.path.join(folder, file.path))]
-
-
-def _absent(dataset: str, decided: Manifest) -> list[DataFile]:
-    found = store_of(dataset).look_at(os.path.join(dataset, file.path) for file in decided.files)
-    return [
-        file
-        for file, there in zip(decided.files, found, strict=True)
-        if there is None or there.bytes != file.bytes
-    ]
 
 
 def _link(source: str, target: str) -> None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import cache
 
 from beam_etl.io import manifest, staging
-from beam_etl.io.commit import clean_run, settle
+from beam_etl.io.commit import CONFLICT, clean_run, settle
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest
 from beam_etl.io.stores import store_of
 
 
 def retry_append(dataset: str, run: str) -> tuple[str, str]:
-    """Adds the kept files of a run to the dataset as it is now; the verdict, and the new run's name.
+    """Adds the kept files of a run to the dataset as it is now; the verdict, and the name they are published by.
 
     The run itself can't write or publish any more from here on: attempts at it that still go on, anywhere, find neither
     its staging folder nor its files, which have other names. A retry that was killed is retried by the name it took; in
@@ -52,8 +52,12 @@ def _on_head(dataset: str, own: Manifest, run: str, files: tuple[DataFile, ...])
 def _retry_copied(dataset: str, own: Manifest) -> tuple[str, str]:
     """The same in an object store: a copy of each file. Whoever tries the run again goes on with the name first taken.
 
-    The run itself stays unpublished: what it conflicts with doesn't change.
+    One that was killed on its way to being published is published as itself: whoever cleans up would do so besides the
+    copy. One that conflicts stays unpublished: what it conflicts with doesn't change.
     """
+    verdict = settle(dataset, own, [])
+    if verdict != CONFLICT:
+        return verdict, own.run
     store, folder = store_of(dataset), staging.staging_folder(dataset, own.run)
     claim = os.path.join(folder, _TAKEN)
     store.create(claim, staging.new_run().encode())

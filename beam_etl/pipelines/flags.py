@@ -8,9 +8,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, Union
 
-from beam_etl.io.credentials import refuse_credentials
-from beam_etl.io.errors import InputError
-from beam_etl.io.stores.urls import check_urls
+from beam_etl.io.stores.urls import UrlError, check_urls, refuse_credentials
 from beam_etl.observe.text import format_bytes
 
 Config = TypeVar("Config")
@@ -107,7 +105,7 @@ def _refuse_credentials(argv: Sequence[str]) -> None:
         try:
             for item in value.split(","):
                 refuse_credentials(item.strip())
-        except InputError as error:
+        except UrlError as error:
             raise UsageError(str(error)) from None
 
 

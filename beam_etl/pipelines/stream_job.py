@@ -137,11 +137,6 @@ def _windows(job: str, config: Any) -> WindowSpec:
             f"{config.output}: panes of a stream are published on local or mounted filesystems so far; --output needs "
             "a folder"
         )
-    if "://" in config.output:
-        raise UsageError(
-            f"--output={config.output}: streams publish on local or mounted filesystems, where what a checkpoint names "
-            "can have two names"
-        )
     if config.overwrite or config.strict:
         raise UsageError(
             f"--{'overwrite' if config.overwrite else 'strict'}=true is for input that ends: a stream adds to a "

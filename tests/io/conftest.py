@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from beam_etl.io.stores import objects
 from beam_etl.pipelines import inverted_index
 from tests.cloud import CLOUDS, Cloud, in_environment
 from tests.places import PLACES, Place
@@ -52,3 +53,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 def cloud(place: Place, clouds: dict[str, Cloud]) -> Cloud:
     """The server behind a place that is an object store."""
     return clouds[place.kind]
+
+
+@pytest.fixture
+def memory_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket in memory, with the preconditions of the others."""
+    from obstore.store import MemoryStore
+
+    memory = MemoryStore()
+    monkeypatch.setattr(objects, "_connect", lambda *_: memory)
+    monkeypatch.setattr(objects, "FIRST_SECONDS", 0.0)
+    objects.forget_stores()
+    yield "s3://bucket"
+    objects.forget_stores()

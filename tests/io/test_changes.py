@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from beam_etl.io import splits
+from beam_etl.io.changes import change_of, mark_of
 from beam_etl.io.columns import Columns
 from beam_etl.io.files import match_files
 from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.rejects import Reject
+from beam_etl.io.stores import store_of
+from beam_etl.io.stores.objects import ObjectStore
 from beam_etl.pipelines import dedup, domain_score, token_count
 from tests.faults import LOCAL, FaultReport
 from tests.stored import STORED, documents, json_lines, write
@@ -107,3 +110,22 @@ def test_a_job_whose_input_changed_publishes_nothing_and_says_why(
         1,
         "exit code 1, the file named; no dataset",
     )
+
+
+def test_a_file_that_could_not_be_looked_at_before_is_not_said_to_be_another(
+    memory_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{memory_bucket}/a.jsonl"
+    store_of(path).create(path, b"{}\n")
+    file = FileEntry(0, path, 3)
+
+    def unreachable(*_: object) -> None:
+        raise OSError(5, "no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "look", unreachable)
+        seen = mark_of(file)
+    assert change_of(file, seen) is None
+    known = mark_of(file)
+    store_of(path).write(path, b"[]\n")
+    assert change_of(file, known) == "it was written anew"

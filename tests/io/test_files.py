@@ -10,6 +10,7 @@ from beam_etl import schema
 from beam_etl.io.errors import InputError
 from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, format_of
+from beam_etl.io.stores import store_of
 
 TREE = (
     "a.parquet",
@@ -177,3 +178,17 @@ def test_one_format_for_all_files(tree: Path) -> None:
 def test_the_suffix_tells_the_format(path: str, name: str | None) -> None:
     known = format_of(path)
     assert (known.name if known else None) == name
+
+
+MARKED = ("in/a.jsonl", "in/sub", "in/sub-b.jsonl", "in/sub/c.jsonl", "in/sub/deep", "in/sub/deep/d.jsonl")
+
+
+@pytest.mark.parametrize("pattern", ["in", "in/**"])
+def test_objects_that_stand_for_folders_are_no_files(pattern: str, memory_bucket: str) -> None:
+    """Of `in/sub/`, without content, the library tells the name `in/sub`."""
+    for name in MARKED:
+        store_of(memory_bucket).create(f"{memory_bucket}/{name}", b"{}" if name.endswith("jsonl") else b"")
+    store_of(memory_bucket).create(f"{memory_bucket}/in/empty.jsonl", b"")
+    found = match_files(f"{memory_bucket}/{pattern}", format="jsonl")
+    wanted = sorted([*(name for name in MARKED if name.endswith("jsonl")), "in/empty.jsonl"])
+    assert [file.path for file in found] == [f"{memory_bucket}/{name}" for name in wanted]

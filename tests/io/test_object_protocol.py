@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import data_files, manifest, staging
+from beam_etl.io import commit, data_files, manifest, staging
 from beam_etl.io.clean import find_leftovers, remove_leftovers
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
 from beam_etl.io.stores import objects, store_of
 from beam_etl.io.stores.base import Found
-from beam_etl.io.stores.objects import ObjectStore, forget_stores
+from beam_etl.io.stores.objects import ObjectStore
 from tests.attempts import OTHER, RUN, Inline, KilledError, Schedule, rows_of
 from tests.places import left, listed, seen, staged
 
@@ -24,18 +24,12 @@ GIVEN_UP = ["given up"]
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket in memory, with the preconditions of the others; without the cache that a worker has."""
-    from obstore.store import MemoryStore
-
-    memory = MemoryStore()
-    monkeypatch.setattr(objects, "_connect", lambda *_: memory)
+def bucket(memory_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket in memory, without the cache that a worker has; its requests one after another."""
     monkeypatch.setattr(objects, "ThreadPoolExecutor", Inline)
     monkeypatch.setattr(staging, "_lock", contextlib.nullcontext())
     monkeypatch.setattr(data_files, "_begin_in_objects", data_files._begin_in_objects.__wrapped__)
-    forget_stores()
-    yield "s3://bucket"
-    forget_stores()
+    return memory_bucket
 
 
 @contextlib.contextmanager
@@ -176,6 +170,32 @@ def test_a_run_that_replaces_this_one_meanwhile_stays_whole(bucket: str, every: 
         assert listed(world.dataset) in (rows_of(OTHER), rows_of(RUN))
         assert manifest.is_published(world.dataset, OTHER) == (world.verdicts[OTHER] == {PUBLISHED})
         world.tidy()
+
+
+def test_a_version_that_was_replaced_and_removed_does_not_come_back(bucket: str) -> None:
+    """An attempt publishes it once more, long after another did: its number is free, and its files are gone."""
+    world = World(f"{bucket}/hollow")
+    published: list[str] = []
+    publish = ObjectStore.publish
+
+    def late(self: ObjectStore, prepared: str, path: str) -> None:
+        content = self.read(prepared)
+        if not published:
+            published.append(path)
+            world.attempt()
+            world.overwrite()
+            self.create(path, content)
+            return
+        publish(self, prepared, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ObjectStore, "publish", late)
+        made = staged(world.dataset, RUN)
+        assert settle(world.dataset, made, []) == CONFLICT
+    assert world.verdicts == {RUN: {PUBLISHED}, OTHER: {PUBLISHED}}
+    assert manifest.numbers(world.dataset) == [2]
+    assert listed(world.dataset) == rows_of(OTHER)
+    world.tidy()
 
 
 THEN: dict[str, Callable[[World], None]] = {
@@ -326,6 +346,28 @@ def test_another_try_for_an_append_that_met_a_conflict_adds_its_rows_once(
     assert sorted(listed(dataset)) == sorted(rows_of(RUN) + rows_of(OTHER))
     remove_leftovers(dataset, find_leftovers_of(dataset))
     assert seen(dataset) == listed(dataset)
+
+
+def test_another_try_for_an_append_that_was_killed_when_it_was_decided_adds_its_rows_once(
+    bucket: str,
+) -> None:
+    dataset = f"{bucket}/killed"
+    assert settle(dataset, staged(dataset, OTHER), []) == PUBLISHED
+    made = staged(dataset, RUN, manifest.latest(dataset), append=True)
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commit, "publish_append", kill)
+        with pytest.raises(KilledError):
+            settle(dataset, made, [])
+    assert staging.is_decided(dataset, RUN)
+    assert retry_append(dataset, RUN) == (PUBLISHED, RUN)
+    clean_run(dataset, RUN)
+    assert listed(dataset) == sorted(rows_of(RUN) + rows_of(OTHER))
+    with pytest.raises(manifest.DatasetError, match="nothing is kept"):
+        retry_append(dataset, RUN)
 
 
 _ROUNDS = itertools.count()

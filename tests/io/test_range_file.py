@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from beam_etl.io.stores import range_file
 from beam_etl.io.stores.range_file import WHOLE_BYTES, WINDOW_BYTES, RangeFile
 
 CONTENT = random.Random(3).randbytes(10 << 20)
@@ -69,6 +70,15 @@ def test_reads_anywhere_in_any_order_give_what_is_there() -> None:
             start = fetched.file.tell()
         fetched.file.seek(start)
         assert fetched.file.read(size) == CONTENT[start : start + size]
+
+
+def test_what_is_known_of_a_file_does_not_grow_with_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(range_file, "HELD_BYTES", 10_000)
+    fetched = Fetched()
+    for start in range(0, len(CONTENT), 50_000):
+        fetched.file.seek(start)
+        assert fetched.file.read(1000) == CONTENT[start : start + 1000]
+    assert len(fetched.file._windows) == len(fetched.file._ends) == 10
 
 
 def test_a_file_that_is_shorter_than_it_was_is_an_error() -> None:

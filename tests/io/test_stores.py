@@ -1,5 +1,6 @@
 """Datasets in a folder, in S3 and in Google's storage: the same tests."""
 
+import itertools
 import os
 import random
 import threading
@@ -10,9 +11,10 @@ import pytest
 from beam_etl.io import data_files, manifest, staging
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
-from beam_etl.io.stores import store_of
+from beam_etl.io.stores import objects, store_of
 from beam_etl.io.write import check_output
 from beam_etl.pipelines import clean, describe, verify
+from tests import gcs_xml
 from tests.attempts import OTHER, RUN, rows_of
 from tests.cloud import Cloud
 from tests.places import OBJECTS, Place, attempt, keeping, left, listed, seen, staged
@@ -192,6 +194,27 @@ def test_describe_tells_of_it(place: Place, capsys: pytest.CaptureFixture[str]) 
     found = capsys.readouterr().out.splitlines()
     assert all(store_of(path).exists(path) for path in found)
     assert len(found) == 5
+
+
+@objects_only
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_list_of_which_a_page_fails_is_whole(
+    place: Place, cloud: Cloud, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(gcs_xml, "_PAGE", 5)
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "5")
+    store, wanted = store_of(place.root), [f"{place.root}/in/{number:02}" for number in range(14)]
+    for path in wanted:
+        store.write(path, b"x")
+    requests = itertools.count(1)
+
+    def busy(method: str, path: str) -> tuple[str, str] | None:
+        return ("503 Slow Down", "<Code>SlowDown</Code>") if next(requests) == failing else None
+
+    with cloud.answering(busy):
+        assert [found.path for found in store.files(f"{place.root}/in")] == wanted
+    assert next(requests) > 4
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {

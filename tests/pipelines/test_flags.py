@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +129,8 @@ def test_folders_are_absolute_wherever_a_worker_runs(monkeypatch: pytest.MonkeyP
 
 SECRETS = {
     "an input": ["--input=in.jsonl,s3://user:hunter2@bucket/a", "--output=out"],
+    "a secret with a slash": ["--input=in.jsonl", "--output=s3://user:hun/hunter2@bucket/out"],
+    "a secret with a comma": ["--input=s3://user:hunter2,more@bucket/in", "--output=out"],
     "an output": ["--input=in.jsonl", "--output=gs://user:hunter2@bucket/out"],
     "a wrong flag": ["--imput=https://user:hunter2@host/a"],
     "a list of files": ["--input=@s3://user:hunter2@bucket/list.txt", "--output=out"],
@@ -142,6 +145,6 @@ def test_a_url_with_credentials_is_refused_and_masked(
     (tmp_path / "list.txt").write_text("s3://user:hunter2@bucket/a.jsonl\n")
     assert token_count.run([flag.format(folder=tmp_path) for flag in flags]) == 2
     told = "".join(capsys.readouterr())
-    assert "://***@" in told
+    assert re.search(r"://\*\*\*@.*: a url with credentials in it is not taken", told)
     assert "hunter2" not in told
     assert "user" not in told

@@ -20,7 +20,6 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.stores import store_of
 from beam_etl.io.stores.objects import forget_stores
 from beam_etl.io.stores.signing import Keys, sign_request
-from beam_etl.io.stores.urls import mask
 from beam_etl.pipelines import dedup, token_count, verify
 from tests.beam import run
 from tests.cloud import CLOUDS, Cloud, in_environment
@@ -223,32 +222,6 @@ def test_what_a_user_can_mend_is_told_before_anything_runs(
     with cloud.answering(lambda method, path: answer):
         assert token_count.run([f"--{name}={value}" for name, value in given.items()]) == 2
     assert told in capsys.readouterr().err
-
-
-SECRETS = {
-    "s3://AKIAKEY:very/secret@bucket/in": "s3://***@bucket",
-    "hdfs://user:secret@host/in": "hdfs://***@host/in",
-    "https://host/a?X-Amz-Signature=secret&b=1": "https://host/a?X-Amz-Signature=***&b=1",
-    "https://host/a?b=1&sig=secret": "https://host/a?b=1&sig=***",
-    "s3://bucket/a@b/c": "s3://bucket/a@b/c",
-}
-
-
-@pytest.mark.parametrize("url", SECRETS)
-def test_a_url_tells_no_secret(url: str) -> None:
-    if "very/secret" not in url:
-        assert mask(f"at {url}, and more") == f"at {SECRETS[url]}, and more"
-
-
-def test_a_url_with_credentials_is_refused_and_not_repeated(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    url = "s3://AKIAKEY:hidden@bucket/in"
-    assert token_count.run([f"--input={url}", f"--output={tmp_path}/out"]) == 2
-    assert token_count.run([f"--input={tmp_path}", f"--output={url}"]) == 2
-    told = capsys.readouterr().err
-    assert "s3://***@bucket/in: a url with credentials in it is not taken" in told
-    assert "hidden" not in told
 
 
 def test_without_credentials_it_is_said_what_is_needed(

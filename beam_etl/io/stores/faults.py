@@ -88,6 +88,8 @@ def explained(error: BaseException, path: str) -> OSError:
 
 def passes(error: BaseException) -> bool:
     """Whether a further try may succeed."""
+    if isinstance(error, PassingError):
+        return True
     text = _told(error)
     is_final = _NO_BUCKET.search(text) or _REGION.search(text) or _UNSUPPORTED.search(text)
     return not is_final and not isinstance(error, FileNotFoundError) and bool(_PASSING.search(text))

@@ -17,10 +17,10 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from beam_etl.io.stores.base import Found, Sink, Upload
-from beam_etl.io.stores.faults import ChangedError, explained, passes
+from beam_etl.io.stores.faults import ChangedError, PassingError, explained, passes
 from beam_etl.io.stores.local import PROBE
 from beam_etl.io.stores.range_file import RangeFile
-from beam_etl.io.stores.uploads import ObjectSink, abort_uploads, list_uploads
+from beam_etl.io.stores.uploads import PART_BYTES, ObjectSink, abort_uploads, list_uploads
 from beam_etl.io.stores.urls import split_url
 from beam_etl.transforms.metrics import NAMESPACE, REQUESTS_RETRIED
 
@@ -33,6 +33,9 @@ REQUESTS = 16
 
 DELETED = 1000
 """Objects that are deleted at once."""
+
+COPIED_BYTES = 5 << 30
+"""Most that S3 copies with one request."""
 
 EXTRAS = {"s3": "aws", "gs": "gcp"}
 
@@ -112,6 +115,11 @@ class ObjectStore:
             try:
                 obstore.put(self._client, key, content, mode="create", use_multipart=False)
             except AlreadyExistsError:
+                # S3 says the same of a key that another is about to create, which may fail.
+                try:
+                    obstore.head(self._client, key)
+                except FileNotFoundError as error:
+                    raise PassingError("it is being created by another, and isn't there") from error
                 return False
             return True
 
@@ -159,10 +167,23 @@ class ObjectStore:
         return self._ask(path, get)
 
     def copy(self, source: str, target: str) -> None:
-        """Copies an object inside the store."""
+        """Copies an object inside the store; one that S3 doesn't copy goes through this machine."""
         import obstore
 
+        if self.scheme == "s3" and self.look(source).bytes > COPIED_BYTES:
+            self._copy_through(source, target)
+            return
         self._ask(source, lambda key: obstore.copy(self._client, key, split_url(target).key))
+
+    def _copy_through(self, source: str, target: str) -> None:
+        sink = self.open_new(target)
+        try:
+            with self.open_file(source) as file:
+                while piece := file.read(PART_BYTES):
+                    sink.write(piece)
+            sink.close()
+        finally:
+            sink.abort()
 
     def make_folder(self, path: str) -> None:
         """There are none."""
@@ -178,12 +199,33 @@ class ObjectStore:
         return self._ask(folder, listed)
 
     def files(self, folder: str) -> Iterator[Found]:
+        key = split_url(folder).key
+        for page in self._pages(folder):
+            yield from (self._found(each) for each in page if each["path"].strip("/") != key)
+
+    def _pages(self, folder: str) -> Iterator[list[Any]]:
+        """The pages of a list. One that failed ends without a word, so another list goes on behind what it gave."""
         import obstore
 
-        key = split_url(folder).key
-        pages = iter(self._ask(folder, lambda key: obstore.list(self._client, key or None, chunk_size=1000)))
-        while (page := self._ask(folder, lambda _: next(pages, None))) is not None:
-            yield from (self._found(each) for each in page if each["path"].strip("/") != key)
+        given = offset = ""
+        pages: Iterator[Any] | None = None
+
+        def following(key: str) -> Any:
+            nonlocal pages, offset
+            if pages is None:
+                offset = given
+                pages = iter(obstore.list(self._client, key or None, offset=offset or None, chunk_size=1000))
+            try:
+                return next(pages, None)
+            except Exception:
+                pages = None
+                raise
+
+        while (page := self._ask(folder, following)) is not None:
+            # A key `a/` is told as `a`, which comes before what stands before it.
+            page = [each for each in page if each["path"] > offset] if offset else page
+            given = max([given, *(each["path"] for each in page)])
+            yield page
 
     def look(self, path: str) -> Found:
         import obstore
@@ -252,7 +294,7 @@ class ObjectStore:
             return f"creating an object there, if it is absent, fails: {error.strerror or error}"
         finally:
             self.remove([probe])
-        if made != [True, False] or kept != b"first":
+        if made[1] or kept != b"first":  # of the first, the answer may have been lost
             return (
                 "the store replaces an object that is there although it is told not to (If-None-Match: *). Two writers "
                 "would lose each other's work. Use a store that knows conditional writes, or write to a local path "

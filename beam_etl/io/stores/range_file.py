@@ -43,7 +43,7 @@ class RangeFile(io.RawIOBase):
         self._at = 0
         self._windows: OrderedDict[int, _Window] = OrderedDict()
         self._ends: dict[int, int] = {}
-        """Where windows ended, and their bytes."""
+        """Where windows that are kept end, and their bytes."""
 
     def readable(self) -> bool:
         return True
@@ -118,6 +118,7 @@ class RangeFile(io.RawIOBase):
         held = sum(each.stop - each.start for each in self._windows.values())
         while held > HELD_BYTES and len(self._windows) > 2:
             _, oldest = self._windows.popitem(last=False)
+            self._ends.pop(oldest.stop, None)
             held -= oldest.stop - oldest.start
         return window
 
