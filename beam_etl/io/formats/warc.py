@@ -190,11 +190,12 @@ class _WarcReader:
                     if isinstance(document, Reject):
                         yield document
                         continue
-                    held.append((found, document))
-                    size += len(found.block)
-                    if size >= MAX_BYTES // 2 or len(held) == MAX_ROWS:
+                    more = _held_bytes(found, document)
+                    if held and (size + more > MAX_BYTES or len(held) == MAX_ROWS):
                         yield self._batch(held, names)
                         held, size = [], 0
+                    held.append((found, document))
+                    size += more
         if held:
             yield self._batch(held, names)
         for name, count in passed.items():
@@ -219,6 +220,11 @@ class _WarcReader:
         positions = np.array([record.position for record, _ in held], np.int64)
         records = [record for record, _ in held]
         return Rows(from_columns(columns, len(held)), positions, lambda row: records[row].raw)
+
+
+def _held_bytes(record: Record, document: dict[str, Any]) -> int:
+    """As stored, and what was made of that, which may be hundreds of times as much."""
+    return len(record.block) + sum(len(value) for value in document.values() if isinstance(value, bytes))
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
