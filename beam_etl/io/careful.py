@@ -7,6 +7,7 @@ from typing import TypeVar
 from apache_beam.metrics import Metrics
 
 from beam_etl.io import suspects
+from beam_etl.io.counting import Counts, count_all, counting
 from beam_etl.io.formats.base import FileEntry, Split
 from beam_etl.io.sandbox import isolated
 from beam_etl.io.watched import StuckError, watched
@@ -26,16 +27,19 @@ def carefully(split: Split, seconds: int, make: Callable[[], Iterator[Item]]) ->
       seconds: of CPU that a record may take, with those that are read with it.
       make: as for `isolated`.
 
+    What `make` counts is counted once, when all items were given.
+
     Raises:
       FatalError: it can't be read in a process of its own, either.
       Exception: what it raises.
     """
-    given = 0
+    given, counts = 0, Counts()
     if not suspects.is_suspect(split):
         try:
-            for item in watched(partial(_noted, split, make), seconds):
+            for item in watched(partial(_noted, split, make, counts), seconds):
                 given += 1
                 yield item
+            count_all(counts)
             return
         except (StuckError, MemoryError):
             suspects.add(split)
@@ -50,8 +54,8 @@ def looked_at(file: FileEntry) -> Split:
     return Split(file, 0, file.bytes, number=-1)
 
 
-def _noted(split: Split, make: Callable[[], Iterator[Item]]) -> Iterator[Item]:
-    with suspects.note_of(split) as note:
+def _noted(split: Split, make: Callable[[], Iterator[Item]], counts: Counts) -> Iterator[Item]:
+    with counting(counts), suspects.note_of(split) as note:
         note.put()
         for item in make():
             note.take()

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from beam_etl.io.counting import count_all
 from beam_etl.io.isolate import FatalError, Place
 
 MEMORY_BYTES = 2 << 30
@@ -29,13 +30,15 @@ MOST_ENDS = 30
 """Processes that one split may end: each costs a second or two, and the limit of time."""
 
 WAITS, LEAST_WAIT_SECONDS = 10, 120
-"""Times the limit of CPU that a reader may be silent, and at least how long: it may wait for a disk, or for a core."""
+"""Times the limit of CPU that a reader may be silent without taking any, and at least how long: it may wait for a disk,
+or for a core."""
 
 HEAD = struct.Struct("<cQ")
 """What goes before each piece that crosses a pipe: its kind, and its bytes."""
 
 ITEM, ENTERING, ERROR, DONE, FULL = b"i", b"e", b"x", b"d", b"m"
-"""Kinds of what a reader says: an item; where it enters; what it raised; that it has done; that memory is used up."""
+"""Kinds of what a reader says: an item; where it enters; what it raised; that it has done, and its counters; that
+memory is used up."""
 
 
 class EndedError(Exception):
@@ -122,17 +125,29 @@ class _Reader:
             elif kind == FULL:
                 raise EndedError(self._place, f"reading it takes over {MEMORY_BYTES >> 30} GiB of memory")
             else:
+                count_all(pickle.loads(content))  # noqa: S301
                 return
 
     def _next(self, seconds: int) -> tuple[bytes, bytes]:
         out: Any = self._process.stdout
-        most = max(WAITS * seconds, LEAST_WAIT_SECONDS)
-        if not select.select([out], [], [], most)[0]:
-            raise EndedError(self._place, f"reading it stood still for {most} s")
+        most, spent = max(WAITS * seconds, LEAST_WAIT_SECONDS), self._ticks()
+        while not select.select([out], [], [], most)[0]:
+            before, spent = spent, self._ticks()
+            if spent == before:  # else others take its cores: what it takes itself has a limit of its own
+                raise EndedError(self._place, f"reading it stood still for {most} s")
         found = read_piece(out)
         if found is None:
             raise EndedError(self._place, _reason(self._process.wait(), seconds))
         return found
+
+    def _ticks(self) -> int:
+        """CPU that it took so far, of all threads; 0 where the system doesn't tell."""
+        try:
+            with open(f"/proc/{self._process.pid}/stat", "rb") as told:
+                behind_name = told.read().rpartition(b")")[2].split()
+            return int(behind_name[11]) + int(behind_name[12])
+        except (OSError, ValueError, IndexError):
+            return 0
 
     @property
     def is_alive(self) -> bool:

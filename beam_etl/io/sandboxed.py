@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from beam_etl.io import isolate
+from beam_etl.io.counting import Counts, counting
 from beam_etl.io.isolate import FatalError, Place
 from beam_etl.io.sandbox import (
     DONE,
@@ -34,15 +35,17 @@ def main() -> None:
 
 def _answer(orders: Any, answers: Any) -> None:
     while (order := read_piece(orders)) is not None:
+        counts = Counts()
         try:
-            for item in _made(order[1], answers):
-                write_piece(answers, ITEM, packed(item))
+            with counting(counts):
+                for item in _made(order[1], answers):
+                    write_piece(answers, ITEM, packed(item))
         except MemoryError:
             write_piece(answers, FULL)
         except Exception as error:  # noqa: BLE001 - the other process raises it
             write_piece(answers, ERROR, _packed_error(error))
         else:
-            write_piece(answers, DONE)
+            write_piece(answers, DONE, pickle.dumps(counts))
 
 
 def _made(order: bytes, answers: Any) -> Iterator[Any]:

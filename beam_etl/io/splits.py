@@ -7,6 +7,7 @@ from typing import TypeAlias
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl import schema
 from beam_etl.io.careful import carefully, looked_at
 from beam_etl.io.changes import change_of, mark_of, reject_changed
 from beam_etl.io.choosing_rows import ChosenRows
@@ -29,19 +30,23 @@ SMALL_BYTES = 1 << 20
 
 @no_annotations  # type: ignore[untyped-decorator]  # Beam can't check a Protocol
 def plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Split]:
-    """The splits of a file, numbered. One that is gone is a split, which reading rejects as changed."""
+    """The splits of a file, numbered; the rest of one that is gone, or ends processes, as one that has a problem."""
     plan = partial(
         carefully, looked_at(file), known.limits.record_seconds, partial(known.splits, file, split_bytes)
     )
-    number = 0
+    rest = Split(file, 0, file.bytes)
     try:
         for split in retried(plan):
-            yield split._replace(number=number)
-            number += 1
+            yield split._replace(number=rest.number)
+            first = split.stop if split.rows is None else split.first + split.rows
+            rest = rest._replace(start=split.stop, first=first, number=rest.number + 1)
+        return
     except FileNotFoundError:
-        yield Split(file, 0, file.bytes, problem="it is gone")
+        problem = "it is gone"
     except FatalError as error:
-        yield Split(file, 0, file.bytes, problem=str(error))
+        problem = str(error)
+    if rest.number == 0 or rest.start < rest.stop:
+        yield rest._replace(problem=problem)
 
 
 def open_split(
@@ -115,11 +120,20 @@ def read_split(
 def _rejecting_what_ends(
     split: Split, known: Format, read: Callable[[], Iterator[pa.RecordBatch | Reject]]
 ) -> Iterator[pa.RecordBatch | Reject]:
-    """What `read` gives of a split; a reject for all of it where a process of its own can't read it, either."""
+    """What `read` gives of a split; a reject for the rest where a process of its own can't read it, either.
+
+    Its bytes are those of the split: where in them the rest begins, only a format knows. Its position is behind the
+    last document that was given.
+    """
+    first, behind = split.first, ""
     try:
-        yield from retried(partial(carefully, split, known.limits.record_seconds, read))
+        for item in retried(partial(carefully, split, known.limits.record_seconds, read)):
+            if isinstance(item, pa.RecordBatch) and item.num_rows:
+                last = int(item.column(schema.ADDRESS)[-1].as_py()) & schema.MAX_POSITION
+                first, behind = last + 1, f"behind the document at {last}: "
+            yield item
     except FatalError as error:
-        yield reject_rest(split.file.path, split.start, split.stop, one_line(error), split.first)
+        yield reject_rest(split.file.path, split.start, split.stop, behind + one_line(error), first)
 
 
 def _read_split(

@@ -39,7 +39,7 @@ def extract_text(
 
     Raises:
       KeyError: there is no payload. The message names the columns there are.
-      ValueError: a page, or its text, is over `max_bytes`.
+      ValueError: a page, its text, or its links together, are over `max_bytes`.
     """
     if schema.PAYLOAD not in batch.schema.names:
         raise KeyError(f"pages need a column {schema.PAYLOAD!r}; they have {', '.join(batch.schema.names)}")
@@ -75,7 +75,7 @@ def _page(batch: pa.RecordBatch, row: int, extract: str, links: bool, max_bytes:
             f"a text of {len(text)} characters, of a page of {len(payload)} bytes: over {max_bytes}"
         )
     url = _value(batch, schema.URL, row) or ""
-    return _clean(text), _clean(title) if title else None, _absolute(url, found) if links else None
+    return _clean(text), _clean(title) if title else None, _absolute(url, found, max_bytes) if links else None
 
 
 def _value(batch: pa.RecordBatch, name: str, row: int) -> str | None:
@@ -98,14 +98,22 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "ignore").decode()
 
 
-def _absolute(url: str, found: list[str]) -> list[str]:
-    """Distinct URLs of the web; what can't be one is left out."""
+def _absolute(url: str, found: list[str], max_bytes: int) -> list[str]:
+    """Distinct URLs of the web; what can't be one is left out.
+
+    Raises:
+      ValueError: they are over `max_bytes` together: each short link may become as long as the page's URL.
+    """
     made: dict[str, None] = {}
+    size = 0
     for link in found:
         try:
             whole = urljoin(url, _clean(link or "").strip())
         except ValueError:
             continue
-        if whole.startswith(("http://", "https://")):
+        if whole.startswith(("http://", "https://")) and whole not in made:
             made[whole] = None
+            size += len(whole.encode())
+            if size > max_bytes:
+                raise ValueError(f"links of over {max_bytes} bytes, of {len(found)} on the page")
     return list(made)

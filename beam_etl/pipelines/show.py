@@ -98,9 +98,11 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
 
 def _fields(row: Row, characters: int, width: int) -> Iterator[str]:
     """A line for each value that isn't null; a text below them."""
-    told = {name: value for name, value in row.items() if value is not None and name != schema.TEXT}
-    names = max(map(len, told), default=0)
-    for name, value in told.items():
+    told = [
+        (printable(name), value) for name, value in row.items() if value is not None and name != schema.TEXT
+    ]
+    names = max((len(name) for name, _ in told), default=0)
+    for name, value in told:
         shown = (
             f"{len(value):,} bytes" if isinstance(value, bytes) and len(value) > 16 else printable(str(value))
         )
@@ -123,7 +125,8 @@ def _texts(row: Row, made: dict[str, Any], config: Config, width: int) -> Iterat
     kept = _text(survivor, row["survivor_position"], row["survivor_id"], made, config) if survivor else None
     yield ""
     if removed is None:
-        yield f"its text is not at hand: {row['file']} is gone, has changed, or has no text by itself"
+        file = printable(row["file"])
+        yield f"its text is not at hand: {file} is gone, has changed, or has no text by itself"
     elif kept is None:
         yield from _printable_lines(removed, config.characters)
     else:

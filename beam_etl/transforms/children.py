@@ -117,6 +117,10 @@ class _Child:
             write_frame(self._process.stdin, BATCH, content)
             self._process.stdin.flush()
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def close(self) -> None:
         """Ends it, or waits for its end."""
         for pipe in (self._process.stdin, self._process.stdout):
@@ -126,11 +130,15 @@ class _Child:
 
 
 def _take(order: bytes) -> _Child:
-    with _lock:
-        waiting = _idle.get(order)
-        if waiting:
-            return waiting.pop()
-    return _Child(order)
+    while True:
+        with _lock:
+            waiting = _idle.get(order)
+            child = waiting.pop() if waiting else None
+        if child is None:
+            return _Child(order)
+        if child.is_alive:
+            return child
+        child.close()  # it ended while it waited: no row is to blame
 
 
 def _give_back(order: bytes, child: _Child) -> None:

@@ -1,26 +1,32 @@
 """What ends the process that reads it, holds it up or takes all memory is rejected, and the rest is read."""
 
 import hashlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from apache_beam.metrics import Metrics
 
-from beam_etl.io import suspects
+from beam_etl.io import sandbox, splits, suspects
 from beam_etl.io.careful import carefully
 from beam_etl.io.columns import Columns
+from beam_etl.io.counting import Counts, counting
 from beam_etl.io.files import match_files
 from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.formats.base import Limits, limited
 from beam_etl.io.isolate import FatalError
+from beam_etl.io.rejects import Reject
+from beam_etl.io.sandbox import isolated
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.io.watched import StuckError, watched
@@ -148,6 +154,85 @@ def test_who_stops_early_ends_what_makes_the_rest() -> None:
 
 
 SPLIT = Split(FileEntry(0, "a.txt", 7), 0, 7)
+
+
+def silent() -> Iterator[int]:
+    time.sleep(1)
+    yield 1
+
+
+@pytest.mark.parametrize("ticks", [itertools.count(), itertools.repeat(0)], ids=["slow", "still"])
+def test_a_silent_process_is_still_only_if_it_takes_no_time(
+    ticks: Iterator[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(isolated(partial(iter, [1, 2]), 10)) == [1, 2]
+    monkeypatch.setattr(sandbox, "WAITS", 0)
+    monkeypatch.setattr(sandbox, "LEAST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(sandbox._Reader, "_ticks", lambda _: next(ticks))
+    if isinstance(ticks, itertools.count):
+        assert list(isolated(silent, 10)) == [1]
+        return
+    with pytest.raises(FatalError, match=r"stood still for 0.1 s"):
+        list(isolated(silent, 10))
+
+
+def test_the_time_of_a_process_is_known() -> None:
+    reader = sandbox._Reader()
+    assert list(reader.items((partial(iter, [1]), {}, 0, 10), 10)) == [1]
+    assert reader._ticks() > 0  # it has imported what it needs
+    reader.end()
+    assert reader._ticks() == 0
+
+
+def counting_apart(own: int) -> Iterator[int]:
+    """Counts what it gives; this process has no memory for the second."""
+    counter = Metrics.counter("beam_etl", "given")
+    counter.inc()
+    yield 1
+    if os.getpid() == own:
+        raise MemoryError
+    counter.inc()
+    yield 2
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_counted_is_counted_once_wherever_it_is_read(apart: bool) -> None:
+    counts = Counts()
+    with counting(counts):
+        items = list(carefully(SPLIT, 10, partial(counting_apart, os.getpid() if apart else 0)))
+    assert items == [1, 2]
+    assert counts == {("beam_etl", "given"): 2, **({("beam_etl", "read_apart"): 1} if apart else {})}
+
+
+class EndsBehindTwo(DeadlyLines):
+    def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
+        yield Split(file, 0, 10, first=0, rows=3)
+        yield Split(file, 10, 30, first=3, rows=5)
+        raise FatalError("as it says")
+
+
+@pytest.mark.parametrize("size", [30, 40])
+def test_splits_behind_those_that_were_planned_are_a_problem_by_themselves(size: int) -> None:
+    planned = list(plan_splits(FileEntry(0, "a.txt", size), EndsBehindTwo(), 10))
+    file = planned[0].file
+    rest = [Split(file, 30, 40, first=8, problem="as it says", number=2)]
+    assert planned[2:] == (rest if size == 40 else [])
+    assert [split.number for split in planned[:2]] == [0, 1]
+
+
+def test_documents_that_were_given_are_not_told_as_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\nb\nc\n")
+    split = only_split(tmp_path / "a.txt")
+    given = pa.record_batch({"address": pa.array([0, 2], pa.uint64())})
+
+    def reading() -> Iterator[pa.RecordBatch]:
+        yield given
+        raise FatalError("as it says")
+
+    first, rest = splits._rejecting_what_ends(split, KNOWN, reading)
+    assert first is given
+    assert isinstance(rest, Reject)
+    assert (rest.position, rest.bytes, rest.reason) == (3, 6, "behind the document at 2: as it says")
 
 
 def in_another_process(own: int) -> Iterator[pa.RecordBatch | int]:

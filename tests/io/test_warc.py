@@ -10,7 +10,8 @@ import pytest
 
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats.base import Limits
+from beam_etl.io.formats.base import FileEntry, Limits, Rows, Split
+from beam_etl.io.formats.warc import Warc
 from beam_etl.io.read import FileSource, ReadDocuments
 from tests.archives import PACKED, by_warcio, offsets, records, response
 from tests.beam import counters, run
@@ -203,6 +204,17 @@ def test_what_is_over_the_limits_is_read_past(tmp_path: Path) -> None:
         (at, 1) for at in offsets(made, gzip.compress)[1::2]
     ]
     assert "a payload of over 5000 bytes" in found.rejects[1].reason
+
+
+def test_what_is_held_is_bounded_as_it_is_decoded(tmp_path: Path) -> None:
+    bomb = gzip.compress(b"\0" * (3 << 20))
+    made = [
+        response(f"https://{number}.example/", bomb, [("Content-Encoding", "gzip")]) for number in range(4)
+    ]
+    path = write(tmp_path, "a.warc", b"".join([*made, *MADE]))
+    reader = Warc().open(Split(FileEntry(0, str(path), path.stat().st_size), 0, path.stat().st_size), None)
+    rows = [found for found in reader.rows(["payload"], complete=False) if isinstance(found, Rows)]
+    assert [len(found.positions) for found in rows] == [1, 1, 1, 41]
 
 
 def test_a_member_that_expands_without_end_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,16 @@ def test_what_a_terminal_would_obey_is_not_printed(dataset: Path, capsys: pytest
     assert "\x07" not in told
 
 
+def test_names_and_paths_are_no_orders_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "_text", lambda *_: None)
+    config = show.Config(dataset="a")
+    row = {"id": "a", "file": "a\x1b[31m.txt", "position": 0, "survivor_file": None, "na\x1b[31mme": "\x07"}
+    told = [*show._fields(row, 80, 80), *show._texts(row, {}, config, 80)]
+    assert "its text is not at hand: a [31m.txt is gone" in told[-1]
+    assert any(line.startswith("na [31mme") for line in told)
+    assert all(line.isprintable() for line in told)
+
+
 def test_a_removed_document_stands_beside_the_kept_one(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,7 @@
 """Texts are those of resiliparse called directly; what no parser bears costs that page alone."""
 
+import os
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.kernels.html import extract_text
 from beam_etl.testing import check_kernel
+from beam_etl.transforms import children
 from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.children import Guarded, close_children
 from beam_etl.transforms.extract import ExtractText
@@ -68,6 +71,15 @@ def test_links_are_absolute_and_distinct() -> None:
     assert row["links"] == ["https://a.example/", "https://a.example/d/b.html", "https://c.example/x#y"]
 
 
+def test_links_are_bounded_together() -> None:
+    links = b"".join(b"<a href=%d>x</a>" % number for number in range(100))
+    url = f"https://a.example/{'x' * 1000}/"
+    [row] = extract_text(pages(links * 2, url=url), links=True, max_bytes=200_000).to_pylist()
+    assert row["links"] == [f"{url}{number}" for number in range(100)]
+    with pytest.raises(ValueError, match="links of over 50000 bytes, of 200 on the page"):
+        extract_text(pages(links * 2, url=url), links=True, max_bytes=50_000)
+
+
 CASES = {
     "none": ("none", "text/html", "<p>a</p>", "<p>a</p>"),
     "plain text": ("main", "text/plain", "a <b> c", "a <b> c"),
@@ -116,6 +128,18 @@ def test_a_child_that_dies_in_any_way_is_told_and_replaced() -> None:
     assert told[2] == "it takes over 0.5 s of the processor"
     assert told[4] == "MemoryError: "
     assert told[5] == "ValueError: as it says"
+
+
+def test_a_child_that_was_ended_while_it_waited_costs_no_row() -> None:
+    batch = pa.RecordBatch.from_pydict({"text": ["a", "b"]})
+    guarded = Guarded(by_its_word, 0.5, 1 << 30)
+    first = list(guarded.rows(batch))
+    [[idle]] = children._idle.values()
+    os.kill(idle._process.pid, signal.SIGKILL)
+    idle._process.wait()
+    assert list(guarded.rows(batch)) == first
+    [[other]] = children._idle.values()
+    assert other is not idle
 
 
 def test_a_worker_without_the_library_fails_the_job() -> None:

@@ -12,7 +12,7 @@ from apache_beam.metrics import Metrics
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import InputError, is_content_error, one_line
-from beam_etl.io.formats.archives.cdx import Places, chosen_splits
+from beam_etl.io.formats.archives.cdx import Places, chosen_end, chosen_splits
 from beam_etl.io.formats.archives.members import PlainFile, open_members
 from beam_etl.io.formats.archives.records import ARC_HEADER, Record, read_records, record_places
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
@@ -93,10 +93,10 @@ class Warc:
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, which reads the heads of records, or decompresses what is compressed."""
-        if not file.bytes:
-            return
         if self.only is not None:
             yield from chosen_splits(file, self.only, split_bytes)
+            return
+        if not file.bytes:
             return
         start = 0
         even = even_bytes(file.bytes, split_bytes)
@@ -118,7 +118,8 @@ class Warc:
             yield from record_places(opened, whole, self.limits)
 
     def open(self, split: Split, stored: pa.Schema | None) -> "_WarcReader":
-        return _WarcReader(split, self.limits, self.columns, self.types)
+        end = split.stop if self.only is None else chosen_end(split, self.only)
+        return _WarcReader(split, end, self.limits, self.columns, self.types)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         raise InputError(f"{self.name} is a format to read; write parquet, avro or jsonl")
@@ -167,9 +168,13 @@ def with_only(known: Format, places: Places, files: Sequence[FileEntry]) -> Form
 
 
 class _WarcReader:
-    def __init__(self, split: Split, limits: Limits, columns: pa.Schema, types: frozenset[str]) -> None:
+    """`end`: positions of the split's records are below."""
+
+    def __init__(
+        self, split: Split, end: int, limits: Limits, columns: pa.Schema, types: frozenset[str]
+    ) -> None:
         self.schema = columns
-        self._split, self._limits, self._types = split, limits, types
+        self._split, self._end, self._limits, self._types = split, end, limits, types
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         held: list[tuple[Record, dict[str, Any]]] = []
@@ -182,7 +187,7 @@ class _WarcReader:
                     yield found
                 elif found.type not in self._types:
                     passed[found.type if found.type in PASSED_TYPES else "other"] += 1
-                elif not last < found.position < self._split.stop:
+                elif not last < found.position < self._end:
                     yield reject_record(self._split.file.path, found.position, DENSE, found.raw)
                 else:
                     last = found.position
@@ -190,11 +195,12 @@ class _WarcReader:
                     if isinstance(document, Reject):
                         yield document
                         continue
-                    held.append((found, document))
-                    size += len(found.block)
-                    if size >= MAX_BYTES // 2 or len(held) == MAX_ROWS:
+                    more = _held_bytes(found, document)
+                    if held and (size + more > MAX_BYTES or len(held) == MAX_ROWS):
                         yield self._batch(held, names)
                         held, size = [], 0
+                    held.append((found, document))
+                    size += more
         if held:
             yield self._batch(held, names)
         for name, count in passed.items():
@@ -219,6 +225,11 @@ class _WarcReader:
         positions = np.array([record.position for record, _ in held], np.int64)
         records = [record for record, _ in held]
         return Rows(from_columns(columns, len(held)), positions, lambda row: records[row].raw)
+
+
+def _held_bytes(record: Record, document: dict[str, Any]) -> int:
+    """As stored, and what was made of that, which may be hundreds of times as much."""
+    return len(record.block) + sum(len(value) for value in document.values() if isinstance(value, bytes))
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:

@@ -54,6 +54,10 @@ class RecordBytes:
         self._waiting_damage: Exception | None = None
         self._ended = False
         self._made = self._begun = 0
+        self._entered = self._dropped = 0
+        """Where the member begins that was entered last; bytes that were dropped since."""
+        self._is_doubted = False
+        """Whether a long length in there was wrong."""
         self._marks: list[_Mark] = []
         self.data, self.at, self.position = bytearray(), 0, members.start
         self.damage: Exception | None = None
@@ -73,6 +77,7 @@ class RecordBytes:
         self.data, self.at, self.position = bytearray(self._waiting or b""), 0, start
         self.damage, self._waiting, self._waiting_damage = self._waiting_damage, None, None
         self._marks, self._begun = [_Mark(0, start)], 0
+        self._entered, self._dropped, self._is_doubted = start, 0, False
         return True
 
     def leave(self) -> None:
@@ -110,8 +115,11 @@ class RecordBytes:
     def lands(self, size: int) -> bool:
         """Whether behind `size` bytes, and empty lines, there is a record, or nothing more."""
         if self._plain is not None and size > _SPENT_BYTES:
-            behind = self._plain.look(self.position + size, START_BYTES).lstrip(b"\r\n")
-            return starts_at(behind, 0) if behind else self.position + size <= self._plain.size
+            stop = self.position + size
+            if stop >= self._plain.size:
+                return stop == self._plain.size
+            behind = self._plain.look(stop, START_BYTES).lstrip(b"\r\n")
+            return starts_at(behind, 0) if behind else True
         self.need(size + START_BYTES)
         at = self.at + size
         while at < len(self.data) and self.data[at] in b"\r\n":
@@ -128,7 +136,32 @@ class RecordBytes:
         """Drops what is held of a member that is damaged."""
         self.at = len(self.data)
 
-    def pass_over(self, size: int) -> Passed:
+    def pass_record(self, size: int, arc: bool) -> Passed:
+        """Reads past a record of `size` bytes that was begun here; where it doesn't land, to where the next one begins.
+
+        In what is compressed that shows at its end only: the member is read once more then. So it is once: behind a
+        wrong length no further one in it is believed.
+        """
+        if self._plain is not None:
+            return self._pass_over(size) if self.lands(size) else self.pass_to_start(arc)
+        if not self._is_doubted:
+            at, position, begun = self._dropped + self.at, self.position, self._begun
+            passed = self._pass_over(size)
+            if self.damage is not None or (passed.size == size and self.lands(0)):
+                return passed
+            self._go_back(at)
+            self.position, self._begun, self._is_doubted = position, begun, True
+        return self.pass_to_start(arc)
+
+    def _go_back(self, at: int) -> None:
+        """To where so many bytes of the member, and those that go on with it, were read."""
+        self._members.go(self._entered)
+        self._ended, self._waiting, self._waiting_damage = False, None, None
+        self.enter(self._entered + 1)
+        self._pass_over(at)
+        self.begin()
+
+    def _pass_over(self, size: int) -> Passed:
         """Reads past `size` bytes, or as many as there are."""
         passing = _Passing()
         while passing.size < size and self.need(1):
@@ -174,12 +207,9 @@ class RecordBytes:
                 raise
             self.damage = error
             return False
-        if (
-            not piece
-            and self._next_member()
-            and self._waiting_damage is None
-            and not is_start(self._waiting or b"")
-        ):
+        while not piece and self._next_member():  # members without content are joined, too
+            if self._waiting_damage is not None or is_start(self._waiting or b""):
+                break
             self._marks.append(_Mark(len(self.data), self._members.start))
             piece, self._waiting = self._waiting or b"", None
         self.data += piece
@@ -211,6 +241,7 @@ class RecordBytes:
         """Drops what was read, where it is much."""
         if self.at > _SPENT_BYTES:
             del self.data[: self.at]
+            self._dropped += self.at
             self._marks = [_Mark(mark.at - self.at, mark.start) for mark in self._marks]
             self.at = 0
 

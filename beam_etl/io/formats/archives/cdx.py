@@ -2,11 +2,12 @@
 
 import json
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from beam_etl.io.access import Stream
-from beam_etl.io.errors import InputError, one_line
+from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats.base import FileEntry, Split
 
 Places = Mapping[str, Sequence[tuple[int, int]]]
@@ -36,17 +37,24 @@ def read_cdx(paths: Sequence[str]) -> Places:
         try:
             for entry in _entries(path):
                 found.setdefault(os.path.basename(entry.file), {})[entry.offset] = entry.size
-        except OSError as error:
+        except InputError:
+            raise
+        except Exception as error:
+            if not (isinstance(error, OSError) or is_content_error(error)):
+                raise
             raise InputError(f"{path}: the index can't be read ({one_line(error)})") from error
     return {file: sorted(offsets.items()) for file, offsets in found.items()}
 
 
 def chosen_splits(file: FileEntry, places: Places, split_bytes: int) -> Iterator[Split]:
-    """Splits that have these records alone: one for each run of neighbours, of about `split_bytes` at most."""
+    """Splits that have these records alone: one for each run of neighbours, of about `split_bytes` at most.
+
+    One with a problem tells of places behind the end of the file.
+    """
     start = stop = -1
-    for offset, size in places.get(os.path.basename(file.path), ()):
-        if offset >= file.bytes:
-            continue
+    known = places.get(os.path.basename(file.path), ())
+    there = bisect_left(known, (file.bytes, 0))
+    for offset, size in known[:there]:
         if start >= 0 and (offset != stop or stop - start >= split_bytes):
             yield Split(file, start, stop, start)
             start = -1
@@ -55,6 +63,20 @@ def chosen_splits(file: FileEntry, places: Places, split_bytes: int) -> Iterator
         stop = min(offset + size, file.bytes)
     if start >= 0:
         yield Split(file, start, stop, start)
+    if absent := known[there:]:
+        problem = f"the index names {len(absent)} records at or behind its end, the first at {absent[0][0]}"
+        yield Split(file, file.bytes, file.bytes, file.bytes, problem=problem)
+
+
+def chosen_end(split: Split, places: Places) -> int:
+    """Where positions of other records begin: at the next place behind a split, or at the end of the file.
+
+    Where an index doesn't tell the stored bytes of a member, the split ends behind the first one, and its records have
+    positions behind that.
+    """
+    known = places.get(os.path.basename(split.file.path), ())
+    behind = bisect_left(known, (split.stop, 0))
+    return known[behind][0] if behind < len(known) else split.file.bytes
 
 
 def _entries(path: str) -> Iterator[_Entry]:
@@ -76,9 +98,15 @@ def _entry(line: str, columns: Sequence[str]) -> _Entry:
     if columns:
         told = dict(zip(columns, line.split(), strict=True))
         size = told.get(_SIZE, "-")
-        return _Entry(told[_FILE], int(told[_OFFSET]), int(size) if size.isdigit() else 1)
+        return _checked(_Entry(told[_FILE], int(told[_OFFSET]), int(size) if size.isdigit() else 0))
     fields = json.loads(line[line.index("{") :])
-    return _Entry(fields["filename"], int(fields["offset"]), int(fields.get("length", 1)))
+    return _checked(_Entry(fields["filename"], int(fields["offset"]), int(fields.get("length", 0))))
+
+
+def _checked(entry: _Entry) -> _Entry:
+    if entry.offset < 0 or entry.size < 0:
+        raise ValueError(f"offset {entry.offset}, length {entry.size}")
+    return entry._replace(size=entry.size or 1)
 
 
 def _lines(path: str) -> Iterator[str]:

@@ -42,6 +42,9 @@ class Members(Protocol):
     def next(self) -> bool:
         """Goes to the next member, which begins where the last one was read to; false at the end of the file."""
 
+    def go(self, at: int) -> None:
+        """`next` goes to the member that begins there."""
+
     def read(self) -> bytes:
         """More of the current member; nothing at its end.
 
@@ -72,16 +75,18 @@ class PlainFile:
 
     def __init__(self, file: Any, start: int) -> None:
         self._file = file
-        self._begun = False
-        self.start = start
         self.size = int(file.size())
-        file.seek(start)
+        self.go(start)
 
     stored = 0
 
     def next(self) -> bool:
         begun, self._begun = self._begun, True
         return not begun
+
+    def go(self, at: int) -> None:
+        self.start, self._begun = at, False
+        self._file.seek(at)
 
     def read(self) -> bytes:
         return bytes(self._file.read(STORED_BYTES))
@@ -144,6 +149,9 @@ class GzipMembers:
                 return True
         return False
 
+    def go(self, at: int) -> None:
+        self._stored.go(at)
+
     def read(self) -> bytes:
         inflate, stored = self._inflate, self._stored
         while not inflate.eof:
@@ -167,7 +175,7 @@ class GzipMembers:
             except zlib.error:
                 continue
             if is_start(start):
-                self._stored.go(found)
+                self.go(found)
                 return found
         return None
 
@@ -204,6 +212,9 @@ class ZstdMembers:
                 self._made = pa.CompressedInputStream(window, "zstd")
                 return True
 
+    def go(self, at: int) -> None:
+        self._stop = at
+
     def read(self) -> bytes:
         if isinstance(self._made, Exception):
             raise self._made
@@ -211,10 +222,10 @@ class ZstdMembers:
 
     def find(self, at: int) -> int | None:
         for found in _places(self._file, at, ZSTD_MAGIC):
-            self._stop = found
+            self.go(found)
             try:
                 if self.next() and is_start(self.read()):
-                    self._stop = found
+                    self.go(found)
                     return found
             except Exception as error:
                 if not is_content_error(error):

@@ -174,10 +174,8 @@ class _Reading:
         yield Record(position, head.type, head.text, raw[head.size :])
 
     def _too_long(self, head: _Head) -> Iterator[Reject]:
-        held, size = self._bytes, head.size + head.length
         reason = f"a record of {head.length} bytes: over the limit of {self._most}"
-        passed = held.pass_over(size) if held.is_packed or held.lands(size) else held.pass_to_start(self._arc)
-        yield from self._passed(reason, 1, passed)
+        yield from self._passed(reason, 1, self._bytes.pass_record(head.size + head.length, self._arc))
 
     def _garbage(self, begins: bool) -> Iterator[Reject]:
         """What is no record, up to the next one. `begins`: it begins as one."""

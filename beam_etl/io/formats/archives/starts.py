@@ -9,9 +9,9 @@ _WARC = rb"(?i:WARC)/\d"
 
 _ARC = (
     rb"([a-zA-Z][a-zA-Z0-9+.-]*:[^\r\n]*?) (\S+) (\d{14}|\d{12}|-) (\S+)"
-    rb"(?: (\S+) (\S+) (\S+) (\S+) (\S+))? (\d+)\r?\n"
+    rb"(?: (\S+) (\S+) (\S+) (\S+) (\S+))? (\d{1,18})\r?\n"
 )
-"""URL, IP, date, content type; in version 2 status, checksum, location, offset, file; length."""
+"""URL, IP, date, content type; in version 2 status, checksum, location, offset, file; length, as MAX_DIGITS."""
 
 _START = re.compile(rb"%s|%s" % (_WARC, _ARC))
 _NEXT = re.compile(rb"\n(?=%s)" % _WARC)

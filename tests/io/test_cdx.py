@@ -1,0 +1,81 @@
+"""An index of an archive chooses records by their offsets, and what it names in vain is told."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from beam_etl.io.columns import ALL, Columns
+from beam_etl.io.errors import InputError
+from beam_etl.io.formats.archives.cdx import read_cdx
+from beam_etl.io.formats.base import FileEntry
+from beam_etl.io.formats.warc import Warc, with_only
+from beam_etl.io.read import read_split
+from beam_etl.io.rejects import Reject
+from tests.archives import offsets, records
+from tests.stored import Read, write
+
+MADE = records(12)
+MEMBERS = [MADE[at : at + 6] for at in range(0, len(MADE), 6)]
+"""Three documents in each."""
+
+
+def pack(made: list[bytes]) -> bytes:
+    return gzip.compress(b"".join(made))
+
+
+STARTS = offsets(MEMBERS, pack)  # type: ignore[arg-type]
+
+
+def chosen(path: Path, *entries: str) -> Read:
+    """What an index with these entries, "offset, length", gives of a file."""
+    lines = "".join(f'x 2024 {{"filename": "{path.name}", {entry}}}\n' for entry in entries)
+    index = write(path.parent, "a.cdxj", lines.encode())
+    file = FileEntry(0, str(path), path.stat().st_size)
+    known = with_only(Warc(), read_cdx([str(index)]), [file])
+    given = Read([], [])
+    for split in known.splits(file, 1 << 20):
+        for item in read_split(split, known, Columns(needed=(), carry=ALL)):
+            (given.rejects if isinstance(item, Reject) else given.batches).append(item)  # type: ignore[arg-type]
+    return given
+
+
+@pytest.mark.parametrize("length", ["", ', "length": 0', ', "length": 1', ', "length": {}'], ids=str)
+def test_all_documents_of_a_member_are_chosen_with_it(length: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "a.warc.gz", b"".join(map(pack, MEMBERS)))
+    found = chosen(
+        path, *(f'"offset": {STARTS[at]}' + length.format(len(pack(MEMBERS[at]))) for at in (1, 3))
+    )
+    assert found.rejects == []
+    assert found.column("url") == [f"https://example.com/{number}" for number in (3, 4, 5, 9, 10, 11)]
+
+
+@pytest.mark.parametrize("behind", [0, 5, 10**20])
+@pytest.mark.parametrize("size", [0, None], ids=["empty", "whole"])
+def test_places_behind_the_end_of_a_file_are_a_reject(behind: int, size: int | None, tmp_path: Path) -> None:
+    path = write(tmp_path, "a.warc", b"".join(MADE)[:size])
+    end = path.stat().st_size
+    first = f'"offset": {len(MADE[0])}, "length": {len(MADE[1])}'
+    entries = [f'"offset": {end + behind}', f'"offset": {end + behind + 7}']
+    found = chosen(path, *([first] if end else []), *entries)
+    assert found.column("url") == (["https://example.com/0"] if end else [])
+    [reject] = found.rejects
+    assert reject.reason == (f"the index names 2 records at or behind its end, the first at {end + behind}")
+    assert (reject.position, reject.bytes) == (end, 0)
+
+
+INDEX = b'x 2024 {"filename": "a.warc", "offset": 7}\n' * 99
+DAMAGED = {
+    "cut off": gzip.compress(INDEX)[:-12],
+    "checksum": gzip.compress(INDEX)[:-8] + b"\0" * 8,
+    "offset": gzip.compress(b'x 2024 {"filename": "a.warc", "offset": -7}\n'),
+    "endless": gzip.compress(b'x 2024 {"filename": "a.warc", "offset": Infinity}\n'),
+    "file": gzip.compress(b'x 2024 {"filename": 7, "offset": 7}\n'),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_index_is_told(content: bytes, tmp_path: Path) -> None:
+    index = write(tmp_path, "a.cdxj.gz", content)
+    with pytest.raises(InputError, match="a.cdxj.gz"):
+        read_cdx([str(index)])
