@@ -16,6 +16,7 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.formats.avro_blocks import read_header, scan_blocks
 from beam_etl.io.formats.base import Limits
+from beam_etl.io.formats.parquet import check_codes
 from beam_etl.io.rejects import Reject, reject_batches, reject_record
 from tests.stored import Document, avro, documents, json_lines, line_offsets, parquet, read, write
 
@@ -273,6 +274,43 @@ def test_rows_of_columnar_files_are_rejected_with_their_values(tmp_path: Path) -
         reject_record(path, 1, "column 'text': not UTF-8", records[0]),
         reject_record(path, 2, "null text", records[1]),
     ]
+
+
+def with_codes_out_of_range(folder: Path) -> Path:
+    """Three values in a dictionary, and code 3 from row 24 of 32 on."""
+    path = folder / "a.parquet"
+    table = pa.table({"g": ["aaaa", "bbbb", "cccc", "aaaa"] * 8})
+    pq.write_table(table, path, compression="none", write_page_checksum=False)
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    end = column.dictionary_page_offset + column.total_compressed_size
+    content = bytearray(path.read_bytes())
+    content[end - 2 : end] = b"\xff\xff"  # codes of two bits
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("coded", [(), ("g",)], ids=["as texts", "as codes"])
+def test_codes_that_stand_for_nothing_take_the_rest_of_their_row_group(
+    coded: tuple[str, ...], tmp_path: Path
+) -> None:
+    found = read(with_codes_out_of_range(tmp_path), Columns(needed=(), carry=("g",), coded=coded))
+    assert found.column("g") == ["aaaa", "bbbb", "cccc", "aaaa"] * 4
+    assert [(reject.position, reject.rows) for reject in found.rejects] == [(16, 16)]
+
+
+OUT_OF_RANGE = {
+    "above": pa.array([0, 1, 2], pa.int32()),
+    "below": pa.array([0, None, -1], pa.int8()),
+    "of none": pa.array([0], pa.int32()),
+}
+
+
+@pytest.mark.parametrize(("name", "codes"), OUT_OF_RANGE.items(), ids=OUT_OF_RANGE)
+def test_codes_are_in_their_dictionary(name: str, codes: pa.Array) -> None:
+    texts = pa.array([] if name == "of none" else ["a", "b"], pa.string())
+    check_codes(pa.DictionaryArray.from_arrays(pa.nulls(2, codes.type), texts))
+    with pytest.raises(ValueError, match=rf"code -?\d in a dictionary of {len(texts)} values"):
+        check_codes(pa.DictionaryArray.from_arrays(codes, texts, safe=False))
 
 
 DAMAGED = pa.array([b"good", b"\xc3", b"fine"], pa.binary()).view(pa.string())
