@@ -247,6 +247,7 @@ def test_a_window_with_too_many_links_is_a_failure_that_says_what_to_do() -> Non
     (failure,) = found["failures"]
     assert "links between documents, above 5" in failure
     assert "--window=fixed:1m" in failure
+    assert "--remember" in failure
 
 
 @pytest.mark.parametrize(
