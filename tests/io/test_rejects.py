@@ -16,7 +16,7 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.formats.avro_blocks import read_header, scan_blocks
 from beam_etl.io.formats.base import Limits
-from beam_etl.io.formats.parquet import check_codes
+from beam_etl.io.formats.nested import check_codes
 from beam_etl.io.rejects import Reject, reject_batches, reject_record
 from tests.stored import Document, avro, documents, json_lines, line_offsets, parquet, read, write
 
@@ -311,6 +311,22 @@ def test_codes_are_in_their_dictionary(name: str, codes: pa.Array) -> None:
     check_codes(pa.DictionaryArray.from_arrays(pa.nulls(2, codes.type), texts))
     with pytest.raises(ValueError, match=rf"code -?\d in a dictionary of {len(texts)} values"):
         check_codes(pa.DictionaryArray.from_arrays(codes, texts, safe=False))
+
+
+WRONG_CODES = pa.DictionaryArray.from_arrays(pa.array([0, 1, 7], pa.int32()), ["a", "b"], safe=False)
+INSIDE = {
+    "list": pa.ListArray.from_arrays([0, 2, 3], WRONG_CODES),
+    "struct": pa.StructArray.from_arrays([WRONG_CODES], ["s"]),
+    "map": pa.MapArray.from_arrays([0, 2, 3], ["k", "l", "m"], WRONG_CODES),
+    "list of structs": pa.ListArray.from_arrays([0, 2, 3], pa.StructArray.from_arrays([WRONG_CODES], ["s"])),
+}
+
+
+@pytest.mark.parametrize("values", INSIDE.values(), ids=INSIDE)
+def test_codes_are_in_their_dictionary_inside_columns(values: pa.Array) -> None:
+    check_codes(values.slice(0, len(values) - 1))
+    with pytest.raises(ValueError, match="code 7 in a dictionary of 2 values"):
+        check_codes(values)
 
 
 DAMAGED = pa.array([b"good", b"\xc3", b"fine"], pa.binary()).view(pa.string())

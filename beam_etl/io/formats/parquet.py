@@ -25,6 +25,7 @@ from beam_etl.io.formats.base import (
     even_bytes,
     take_rows,
 )
+from beam_etl.io.formats.nested import check_codes
 from beam_etl.io.formats.statistics import group_facts
 from beam_etl.io.isolate import entering
 from beam_etl.io.json_text import row_line
@@ -232,20 +233,6 @@ def _batches(file: Any, group: int, names: Sequence[str], rows: int) -> Iterator
         for values in batch.columns:
             check_codes(values)
         yield batch.select(list(names))
-
-
-def check_codes(values: pa.Array) -> None:
-    """Each code of a column stands for a value of its dictionary: Arrow reads them without a look.
-
-    Raises:
-      ValueError: one doesn't.
-    """
-    if not pa.types.is_dictionary(values.type):
-        return
-    limits, room = pc.min_max(values.indices), len(values.dictionary)
-    for code in (limits["min"].as_py(), limits["max"].as_py()):
-        if code is not None and not 0 <= code < room:
-            raise ValueError(f"code {code} in a dictionary of {room} values")
 
 
 def _longest(values: pa.Array) -> int:
