@@ -97,7 +97,7 @@ def save(index: Index, folder: Path) -> None:
             continue
         with path.open("wb") as sink, pytest.MonkeyPatch.context() as patch:
             patch.setattr(index_files, "ROW_GROUP_BYTES", ROW_GROUP_BYTES)
-            writer = index_files._PostingWriter(sink, columns)
+            writer = index_files.PostingWriter(sink, columns)
             writer.write(pa.RecordBatch.from_pylist(rows, columns))
             writer.close()
         terms[number] = writer.terms().to_pylist()
