@@ -8,6 +8,7 @@ from beam_etl import schema
 from beam_etl.io.columns import Carried, Reading, Source
 from beam_etl.io.errors import CONTENT_ERRORS, one_line
 from beam_etl.io.formats.base import FileEntry, Rows, from_columns
+from beam_etl.io.formats.nested import parts_of
 from beam_etl.io.isolate import failures
 from beam_etl.io.json_text import plain_value
 from beam_etl.io.rejects import Reject, reject_record
@@ -124,22 +125,14 @@ def _check_unicode(name: str, values: pa.Array, bad: Bad) -> None:
 
 def _validate(values: pa.Array) -> None:
     """Raises where a text is not UTF-8. Part by part: of a nested slice Arrow checks what lies around it too."""
-    if isinstance(values, pa.ExtensionArray):
-        _validate(values.storage)
-    elif isinstance(values, pa.DictionaryArray):
+    if isinstance(values, pa.DictionaryArray):
         try:
             _validate(values.dictionary)
         except CONTENT_ERRORS:  # perhaps in a value that no row has
             _validate(values.dictionary.take(values.indices.unique()))
-    elif isinstance(values, pa.StructArray):
-        for part in values.flatten():
+    elif parts := parts_of(values):
+        for part in parts:
             _validate(part)
-    elif isinstance(values, pa.MapArray):
-        own = values.take(pa.array(np.arange(len(values))))
-        _validate(own.keys)
-        _validate(own.items)
-    elif pa.types.is_nested(values.type):
-        _validate(values.flatten())
     else:
         values.validate(full=True)
 

@@ -53,7 +53,11 @@ class NearRows:
 
 
 def spare_far(reader: SplitReader, common: pa.Schema | None, nearest: Nearest) -> SplitReader:
-    """As splits.Spare: a reader of the near rows; the same one where its rows have to be looked at as documents."""
+    """As splits.Spare: a reader of the near rows; the same one where its rows have to be looked at as documents.
+
+    What is learnt is of rows whose order is sound. One that is a reject for another column, which shows when it is read
+    whole, counts among the k as well: the answer has a row less then, and the reject is told.
+    """
     return NearRows(reader, nearest) if _fits(nearest, reader.schema, common) else reader
 
 

@@ -130,7 +130,7 @@ def _totals(
             name = part_of(function, column)
             table[name] = comparable(columns[column], column)
             wanted[name] = (name, function)
-    found = _coded(table, sizes, wanted, rows) or _grouped(table, plan.by, wanted)
+    found = _coded(table, sizes, plan.by, wanted, rows) or _grouped(table, plan.by, wanted)
     for column in counted:
         found.setdefault(part_of("valid", column), found[ROWS])
     for column in plan.whole:
@@ -143,12 +143,14 @@ def _totals(
 
 
 def _coded(
-    table: Mapping[str, Column], sizes: Mapping[str, int], wanted: Wanted, rows: int
+    table: Mapping[str, Column], sizes: Mapping[str, int], by: Sequence[str], wanted: Wanted, rows: int
 ) -> dict[str, pa.Array] | None:
-    """What `_grouped` gives, where many rows are grouped by one column of few codes."""
-    if len(sizes) != 1 or not rows >= max(MANY_ROWS, *sizes.values()):
+    """What `_grouped` gives, where many rows are grouped by one column of few codes, and by nothing else."""
+    if len(by) != 1 or by[0] not in sizes:
         return None
-    ((name, size),) = sizes.items()
+    name, size = by[0], sizes[by[0]]
+    if rows < max(MANY_ROWS, size):
+        return None
     functions = {asked: function for asked, (_, function) in wanted.items()}
     found = group_codes(table[name], size, table, functions)
     return found and {name: found[0], **found[1]}

@@ -67,7 +67,8 @@ def _nominated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     if not some:
         return
     rows = concat_facts(some)
-    order, rank = ordering.nominate(rows.column(ordering.ORDER), numbers(rows, schema.CLUSTER))
+    node, cluster = numbers(rows, schema.NODE), numbers(rows, schema.CLUSTER)
+    order, rank = ordering.nominate(rows.column(ordering.ORDER), node, cluster)
     place, where = rows.schema.get_field_index(RANK), rows.schema.get_field_index(ordering.ORDER)
     rows = rows.set_column(place, RANK, pa.array(rank)).set_column(where, ordering.ORDER, order)
     yield rows.cast(MEMBER_ORDER)
@@ -127,7 +128,8 @@ def choose(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     of, node, rank = stacking.unstack(rows)
     cluster, size = numbers(rows, schema.CLUSTER)[of], numbers(rows, schema.CLUSTER_SIZE)[of]
     if ordering.ORDER in rows.schema.names:
-        rank[: rows.num_rows] = ordering.ranks_by_order(rows.column(ordering.ORDER), rank[: rows.num_rows])
+        some = slice(rows.num_rows)
+        rank[some] = ordering.ranks_by_order(rows.column(ordering.ORDER), node[some], rank[some])
         size = _sizes_in_window(cluster, node)
     kept = first_of_groups(np.lexsort((node, rank, cluster)), cluster)
     order = np.lexsort((node, cluster))

@@ -27,7 +27,7 @@ def group_codes(
     """What is asked of the rows of each code.
 
     Args:
-      codes: of rows, below `groups`; nulls are a group.
+      codes: integers of rows, below `groups`, which isn't checked; nulls are a group.
       groups: how many codes there are.
       columns: what is summed, counted or compared.
       wanted: `count`, `sum`, `min` or `max` by the names of some columns; `count_all` by any name.
@@ -44,7 +44,7 @@ def group_codes(
     }
     present = np.zeros(groups + 1, np.int64)
     used = {name: columns[name] for name, function in wanted.items() if function != "count_all"}
-    for batch in pa.table({**used, _CODE: pc.fill_null(codes, groups).cast(pa.int32())}).to_batches():
+    for batch in pa.table({**used, _CODE: pc.fill_null(codes.cast(pa.int32()), groups)}).to_batches():
         code = batch.column(_CODE).to_numpy()
         _count(code, present)
         for name in used:

@@ -106,7 +106,7 @@ def stack_equal(rows: pa.RecordBatch) -> pa.RecordBatch:
     """
     high, low = halves_of(rows.column(CONTENT)).T
     if ordering.ORDER in rows.schema.names:
-        order, rank = ordering.nominate(rows.column(ordering.ORDER), high, low)
+        order, rank = ordering.nominate(rows.column(ordering.ORDER), numbers(rows, schema.NODE), high, low)
         rows = rows.set_column(rows.schema.get_field_index(RANK), EXACT_ROW.field(RANK), pa.array(rank))
         rows = rows.set_column(rows.schema.get_field_index(ordering.ORDER), ordering.FIELD, order)
     codes = Numbering().add(np.ascontiguousarray(low))
@@ -121,13 +121,17 @@ def choose_exact(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Decisions over the equal documents of a partition: schema.DECISION, ascending by cluster and node.
 
     Args:
-      batches: stacks of EXACT_ROW, all of each hash. All documents are held: some 160 bytes each.
+      batches: stacks of EXACT_ROW, all of each hash. All documents are held: some 160 bytes each. With ORDER, equal
+        nodes are one document that came several times, and counts once.
     """
     rows = pa.concat_batches([batch for batch in batches if batch.num_rows])
     of, node, rank = stacking.unstack(rows)
-    if ordering.ORDER in rows.schema.names:
-        rank[: rows.num_rows] = ordering.ranks_by_order(rows.column(ordering.ORDER), rank[: rows.num_rows])
     high, low = np.ascontiguousarray(halves_of(rows.column(CONTENT))[of].T)
+    if ordering.ORDER in rows.schema.names:
+        some = slice(rows.num_rows)
+        rank[some] = ordering.ranks_by_order(rows.column(ordering.ORDER), node[some], rank[some])
+        once = np.unique(first_of_groups(np.lexsort((rank, node, high, low)), node, high, low))
+        node, rank, high, low = node[once], rank[once], high[once], low[once]
     order = np.lexsort((node, high, low))
     first = first_of_groups(order, high, low)
     size = np.bincount(first, minlength=len(first))[first]

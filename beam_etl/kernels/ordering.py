@@ -1,7 +1,7 @@
-"""Which document comes first where none has an address: by rank, then time, then id.
+"""Which document comes first where none has an address: by rank, then time, then id, then its number.
 
-The three are one column of bytes in that order. It is as long as an id, so it doesn't travel with every document of a
-cluster: who holds some of them sends the first one's, and the others can't be the first.
+The first three are one column of bytes in that order. It is as long as an id, so it doesn't travel with every document
+of a cluster: who holds some of them sends the first one's, and the others can't be the first.
 """
 
 import numpy as np
@@ -16,6 +16,8 @@ from beam_etl.kernels.hashing import hash_rows
 from beam_etl.kernels.keeping import Keep, ranks
 from beam_etl.kernels.stacking import LAST_RANK
 from beam_etl.kernels.verification import first_of_groups
+
+Words = npt.NDArray[np.uint64]
 
 ORDER = "order"
 """binary column: rank and time as 8 bytes each, and the id; null for a document that isn't the first."""
@@ -75,11 +77,12 @@ def order_keys(batch: pa.RecordBatch, keep: Keep, id: str) -> pa.Array:
     return pc.binary_join_element_wise(prefix.cast(pa.binary()), ids, pa.scalar(b"", pa.binary()))
 
 
-def nominate(order: pa.Array, *groups: npt.NDArray[np.uint64]) -> tuple[pa.Array, npt.NDArray[np.uint64]]:
+def nominate(order: pa.Array, node: Words, *groups: Words) -> tuple[pa.Array, Words]:
     """The first document of each group as the only one that may be the first of more than this group.
 
     Args:
       order: ORDER; null where a document is of an earlier window.
+      node: of each document; of those whose ORDER is equal, so that they differ in their texts alone, the smallest.
       groups: uint64[rows] each; rows that are equal in all are a group.
 
     Returns:
@@ -89,23 +92,27 @@ def nominate(order: pa.Array, *groups: npt.NDArray[np.uint64]) -> tuple[pa.Array
     rank = np.where(known, LAST_RANK, np.uint64(0))
     some = np.flatnonzero(known)
     mine = [group[some] for group in groups]
-    place = np.lexsort((_places(order.take(pa.array(some))), *mine))
+    place = np.lexsort((_places(order.take(pa.array(some)), node[some]), *mine))
     first = some[np.unique(first_of_groups(place, *mine))] if len(some) else some
     rank[first] = _FIRST_RANK
     return pc.if_else(pa.array(rank == _FIRST_RANK), order, pa.scalar(None, order.type)), rank
 
 
-def ranks_by_order(order: pa.Array, rank: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Ranks where those who were nominated meet: uint64[rows], by ORDER for who has one, else `rank` as it is."""
+def ranks_by_order(order: pa.Array, node: Words, rank: Words) -> Words:
+    """Ranks where those who were nominated meet: uint64[rows], by ORDER for who has one, else `rank` as it is.
+
+    Those whose ORDER is equal are told apart by their nodes, as in `nominate`.
+    """
     known = order.is_valid().to_numpy(zero_copy_only=False)
     ranked = rank.copy()
-    ranked[known] = _places(order.filter(pa.array(known))).astype(np.uint64) + _FIRST_RANK
+    ranked[known] = _places(order.filter(pa.array(known)), node[known]).astype(np.uint64) + _FIRST_RANK
     return ranked
 
 
-def _places(order: pa.Array) -> npt.NDArray[np.int64]:
-    """The place of each value among all, sorted."""
-    sort = pc.sort_indices(order).to_numpy()
+def _places(order: pa.Array, node: Words) -> npt.NDArray[np.int64]:
+    """The place of each document among all, by ORDER and then by node."""
+    both = pa.record_batch({ORDER: order, schema.NODE: node})
+    sort = pc.sort_indices(both, [(name, "ascending") for name in both.schema.names]).to_numpy()
     places = np.empty(len(sort), np.int64)
     places[sort] = np.arange(len(sort))
     return places

@@ -124,9 +124,11 @@ def place_rows(documents: pa.RecordBatch, id: str) -> pa.RecordBatch:
 
 
 def keep_places(batches: Rows) -> pa.RecordBatch:
-    """PLACE_MEMORY among requests."""
+    """PLACE_MEMORY among requests, each document once."""
     empty = pa.RecordBatch.from_pylist([], PLACE_MEMORY)
-    return pa.concat_batches([empty, *(batch for batch in batches if schema.ID in batch.schema.names)])
+    rows = pa.concat_batches([empty, *(batch for batch in batches if schema.ID in batch.schema.names)])
+    _, first = np.unique(numbers(rows, schema.NUMBER), return_index=True)
+    return rows.take(pa.array(first))
 
 
 def wanted_places(batches: Rows) -> Keys:

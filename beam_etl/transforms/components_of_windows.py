@@ -86,5 +86,6 @@ class _Find(beam.DoFn):
     def _too_many(self, links: int) -> str:
         return (
             f"a window with {links:,} links between documents, above {self._most:,}. Shorter windows "
-            f"(--window=fixed:1m), more --band_rows or --threshold make fewer."
+            f"(--window=fixed:1m), more --band_rows or a higher --threshold make fewer; so does a shorter --remember "
+            f"where many are to documents of earlier windows."
         )

@@ -99,7 +99,7 @@ class FindNearDuplicates(beam.PTransform):
       expected_documents: how many there are (in windows: in one), estimated, for partitions and the plan.
       earlier: documents of earlier runs, or for an input in windows, of earlier windows. One of them in a cluster is
         the one that stays: all of this run's or window's go. In the decisions its number is from candidates.FIRST_NEW
-        on, and addresses are below. With windows "the first" is the smallest time, then id.
+        on, and addresses are below. With windows "the first" is the smallest time, then id, then node.
       guard: what becomes of very large clusters. With `split`, two more shuffles: of all documents' buckets by node.
       remember: signatures are wanted for later runs. Documents then need an id and the file they were read from.
     """

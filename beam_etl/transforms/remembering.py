@@ -48,6 +48,8 @@ _HEAD = 8
 """Bytes of a window's end before each batch that waits for it."""
 _EMPTY = -(1 << 63)
 """The epoch of a bag that holds nothing."""
+_START, _SAME_FOREVER = "start", 0
+"""Name and version of what a partition remembers from the start, among what workers keep."""
 _MILLISECOND = 1000
 """In which engines count: a timer may fire so much before its window's end, in microseconds."""
 
@@ -267,9 +269,9 @@ class _Remember(beam.DoFn):
         """What the kernel makes of one window; the window is remembered."""
         stamp = window.max_timestamp()
         after, ended = window.start.micros - self._remember, window.end.micros
-        held = self._recall(state)
-        found = held.find(self._memory.wanted(batches), after, ended).select(self._memory.columns.names)
-        for out in self._kernel(batches, [found]):
+        held, wanted = self._recall(state), self._memory.wanted(batches)
+        found = [held.find(wanted, after, ended), *self._from_start(state.number, wanted)]
+        for out in self._kernel(batches, [rows.select(self._memory.columns.names) for rows in found]):
             for bounded in split_batch(out):
                 self._metrics.gave_out(bounded)
                 yield TimestampedValue(bounded, stamp)
@@ -289,10 +291,21 @@ class _Remember(beam.DoFn):
         if known is not None:
             return known
         held = Remembered(self._memory.key, self._memory.columns)
-        if self._memory.start is not None:
-            held.load((ALWAYS, rows) for rows in self._memory.start(state.number))
         held.load(unpack(packed, self._memory.columns) for bag in state.ring for packed in bag.read())
         return held
+
+    def _from_start(self, number: int, wanted: Keys) -> Iterator[pa.RecordBatch]:
+        """The rows with one of these keys that the partition remembers from the start."""
+        if self._memory.start is None:
+            return
+        key = (self._step, number, _START)
+        held: Remembered | None = _cache.take(key, _SAME_FOREVER)
+        if held is None:
+            held = Remembered(self._memory.key, self._memory.columns)
+            held.load((ALWAYS, rows) for rows in self._memory.start(number))
+        found = held.find(wanted, _EMPTY, _EMPTY)
+        _cache.put(key, _SAME_FOREVER, held)
+        yield found
 
     def _append(self, state: _State, ended: int, rows: pa.RecordBatch) -> None:
         epoch = ended // self._width

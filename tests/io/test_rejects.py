@@ -16,6 +16,7 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.formats.avro_blocks import read_header, scan_blocks
 from beam_etl.io.formats.base import Limits
+from beam_etl.io.formats.nested import check_codes
 from beam_etl.io.rejects import Reject, reject_batches, reject_record
 from tests.stored import Document, avro, documents, json_lines, line_offsets, parquet, read, write
 
@@ -273,6 +274,59 @@ def test_rows_of_columnar_files_are_rejected_with_their_values(tmp_path: Path) -
         reject_record(path, 1, "column 'text': not UTF-8", records[0]),
         reject_record(path, 2, "null text", records[1]),
     ]
+
+
+def with_codes_out_of_range(folder: Path) -> Path:
+    """Three values in a dictionary, and code 3 from row 24 of 32 on."""
+    path = folder / "a.parquet"
+    table = pa.table({"g": ["aaaa", "bbbb", "cccc", "aaaa"] * 8})
+    pq.write_table(table, path, compression="none", write_page_checksum=False)
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    end = column.dictionary_page_offset + column.total_compressed_size
+    content = bytearray(path.read_bytes())
+    content[end - 2 : end] = b"\xff\xff"  # codes of two bits
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("coded", [(), ("g",)], ids=["as texts", "as codes"])
+def test_codes_that_stand_for_nothing_take_the_rest_of_their_row_group(
+    coded: tuple[str, ...], tmp_path: Path
+) -> None:
+    found = read(with_codes_out_of_range(tmp_path), Columns(needed=(), carry=("g",), coded=coded))
+    assert found.column("g") == ["aaaa", "bbbb", "cccc", "aaaa"] * 4
+    assert [(reject.position, reject.rows) for reject in found.rejects] == [(16, 16)]
+
+
+OUT_OF_RANGE = {
+    "above": pa.array([0, 1, 2], pa.int32()),
+    "below": pa.array([0, None, -1], pa.int8()),
+    "of none": pa.array([0], pa.int32()),
+}
+
+
+@pytest.mark.parametrize(("name", "codes"), OUT_OF_RANGE.items(), ids=OUT_OF_RANGE)
+def test_codes_are_in_their_dictionary(name: str, codes: pa.Array) -> None:
+    texts = pa.array([] if name == "of none" else ["a", "b"], pa.string())
+    check_codes(pa.DictionaryArray.from_arrays(pa.nulls(2, codes.type), texts))
+    with pytest.raises(ValueError, match=rf"code -?\d in a dictionary of {len(texts)} values"):
+        check_codes(pa.DictionaryArray.from_arrays(codes, texts, safe=False))
+
+
+WRONG_CODES = pa.DictionaryArray.from_arrays(pa.array([0, 1, 7], pa.int32()), ["a", "b"], safe=False)
+INSIDE = {
+    "list": pa.ListArray.from_arrays([0, 2, 3], WRONG_CODES),
+    "struct": pa.StructArray.from_arrays([WRONG_CODES], ["s"]),
+    "map": pa.MapArray.from_arrays([0, 2, 3], ["k", "l", "m"], WRONG_CODES),
+    "list of structs": pa.ListArray.from_arrays([0, 2, 3], pa.StructArray.from_arrays([WRONG_CODES], ["s"])),
+}
+
+
+@pytest.mark.parametrize("values", INSIDE.values(), ids=INSIDE)
+def test_codes_are_in_their_dictionary_inside_columns(values: pa.Array) -> None:
+    check_codes(values.slice(0, len(values) - 1))
+    with pytest.raises(ValueError, match="code 7 in a dictionary of 2 values"):
+        check_codes(values)
 
 
 DAMAGED = pa.array([b"good", b"\xc3", b"fine"], pa.binary()).view(pa.string())

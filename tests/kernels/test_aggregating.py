@@ -117,6 +117,21 @@ def test_dictionaries_are_grouped_by_their_codes(
     assert finish_states(merge_states(pa.concat_batches(alone), plan), plan).equals(found)
 
 
+@pytest.mark.parametrize("by", [("s", "k"), ("k", "s"), ("s", "b"), ("i",)], ids=",".join)
+def test_rows_are_grouped_by_all_columns_where_one_is_coded(
+    by: tuple[str, ...], table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aggregating, "MANY_ROWS", 1)
+    coded = table.set_column(table.column_names.index("s"), "s", table["s"].dictionary_encode())
+    plan = plan_of(coded, by, ["count", "sum:i"])
+    found = finish_states(merge_states(summarize_rows(coded, plan), plan), plan).to_pylist()
+    names = ", ".join(by)
+    expected = ask(
+        f"SELECT {names}, count(*) AS count, sum(i)::BIGINT AS i_sum FROM t GROUP BY {names}", t=table
+    )
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+
+
 def test_groups_of_nan_and_of_both_zeros_are_one(table: pa.Table) -> None:
     found = answer(table, plan_of(table, ("f",), ["count"]), ROWS).to_pylist()
     expected = ask("SELECT f, count(*) AS count FROM t GROUP BY f", t=table)

@@ -66,3 +66,11 @@ LEFT_TO_ARROW = {
 @pytest.mark.parametrize(("values", "function"), LEFT_TO_ARROW.values(), ids=LEFT_TO_ARROW)
 def test_what_it_cant_add_up_it_leaves(values: pa.Array, function: str) -> None:
     assert group_codes(pa.array([0], pa.int32()), 1, {"v": values}, {"v": function}) is None
+
+
+def test_codes_of_8_bits_have_room_for_nulls_beside_128_values() -> None:
+    codes = pa.array([*range(128), None, None, 127], pa.int8())
+    answer = group_codes(codes, 128, {}, {"rows": "count_all"})
+    assert answer is not None
+    found = dict(zip(answer[0].to_pylist(), answer[1]["rows"].to_pylist(), strict=True))
+    assert found == {**dict.fromkeys(range(127), 1), 127: 2, None: 2}

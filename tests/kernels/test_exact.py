@@ -7,10 +7,22 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
-from beam_etl.kernels.exact import EXACT_ROW, ExactRule, choose_exact, exact_rows, key_hashes, stack_equal
+from beam_etl.kernels.exact import (
+    EXACT_ROW,
+    ExactRule,
+    choose_exact,
+    exact_in_order,
+    exact_rows,
+    key_hashes,
+    stack_equal,
+)
 from beam_etl.kernels.keeping import Keep
+from beam_etl.kernels.ordering import number_documents
 from beam_etl.kernels.text import words
 from tests.duplicates import clusters_of
+from tests.streams import documents as in_time
+
+NEW = 1 << 63
 
 
 def documents(**columns: Any) -> pa.RecordBatch:
@@ -164,6 +176,21 @@ def test_what_stays_does_not_depend_on_what_was_stacked_with_what(cut: int) -> N
     (found,) = choose_exact(source.sample(pieces, len(pieces)))
     told = found.select(["node", "cluster", "cluster_size", "survivor"]).to_pylist()
     assert sorted(tuple(row.values()) for row in told) == sorted(expected)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5])
+@pytest.mark.parametrize("arrival", [[0, 1, 2, 3, 4], [4, 1, 3, 0, 2], [1, 0, 4, 3, 2]], ids=str)
+def test_one_id_and_time_with_two_texts_and_what_comes_again(arrival: list[int], cut: int) -> None:
+    """The smallest number stays, in any order of arrival, and a document counts once however often it comes."""
+    batch = number_documents(
+        in_time([1, 1, 2, 2, 1], id=list("aabba"), text=list("xyzzx"), url=["u"] * 5), "id"
+    )
+    x, y, z = (address + NEW for address in batch["address"].to_pylist()[:3])
+    rows = exact_in_order(batch, ExactRule(key=("url",)), Keep(), "id").take(pa.array(arrival))
+    (found,) = choose_exact([stack_equal(rows.slice(at, cut)) for at in range(0, 5, cut)])
+    told = found.select(["node", "cluster_size", "survivor"]).to_pylist()
+    expected = [(node, 3, min(x, y)) for node in sorted((x, y, z))]
+    assert [tuple(row.values()) for row in told] == expected
 
 
 @pytest.mark.parametrize("key", [(), ("url", "url")], ids=["none", "twice"])

@@ -57,24 +57,27 @@ def test_who_is_first_of_parts_is_first_of_all(seed: int) -> None:
     source = random.Random(seed)
     made = rows(60, seed)
     group = np.array([source.randrange(4) for _ in made], np.uint64)
+    node = np.array([source.getrandbits(64) for _ in made], np.uint64)
     order = order_keys(batch_of(made), Keep(), "id")
     nominated, ranked, of = [], [], []
     for start in range(0, 60, 13):
         part = slice(start, start + 13)
-        some, rank = nominate(order.slice(start, 13), group[part])
+        some, rank = nominate(order.slice(start, 13), node[part], group[part])
         assert some.null_count == len(some) - len(np.unique(group[part]))
         nominated, ranked, of = [*nominated, some], [*ranked, rank], [*of, *range(start, min(start + 13, 60))]
-    rank = ranks_by_order(pa.concat_arrays(nominated), np.concatenate(ranked))
+    rank = ranks_by_order(pa.concat_arrays(nominated), node, np.concatenate(ranked))
     for number in range(4):
         mine = np.flatnonzero(group == number)
         best = mine[np.argmin(rank[mine])]
-        assert in_order(made[best]) == min(in_order(made[row]) for row in mine)
+        first = min(mine, key=lambda row: (*in_order(made[row]), node[row]))
+        assert best == first
 
 
 def test_a_document_of_an_earlier_window_comes_first() -> None:
     order = order_keys(batch_of(rows(2, 1)), Keep(), "id")
-    some, rank = nominate(pa.concat_arrays([order, pa.nulls(1, order.type)]), np.zeros(3, np.uint64))
-    assert np.argmin(ranks_by_order(some, rank)) == 2
+    node = np.array([8, 9, 7], np.uint64)
+    some, rank = nominate(pa.concat_arrays([order, pa.nulls(1, order.type)]), node, np.zeros(3, np.uint64))
+    assert np.argmin(ranks_by_order(some, node, rank)) == 2
 
 
 def test_names_tell_ids_times_and_texts_apart_and_nothing_else() -> None:

@@ -11,10 +11,13 @@ from beam_etl.kernels import ordering, stacking
 from beam_etl.kernels.candidates import BUCKET, FIRST_NEW, bucket_rows
 from beam_etl.kernels.exact import CONTENT, EXACT_ROW, choose_exact, stack_equal
 from beam_etl.kernels.window_memory import (
+    PLACE_MEMORY,
     choose_after_others,
     content_rows,
     keep_buckets,
     keep_contents,
+    keep_places,
+    place_rows,
     wanted_buckets,
     wanted_contents,
 )
@@ -79,3 +82,12 @@ def test_a_content_that_is_remembered_removes_all_that_have_it() -> None:
     assert told == {5: 5, NEW + 20: 5, NEW + 21: 5, NEW + 22: NEW + 22, NEW + 23: NEW + 22}
     (alone,) = choose_exact([own])
     assert alone.num_rows == 4
+
+
+def test_a_document_that_comes_again_has_one_place() -> None:
+    documents = pa.record_batch({schema.ADDRESS: pa.array([7, 5, 7], pa.uint64()), "name": ["a", "b", "a"]})
+    rows = place_rows(documents, "name")
+    kept = keep_places([rows.slice(0, 2), rows])
+    assert kept.schema == PLACE_MEMORY
+    assert [tuple(row.values()) for row in kept.to_pylist()] == [(5, "b"), (7, "a")]
+    assert keep_places([]).num_rows == 0

@@ -2,10 +2,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.kernels.coded_groups import MANY_ROWS
 from beam_etl.pipelines import aggregate, quantiles
 from tests.pipelines.test_sort import stored
 from tests.tables import ask, odd_table
@@ -95,6 +97,23 @@ def test_a_condition_on_a_group_is_compared_by_its_text(tmp_path: Path) -> None:
     assert aggregate.run(flags) == 0
     expected = ask("SELECT g, count(*) AS count FROM t WHERE g < 'c' OR v = 7 GROUP BY g", t=table)
     assert sorted(map(repr, rows_of(tmp_path / "out", "aggregates"))) == sorted(map(repr, expected))
+
+
+def test_many_rows_are_grouped_by_a_text_and_another_column(tmp_path: Path) -> None:
+    """So many that a text alone would be grouped by its codes."""
+    rows = MANY_ROWS + 5000
+    numbers = np.arange(rows)
+    languages = pa.array(["de", "en", None, "pl"]).take(pa.array(numbers % 4))
+    table = pa.table({"language": languages, "year": pa.array(2000 + numbers % 7), "n": numbers})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in/a.parquet")
+    flags = [f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--by=language,year", "--agg=count,max:n"]
+    assert aggregate.run(flags) == 0
+    expected = ask(
+        "SELECT language, year, count(*) AS count, max(n) AS n_max FROM t GROUP BY language, year", t=table
+    )
+    found = rows_of(tmp_path / "out", "aggregates")
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
 
 def test_everything_is_one_group_where_nothing_is_grouped_by(table: pa.Table, tmp_path: Path) -> None:

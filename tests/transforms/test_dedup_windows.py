@@ -229,6 +229,17 @@ def test_a_document_that_comes_again_is_kept_once() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rule", [NEAR, ExactRule()], ids=["near", "exact"])
+def test_a_removed_document_that_comes_again_counts_once(rule: Any) -> None:
+    first, again = [row("a", 1, text(0)), row("b", 2, text(0))], [row("b", 2, text(0))]
+    events = with_clocks([Arrival(batch_of(first)), Arrival(batch_of(again), 1)], MINUTE)
+    found = deduplicate(events, rule=rule, shards=2)
+    assert [document["id"] for document in found["documents"]] == ["a"]
+    assert [(removal["id"], removal["cluster_size"]) for removal in found["removals"]] == [("b", 2)]
+    assert [sizes["removed"] for sizes in found["cluster_sizes"]] == [1]
+
+
+@pytest.mark.slow
 def test_a_window_with_too_many_links_is_a_failure_that_says_what_to_do() -> None:
     rows = [row(str(number), number / 100, text(number % 4)) for number in range(20)]
     events = with_clocks([Arrival(batch_of(rows))], 0)
@@ -236,6 +247,7 @@ def test_a_window_with_too_many_links_is_a_failure_that_says_what_to_do() -> Non
     (failure,) = found["failures"]
     assert "links between documents, above 5" in failure
     assert "--window=fixed:1m" in failure
+    assert "--remember" in failure
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,26 @@ def test_what_is_remembered_from_the_start_stays() -> None:
     assert one.bytes < 1000
 
 
+def test_what_is_remembered_from_the_start_is_read_once_though_the_state_changes() -> None:
+    read = []
+
+    def start(number: int) -> Iterator[pa.RecordBatch]:
+        read.append(number)
+        return _start(number)
+
+    one, other = Partition(start=start), Partition(start=start)
+    for window in (1, 2):
+        one.bring(window * SIZE, [7], [window])
+        one.until(window * SIZE)
+    other.mark, other.ring = one.mark, one.ring
+    other.bring(3 * SIZE, [7], [3])
+    other.until(3 * SIZE)
+    one.bring(4 * SIZE, [7, 8], [4, 40])
+    expected = [(7, 1), (7, 2), (7, 3), (7, 99), (8, 98)]
+    assert [row["found"] for row in one.until(4 * SIZE)] == [expected]
+    assert read == [3, 3], "once by each worker"
+
+
 def _start(number: int) -> Iterator[pa.RecordBatch]:
     assert number == 3
     yield bucket_rows(np.array([7, 8], np.uint64), np.array([99, 98], np.uint64))

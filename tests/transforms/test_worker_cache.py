@@ -1,7 +1,8 @@
 """WorkerCache: a value is there for who knows its version, and for one at a time."""
 
-from typing import Any
+import pytest
 
+from beam_etl.transforms import worker_cache
 from beam_etl.transforms.worker_cache import WorkerCache
 
 
@@ -20,15 +21,37 @@ def test_a_value_is_taken_once_and_by_its_version_only() -> None:
     assert cache.take("key", 8) is None
 
 
-def test_what_was_used_longest_ago_goes_where_all_are_too_large() -> None:
+def test_keys_that_come_in_turn_and_do_not_all_fit_are_found_as_far_as_they_fit() -> None:
+    cache, values = WorkerCache(limit=100), {name: Held(30) for name in "abcd"}
+    found = []
+    for _ in range(3):
+        for name, value in values.items():
+            found.append(cache.take(name, 0) is value)
+            cache.put(name, 0, value)
+    assert found == [False] * 4 + [True, True, True, False] * 2
+
+
+def test_a_value_that_has_grown_too_large_goes() -> None:
     cache = WorkerCache(limit=100)
-    values: dict[str, Any] = {name: Held(40) for name in "abc"}
-    cache.put("a", 0, values["a"])
-    cache.put("b", 0, values["b"])
-    cache.put("a", 0, cache.take("a", 0) or values["b"])
-    cache.put("c", 0, values["c"])
+    for name in "ab":
+        cache.put(name, 0, Held(40))
+    cache.put("a", 1, Held(70))
+    assert len(cache) == 1
+    assert cache.take("a", 1) is None
+    cache.put("c", 0, Held(60))
     assert len(cache) == 2
-    assert cache.take("b", 0) is None
-    assert cache.take("a", 0) is values["a"]
-    cache.put("large", 0, Held(1000))
-    assert cache.take("large", 0) is None
+
+
+def test_what_nobody_takes_any_more_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_cache, "PATIENCE", 10)
+    cache, used = WorkerCache(limit=100), Held(50)
+    cache.put("gone", 0, Held(50))
+    cache.put("used", 0, used)
+    for _ in range(11):
+        assert cache.take("used", 0) is used
+        cache.put("used", 0, used)
+        assert cache.take("new", 0) is None
+        cache.put("new", 0, Held(50))
+    assert cache.take("new", 0) is not None
+    assert cache.take("used", 0) is used
+    assert cache.take("gone", 0) is None

@@ -25,6 +25,7 @@ from beam_etl.io.formats.base import (
     even_bytes,
     take_rows,
 )
+from beam_etl.io.formats.nested import check_codes
 from beam_etl.io.formats.statistics import group_facts
 from beam_etl.io.isolate import entering
 from beam_etl.io.json_text import row_line
@@ -229,6 +230,8 @@ def _batches(file: Any, group: int, names: Sequence[str], rows: int) -> Iterator
         batch = next(batches, None)
         if batch is None:
             return
+        for values in batch.columns:
+            check_codes(values)
         yield batch.select(list(names))
 
 
