@@ -112,8 +112,8 @@ class _WatchCursor:
         if time.monotonic() >= self._list_at:
             self._list()
         if self._notices:
-            notice = self._notices.popleft()
-            self._seen.add(notice.name, notice.stamp, notice.listed)
+            notice, waits = self._notices.popleft(), self._file or self._waiting
+            self._seen.add(notice.name, notice.stamp, None if waits else notice.listed)
             return Piece(LANE, None, [notice.reject])
         while self._file is not None or self._waiting:
             if self._file is None:

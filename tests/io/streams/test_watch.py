@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -230,6 +231,61 @@ def test_a_file_that_was_read_long_ago_and_is_touched_now_is_told(
     assert [(Path(row["file"]).name, row["reason"][:22]) for row in driven.rejects] == [
         ("0.jsonl", "the file came here now")
     ]
+
+
+def goes_on(source: WatchSource, mark: bytes, done: Callable[[Driven], bool]) -> Driven:
+    """What another process reads from a mark on, made anew from a mark of its own after each piece."""
+    coder, driven = source.get_checkpoint_mark_coder(), Driven()
+    for _ in range(200):
+        reader = source.create_reader(None, coder.decode(mark))
+        if reader.advance():
+            driven.take(reader)
+        mark = coder.encode(reader.get_checkpoint_mark())
+        reader.close()
+        forget()
+        driven.marks.append(mark)
+        if done(driven):
+            break
+    return driven
+
+
+def test_files_of_a_folder_that_is_moved_here_are_read_though_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen_files, "REMEMBERED", 2)
+    monkeypatch.setattr(seen_files, "GRACE_NANOSECONDS", 0)
+    stored = table(13)
+    for folder, rows in (("away", range(10, 13)), ("in/new", range(10))):
+        (tmp_path / folder).mkdir(parents=True)
+        for row in rows:
+            (tmp_path / folder / f"{row}.jsonl").write_text(lines(stored.slice(row, 1)))
+        time.sleep(0.02)  # stamps are as fine as the kernel's clock
+    source = watch(tmp_path / "in" / "*")
+    mark = drive(source, come(10)).marks[-1]
+    (tmp_path / "away").rename(tmp_path / "in" / "moved")
+    driven = goes_on(source, mark, come(3))
+    assert ids(driven.rows) == ["d10", "d11", "d12"]
+    assert goes_on(source, driven.marks[-1], come(1)).rows == []
+    assert driven.rejects == []
+
+
+def test_a_notice_does_not_hide_the_files_that_wait_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen_files, "REMEMBERED_NANOSECONDS", 0)
+    monkeypatch.setattr(seen_files, "GRACE_NANOSECONDS", 0)
+    stored = table(6)
+    for row in range(6):
+        (tmp_path / f"{row}.jsonl").write_text(lines(stored.slice(row, 1)))
+    source = watch(tmp_path)
+    mark = drive(source, come(2)).marks[-1]
+    time.sleep(0.02)
+    with (tmp_path / "0.jsonl").open("a") as file:
+        file.write("{}\n")
+    driven = goes_on(source, mark, lambda driven: len(driven.rows) == 4)
+    assert ids(driven.rows) == ["d2", "d3", "d4", "d5"]
+    assert [Path(row["file"]).name for row in driven.rejects] == ["0.jsonl"]
+    assert mark_of(driven.marks[0]).position["seen"]["until"] == mark_of(mark).position["seen"]["until"]
 
 
 def test_the_watermark_waits_for_a_folder_only_as_long_as_asked(
