@@ -1,5 +1,6 @@
 """Arriving files: each once, wherever a reader is made anew; nothing that is still being written, nothing skipped."""
 
+import errno
 import gzip
 import json
 import os
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -161,6 +163,49 @@ def test_a_pattern_without_files_does_not_hide_another_one(tmp_path: Path) -> No
     (tmp_path / "a.jsonl").write_text(lines(table(5)))
     source = replace(watch(tmp_path), patterns=(f"{tmp_path}/none/*.jsonl", f"{tmp_path}/*.jsonl"))
     assert len(drive(source, come(5)).rows) == 5
+
+
+def test_a_file_whose_name_is_no_text_is_told_once_and_the_rest_is_read(tmp_path: Path) -> None:
+    stored = table(2)
+    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text(lines(stored.slice(0, 1)))
+    (tmp_path / "z.jsonl").write_text(lines(stored.slice(1, 1)))
+    driven = drive(watch(tmp_path), lambda driven: bool(driven.rows and driven.rejects), fresh=True)
+    again = goes_on(watch(tmp_path), driven.marks[-1], lambda driven: bool(driven.rejects))
+    assert ids(driven.rows + again.rows) == ["d1"]
+    assert [(row["file"], row["reason"]) for row in driven.rejects + again.rejects] == [
+        (f"{tmp_path}/caf\\udce9.jsonl", "the file's name is not UTF-8. Rename it.")
+    ]
+
+
+def test_a_listing_is_tried_again_after_an_error_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text(lines(table(5)))
+    scandir, failing = os.scandir, [OSError(errno.EIO, "input/output error")]
+
+    def sometimes(folder: str) -> Any:
+        if failing:
+            raise failing.pop()
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", sometimes)
+    monkeypatch.setattr("beam_etl.io.transient.FIRST_SECONDS", 0.0)
+    assert len(drive(watch(tmp_path), come(5)).rows) == 5
+    assert failing == []
+
+
+def test_files_that_are_gone_are_not_kept_in_mind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beam_etl.io.streams.watch.LISTING_SHARE", 0)
+    paths = [tmp_path / f"{number}.jsonl" for number in range(20)]
+    for path in paths:
+        path.write_text(lines(table(1)))
+    cursor = watch(tmp_path, poll=0.0).open(None)
+    rows = sum(piece.documents.num_rows for piece in iter(cursor.next, None) if piece.documents)
+    for path in paths[:-1]:
+        path.unlink()
+    assert cursor.next() is None
+    assert rows == 20
+    assert cursor._known == {hash_name(str(paths[-1])): paths[-1].stat().st_mtime_ns}
 
 
 def test_what_cannot_be_read_is_a_reject_and_the_rest_is_read(tmp_path: Path) -> None:
