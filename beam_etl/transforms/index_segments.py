@@ -18,8 +18,8 @@ from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
 from beam_etl.transforms.shuffle import KEY_LIMIT, Partition, Shuffle
 
 PARTITIONS = 32
-"""Of a window: 1 GB of text under a limit of 32 MiB a key. Windows of few documents have a segment for each, which are
-merged when they are searched."""
+"""Of a window: 1 GB of text under a limit of 32 MiB a key. Windows of few documents have as many small segments, which
+compact_index merges."""
 
 _FAILURES = "failures"
 

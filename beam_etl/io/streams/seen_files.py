@@ -1,8 +1,8 @@
-"""Which files of a folder were read: exactly, in a bounded number of bytes.
+"""Which files of a folder were read, in a bounded number of bytes.
 
 A file is known by the hash of its path. Its stamp is when it came to its place: when it was last changed, renamed or
-linked, as its filesystem tells, or uploaded. Only the newest are
-remembered one by one; of those that came long before them, a set tells which were read.
+linked, as its filesystem tells, or uploaded. Only the newest are remembered one by one; of those that came long before
+them, a set tells which were read.
 """
 
 import base64
