@@ -85,7 +85,8 @@ def find_groups(
     places: dict[tuple[Any, ...], list[DataFile]] = {}
     for file in head.files:
         if file.path.endswith(_SUFFIX) and _is_free(dataset, head, file, now - idle_seconds):
-            window = (file.pane.stream, file.pane.start, file.pane.end) if file.pane else ()
+            pane = file.pane  # what accumulates is replaced apart from what doesn't
+            window = (pane.stream, pane.start, pane.end, pane.partition is None) if pane else ()
             places.setdefault((file.table, os.path.dirname(file.path), window), []).append(file)
     return [
         Group(table, folder, some)

@@ -85,11 +85,16 @@ def find_files(
 def _check_names(paths: Iterable[str]) -> None:
     """Names of files are bytes to Linux; those that are no text can't stand in a table."""
     for path in paths:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            shown = path.encode("utf-8", "backslashreplace").decode()
-            raise InputError(f"{shown}: the file's name is not UTF-8. Rename it.") from error
+        if shown(path) != path:
+            raise InputError(f"{shown(path)}: {NOT_UTF8}")
+
+
+NOT_UTF8 = "the file's name is not UTF-8. Rename it."
+
+
+def shown(path: str) -> str:
+    """A path as text: what is none in it is escaped."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def input_format(files: Sequence[FileEntry], format: str | None = None) -> Format:
@@ -249,7 +254,10 @@ def _walk(folder: str, depth: int | None, hidden: bool, linked: int = 0) -> Iter
             if entry.is_dir(follow_symlinks=linked > 0):
                 below.append(base + entry.name)
             elif entry.is_file():
-                status = entry.stat()
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:  # somebody removed it meanwhile
+                    continue
                 yield base + entry.name, status.st_size, status.st_mtime_ns, ""
     if depth != 0:
         for path in below:

@@ -13,7 +13,6 @@ BEHIND = "rows_behind_"
 most one second; of IN_ORDER, not at all."""
 
 IN_ORDER = "in_order"
-UNKNOWN = -(2**63)
 
 
 def disorder_counts(batch: pa.RecordBatch, max_disorder: int) -> dict[str, int]:

@@ -28,6 +28,8 @@ class Lane:
     clock: int = UNKNOWN
     idle: int = 0
     """How long it was seen at its end, without a row since."""
+    at_end: bool = False
+    """Whether it was there at the last look, without a row since."""
 
 
 class SplitClock:
@@ -50,7 +52,7 @@ class SplitClock:
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for a checkpoint: a few bytes a lane."""
-        lanes = {name: [lane.clock, lane.idle] for name, lane in self._lanes.items()}
+        lanes = {name: [lane.clock, lane.idle, lane.at_end] for name, lane in self._lanes.items()}
         return {"clock": self.clock, "looked": self._looked, "lanes": lanes}
 
     def meet(self, lanes: Iterable[str]) -> None:
@@ -69,7 +71,7 @@ class SplitClock:
           int64[rows]: the split's clock before each row. It doesn't depend on how the rows are cut into batches.
         """
         lane = self._lanes.setdefault(name, Lane())
-        lane.clock, lane.idle = max(lane.clock, self.clock), 0
+        lane.clock, lane.idle, lane.at_end = max(lane.clock, self.clock), 0, False
         others = min((other.clock for other in self._busy() if other is not lane), default=2**63 - 1)
         after = np.maximum.accumulate(np.maximum(times - self._disorder, lane.clock))
         clocks = np.maximum(np.minimum(after, others), self.clock)
@@ -88,7 +90,9 @@ class SplitClock:
         gap = 0 if self._looked is None else max(0, now - self._looked)
         self._looked = now
         for name, lane in self._lanes.items():
-            lane.idle = lane.idle + (gap if gap <= MAX_GAP else 0) if name in at_end else 0
+            was, lane.at_end = lane.at_end, name in at_end
+            passed = gap if was and gap <= MAX_GAP else 0
+            lane.idle = lane.idle + passed if lane.at_end else 0
         if self._idle_after is None or not self._lanes:
             return
         busy = [lane.clock for lane in self._busy()]

@@ -86,7 +86,7 @@ def _segments(source: FileSource, config: Config) -> dict[str, Any]:
         keep_partition=config.accumulates and not documents.is_bounded,
     )
     rejects = (rejects, built.rejects) | "Rejects" >> beam.Flatten()
-    return {SEGMENTS: built.segments, "rejects": rejects}
+    return {SEGMENTS: built.segments, "rejects": rejects, FAILURES: built.failures}
 
 
 def _expected_crossing(batches: Sequence[pa.RecordBatch], scale: float, config: Config) -> int:

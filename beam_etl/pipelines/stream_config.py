@@ -13,6 +13,8 @@ SCHEMES = {"replay": "replay:", "watch": "watch:", "kafka": "kafka://", "pubsub"
 
 NEVER = "never"
 
+SPLITS = 4
+
 STREAM_FLAGS = ("stream_splits", "idle_after")
 """What means something for all streams. Other flags begin with the name of their source."""
 
@@ -26,8 +28,10 @@ def source_of(given: tuple[str, ...]) -> str | None:
 class StreamConfig(JobConfig):
     """What can be asked of a job whose --input may be a stream: replay:, watch:, kafka:// or pubsub://."""
 
-    stream_splits: int = flag(
-        "of watch: and replay:, parts that are read at the same time, each with a clock of its own", default=4
+    stream_splits: int | None = flag(
+        "of watch: and replay:, parts that are read at the same time, each with a clock of its own; 4 by default, and "
+        "1 of watch: with --idle_after=never, since a part that gets no file would keep all windows open",
+        default=None,
     )
     idle_after: str = flag(
         "of a stream, a split or partition that had nothing to read for so long holds no window back; "
@@ -61,7 +65,7 @@ class StreamConfig(JobConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_scheme()
-        if self.stream_splits < 1:
+        if self.splits < 1:
             raise ValueError(f"--stream_splits must be at least 1, got {self.stream_splits}")
         if self.replay_speed < 0 or self.replay_seed < 0:
             raise ValueError("--replay_speed and --replay_seed are 0 or more")
@@ -78,6 +82,13 @@ class StreamConfig(JobConfig):
             if (name in mine and source is None) or (name not in mine and source not in owners):
                 schemes = " or ".join(SCHEMES[owner] for owner in (SCHEMES if name in mine else owners))
                 raise ValueError(f"--{name} needs --input={schemes}...")
+
+    @property
+    def splits(self) -> int:
+        """--stream_splits."""
+        if self.stream_splits is not None:
+            return self.stream_splits
+        return 1 if source_of(self.input) == "watch" and self.idle is None else SPLITS
 
     @property
     def idle(self) -> int | None:

@@ -147,7 +147,7 @@ def _replay(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], col
     source = ReplaySource(
         columns=columns,
         stored=played.stored_schema,
-        splits=config.stream_splits,
+        splits=config.splits,
         disorder=config.disorder,
         files=pack_files(played.files),
         format=played.read.known.name,
@@ -175,7 +175,7 @@ def _watch(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], colu
     source = WatchSource(
         columns=columns,
         stored=stored or None,
-        splits=config.stream_splits,
+        splits=config.splits,
         disorder=config.disorder,
         idle_after=config.idle,
         patterns=tuple(os.path.abspath(path) if is_local(path) else path for path in patterns),

@@ -150,8 +150,13 @@ def _with_partition(
     number: int, batches: Iterable[pa.RecordBatch], combine: Callable[..., Iterator[pa.RecordBatch]]
 ) -> Iterator[pa.RecordBatch]:
     for combined in combine(batches):
-        numbers = pa.repeat(pa.scalar(number, pa.int64()), combined.num_rows)
-        yield combined.append_column(pa.field(schema.PARTITION, pa.int64(), nullable=False), numbers)
+        yield add_partition(combined, number)
+
+
+def add_partition(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:
+    """Rows that tell the partition that they come from, by schema.PARTITION."""
+    numbers = pa.repeat(pa.scalar(number, pa.int64()), batch.num_rows)
+    return batch.append_column(pa.field(schema.PARTITION, pa.int64(), nullable=False), numbers)
 
 
 def salted(batch: pa.RecordBatch, salts: int) -> pa.RecordBatch:

@@ -12,6 +12,7 @@ import pytest
 
 from beam_etl.io import compact, manifest, panes, staging
 from beam_etl.io.compact import COMPACTED, find_groups
+from beam_etl.io.file_lists import Pane
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.panes import ON_TIME, PaneCommit, PanePublisher, StreamError
 from beam_etl.io.write import FILE_BYTES
@@ -164,6 +165,18 @@ def test_a_pane_that_would_take_back_a_part_of_a_compacted_file_is_refused(datas
     assert dataset.digest() == before
     dataset.publish(1, 0, ["d"])
     assert sum(file.rows for file in dataset.head.files if file.pane and file.pane.start == MINUTE) == 5
+
+
+def test_files_that_accumulate_become_others_than_those_that_add_up(tmp_path: Path) -> None:
+    panes_of = [Pane(STREAM, 0, MINUTE, 0, ON_TIME, partition) for partition in (None, 0, None, 1)]
+    files = tuple(
+        DataFile("rejects", f"rejects/date=1970-01-01/{number}.parquet", 5, 100, "", pane=pane)
+        for number, pane in enumerate(panes_of)
+    )
+    head = Manifest(number=1, run=STREAM, files=files, schemas={"rejects": {}}, about={})
+    found = find_groups(str(tmp_path), head, FILE_BYTES, 0, 0)
+    merged = {tuple(sorted(files.index(file) for file in group.files)): group.pane() for group in found}
+    assert {files: pane.partition for files, pane in merged.items() if pane} == {(0, 2): None, (1, 3): -1}
 
 
 def test_old_files_go_with_the_versions_that_list_them(dataset: Dataset) -> None:

@@ -138,6 +138,30 @@ def test_more_files_than_addresses_is_an_error(tree: Path, monkeypatch: pytest.M
         match_files("day=1")
 
 
+class Listed(list[os.DirEntry[str]]):
+    """A listing, open as those of os.scandir are."""
+
+    def __enter__(self) -> "Listed":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Nothing is open."""
+
+
+def test_a_file_that_goes_while_its_folder_is_listed_is_left_out(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def then_gone(folder: str) -> Listed:
+        listed = Listed(scandir(folder))
+        (tree / "day=1/d.jsonl").unlink(missing_ok=True)
+        return listed
+
+    monkeypatch.setattr(os, "scandir", then_gone)
+    assert named(match_files("day=1")) == ["day=1/c.parquet", "day=1/deep/e.jsonl.gz"]
+
+
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="names of files are text there")
 def test_a_name_that_is_no_text_is_an_error(tree: Path) -> None:
     (tree / "bad").mkdir()

@@ -60,6 +60,21 @@ def test_a_lane_is_idle_only_while_it_is_looked_at() -> None:
     assert clock.clock == 1000
 
 
+@pytest.mark.parametrize("restored", [False, True], ids=["same", "restored"])
+def test_time_in_which_a_lane_had_rows_is_not_idle(restored: bool) -> None:
+    """The lane is at its end at each look, and has a row before it, nine seconds apart."""
+    clock = SplitClock(0, 5 * SECOND)
+    clock.meet(["a"])
+    for now in range(0, 90, 9):
+        clock.read("a", np.array([now]))
+        clock.look({"a"}, now * SECOND)
+        assert clock.clock == now
+        if restored:
+            clock = SplitClock(0, 5 * SECOND, clock.to_json())
+    clock.look({"a"}, 90 * SECOND)
+    assert clock.clock == 90 * SECOND
+
+
 def test_a_lane_that_has_rows_again_begins_with_the_clock_of_its_split() -> None:
     clock = SplitClock(0, 60 * SECOND)
     clock.meet(["a", "b"])

@@ -1,6 +1,7 @@
 """Segments by window, searched together, beside one index of everything."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import pytest
 
 import beam_etl.pipelines.compact_index as compact_index
 from beam_etl import InvertedIndex, schema
-from beam_etl.io.index.segment_rows import segment_of
+from beam_etl.io import manifest, panes
+from beam_etl.io.index.segment_rows import SEGMENTS, segment_of
+from beam_etl.io.write_panes import WritePanes
 from beam_etl.kernels.window_text import parse_window
 from beam_etl.pipelines import check_index, index_segments, inverted_index
+from beam_etl.pipelines.windowed import window_columns
+from beam_etl.transforms import inverted_index as inverting
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.index_segments import BuildSegments
-from beam_etl.transforms.windows import AddWindows, AssignWindows
+from beam_etl.transforms.windows import AddWindows, AssignWindows, beam_trigger
 from tests.streams import MINUTE, cut, documents, final_rows, play, with_clocks
 
 WORDS = ("apache", "license", "warranty", "the", "of", "software", "notice", "copy")
@@ -93,15 +98,75 @@ def test_what_has_no_segments_is_told(
     assert "no segments" in capsys.readouterr().err
 
 
-def test_the_final_panes_of_a_stream_have_every_document_once() -> None:
-    spec = parse_window("fixed:10m", allowed_lateness=60 * MINUTE)
-    times = [minute * MINUTE for minute in (1, 2, 3, 15, 4, 16, 30, 5)]
-    batch = documents(times, text=texts(8, seed=5)).append_column(
-        pa.field(schema.ADDRESS, pa.uint64(), nullable=False), pa.array(range(8), pa.uint64())
-    )
+LATE = parse_window("fixed:10m", allowed_lateness=60 * MINUTE)
+MINUTES = (1, 2, 3, 15, 4, 16, 30, 5)
+"""Of documents: two come late for the first window."""
+
+
+def with_addresses(text: list[str]) -> pa.RecordBatch:
+    """Documents at MINUTES."""
+    batch = documents([minute * MINUTE for minute in MINUTES], text=text)
+    field = pa.field(schema.ADDRESS, pa.uint64(), nullable=False)
+    return batch.append_column(field, pa.array(range(batch.num_rows), pa.uint64()))
+
+
+POISON = "poison"
+
+
+def test_a_document_that_a_kernel_fails_on_is_rejected_once_however_often_its_window_fires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invert, stream = inverting.invert_batches, "5c5c5c5c5c5c"
+
+    def failing(batches: Sequence[pa.RecordBatch], *rest: Any) -> Any:
+        if any(POISON in batch["text"].to_pylist() for batch in batches):
+            raise ValueError("it hurts")
+        return invert(batches, *rest)
+
+    monkeypatch.setattr(inverting, "invert_batches", failing)
+    monkeypatch.setattr("beam_etl.io.index.segment_rows.invert_batches", failing)
+    panes.register(str(tmp_path), stream, "test", {SEGMENTS: {}, "rejects": {}})
 
     def build(batches: Batches) -> dict[str, Any]:
-        windowed = batches | AssignWindows(spec=spec)
+        windowed = batches | AssignWindows(spec=LATE)
+        built = windowed.documents | BuildSegments(write=segment_of, keep_partition=True, partitions=1)
+        tables = window_columns({SEGMENTS: built.segments, "rejects": built.rejects}, streaming=True)
+        return {"told": tables | WritePanes(output=str(tmp_path), stream=stream, trigger=beam_trigger(LATE))}
+
+    batch = with_addresses(["fine", POISON, *["fine"] * 6])
+    assert len(play(with_clocks(cut(batch, 2), max_disorder=0), build)["told"]) > 3
+    version = manifest.latest(str(tmp_path))
+    assert version is not None
+    found = {
+        table: [
+            row
+            for file in version.table(table)
+            for row in pq.ParquetFile(tmp_path / file.path).read().to_pylist()
+        ]
+        for table in (SEGMENTS, "rejects")
+    }
+    assert [(row["position"], row["reason"]) for row in found["rejects"]] == [(1, "ValueError: it hurts")]
+    assert sum(row["documents"] for row in found[SEGMENTS]) == 7
+
+
+def test_a_partition_that_is_more_than_a_key_holds_is_a_failure_and_has_no_segment() -> None:
+    def build(batches: Batches) -> dict[str, Any]:
+        windowed = batches | AssignWindows(spec=LATE)
+        built = windowed.documents | BuildSegments(write=segment_of, partitions=1, key_limit=1000)
+        return {"rows": built.segments | AddWindows(), "failures": built.failures}
+
+    batch = with_addresses([*["few"] * 7, "many " * 300])
+    found = play(with_clocks([*cut(batch, 8)], max_disorder=30 * MINUTE), build)
+    assert {row[schema.WINDOW_START].minute for row in found["rows"]} == {10, 30}
+    [told] = found["failures"]
+    assert "bytes of documents, above 1,000. Shorter windows" in told
+
+
+def test_the_final_panes_of_a_stream_have_every_document_once() -> None:
+    batch = with_addresses(texts(8, seed=5))
+
+    def build(batches: Batches) -> dict[str, Any]:
+        windowed = batches | AssignWindows(spec=LATE)
         built = windowed.documents | BuildSegments(write=segment_of, keep_partition=True, partitions=2)
         return {"rows": built.segments | AddWindows(firings=True), "rejects": built.rejects}
 
@@ -111,6 +176,6 @@ def test_the_final_panes_of_a_stream_have_every_document_once() -> None:
         for row in final_rows(found["rows"])
         for document in pq.read_table(pa.BufferReader(row["documents_file"])).to_pylist()
     ]
-    assert sorted(named) == sorted((time // MINUTE // 10 * 10, f"d{row}") for row, time in enumerate(times))
+    assert sorted(named) == sorted((minute // 10 * 10, f"d{row}") for row, minute in enumerate(MINUTES))
     assert not found["rejects"]
     assert {row[schema.TIMING] for row in found["rows"]} == {"on time", "late"}

@@ -139,6 +139,24 @@ def test_durations_and_rules_are_read() -> None:
     assert (config.idle, config.ready, config.poll) == (120_000_000, (10.0, ""), 5.0)
 
 
+@pytest.mark.parametrize(
+    ("flags", "splits"),
+    [
+        ((), 4),
+        (("--idle_after=never",), 1),
+        (("--idle_after=never", "--stream_splits=3"), 3),
+        (("--stream_splits=2",), 2),
+    ],
+    ids=["default", "never", "never, as asked", "as asked"],
+)
+def test_a_folder_that_is_never_idle_is_one_split_so_that_none_is_without_files(
+    tmp_path: Path, flags: tuple[str, ...], splits: int
+) -> None:
+    read = opened(f"watch:{tmp_path}/*.jsonl", *flags).read
+    assert isinstance(read, ReadStream)
+    assert len(read.source.split(1)) == splits
+
+
 def test_files_stay_files() -> None:
     assert configured("in/*.parquet").input == ("in/*.parquet",)
 

@@ -1,8 +1,9 @@
 """What a reader has open, and how it stays open from one reader to the next."""
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,9 @@ from beam_etl.io.rejects import Reject
 
 MAX_PARKED = 256
 """Cursors that a process keeps open for readers to come: a few for each split that it reads."""
+
+PARKED_SECONDS = 120.0
+"""A cursor that waits for longer waits in vain: its split is read elsewhere now, or from another place on."""
 
 
 class Piece(NamedTuple):
@@ -55,34 +59,41 @@ class Parking:
     whoever goes on from there first takes it: the same reader, or another one. Nobody else has it then.
     """
 
-    def __init__(self, most: int = MAX_PARKED) -> None:
+    def __init__(self, most: int = MAX_PARKED, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
-        self._parked: OrderedDict[bytes, Cursor] = OrderedDict()
+        self._clock = clock
+        self._parked: OrderedDict[bytes, tuple[Cursor, float]] = OrderedDict()
+        """Each with the time since which it waits: those that wait longest first."""
         self._lock = threading.Lock()
 
     def leave(self, key: bytes, cursor: Cursor) -> None:
-        """Keeps a cursor; where there are too many, that which waits longest is closed."""
+        """Keeps a cursor; those that have waited too long are closed, and where there are too many, the oldest."""
+        now = self._clock()
         with self._lock:
             gone = [self._parked.pop(key)] if key in self._parked else []
-            self._parked[key] = cursor
-            while len(self._parked) > self._most:
+            self._parked[key] = cursor, now
+            while len(self._parked) > self._most or self._oldest() < now - PARKED_SECONDS:
                 gone.append(self._parked.popitem(last=False)[1])
-        for old in gone:
+        for old, _ in gone:
             with suppress(Exception):  # of no use to anybody any more
                 old.close()
 
     def take(self, key: bytes) -> Cursor | None:
         """The cursor that waits there, which is the caller's now."""
         with self._lock:
-            return self._parked.pop(key, None)
+            cursor, _ = self._parked.pop(key, (None, 0.0))
+            return cursor
 
     def close(self) -> None:
         """Closes all that wait."""
         with self._lock:
             gone = list(self._parked.values())
             self._parked.clear()
-        for cursor in gone:
+        for cursor, _ in gone:
             cursor.close()
+
+    def _oldest(self) -> float:
+        return next(iter(self._parked.values()))[1]
 
 
 PARKING = Parking()

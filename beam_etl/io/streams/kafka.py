@@ -23,7 +23,10 @@ POLL_SECONDS = 0.1
 """A poll waits for messages so long, and takes what has come then."""
 
 POLL_MESSAGES = 1000
-"""Taken from the client at once."""
+"""Taken from the client at once, at most."""
+
+FIRST_BYTES = 128 << 10
+"""What a message is taken to have until some have come: so the first 16 are taken together."""
 
 LOOK_SECONDS = 10.0
 """Between two looks at the topic's partitions, by which new ones are noticed."""
@@ -82,6 +85,8 @@ class _KafkaCursor:
         self._at_end: set[int] = set()
         self._gone: set[int] = set()
         """Partitions that don't have any more what comes next."""
+        self._mean = float(FIRST_BYTES)
+        """Bytes of a message, as they were of late."""
         self._reached = True
         self._look_at = 0.0
         self._consumer = connect(self._topic, self._told)
@@ -152,21 +157,22 @@ class _KafkaCursor:
         held: dict[int, list[Any]] = {}
         rows = size = 0
         deadline = time.monotonic() + POLL_SECONDS
-        most = POLL_MESSAGES
         while rows < MAX_ROWS and size < MAX_BYTES // 2:
+            fitting = int((MAX_BYTES // 2 - size) / max(self._mean, 1.0))
+            most = max(1, min(POLL_MESSAGES, MAX_ROWS - rows, fitting))
             found = self._consumer.consume(most, max(0.0, deadline - time.monotonic()))
             for message in found:
                 if message.error() is not None:
                     self._failed(message)
                     continue
-                partition, value = message.partition(), message.value()
+                partition = message.partition()
                 held.setdefault(partition, []).append(message)
                 self._at_end.discard(partition)
                 self._fetched[partition] = message.offset() + 1
-                rows, size = rows + 1, size + len(value or b"")
+                rows, size = rows + 1, size + len(message.value() or b"") + len(message.key() or b"")
+            self._mean = size / rows if rows else self._mean
             if not found or time.monotonic() >= deadline:
                 break
-            most = max(1, min(POLL_MESSAGES, MAX_ROWS - rows, (MAX_BYTES // 2 - size) * rows // max(size, 1)))
         for partition, messages in held.items():
             self._queue.append((self._piece(partition, messages), partition, messages[-1].offset() + 1))
         while self._gone:

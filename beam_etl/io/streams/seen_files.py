@@ -1,8 +1,8 @@
-"""Which files of a folder were read: exactly, in a bounded number of bytes.
+"""Which files of a folder were read, in a bounded number of bytes.
 
 A file is known by the hash of its path. Its stamp is when it came to its place: when it was last changed, renamed or
-linked, as its filesystem tells, or uploaded. All of one stamp and before are done once files that came much later are;
-only the newest are remembered one by one.
+linked, as its filesystem tells, or uploaded. Only the newest are remembered one by one; of those that came long before
+them, a set tells which were read.
 """
 
 import base64
@@ -23,7 +23,7 @@ GRACE_NANOSECONDS = 60 * 10**9
 
 FILTER_BITS = 1 << 19
 """Of the set of forgotten files, 64 KiB: with 50,000 of them it takes one file in a hundred for one of them. It is
-asked only about files that were changed before all that is remembered, and came to their place after it."""
+asked only about files that were changed before all that is remembered."""
 
 PROBES = 4
 
@@ -41,10 +41,10 @@ class SeenFiles:
     """The files that were read, from `state` of `to_json` on."""
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        known = state or {"until": 0, "files": [], "forgotten": ""}
+        known = state or {"until": 0, "newest": 0, "files": [], "forgotten": ""}
         self._until: int = known["until"]
+        self._newest: int = known["newest"]
         self._files: dict[int, int] = dict(known["files"])
-        self._newest = max(self._files.values(), default=0)
         self._forgotten = bytearray(
             zlib.decompress(base64.b85decode(known["forgotten"])) if known["forgotten"] else FILTER_BITS // 8
         )
@@ -54,7 +54,8 @@ class SeenFiles:
         """All of it, for a checkpoint."""
         if self._encoded is None:
             self._encoded = base64.b85encode(zlib.compress(bytes(self._forgotten), 1)).decode()
-        return {"until": self._until, "files": list(self._files.items()), "forgotten": self._encoded}
+        files = list(self._files.items())
+        return {"until": self._until, "newest": self._newest, "files": files, "forgotten": self._encoded}
 
     def judge(self, name: int, stamp: int, modified: int) -> Verdict:
         """Whether a file that this process hasn't seen yet was read.
@@ -64,8 +65,10 @@ class SeenFiles:
           stamp: when it came to its place, in nanoseconds.
           modified: when its content was changed.
         """
-        if name in self._files or stamp < self._until:
+        if name in self._files:
             return Verdict.DONE
+        if stamp < self._until:  # a folder's move, or a link, brings old stamps
+            return Verdict.DONE if self._may_be_forgotten(name) else Verdict.NEW
         if modified < self._until and self._may_be_forgotten(name):
             return Verdict.UNSURE
         return Verdict.NEW
@@ -74,20 +77,25 @@ class SeenFiles:
         """The stamp of a file when it was read; None where it isn't remembered."""
         return self._files.get(name)
 
-    def add(self, name: int, stamp: int, listed: int) -> None:
-        """A file that was read.
+    def add(self, name: int, stamp: int, listed: int | None) -> None:
+        """A file that was read, or told.
 
         Args:
           name, stamp: as of `judge`.
-          listed: when the listing was begun that is read from.
+          listed: when the listing was begun that is read from; None where files that came earlier still wait.
         """
-        self._files[name] = stamp
+        if stamp < self._until:
+            self._mark_forgotten(name)
+        else:
+            self._files[name] = stamp
+        if listed is None:
+            return
         self._newest = max(self._newest, stamp)
         until = self._newest - REMEMBERED_NANOSECONDS
         if len(self._files) > REMEMBERED:
             stamps = sorted(self._files.values())
             until = max(until, stamps[len(stamps) // 2])
-        until = min(until, listed - GRACE_NANOSECONDS)
+        until = min(until, self._newest, listed - GRACE_NANOSECONDS)
         if until > self._until:
             self._forget(until)
 
@@ -95,9 +103,12 @@ class SeenFiles:
         self._until = until
         for name in [name for name, stamp in self._files.items() if stamp < until]:
             del self._files[name]
-            for bit in _probes(name):
-                self._forgotten[bit >> 3] |= 1 << (bit & 7)
-            self._encoded = None
+            self._mark_forgotten(name)
+
+    def _mark_forgotten(self, name: int) -> None:
+        for bit in _probes(name):
+            self._forgotten[bit >> 3] |= 1 << (bit & 7)
+        self._encoded = None
 
     def _may_be_forgotten(self, name: int) -> bool:
         return all(self._forgotten[bit >> 3] & 1 << (bit & 7) for bit in _probes(name))

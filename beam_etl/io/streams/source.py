@@ -152,6 +152,7 @@ class StreamReader(UnboundedReader):
     def advance(self) -> bool:
         if self._source.end is not None and os.path.exists(self._source.end):
             self._finished = True
+            self._cursor = self._cursor or PARKING.take(self._key())  # to be closed
             return False
         cursor = self._cursor = (
             self._cursor or PARKING.take(self._key()) or self._source.open(self._mark.position)

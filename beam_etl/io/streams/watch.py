@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.files import NothingFoundError, find_files
+from beam_etl.io.files import NOT_UTF8, NothingFoundError, find_files, shown
 from beam_etl.io.formats import format_named
 from beam_etl.io.formats.base import SPLIT_BYTES, FileEntry, limited
 from beam_etl.io.read import HELD_REJECTS
@@ -23,6 +23,7 @@ from beam_etl.io.stores import is_local, store_of
 from beam_etl.io.streams.cursors import Piece
 from beam_etl.io.streams.seen_files import SeenFiles, Verdict, hash_name
 from beam_etl.io.streams.source import StreamSource
+from beam_etl.io.transient import retried
 
 LANE = "files"
 NANOSECONDS = 10**9
@@ -60,6 +61,14 @@ class WatchSource(StreamSource):
 
     def open(self, position: Any) -> "_WatchCursor":
         return _WatchCursor(self, position)
+
+    def listings(self) -> Iterator[dict[str, tuple[int, int, str]]]:
+        """One: what patterns match now."""
+        found: dict[str, tuple[int, int, str]] = {}
+        for pattern in self.patterns:
+            with suppress(NothingFoundError):
+                found |= find_files([pattern], self.format)
+        yield found
 
     def is_own(self, name: int) -> bool:
         """Whether a file is of this split."""
@@ -112,8 +121,8 @@ class _WatchCursor:
         if time.monotonic() >= self._list_at:
             self._list()
         if self._notices:
-            notice = self._notices.popleft()
-            self._seen.add(notice.name, notice.stamp, notice.listed)
+            notice, waits = self._notices.popleft(), self._file or self._waiting
+            self._seen.add(notice.name, notice.stamp, None if waits else notice.listed)
             return Piece(LANE, None, [notice.reject])
         while self._file is not None or self._waiting:
             if self._file is None:
@@ -184,16 +193,19 @@ class _WatchCursor:
     def _list(self) -> None:
         """Looks for files that are new, and for changes of those that were read."""
         began, listed = time.monotonic(), time.time_ns()
-        found: dict[str, tuple[int, int, str]] = {}
-        for pattern in self._source.patterns:
-            with suppress(NothingFoundError):
-                found |= find_files([pattern], self._source.format)
+        [found] = retried(self._source.listings)
         self._unready = False
         reading = None if self._file is None else hash_name(self._file.path)
+        kept = {reading, *(notice.name for notice in self._notices)}
         for path, (size, modified, etag) in found.items():
             name = hash_name(path)
-            if self._source.is_own(name) and name != reading and self._known.get(name) != modified:
+            if not self._source.is_own(name):
+                continue
+            kept.add(name)
+            if name != reading and self._known.get(name) != modified:
                 self._judge(name, _Found(0, path, size, modified, listed, etag))
+        kept |= self._waiting.keys()
+        self._known = {name: modified for name, modified in self._known.items() if name in kept}
         took = time.monotonic() - began
         self._list_at = time.monotonic() + max(self._source.poll, LISTING_SHARE * took)
 
@@ -214,6 +226,8 @@ class _WatchCursor:
         verdict = self._seen.judge(name, stamp, found.modified)
         if verdict is Verdict.UNSURE:
             self._tell(name, found, UNSURE)
+        elif verdict is Verdict.NEW and shown(found.path) != found.path:
+            self._tell(name, found, NOT_UTF8)
         elif verdict is Verdict.NEW:
             self._waiting[name] = found
             heapq.heappush(self._order, (stamp, found.path, name))
@@ -229,7 +243,7 @@ class _WatchCursor:
         return stamp if stamp <= found.listed - self._source.min_age * NANOSECONDS else None
 
     def _tell(self, name: int, found: _Found, reason: str) -> None:
-        reject = Reject(found.path, None, reason, None, found.bytes, b"\0" * 32, b"")
+        reject = Reject(shown(found.path), None, reason, None, found.bytes, b"\0" * 32, b"")
         self._notices.append(_Notice(reject, name, found.stamp, found.listed))
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,6 +204,47 @@ def test_new_partitions_are_read_from_their_first_message(
 
     driven = drive(part, done, chance=0.3)
     assert ids(driven.rows) == stored["id"].to_pylist()
+
+
+class Asked:
+    """A consumer that notes how many messages it was asked for at once, before it gave any and after."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self.first: list[int] = []
+        self.later: list[int] = []
+        self._has_given = False
+
+    def consume(self, most: int, seconds: float) -> Any:
+        (self.later if self._has_given else self.first).append(most)
+        found = self._consumer.consume(most, seconds)
+        self._has_given |= any(message.error() is None for message in found)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+def test_large_messages_are_taken_few_at_a_time_from_the_first_on(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "MAX_BYTES", 640_000)
+    monkeypatch.setattr(kafka, "FIRST_BYTES", 20_000)
+    value = b'{"id":"a","time":"2024-01-01","text":"x"}'
+    for _ in range(40):
+        broker.producer.produce("large", value, key=bytes(100_000), partition=0)
+    assert broker.producer.flush(10) == 0
+    cursor = source(broker, "large", splits=1).open(None)
+    asked = cursor._consumer = Asked(cursor._consumer)
+    rows, deadline = 0, time.monotonic() + 20
+    while rows < 40 and time.monotonic() < deadline:
+        piece = cursor.next()
+        rows += piece.documents.num_rows if piece is not None and piece.documents is not None else 0
+    cursor.close()
+    assert rows == 40
+    assert set(asked.first) == {16}
+    assert len(asked.later) > 2
+    assert max(asked.later) <= 3  # of 100 KB, in 320 KB
 
 
 def test_messages_that_are_gone_are_told(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 """Arriving files: each once, wherever a reader is made anew; nothing that is still being written, nothing skipped."""
 
+import errno
 import gzip
 import json
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -162,6 +165,49 @@ def test_a_pattern_without_files_does_not_hide_another_one(tmp_path: Path) -> No
     assert len(drive(source, come(5)).rows) == 5
 
 
+def test_a_file_whose_name_is_no_text_is_told_once_and_the_rest_is_read(tmp_path: Path) -> None:
+    stored = table(2)
+    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text(lines(stored.slice(0, 1)))
+    (tmp_path / "z.jsonl").write_text(lines(stored.slice(1, 1)))
+    driven = drive(watch(tmp_path), lambda driven: bool(driven.rows and driven.rejects), fresh=True)
+    again = goes_on(watch(tmp_path), driven.marks[-1], lambda driven: bool(driven.rejects))
+    assert ids(driven.rows + again.rows) == ["d1"]
+    assert [(row["file"], row["reason"]) for row in driven.rejects + again.rejects] == [
+        (f"{tmp_path}/caf\\udce9.jsonl", "the file's name is not UTF-8. Rename it.")
+    ]
+
+
+def test_a_listing_is_tried_again_after_an_error_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text(lines(table(5)))
+    scandir, failing = os.scandir, [OSError(errno.EIO, "input/output error")]
+
+    def sometimes(folder: str) -> Any:
+        if failing:
+            raise failing.pop()
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", sometimes)
+    monkeypatch.setattr("beam_etl.io.transient.FIRST_SECONDS", 0.0)
+    assert len(drive(watch(tmp_path), come(5)).rows) == 5
+    assert failing == []
+
+
+def test_files_that_are_gone_are_not_kept_in_mind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beam_etl.io.streams.watch.LISTING_SHARE", 0)
+    paths = [tmp_path / f"{number}.jsonl" for number in range(20)]
+    for path in paths:
+        path.write_text(lines(table(1)))
+    cursor = watch(tmp_path, poll=0.0).open(None)
+    rows = sum(piece.documents.num_rows for piece in iter(cursor.next, None) if piece.documents)
+    for path in paths[:-1]:
+        path.unlink()
+    assert cursor.next() is None
+    assert rows == 20
+    assert cursor._known == {hash_name(str(paths[-1])): paths[-1].stat().st_mtime_ns}
+
+
 def test_what_cannot_be_read_is_a_reject_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id":"a","time":"2024-01-01","text":"x"}\nno json\n')
     (tmp_path / "b.jsonl").write_text(
@@ -230,6 +276,61 @@ def test_a_file_that_was_read_long_ago_and_is_touched_now_is_told(
     assert [(Path(row["file"]).name, row["reason"][:22]) for row in driven.rejects] == [
         ("0.jsonl", "the file came here now")
     ]
+
+
+def goes_on(source: WatchSource, mark: bytes, done: Callable[[Driven], bool]) -> Driven:
+    """What another process reads from a mark on, made anew from a mark of its own after each piece."""
+    coder, driven = source.get_checkpoint_mark_coder(), Driven()
+    for _ in range(200):
+        reader = source.create_reader(None, coder.decode(mark))
+        if reader.advance():
+            driven.take(reader)
+        mark = coder.encode(reader.get_checkpoint_mark())
+        reader.close()
+        forget()
+        driven.marks.append(mark)
+        if done(driven):
+            break
+    return driven
+
+
+def test_files_of_a_folder_that_is_moved_here_are_read_though_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen_files, "REMEMBERED", 2)
+    monkeypatch.setattr(seen_files, "GRACE_NANOSECONDS", 0)
+    stored = table(13)
+    for folder, rows in (("away", range(10, 13)), ("in/new", range(10))):
+        (tmp_path / folder).mkdir(parents=True)
+        for row in rows:
+            (tmp_path / folder / f"{row}.jsonl").write_text(lines(stored.slice(row, 1)))
+        time.sleep(0.02)  # stamps are as fine as the kernel's clock
+    source = watch(tmp_path / "in" / "*")
+    mark = drive(source, come(10)).marks[-1]
+    (tmp_path / "away").rename(tmp_path / "in" / "moved")
+    driven = goes_on(source, mark, come(3))
+    assert ids(driven.rows) == ["d10", "d11", "d12"]
+    assert goes_on(source, driven.marks[-1], come(1)).rows == []
+    assert driven.rejects == []
+
+
+def test_a_notice_does_not_hide_the_files_that_wait_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen_files, "REMEMBERED_NANOSECONDS", 0)
+    monkeypatch.setattr(seen_files, "GRACE_NANOSECONDS", 0)
+    stored = table(6)
+    for row in range(6):
+        (tmp_path / f"{row}.jsonl").write_text(lines(stored.slice(row, 1)))
+    source = watch(tmp_path)
+    mark = drive(source, come(2)).marks[-1]
+    time.sleep(0.02)
+    with (tmp_path / "0.jsonl").open("a") as file:
+        file.write("{}\n")
+    driven = goes_on(source, mark, lambda driven: len(driven.rows) == 4)
+    assert ids(driven.rows) == ["d2", "d3", "d4", "d5"]
+    assert [Path(row["file"]).name for row in driven.rejects] == ["0.jsonl"]
+    assert mark_of(driven.marks[0]).position["seen"]["until"] == mark_of(mark).position["seen"]["until"]
 
 
 def test_the_watermark_waits_for_a_folder_only_as_long_as_asked(
