@@ -27,8 +27,8 @@ class PaneProgress:
     def __init__(self, dataset: str, stream: str) -> None:
         self._dataset = dataset
         self._stream = stream
-        self.cancel: Callable[[], None] = lambda: None
-        """Called at each look since the stream has published why it fails."""
+        self.cancel: Callable[[], None] | None = None
+        """Called once the stream has published why it fails."""
         self._has_failed = False
         self._seen = max(manifest.numbers(dataset), default=0)
         self._stop = threading.Event()
@@ -61,8 +61,9 @@ class PaneProgress:
                 self._has_failed = True
             elif version.run.startswith(self._stream) and PANE in version.about:
                 print(pane_line(version), file=sys.stderr, flush=True)
-        if self._has_failed:
+        if self._has_failed and self.cancel:
             self.cancel()
+            self._has_failed = False
 
 
 def pane_line(version: Manifest) -> str:

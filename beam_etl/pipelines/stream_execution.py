@@ -16,6 +16,7 @@ from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.engines.flink.savepoints import DRAINED, SAVEPOINTS, latest_savepoint, savepoint_folder, stop
 from beam_etl.io import panes, staging
+from beam_etl.io.stores.urls import mask
 from beam_etl.pipelines.execution import FAILED, Execution
 from beam_etl.pipelines.interrupt import say
 from beam_etl.pipelines.pane_progress import PaneProgress, published_lines
@@ -98,7 +99,7 @@ class StreamExecution(Execution):
         point = self._resume_point(result)
         if point is None:
             return super()._after_failure(result, error)
-        print(f"\n{self.job} failed: {error}", file=sys.stderr)
+        print(f"\n{self.job} failed: {mask(str(error))}", file=sys.stderr)
         say("\n".join([*self._published(), going_on(point)]))
         return FAILED
 

@@ -196,11 +196,22 @@ def test_what_watches_a_stream_bears_a_flink_that_does_not_answer_for_a_while(
     monkeypatch.setattr(stream_execution, "end_when_drained", drain)
     result = FlinkResult(FlinkRest(stub.address), JOB, {})
     monkeypatch.setattr(result, "cancel", cancel)
-    with replace(execution, progress=progress)._watching(result):
-        progress.cancel()
-        assert cancel.done.is_set()
-        assert drain.done.wait(60)
-    progress.cancel()
+    failing = panes.PaneCommit(
+        stream=STREAM,
+        start=0,
+        end=1,
+        index=0,
+        timing="",
+        files=(),
+        schemas={},
+        about={},
+        failures=("too large",),
+    )
+    with progress:
+        panes.PanePublisher(str(tmp_path), STREAM).publish(failing)
+        with replace(execution, progress=progress)._watching(result):
+            assert cancel.done.wait(60)
+            assert drain.done.wait(60)
     assert cancel.asked == 3
 
 

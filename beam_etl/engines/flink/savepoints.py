@@ -92,10 +92,13 @@ def tell_drained(rest: FlinkRest, job_id: str) -> None:
 
 def _mark(rest: FlinkRest, job_id: str, name: str, what: str) -> None:
     folder = savepoint_folder(rest, job_id).rpartition("/")[0]
-    path = urlsplit(folder).path
-    if urlsplit(folder).scheme != "file" or not os.path.isdir(path):
-        raise FlinkError(f"{what} by a file {folder}/{name}: make it where that folder is seen")
-    open(os.path.join(path, name), "ab").close()
+    url = urlsplit(folder)
+    try:
+        if url.scheme != "file":
+            raise FileNotFoundError(folder)
+        open(os.path.join(url.path, name), "ab").close()
+    except OSError:
+        raise FlinkError(f"{what} by a file {folder}/{name}: make it where that folder is seen") from None
 
 
 def is_at_end(rest: FlinkRest, job_id: str) -> bool:
