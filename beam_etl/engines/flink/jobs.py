@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from beam_etl.engines.flink.cluster import COMMAND
@@ -238,13 +239,16 @@ def end_when_drained(rest: FlinkRest, job_id: str, poll_seconds: float = 1) -> s
         if is_at_end(rest, job_id):
             try:
                 take_savepoint(rest, job_id, savepoint_folder(rest, job_id), SAVEPOINT_SECONDS)
-                tell_drained(rest, job_id)
             except FlinkError:
                 limit = time.monotonic() + _ENDING_SECONDS
                 state = wait(rest, job_id, lambda status: None, poll_seconds=0.1, deadline=limit).state
                 if state not in TERMINAL:
                     raise
                 return state
+            with suppress(
+                FlinkError
+            ):  # without the mark, the launcher takes it for cancelled, and keeps everything
+                tell_drained(rest, job_id)
             if (state := cancel(rest, job_id)) not in TERMINAL:
                 raise FlinkError(f"the job was told to end, and is {state.lower()} still")
             return state
