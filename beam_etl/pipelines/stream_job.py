@@ -208,8 +208,8 @@ class _Streaming:
             return tell_failures(self._job.name, reasons)
         for line in self._closing(result, time.monotonic() - start):
             print(line)
-        if line := execution.keep_or_clean(result):
-            print(line)
+        if told := execution.keep_or_clean(result):
+            print(told)
         return DONE
 
     def _closing(self, result: PipelineResult, seconds: float) -> Iterator[str]:

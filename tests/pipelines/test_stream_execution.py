@@ -64,7 +64,9 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubFlink]
 
 
 @pytest.fixture
-def execution(tmp_path: Path) -> StreamExecution:
+def execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StreamExecution:
+    """Of a stream that no other test has given up in this process."""
+    monkeypatch.setattr(staging, "_abandoned", set())
     panes.register(str(tmp_path), STREAM, "job", {})
     return StreamExecution("job", (str(tmp_path),), STREAM, "job", False, nullcontext())
 
