@@ -25,7 +25,8 @@ DatasetFiles = Callable[[str], Iterable[tuple[str, int]] | None]
 """Path and bytes of the documents of the dataset in a folder, or of the version that a manifest tells of; None where it
 is neither."""
 
-_GLOB = re.compile(r"[*?\[]")
+GLOB = re.compile(r"[*?\[]")
+"""What makes a pattern a glob."""
 
 
 def match_files(
@@ -76,7 +77,7 @@ def find_files(
     """
     wanted = None if format is None else format_named(format)
     found: dict[str, tuple[int, int, str]] = {}
-    for pattern in _expand(patterns):
+    for pattern in single_patterns(patterns):
         for path, size, modified, etag in _match(pattern, wanted, dataset_files):
             found[os.path.abspath(path) if is_local(path) else path] = size, modified, etag
     return found
@@ -119,7 +120,7 @@ def input_format(files: Sequence[FileEntry], format: str | None = None) -> Forma
     return format_named(next(iter(first)))
 
 
-def _expand(patterns: str | Sequence[str]) -> Iterator[str]:
+def single_patterns(patterns: str | Sequence[str]) -> Iterator[str]:
     """Single patterns, with lists read and local paths in one form."""
     given = patterns.split(",") if isinstance(patterns, str) else patterns
     single = [pattern for item in given for pattern in _listed(item.strip())]
@@ -159,7 +160,7 @@ def _match(pattern: str, wanted: Format | None, dataset_files: DatasetFiles) -> 
     if file is not None:
         version = dataset_files(pattern) if manifest_number(pattern) else None
         return [file] if version is None else _undated(version)
-    if not _GLOB.search(pattern) or (is_local(whole) and os.path.isdir(whole)):
+    if not GLOB.search(pattern) or (is_local(whole) and os.path.isdir(whole)):
         found = dataset_files(whole)
         return _in_folder(whole, wanted) if found is None else _undated(found)
     matched = _glob(pattern)
@@ -181,7 +182,7 @@ def _file(path: str) -> Found | None:
         except (OSError, ValueError):
             return None
         return (path, found.st_size, found.st_mtime_ns, "") if stat.S_ISREG(found.st_mode) else None
-    if _GLOB.search(path):
+    if GLOB.search(path):
         return None
     if is_object(path):
         return _object(path)
@@ -203,7 +204,7 @@ def _in_folder(folder: str, wanted: Format | None) -> list[Found]:
     if is_local(folder):
         everything = list(_walk(folder, None, hidden=False)) if os.path.isdir(folder) else []
     else:
-        everything = [found for found in _below(folder) if not _is_hidden(found[0][len(folder) + 1 :])]
+        everything = [found for found in _below(folder) if not is_hidden(found[0][len(folder) + 1 :])]
     data = everything if wanted else [found for found in everything if format_of(found[0])]
     if data:
         return data
@@ -217,18 +218,18 @@ def _in_folder(folder: str, wanted: Format | None) -> list[Found]:
 
 def _glob(pattern: str) -> list[Found]:
     """What a glob matches, with Beam's meaning of its characters."""
-    fixed = _GLOB.split(pattern, maxsplit=1)[0]
+    fixed = GLOB.split(pattern, maxsplit=1)[0]
     folder, rest = pattern[: fixed.rfind("/") + 1], pattern[fixed.rfind("/") + 1 :]
-    hidden = _is_hidden(rest)
+    hidden = is_hidden(rest)
     if is_object(pattern):
         matches = re.compile(FileSystem.translate_pattern(pattern)).match
         return [
             found
             for found in _below(folder.rstrip("/"))
-            if matches(found[0]) and (hidden or not _is_hidden(found[0][len(folder) :]))
+            if matches(found[0]) and (hidden or not is_hidden(found[0][len(folder) :]))
         ]
     if not is_local(pattern):
-        return [found for found in _beam_match(pattern) if hidden or not _is_hidden(found[0][len(folder) :])]
+        return [found for found in _beam_match(pattern) if hidden or not is_hidden(found[0][len(folder) :])]
     matches = re.compile(FileSystem.translate_pattern(pattern)).match
     depth = None if "**" in rest else rest.count("/")
     named = rest.split("**")[0].count("/")
@@ -249,7 +250,7 @@ def _walk(folder: str, depth: int | None, hidden: bool, linked: int = 0) -> Iter
         return
     with entries:
         for entry in entries:
-            if not hidden and _is_hidden(entry.name):
+            if not hidden and is_hidden(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=linked > 0):
                 below.append(base + entry.name)
@@ -296,7 +297,8 @@ def _beam_match(pattern: str) -> list[Found]:
     return [(data.path, data.size_in_bytes, 0, "") for data in found if not data.path.endswith("/")]
 
 
-def _is_hidden(path: str) -> bool:
+def is_hidden(path: str) -> bool:
+    """Whether a folder or a glob doesn't match a path below it."""
     return path.startswith(("_", ".")) or "/_" in path or "/." in path
 
 

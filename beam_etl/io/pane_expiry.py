@@ -54,6 +54,16 @@ def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: floa
     versions.remove_lists(dataset, lambda number, _, __: number in set(old))
 
 
+def renew(dataset: str, stream: str) -> None:
+    """Lets all that a stream has left behind stay as long as if it were of now: a savepoint may name it."""
+    folder = staging.staging_folder(dataset, stream)
+    done = [os.path.join(folder, name) for name in staging.entries(folder) if name.startswith(_DONE)]
+    versions_there = [manifest.manifest_path(dataset, number) for number in manifest.numbers(dataset)]
+    for path in (*done, *versions_there):
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)
+
+
 def _older(path: str, before: float) -> bool:
     with contextlib.suppress(OSError):
         return os.stat(path).st_mtime < before

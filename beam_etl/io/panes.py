@@ -177,15 +177,22 @@ def superseded(head: Manifest, commit: PaneCommit) -> list[DataFile]:
 
 def with_failure(head: Manifest, commit: PaneCommit, run: str) -> Manifest:
     """The version that says why a stream has ended: it has the files of the latest one."""
-    told = {**head.streams[commit.stream], "run": run, FAILED: sorted(set(commit.failures))[:_TOLD]}
+    told = {**head.streams[commit.stream], FAILED: sorted(set(commit.failures))[:_TOLD]}
+    return retold(head, commit.stream, told, commit.about, run)
+
+
+def retold(
+    head: Manifest, stream: str, told: Mapping[str, Any], about: Mapping[str, Any], run: str
+) -> Manifest:
+    """The version that has the files of the latest one, and tells something else of a stream."""
     return replace(
         head,
         number=head.number + 1,
         run=run,
-        about={**commit.about},
+        about={**about},
         appended=head.lineage,
         replaced=None,
-        streams={**head.streams, commit.stream: told},
+        streams={**head.streams, stream: {**told, "run": run}},
     )
 
 
@@ -257,9 +264,11 @@ class PanePublisher:
     def publish(self, commit: PaneCommit) -> Manifest:
         """Publishes a pane, or why the stream fails with it, after which nothing is; the version that there is then.
 
+        A pane that can't be added to what is there (see `with_pane`) is such a failure: no attempt could publish it.
+
         Raises:
           FencedError: see there. An attempt that began later goes on from what is there.
-          StreamError: the dataset was replaced, or see `with_pane`.
+          StreamError: the dataset was replaced.
           LostError: files of the pane are gone.
           AbandonedError: the stream was given up in this process.
         """
@@ -270,20 +279,15 @@ class PanePublisher:
             latest = self._latest(head)
             if latest == run:  # an attempt of ours that seemed to fail
                 return None
+            assert head is not None
+            if FAILED in head.streams[self._stream]:
+                return None
             if latest != self._seen:
                 raise FencedError(
                     f"{self._dataset}: the stream {self._stream} was published to by {latest} since this attempt saw "
                     f"{self._seen}"
                 )
-            assert head is not None
-            if FAILED in head.streams[self._stream]:
-                return None
-            if commit.failures:
-                return with_failure(head, commit, run)
-            made, dropped[:] = with_pane(head, commit, run)
-            placed = replace(made, run=self._stream, files=commit.files)
-            if lost := place(self._dataset, placed):
-                raise LostError(lost)
+            made, dropped[:] = self._make(head, commit, run)
             return made
 
         with staging.turn(self._stream):
@@ -292,15 +296,29 @@ class PanePublisher:
                 merged,
                 lambda made: os.path.join(self._folder, f"{run}-{made.number:06d}.json"),
             )
-        self._seen = run
         head = manifest.latest(self._dataset)
         assert head is not None
         staging.remove(glob.glob(os.path.join(glob.escape(self._folder), f"{run}-*.json")))
+        if FAILED in head.streams.get(self._stream, {}):  # a savepoint of before that may name all there is
+            return head
+        self._seen = run
         gone = [file.path for file in dropped]
         staged = [*(file.path for file in commit.files), *commit.merged, *gone]
         tell_done(self._dataset, self._stream, run, staged, gone)
         remove_expired(self._dataset, self._stream, head)
         return head
+
+    def _make(self, head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, list[DataFile]]:
+        """As `with_pane`, its files in place; or the version that says why the stream fails, which drops nothing."""
+        if commit.failures:
+            return with_failure(head, commit, run), []
+        try:
+            made, gone = with_pane(head, commit, run)
+        except StreamError as error:
+            return with_failure(head, replace(commit, failures=(str(error),)), run), []
+        if lost := place(self._dataset, replace(made, run=self._stream, files=commit.files)):
+            raise LostError(lost)
+        return made, gone
 
     def _latest(self, head: Manifest | None) -> str:
         told = head.streams.get(self._stream) if head else None

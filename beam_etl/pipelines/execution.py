@@ -79,8 +79,12 @@ class Execution:
         except FlinkError as error:
             self._lost(error)
             return code
-        tell_and_give_up(self.folders, self.run, self.in_process, for_good=result is None)
+        self._after_interrupt(result)
         return code
+
+    def _after_interrupt(self, result: PipelineResult | None) -> None:
+        """What is left to do when an interrupted job has ended."""
+        tell_and_give_up(self.folders, self.run, self.in_process, for_good=result is None)
 
     def _lost(self, error: FlinkError) -> int:
         print(
@@ -98,6 +102,10 @@ class Execution:
                     result.cancel()
                 except FlinkError as lost:
                     return self._lost(lost)
+        return self._after_failure(result, error)
+
+    def _after_failure(self, result: PipelineResult | None, error: Exception) -> int:
+        """What is left to do when a job that failed has ended; the exit code."""
         started = self.in_process or result is not None
         published = give_up(self.folders, self.run, self.in_process, for_good=not started)
         what = f"published: {', '.join(published)}" if published else "nothing was published"

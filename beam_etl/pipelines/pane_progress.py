@@ -27,8 +27,9 @@ class PaneProgress:
     def __init__(self, dataset: str, stream: str) -> None:
         self._dataset = dataset
         self._stream = stream
-        self.cancel: Callable[[], None] = lambda: None
+        self.cancel: Callable[[], None] | None = None
         """Called once the stream has published why it fails."""
+        self._has_failed = False
         self._seen = max(manifest.numbers(dataset), default=0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="panes")
@@ -57,9 +58,12 @@ class PaneProgress:
             except (DatasetError, OSError):  # replaced meanwhile: its end is told elsewhere
                 continue
             if version.run.startswith(self._stream) and FAILED in version.streams.get(self._stream, {}):
-                self.cancel()
+                self._has_failed = True
             elif version.run.startswith(self._stream) and PANE in version.about:
                 print(pane_line(version), file=sys.stderr, flush=True)
+        if self._has_failed and self.cancel:
+            self.cancel()
+            self._has_failed = False
 
 
 def pane_line(version: Manifest) -> str:

@@ -1,24 +1,18 @@
 """Launching a job on a stream: the same build, windows around it, a sink of panes, and what a person sees of it."""
 
-import glob
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from threading import Thread
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
-from beam_etl.engines.flink.jobs import end_when_drained
-from beam_etl.engines.flink.rest import FlinkError
-from beam_etl.engines.flink.runner import FlinkResult
-from beam_etl.engines.flink.savepoints import END, latest_savepoint, savepoint_folder, stop
+from beam_etl.engines.flink.savepoints import DRAINED, END
 from beam_etl.io import panes, staging
+from beam_etl.io.pane_restart import restart
 from beam_etl.io.stores import is_local
 from beam_etl.io.write import FAILURES, check_output
 from beam_etl.io.write_panes import WritePanes
@@ -26,12 +20,11 @@ from beam_etl.kernels.disorder import disorder_note
 from beam_etl.kernels.windows import Firing, WindowSpec
 from beam_etl.observe.plan import plan
 from beam_etl.observe.text import format_seconds
-from beam_etl.pipelines.execution import FAILED, Execution
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.interrupt import say
 from beam_etl.pipelines.launching import about, counted_totals, make_pipeline, on_cluster
 from beam_etl.pipelines.pane_progress import PaneProgress, published_lines
 from beam_etl.pipelines.runners import FLINK, make_options, runner_name
+from beam_etl.pipelines.stream_execution import CHECKPOINTS, SAVEPOINT, StreamExecution, tell_failures
 from beam_etl.pipelines.stream_sources import open_stream
 from beam_etl.pipelines.stream_support import IN_PROCESS_STREAM
 from beam_etl.pipelines.window_config import WindowConfig
@@ -42,14 +35,8 @@ from beam_etl.transforms.windows import LATE, ON_TIME, TOO_LATE, beam_trigger
 
 DONE = 0
 
-STOP_SECONDS = 8
-"""For a savepoint when the launcher is told to stop; a job that takes longer is cancelled."""
-
-CHECKPOINTS = "checkpoints"
-"""Below the stream's staging folder."""
-
-SAVEPOINT = "--savepoint_path"
-"""Beam's flag for a job on Flink that goes on from a savepoint."""
+_STORAGE = "--state_backend_storage_path"
+"""Beam's flag for where checkpoints go."""
 
 _OF_STREAM = re.compile(rf"{staging.FOLDER}/([0-9a-f]{{{staging.RUN_LETTERS}}})/")
 """In the path of a savepoint: its stream."""
@@ -71,11 +58,12 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     stream = _stream(job.name, config, savepoint)
     flags = ["--streaming", *_checkpoint_flags(config, stream), *rest]
     own = [f"--{name}" for name in config.to_json()]
+    if config.plan and runner_name(config.runner) == FLINK:  # for which no job server is asked what it knows
+        own += [SAVEPOINT, _STORAGE]
     name = None if config.plan else f"{job.name}-{stream}"
     pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
     source = open_stream(pipeline, config)
-    source.end = end_path(config.output, stream)
-    staging.remove([source.end])
+    source.end = os.path.join(staging.staging_folder(config.output, stream), END)
     told = about(job.name, config, source)
     tables = build_stream(job, config, source, stream, told)
     if config.plan:
@@ -91,7 +79,11 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
             lateness=spec.allowed_lateness,
             about=told,
         )
-    return _Streaming(job, config, stream).run(pipeline)
+    else:
+        restart(config.output, stream, savepoint, told)
+        folder = staging.staging_folder(config.output, stream)
+        staging.remove(os.path.join(folder, mark) for mark in (END, DRAINED))
+    return _Streaming(job, config, stream, savepoint).run(pipeline)
 
 
 def build_stream(
@@ -166,30 +158,29 @@ def _stream(job: str, config: Any, savepoint: str | None) -> str:
     if savepoint is None:
         return str(config.run)
     found = _OF_STREAM.search(savepoint)
-    return panes.stream_in(config.output, found[1] if found else None, job)
-
-
-def end_path(output: str, stream: str) -> str:
-    """Where a file tells the sources of a stream to end."""
-    return os.path.join(staging.staging_folder(output, stream), END)
+    stream = panes.stream_in(config.output, found[1] if found else None, job)
+    if runner_name(config.runner) != FLINK:
+        raise UsageError(
+            f"{SAVEPOINT}: savepoints are Flink's; --runner={config.runner} can't go on from one"
+        )
+    return stream
 
 
 def _checkpoint_flags(config: Any, stream: str) -> list[str]:
     """Checkpoints lie beside what they name: in the stream's staging folder, which all workers see."""
     if runner_name(config.runner) != FLINK:
         return []
-    return [
-        f"--state_backend_storage_path=file://{staging.staging_folder(config.output, stream)}/{CHECKPOINTS}"
-    ]
+    return [f"{_STORAGE}=file://{staging.staging_folder(config.output, stream)}/{CHECKPOINTS}"]
 
 
 class _Streaming:
     """A stream that was built, while it runs."""
 
-    def __init__(self, job: Any, config: Any, stream: str) -> None:
+    def __init__(self, job: Any, config: Any, stream: str, savepoint: str | None) -> None:
         self._job = job
         self._config = config
         self._stream = stream
+        self._savepoint = savepoint
         self._in_process = runner_name(config.runner) == IN_PROCESS_STREAM
 
     def run(self, pipeline: beam.Pipeline) -> int:
@@ -203,6 +194,7 @@ class _Streaming:
             on_cluster=on_cluster(pipeline.options),
             in_process=self._in_process,
             progress=PaneProgress(self._config.output, self._stream),
+            savepoint=self._savepoint,
         )
         result = execution(pipeline)
         if isinstance(result, int):
@@ -211,6 +203,8 @@ class _Streaming:
             return tell_failures(self._job.name, reasons)
         for line in self._closing(result, time.monotonic() - start):
             print(line)
+        if told := execution.keep_or_clean(result):
+            print(told)
         return DONE
 
     def _closing(self, result: PipelineResult, seconds: float) -> Iterator[str]:
@@ -225,76 +219,3 @@ class _Streaming:
             yield note
         yield from self._job.notes(self._config, counted)
         yield from published_lines(self._config.output, self._stream)
-        is_drained = os.path.exists(end_path(self._config.output, self._stream))
-        savepoint = None
-        if isinstance(result, FlinkResult) and not is_drained:
-            savepoint = latest_savepoint(result.rest, result.job_id)
-        if savepoint is not None:
-            yield going_on(savepoint)
-        else:
-            staging.remove_staging(self._config.output, self._stream)
-
-
-def tell_failures(job: str, reasons: Sequence[str]) -> int:
-    """Prints why a stream has ended by itself; the exit code."""
-    for reason in reasons:
-        print(f"{job}: {reason}", file=sys.stderr)
-    return FAILED
-
-
-def going_on(savepoint: str) -> str:
-    """How to start the stream again."""
-    return f"to go on from there: the same command with {SAVEPOINT}={savepoint}"
-
-
-class StreamExecution(Execution):
-    """A stream that runs: what is published stays, whatever ends it, and it can go on from its last checkpoint."""
-
-    def _watching(self, result: PipelineResult) -> AbstractContextManager[None]:
-        """Nothing but panes is shown. A stream that fails with one is cancelled; one that has drained ends."""
-        if isinstance(self.progress, PaneProgress) and not self.in_process:
-            self.progress.cancel = result.cancel
-        if isinstance(result, FlinkResult):
-            Thread(target=_end_when_drained, args=(result,), daemon=True, name="drained").start()
-        return nullcontext()
-
-    def _is_drained(self) -> bool:
-        return os.path.exists(end_path(self.folders[0], self.run))
-
-    def _interrupted(self, result: PipelineResult | None, code: int) -> int:
-        if isinstance(result, FlinkResult):
-            say(f"interrupted; stopping the job on Flink with a savepoint, for {STOP_SECONDS} s at most")
-            try:
-                target = savepoint_folder(result.rest, result.job_id)
-                savepoint = stop(result.rest, result.job_id, target, STOP_SECONDS)
-            except FlinkError as error:
-                say(f"no savepoint: {error}")
-            else:
-                say("\n".join(["stopped", *self._published(), going_on(savepoint)]))
-                return code
-        return super()._interrupted(result, code)
-
-    def _failed(self, result: PipelineResult | None, error: Exception) -> int:
-        if reasons := panes.failures_of(self.folders[0], self.run):
-            return tell_failures(self.job, reasons)
-        checkpoint = None if self.in_process else last_checkpoint(self.folders[0], self.run)
-        if checkpoint is None:
-            return super()._failed(result, error)
-        print(f"\n{self.job} failed: {error}", file=sys.stderr)
-        say("\n".join([*self._published(), going_on(checkpoint)]))
-        return FAILED
-
-    def _published(self) -> list[str]:
-        return [line for folder in self.folders for line in published_lines(folder, self.run)]
-
-
-def _end_when_drained(result: FlinkResult) -> None:
-    with suppress(FlinkError):  # which whoever waits for the job meets as well
-        end_when_drained(result.rest, result.job_id)
-
-
-def last_checkpoint(output: str, stream: str) -> str | None:
-    """The newest checkpoint that a failed job left; None where there is none."""
-    folder = os.path.join(staging.staging_folder(output, stream), CHECKPOINTS)
-    found = [(os.stat(path).st_mtime, path) for path in glob.glob(f"{glob.escape(folder)}/*/chk-*/_metadata")]
-    return f"file://{os.path.dirname(max(found)[1])}" if found else None

@@ -13,9 +13,10 @@ from beam_etl import schema
 from beam_etl.io.checks import LOOKED_AT, check_files
 from beam_etl.io.columns import ALL, Columns, resolve
 from beam_etl.io.errors import InputError
-from beam_etl.io.files import NothingFoundError, input_format, match_files
+from beam_etl.io.files import NothingFoundError, input_format, match_files, single_patterns
 from beam_etl.io.formats import FileEntry, Format, format_of
 from beam_etl.io.formats.base import limited
+from beam_etl.io.pattern_reach import can_match_in
 from beam_etl.io.read import Documents, FileSource, Sample, pack_files
 from beam_etl.io.stores import is_local
 from beam_etl.io.streams.kafka import KafkaSource, sample_values
@@ -163,6 +164,7 @@ def _replay(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], col
 
 def _watch(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], columns: Columns) -> StreamInput:
     name = ",".join(patterns)
+    _refuse_watched_output(patterns, config.output)
     known, files = _watched_format(patterns, config.format)
     known = limited(known, columns.limits)
     stored = check_files(files, known, columns, config.max_reject_fraction) if files else None
@@ -185,6 +187,16 @@ def _watch(pipeline: beam.Pipeline, config: Any, patterns: tuple[str, ...], colu
         poll=config.poll,
     )
     return StreamInput(pipeline, columns, stored or columns.as_stored(), f"watch:{name}", _reading(source))
+
+
+def _refuse_watched_output(patterns: tuple[str, ...], output: str) -> None:
+    """What the stream publishes must not come in again."""
+    for pattern in single_patterns(patterns):
+        if is_local(pattern) and is_local(output) and can_match_in(pattern, output):
+            raise InputError(
+                f"watch:{pattern}: it can match what is in the output {output}, which the stream would read again: use "
+                f"another --output, or a narrower pattern"
+            )
 
 
 def _watched_format(patterns: tuple[str, ...], format: str | None) -> tuple[Format, list[FileEntry]]:

@@ -82,7 +82,21 @@ def test_a_drain_tells_the_sources_to_end_and_ends_the_job_when_all_have(
     assert jobs.drain_by_name(FlinkRest(stub.address), "token_count") == jobs.DONE
     changes = [asked for asked in stub.asked if not asked.startswith("GET")]
     assert changes == ["POST /jobs/a/savepoints", "PATCH /jobs/a?mode=cancel"]
+    assert (tmp_path / "drained").exists()
     assert "drained" in capsys.readouterr().err
+
+
+def test_a_stream_that_somebody_else_ends_meanwhile_is_not_marked_as_drained(
+    stub: StubFlink, tmp_path: Path
+) -> None:
+    told = stub.answers["/jobs/a/config"]["execution-config"]["user-config"]
+    told["stateBackendStoragePath"] = f"file://{tmp_path}/checkpoints"
+    stub.answers["/jobs/a"]["vertices"] = [vertex("read")]
+    stub.answers["/jobs/a/vertices/read/watermarks"] = [{"id": "0", "value": "1000"}]
+    stub.states["a"] = ["RUNNING", "RUNNING", "CANCELED"]
+    savepoints.tell_to_end(FlinkRest(stub.address), "a")
+    assert jobs.end_when_drained(FlinkRest(stub.address), "a", poll_seconds=0.01) == "CANCELED"
+    assert [path.name for path in tmp_path.iterdir()] == ["end"]
 
 
 def test_a_drain_of_what_keeps_its_state_elsewhere_says_what_to_do(

@@ -14,7 +14,7 @@ from beam_etl.io import compact, manifest, panes, staging
 from beam_etl.io.compact import COMPACTED, find_groups
 from beam_etl.io.file_lists import Pane
 from beam_etl.io.manifest import DataFile, Manifest
-from beam_etl.io.panes import ON_TIME, PaneCommit, PanePublisher, StreamError
+from beam_etl.io.panes import ON_TIME, PaneCommit, PanePublisher
 from beam_etl.io.write import FILE_BYTES
 from beam_etl.pipelines import clean
 from beam_etl.pipelines import compact as job
@@ -157,12 +157,19 @@ def test_a_stream_adds_while_files_are_merged(
     PanePublisher(str(dataset.folder), STREAM)
 
 
-def test_a_pane_that_would_take_back_a_part_of_a_compacted_file_is_refused(dataset: Dataset) -> None:
+def test_a_pane_that_would_take_back_a_part_of_a_compacted_file_ends_the_stream(dataset: Dataset) -> None:
     assert dataset.compact() == 0
     before = dataset.digest()
-    with pytest.raises(StreamError, match="compacted from panes up to 1"):
-        dataset.publish(1, 1, ["d"])
+    dataset.publish(1, 1, ["d"])
     assert dataset.digest() == before
+    (reason,) = panes.failures_of(str(dataset.folder), STREAM)
+    assert "compacted from panes up to 1" in reason
+    dataset.publish(1, 0, ["d"])
+    assert dataset.digest() == before
+
+
+def test_a_pane_that_takes_back_all_of_a_compacted_file_takes_its_place(dataset: Dataset) -> None:
+    assert dataset.compact() == 0
     dataset.publish(1, 0, ["d"])
     assert sum(file.rows for file in dataset.head.files if file.pane and file.pane.start == MINUTE) == 5
 

@@ -291,6 +291,27 @@ def test_a_pane_of_a_compacted_window_is_refused(tmp_path: Path) -> None:
             assert len(panes.superseded(head, commit)) == (index < 2)
 
 
+def test_a_pane_of_other_columns_ends_the_stream_with_the_reason(tmp_path: Path) -> None:
+    registered(tmp_path)
+    publisher = PanePublisher(str(tmp_path), STREAM)
+    publisher.publish(commit_of(tmp_path, EARLY))
+    other = replace(commit_of(tmp_path, ON_TIME), schemas={**TABLES, "documents": {"text": "int64"}})
+    publisher.publish(other)
+    (reason,) = panes.failures_of(str(tmp_path), STREAM)
+    assert "text is string there, int64 in the run" in reason
+    assert rows(tmp_path) == ["a"]
+
+
+def test_after_a_failure_no_attempt_publishes_and_none_is_refused(tmp_path: Path) -> None:
+    registered(tmp_path)
+    attempts = [PanePublisher(str(tmp_path), STREAM) for _ in range(2)]
+    failed = attempts[0].publish(replace(commit_of(tmp_path, EARLY), failures=("too large",)))
+    for attempt in (*attempts, PanePublisher(str(tmp_path), STREAM)):
+        for fired in (EARLY, ON_TIME):
+            assert attempt.publish(commit_of(tmp_path, fired)) == failed
+    assert rows(tmp_path) == []
+
+
 def test_what_no_checkpoint_names_any_more_is_removed(tmp_path: Path) -> None:
     registered(tmp_path)
     folder = Path(staging.staging_folder(str(tmp_path), STREAM))

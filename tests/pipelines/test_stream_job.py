@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, panes, staging
 from beam_etl.pipelines import sort, stream_job, token_count
 from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.runners import make_options
 
 ROWS = 300
 START = np.datetime64("2026-01-01T00:00:00", "us")
 WINDOW = "--window=fixed:10m"
+STREAM = "5c5c5c5c5c5c"
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +138,34 @@ def test_a_signal_stops_a_stream_and_what_is_published_is_told(
     assert not (tmp_path / "out" / "_staging").exists()
 
 
-def test_the_last_checkpoint_of_a_job_that_failed_is_found(tmp_path: Path) -> None:
-    folder = tmp_path / "_staging" / "5c5c5c5c5c5c" / "checkpoints" / "job"
-    assert stream_job.last_checkpoint(str(tmp_path), "5c5c5c5c5c5c") is None
-    for number in (1, 2):
-        (folder / f"chk-{number}").mkdir(parents=True)
-        (folder / f"chk-{number}" / "_metadata").touch()
-        os.utime(folder / f"chk-{number}" / "_metadata", (number, number))
-    (folder / "chk-3").mkdir()
-    assert stream_job.last_checkpoint(str(tmp_path), "5c5c5c5c5c5c") == f"file://{folder}/chk-2"
+def restarted(documents: Path, output: Path, *more: str) -> int:
+    """Of a stream whose sources were told to end, with a Flink where none answers."""
+    panes.register(str(output), STREAM, "token_count", {})
+    folder = Path(staging.staging_folder(str(output), STREAM))
+    for mark in ("end", "drained"):
+        (folder / mark).touch()
+    os.utime(manifest.manifest_path(str(output), 1), (0, 0))
+    savepoint = f"--savepoint_path=file:{folder}/savepoints/savepoint-1"
+    return launch(documents, output, WINDOW, savepoint, "--runner=flink", *more)
+
+
+def test_a_restart_forgets_what_told_the_stream_to_end_and_keeps_what_it_has_published(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--streaming", "--job_name=job", "--flink_master=127.0.0.1:1"]
+    monkeypatch.setattr(stream_job, "make_options", lambda *_: make_options("flink", flags))
+    assert restarted(documents, tmp_path) == 1
+    assert not {"end", "drained"} & set(os.listdir(staging.staging_folder(str(tmp_path), STREAM)))
+    assert os.path.getmtime(manifest.manifest_path(str(tmp_path), 1)) > 0
+
+
+def test_the_plan_of_a_restart_leaves_the_stream_alone(documents: Path, tmp_path: Path) -> None:
+    assert restarted(documents, tmp_path, "--plan") == 0
+    assert {"end", "drained"} <= set(os.listdir(staging.staging_folder(str(tmp_path), STREAM)))
+
+
+def test_a_savepoint_is_for_flink_only(
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert restarted(documents, tmp_path, "--runner=BundleBasedDirectRunner") == 2
+    assert "savepoints are Flink's" in capsys.readouterr().err

@@ -307,3 +307,10 @@ def test_documents_without_a_clock_are_gated_and_what_is_late_reaches_its_table(
 class _Message:
     message_id: str
     data: bytes
+
+
+def test_a_pattern_that_matches_what_the_stream_writes_is_refused(documents: Path) -> None:
+    output = documents / "out"
+    with pytest.raises(InputError, match="it can match what is in the output"):
+        opened(f"watch:{documents}/**/*.parquet", f"--output={output}")
+    opened(f"watch:{documents}/*.parquet", f"--output={output}")

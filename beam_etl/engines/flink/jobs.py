@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from beam_etl.engines.flink.cluster import COMMAND
@@ -15,7 +16,14 @@ from beam_etl.engines.flink.rest import (
     UnknownJobError,
     UnreachableError,
 )
-from beam_etl.engines.flink.savepoints import is_at_end, savepoint_folder, stop, take_savepoint, tell_to_end
+from beam_etl.engines.flink.savepoints import (
+    is_at_end,
+    savepoint_folder,
+    stop,
+    take_savepoint,
+    tell_drained,
+    tell_to_end,
+)
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -222,14 +230,13 @@ def end_when_drained(rest: FlinkRest, job_id: str, poll_seconds: float = 1) -> s
     """Waits until nothing more comes of a stream, and ends it; its state then. It may be that somebody else ends it.
 
     A savepoint is there when all bundles have ended: what they publish is published then, and the job can be cancelled.
-    (Flink's own way to stop it fails behind the end of time.)
+    A mark tells of it: `savepoints.DRAINED`. (Flink's own way to stop it fails behind the end of time.)
 
     Raises:
       FlinkError: Flink doesn't answer, or the job can't be ended.
     """
     while (state := rest.job(job_id).state) not in TERMINAL:
         if is_at_end(rest, job_id):
-            tell_to_end(rest, job_id)
             try:
                 take_savepoint(rest, job_id, savepoint_folder(rest, job_id), SAVEPOINT_SECONDS)
             except FlinkError:
@@ -238,7 +245,13 @@ def end_when_drained(rest: FlinkRest, job_id: str, poll_seconds: float = 1) -> s
                 if state not in TERMINAL:
                     raise
                 return state
-            return cancel(rest, job_id)
+            with suppress(
+                FlinkError
+            ):  # without the mark, the launcher takes it for cancelled, and keeps everything
+                tell_drained(rest, job_id)
+            if (state := cancel(rest, job_id)) not in TERMINAL:
+                raise FlinkError(f"the job was told to end, and is {state.lower()} still")
+            return state
         time.sleep(poll_seconds)
     return state
 

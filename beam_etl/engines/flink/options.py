@@ -39,8 +39,10 @@ STREAMING = (
     f"--checkpointing_interval={CHECKPOINT_MILLIS}",
     "--state_backend=rocksdb",
     "--externalized_checkpoints_enabled",
+    "--retain_externalized_checkpoints_on_cancellation",
 )
-"""What a stream needs: without the first, sources stall; the last leaves a checkpoint where a job fails."""
+"""What a stream needs: without the first, sources stall; the last two leave a checkpoint of a job that fails or is
+cancelled."""
 
 _BACKENDS = ("rocksdb", "filesystem")
 _ENVIRONMENTS = ("EXTERNAL", "PROCESS", "DOCKER", "LOOPBACK")

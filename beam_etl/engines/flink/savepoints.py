@@ -12,6 +12,12 @@ from beam_etl.engines.flink.rest import FlinkError, FlinkRest
 END = "end"
 """Beside a stream's checkpoints: a file of this name tells its sources to end."""
 
+DRAINED = "drained"
+"""Beside it: a file of this name says that all that the stream has read is published."""
+
+SAVEPOINTS = "savepoints"
+"""The folder of a stream's savepoints, beside its checkpoints."""
+
 _POLL_SECONDS = 0.2
 _END_OF_TIME = 9_223_371_950_454_775
 """The largest time that Beam knows, in milliseconds."""
@@ -27,7 +33,7 @@ def savepoint_folder(rest: FlinkRest, job_id: str) -> str:
     """
     told = rest.ask(f"/jobs/{job_id}/config").get("execution-config", {}).get("user-config", {})
     if folder := told.get(_STORAGE):
-        return f"{str(folder).rstrip('/').rpartition('/')[0]}/savepoints"
+        return f"{str(folder).rstrip('/').rpartition('/')[0]}/{SAVEPOINTS}"
     if folder := rest.settings().get("state.savepoints.dir"):
         return folder
     raise FlinkError(
@@ -72,13 +78,27 @@ def tell_to_end(rest: FlinkRest, job_id: str) -> None:
     Raises:
       FlinkError: the stream keeps its state where this machine doesn't see it.
     """
+    _mark(rest, job_id, END, "the stream is told to end")
+
+
+def tell_drained(rest: FlinkRest, job_id: str) -> None:
+    """Says of a stream that it was drained to its end, before its job is cancelled.
+
+    Raises:
+      FlinkError: as `tell_to_end`.
+    """
+    _mark(rest, job_id, DRAINED, "that the stream was drained is told")
+
+
+def _mark(rest: FlinkRest, job_id: str, name: str, what: str) -> None:
     folder = savepoint_folder(rest, job_id).rpartition("/")[0]
-    path = urlsplit(folder).path
-    if urlsplit(folder).scheme != "file" or not os.path.isdir(path):
-        raise FlinkError(
-            f"the stream is told to end by a file {folder}/{END}: make it where that folder is seen"
-        )
-    open(os.path.join(path, END), "ab").close()
+    url = urlsplit(folder)
+    try:
+        if url.scheme != "file":
+            raise FileNotFoundError(folder)
+        open(os.path.join(url.path, name), "ab").close()
+    except OSError:
+        raise FlinkError(f"{what} by a file {folder}/{name}: make it where that folder is seen") from None
 
 
 def is_at_end(rest: FlinkRest, job_id: str) -> bool:
@@ -93,7 +113,7 @@ def is_at_end(rest: FlinkRest, job_id: str) -> bool:
 def latest_savepoint(rest: FlinkRest, job_id: str) -> str | None:
     """The path of the last savepoint of a job; None where none was taken, or Flink doesn't tell."""
     try:
-        latest = rest.ask(f"/jobs/{job_id}/checkpoints").get("latest", {})
+        latest = rest.ask(f"/jobs/{job_id}/checkpoints").get("latest") or {}
     except FlinkError:
         return None
     path = (latest.get("savepoint") or {}).get("external_path")
