@@ -76,6 +76,7 @@ class PlainFile:
     def __init__(self, file: Any, start: int) -> None:
         self._file = file
         self.size = int(file.size())
+        self._begun = False
         self.go(start)
 
     stored = 0
