@@ -140,8 +140,10 @@ class LeaveWindows(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def expand(self, batches: Batches) -> Batches:
-        return batches | "Into global" >> beam.WindowInto(GlobalWindows())
+    @no_annotations  # type: ignore[untyped-decorator]  # batches, or reasons against publishing them
+    def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
+        into = beam.WindowInto(GlobalWindows())
+        return elements | "Into global" >> into.with_output_types(elements.element_type)
 
 
 def windowing(spec: WindowSpec, bounded: bool) -> Windowing:
