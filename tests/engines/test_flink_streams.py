@@ -121,7 +121,12 @@ def control(running: Running, *arguments: str) -> subprocess.CompletedProcess[st
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rows", "rounds"), [(200, 1), pytest.param(20_000, 3, marks=pytest.mark.long)], ids=["short", "long"]
+    ("rows", "rounds"),
+    [
+        pytest.param(200, 0, id="no kills"),
+        pytest.param(200, 1, marks=pytest.mark.long, id="two kills"),
+        pytest.param(20_000, 3, marks=pytest.mark.long, id="six kills"),
+    ],
 )
 def test_every_document_is_in_one_place_whatever_happens_to_the_stream(
     rows: int, rounds: int, running: Running, tmp_path: Path

@@ -75,7 +75,6 @@ class PlainFile:
 
     def __init__(self, file: Any, start: int) -> None:
         self._file = file
-        self._begun = False
         self.size = int(file.size())
         self._begun = False
         self.go(start)
