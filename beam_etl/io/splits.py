@@ -108,7 +108,7 @@ def read_split(
     seen = mark_of(split.file)
     try:
         yield from _rejecting_what_ends(
-            split, known, columns, partial(_read_split, split, known, columns, stored, spare)
+            split, known, partial(_read_split, split, known, columns, stored, spare)
         )
     except FileNotFoundError:
         yield reject_changed(split, "it is gone")
@@ -118,7 +118,7 @@ def read_split(
 
 
 def _rejecting_what_ends(
-    split: Split, known: Format, columns: Columns, read: Callable[[], Iterator[pa.RecordBatch | Reject]]
+    split: Split, known: Format, read: Callable[[], Iterator[pa.RecordBatch | Reject]]
 ) -> Iterator[pa.RecordBatch | Reject]:
     """What `read` gives of a split; a reject for the rest where a process of its own can't read it, either.
 
@@ -128,7 +128,7 @@ def _rejecting_what_ends(
     first, behind = split.first, ""
     try:
         for item in retried(partial(carefully, split, known.limits.record_seconds, read)):
-            if isinstance(item, pa.RecordBatch) and item.num_rows and columns.addressed:
+            if isinstance(item, pa.RecordBatch) and item.num_rows and schema.ADDRESS in item.schema.names:
                 last = int(item.column(schema.ADDRESS)[-1].as_py()) & schema.MAX_POSITION
                 first, behind = last + 1, f"behind the document at {last}: "
             yield item
