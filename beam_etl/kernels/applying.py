@@ -30,12 +30,26 @@ def with_address(batch: pa.RecordBatch, id: str) -> pa.RecordBatch:
     Raises:
       ValueError: an id is null.
     """
+    return at_address(batch, hash_values(ids_of(batch, id)))
+
+
+def ids_of(batch: pa.RecordBatch, id: str) -> pa.Array:
+    """The column that names documents.
+
+    Raises:
+      ValueError: an id is null.
+    """
     ids = batch.column(id)
     if ids.null_count:
         raise ValueError(
             f"{ids.null_count} documents of a batch have no {id!r}: each needs one, and one of its own"
         )
-    address = pa.array(hash_values(ids))
+    return ids
+
+
+def at_address(batch: pa.RecordBatch, addresses: npt.NDArray[np.uint64]) -> pa.RecordBatch:
+    """Documents with other addresses, uint64[rows], which tell no position in the batch's file: its path goes."""
+    address = pa.array(addresses)
     metadata = {
         key: value for key, value in (batch.schema.metadata or {}).items() if key != schema.FILE_METADATA
     }

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
+from beam_etl.kernels.applying import at_address, ids_of
 from beam_etl.kernels.candidates import NearRule, sign
 from beam_etl.kernels.content import byte_lengths
 from beam_etl.kernels.hashing import hash_rows
@@ -43,17 +44,9 @@ def number_documents(batch: pa.RecordBatch, id: str) -> pa.RecordBatch:
     Raises:
       ValueError: an id is null.
     """
-    ids = batch.column(id)
-    if ids.null_count:
-        raise ValueError(
-            f"{ids.null_count} documents of a batch have no {id!r}: each needs one, and one of its own"
-        )
-    hashes = hash_rows([ids, batch.column(schema.TIME).cast(pa.int64()), batch.column(schema.TEXT)])
-    address = pa.array(hashes >> np.uint64(1))
-    kept = {key: value for key, value in (batch.schema.metadata or {}).items() if key != schema.FILE_METADATA}
-    batch = batch.replace_schema_metadata(kept)
-    place, column = batch.schema.get_field_index(schema.ADDRESS), schema.DOCUMENT.field(schema.ADDRESS)
-    return batch.append_column(column, address) if place < 0 else batch.set_column(place, column, address)
+    times = batch.column(schema.TIME).cast(pa.int64())
+    hashes = hash_rows([ids_of(batch, id), times, batch.column(schema.TEXT)])
+    return at_address(batch, hashes >> np.uint64(1))
 
 
 def sign_in_order(batch: pa.RecordBatch, rule: NearRule, keep: Keep, low: bool, id: str) -> pa.RecordBatch:

@@ -218,6 +218,15 @@ def too_late(cut: Cut, number: int, spec: WindowSpec) -> dict[int, str]:
     }
 
 
+def split_unusable(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch, dict[int, str]]:
+    """Rows with a usable `time`, those without, and why each of the latter has none."""
+    usable = usable_times(batch.column(schema.TIME))
+    if usable.all():
+        return batch, batch.slice(0, 0), {}
+    unusable = batch.filter(pa.array(~usable))
+    return batch.filter(pa.array(usable)), unusable, unusable_times(unusable.column(schema.TIME))
+
+
 def unusable_times(times: pa.Array) -> dict[int, str]:
     """The rows without a usable time, and why."""
     return {

@@ -6,7 +6,6 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.transforms import trigger
 from apache_beam.transforms.core import Windowing
 from apache_beam.transforms.window import IntervalWindow
@@ -22,8 +21,7 @@ from beam_etl.kernels.windows import (
     WindowSpec,
     cut_by_window,
     format_time,
-    unusable_times,
-    usable_times,
+    split_unusable,
 )
 from beam_etl.transforms.batches import Batches, split_batch, tagged
 from beam_etl.transforms.documents import REJECTS
@@ -119,16 +117,14 @@ class _ByCutoff(beam.DoFn):
         yield from self._metrics.timed(self._outputs(batch, timestamp))
 
     def _outputs(self, batch: pa.RecordBatch, timestamp: Timestamp) -> Iterator[Any]:
-        usable = usable_times(batch.column(schema.TIME))
-        if not usable.all():
-            rows = batch.filter(pc.invert(pa.array(usable)))
-            rejects = reject_documents(rows, unusable_times(rows.column(schema.TIME)), STAGE)
-            self._metrics.add(RECORDS_REJECTED, rows.num_rows)
+        batch, unusable, reasons = split_unusable(batch)
+        if reasons:
+            rejects = reject_documents(unusable, reasons, STAGE)
+            self._metrics.add(RECORDS_REJECTED, unusable.num_rows)
             time = after_all(timestamp)
             for part in split_batch(rejects):
                 value = WindowedValue(part, Timestamp(micros=time), (self._window(self._spec.newest(time)),))
                 yield beam.pvalue.TaggedOutput(UNUSABLE, value)
-            batch = batch.filter(pa.array(usable))
         for cut in cut_by_window(batch, self._spec):
             for number in cut.open_windows():
                 yield WindowedValue(cut.rows, smallest_time(cut.rows), (self._window(number),))

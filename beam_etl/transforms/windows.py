@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.transforms import trigger
 from apache_beam.transforms.core import Windowing
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, SlidingWindows
@@ -33,9 +32,8 @@ from beam_etl.kernels.windows import (
     clocks,
     cut_by_window,
     late_pairs,
+    split_unusable,
     too_late,
-    unusable_times,
-    usable_times,
 )
 from beam_etl.transforms.batches import Batches, split_batch
 from beam_etl.transforms.documents import REJECTS
@@ -226,12 +224,9 @@ class _Assign(beam.DoFn):
         yield from self._metrics.timed(self._outputs(batch, timestamp))
 
     def _outputs(self, batch: pa.RecordBatch, timestamp: Timestamp) -> Iterator[Any]:
-        usable = usable_times(batch.column(schema.TIME))
-        if not usable.all():
-            mask = pa.array(usable)
-            unusable = batch.filter(pc.invert(mask))
-            yield from self._reject(unusable, unusable_times(unusable.column(schema.TIME)), timestamp)
-            batch = batch.filter(mask)
+        batch, unusable, reasons = split_unusable(batch)
+        if reasons:
+            yield from self._reject(unusable, reasons, timestamp)
         if schema.CLOCK in batch.schema.names:
             for name, count in disorder_counts(batch, self._max_disorder).items():
                 self._metrics.add(name, count)

@@ -20,7 +20,7 @@ from beam_etl.io.read import REJECTS, Documents
 from beam_etl.io.rejects import STAGE, Reject, reject_batches
 from beam_etl.io.streams.values import Message, Values, read_values
 from beam_etl.kernels.rejecting import reject_documents
-from beam_etl.kernels.windows import as_microseconds, unusable_times, usable_times
+from beam_etl.kernels.windows import as_microseconds, split_unusable
 from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, Batches
 from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ, StepMetrics
 
@@ -119,10 +119,9 @@ class _Decode(beam.DoFn):
             if isinstance(found, Reject):
                 rejects.append(found)
                 continue
-            times = found.column(schema.TIME)
-            if bad := unusable_times(times):
-                rejected.append(reject_documents(found, bad, STAGE))
-            documents = found.filter(pa.array(usable_times(times))) if bad else found
+            documents, unusable, reasons = split_unusable(found)
+            if reasons:
+                rejected.append(reject_documents(unusable, reasons, STAGE))
             if documents.num_rows:
                 self._metrics.add(ROWS_READ, documents.num_rows)
                 smallest = int(as_microseconds(documents.column(schema.TIME), 0).min())
