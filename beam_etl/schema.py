@@ -313,3 +313,14 @@ INDEX_SEGMENT = pa.schema(
     ]
 )
 """A segment of an index as a row of a stream's results: its statistics, and its three files."""
+
+TOKEN_SHARD = pa.schema(
+    [
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field(FILE, pa.string(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("marks", pa.int64(), nullable=False),
+    ]
+)
+"""A shard of token ids: its file below the dataset, and how many ids it has, `tokens` of texts and `marks` of ends."""

@@ -86,6 +86,7 @@ READING: dict[str, list[str]] = {
     "topk": ["--by=text", "--k=10"],
     "sort": ["--by=text"],
     "repartition": ["--partition=hash:text:4"],
+    "tokenize": ["--tokenizer=tiktoken:gpt2"],
     "join": ["--on=text", "--left_columns=text", "--right_columns=text"],
 }
 """Each pipeline that reads documents, and flags with which it reads them."""

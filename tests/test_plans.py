@@ -28,6 +28,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "repartition --partition=hash:domain:2 --max_rows_per_key=1": [["domain"], ["partition"]],
     "sort --by=id": [["partition"]],
     "topk --by=id": [],
+    "tokenize --tokenizer=tiktoken:gpt2": [["partition"]],
     "join --on=id": [],
     "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],

@@ -24,6 +24,7 @@ PIPELINES: Mapping[str, str] = {
     "show": "rows of a dataset in the terminal; what was removed, beside what was kept for it",
     "sort": "the documents in a global order",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
+    "tokenize": "documents as token ids in a shuffled order, in shards to train with",
     "topk": "the first documents in an order",
     "verify": "whether a dataset is as it was written, every byte of every file",
 }
