@@ -81,6 +81,9 @@ lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
 	$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14'
 	$(compile) --upgrade --extra=dev --output-file=requirements/dev.txt
 	$(compile) --upgrade --constraints=requirements/dev.txt --output-file=requirements/demo.txt
+	$(compile) --upgrade --constraints=requirements/dev.txt --output-file=requirements/dataflow.txt \
+		--extra=tokens --extra=kafka --extra=warc --extra=gcp
+	$(subst setup.py,,$(compile)) --upgrade --constraints=requirements/dev.txt --output-file=requirements/build.txt
 
 compile = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile setup.py requirements/build.in --quiet \
 	--universal --python-version=3.10 --generate-hashes --no-emit-index-url
