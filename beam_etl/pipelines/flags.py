@@ -98,6 +98,16 @@ def parse(
         raise UsageError(str(error)) from error
 
 
+def folders_of(config: Any) -> list[str]:
+    """The folders that a Config names."""
+    given = [
+        getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.metadata.get("unit") == FOLDER
+    ]
+    return [folder for value in given if value for folder in ((value,) if isinstance(value, str) else value)]
+
+
 def _refuse_credentials(argv: Sequence[str]) -> None:
     """Before anything else: no message about something else quotes a secret."""
     for argument in argv:
