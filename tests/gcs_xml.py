@@ -107,9 +107,7 @@ class GoogleXml:
         return told
 
     def _list(self, query: dict[str, str]) -> _Answer:
-        found, folders = self.storage.get_file_list(
-            self._bucket, query.get("prefix"), query.get("delimiter")
-        )
+        found, folders = self.storage.get_file_list(self._bucket, query.get("prefix"), query.get("delimiter"))
         after = query.get("continuation-token", "")
         found = [told for told in found if told["name"] > after]
         page, more = found[:_PAGE], len(found) > _PAGE

@@ -65,7 +65,11 @@ def fill(arguments: Sequence[str], job: str) -> list[str]:
         f"--region={region}",
         f"--temp_location={temp}",
         *([] if cloud.job_name else [f"--job_name={_NOT_IN_NAMES.sub('-', job.lower())}"]),
-        *(flag for flag in ALWAYS if not (options.view_as(SetupOptions).save_main_session and "main" in flag)),
+        *(
+            flag
+            for flag in ALWAYS
+            if not (options.view_as(SetupOptions).save_main_session and "main" in flag)
+        ),
     ]
 
 
@@ -121,6 +125,14 @@ class Service:
             return str(result.state)
         except Exception as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
+
+    @staticmethod
+    def hide_paths() -> None:
+        """From here on, functions that travel don't tell where this machine keeps their files."""
+        from apache_beam.internal import cloudpickle_pickler
+        from apache_beam.internal.cloudpickle.cloudpickle import get_relative_path
+
+        cloudpickle_pickler.DEFAULT_CONFIG.filepath_interceptor = get_relative_path
 
     def goes_on(self, result: Any) -> str:
         """What to say of a job that is left to the service: where it is seen, and how it is ended."""

@@ -41,6 +41,8 @@ class Execution:
         with abandoning(self.folders, self.run, self.in_process) as signals:
             try:
                 with self.progress:
+                    if self.service:
+                        self.service.hide_paths()
                     result = pipeline.run()
                     if isinstance(result, FlinkResult):
                         result.at_each_look = signals.check
@@ -103,7 +105,9 @@ class Execution:
     def _leave(self, result: PipelineResult | None) -> None:
         """Says what becomes of a job that is left to its service."""
         assert self.service is not None
-        say(f"{self.service.goes_on(result)}\nwhen it ends well, it has published to {' and '.join(self.folders)}")
+        say(
+            f"{self.service.goes_on(result)}\nwhen it ends well, it has published to {' and '.join(self.folders)}"
+        )
 
     def _lost(self, error: FlinkError) -> int:
         print(
@@ -114,7 +118,9 @@ class Execution:
         return FAILED
 
     def _failed(self, result: PipelineResult | None, error: Exception) -> int:
-        if not isinstance(error, JobFailedError | dataflow.FailedError):  # whose message has the worker's own traceback
+        if not isinstance(
+            error, JobFailedError | dataflow.FailedError
+        ):  # whose message has the worker's own traceback
             traceback.print_exception(error)
             if isinstance(result, FlinkResult):  # the launcher's own failure, while the job runs
                 try:

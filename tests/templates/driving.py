@@ -25,6 +25,8 @@ class Launch:
     name: str
     module: str
     argv: Sequence[str]
+    interrupted: bool = False
+    """Whether Ctrl-C is pressed while it waits for the service."""
 
 
 @dataclass(frozen=True)

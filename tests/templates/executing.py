@@ -42,7 +42,10 @@ def _updates(pipeline: Pipeline, metrics: MetricResults) -> list[dict[str, Any]]
     values = [
         *((metric.key, {"scalar": metric.committed}) for metric in found["counters"]),
         *(
-            (metric.key, {"distribution": {n: getattr(metric.committed, n) for n in ("count", "sum", "min", "max")}})
+            (
+                metric.key,
+                {"distribution": {n: getattr(metric.committed, n) for n in ("count", "sum", "min", "max")}},
+            )
             for metric in found["distributions"]
         ),
     ]
