@@ -130,7 +130,7 @@ def _help(field: dataclasses.Field[Any], required: bool) -> str:
 def _metavar(hint: Any, metadata: Any) -> str:
     if metadata["choices"]:
         return "|".join(metadata["choices"])
-    kind = _plain(hint)
+    kind = plain_type(hint)
     if kind is bool:
         return "true|false"
     many = typing.get_origin(kind) is tuple
@@ -139,15 +139,27 @@ def _metavar(hint: Any, metadata: Any) -> str:
     )
 
 
-def _plain(hint: Any) -> Any:
-    """The type without its None."""
+def plain_type(hint: Any) -> Any:
+    """A type without its None."""
     if typing.get_origin(hint) in (Union, types.UnionType):
         return next(kind for kind in typing.get_args(hint) if kind is not type(None))
     return hint
 
 
+def convert(text: str, hint: Any, unit: str) -> Any:
+    """What the text of a flag with this type and unit says.
+
+    Raises:
+      ValueError: nothing.
+    """
+    try:
+        return _converter(hint, unit)(text)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _converter(hint: Any, unit: str) -> Callable[[str], Any]:
-    kind = _plain(hint)
+    kind = plain_type(hint)
     if unit == "bytes":
         return _bytes
     if kind is bool:
