@@ -34,7 +34,7 @@ class Applied(NamedTuple):
     documents: Batches
     """Those that no step removed, as they were spilled."""
     found: dict[str, Batches]
-    """By step: for each document with a decision of it, the decision's columns and those wanted; metadata as spilled."""
+    """By step: the decision's columns, and those wanted of its document, with the metadata of what was spilled."""
     counts: Batches
     failures: beam.PCollection[str]
     """Why the documents must not be used."""
@@ -44,7 +44,8 @@ class Applied(NamedTuple):
 class ApplyDecisions(beam.PTransform):
     """Removes spilled documents by the decisions of steps. One shuffle, of decisions to the files that hold them.
 
-    Input: {"spilled": Spilled, "decisions": a dict of step to schema.DECISION, in the order of the steps}. Output: Applied.
+    Input: {"spilled": Spilled, "decisions": a dict of step to schema.DECISION, in the order of the steps}. Output:
+    Applied.
 
     Args:
       table: whose files are read.
@@ -129,8 +130,9 @@ class _Apply(beam.DoFn):
         pending = [
             Decisions(_of_step(decisions, place), _split(spilled)) for place in range(len(self._steps))
         ]
-        for batch in read_spilled(spilled):
-            self._metrics.took_in(batch)
+        for stored in read_spilled(spilled):
+            self._metrics.took_in(stored)
+            batch = stored
             for step, known in zip(self._steps, pending, strict=True):
                 rows, at = known.take(batch.column(schema.ADDRESS).to_numpy())
                 if rows is not None:

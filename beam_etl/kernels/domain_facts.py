@@ -1,4 +1,4 @@
-"""What statistics of domains are made of, document by document and without texts, for documents that may be removed yet."""
+"""What statistics of domains are made of, without texts, of documents that may be removed yet."""
 
 from collections.abc import Callable
 

@@ -52,8 +52,8 @@ def partial_statistics(
     """Partial statistics of some documents.
 
     Args:
-      documents: with text (or TEXT_BYTES) and domain, and where there are language, date and id; for examples and a sample, the
-        columns that they are by, and where there is one the address.
+      documents: with text (or TEXT_BYTES) and domain, and where there are language, date and id; for examples and a
+        sample, the columns that they are by, and where there is one the address.
       judged: for each of them FAILED_BITS, and the columns measures.signals, int64 without nulls.
       measures: what is counted.
       duplicate: bool[rows], which documents are duplicates; or why that can't be known; None where nobody asks.

@@ -43,8 +43,8 @@ def _wrong(source: FileSource, config: Config) -> Iterator[tuple[str, str | None
                 section,
                 None,
                 (
-                    f"needs a column {name!r}{why}; the input has {', '.join(stored.names)}. Use --{name}_column=NAME, or "
-                    "leave the step out"
+                    f"needs a column {name!r}{why}; the input has {', '.join(stored.names)}. Use "
+                    f"--{name}_column=NAME, or leave the step out"
                 ),
             )
     if config.has("language"):

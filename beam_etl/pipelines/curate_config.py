@@ -123,9 +123,10 @@ class Config(JobConfig):
         text = () if self.has("extract") else (schema.TEXT,)
         wanted = {
             schema.TEXT: self.has("extract"),
-            schema.URL: self.has("urls"),
+            schema.URL: self.has("extract", "urls"),
             schema.DOMAIN: self.by_domain,
-            schema.DATE: self.has("domain_score"),
+            schema.DATE: self.has("extract", "domain_score"),
+            schema.TIME: self.has("extract"),
         }
         made = {
             TITLE: self.has("extract"),

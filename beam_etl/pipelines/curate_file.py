@@ -45,7 +45,7 @@ SECTIONS: Mapping[str, Section] = {
     "tokens": Section(token_count.Config, ("by", "tokenizer")),
     "funnel": Section(None, ("by",)),
 }
-"""What may stand in the file, besides flags of the job. Each is a step, in this order; one that isn't there isn't done."""
+"""What may stand in the file, below flags of the job. Each is a step, in this order; without it the step isn't done."""
 
 
 class CurateFile:

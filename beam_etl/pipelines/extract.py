@@ -18,7 +18,7 @@ from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.job import Job, read_documents
 from beam_etl.pipelines.steps import Steps
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
-from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.batches import MapBatches
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import apache_beam as beam
+from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.kernels.leaving_out import removed_nodes, without_removed
@@ -26,6 +27,7 @@ class LeaveOut(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
     def expand(self, inputs: dict[str, Batches]) -> Batches:
         removed = inputs["decisions"] | "Removed" >> MapBatches(removed_nodes)
         kept: Batches = (
