@@ -15,6 +15,7 @@ from beam_etl.io.apply_decisions import Applied, ApplyDecisions
 from beam_etl.io.columns import resolve
 from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.dataset_rows import TableRows
+from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
 from beam_etl.io.spill import SPILL_BYTES, ReadSpilled, Spilled, SpillTables, find_spilled
 from beam_etl.io.write import FAILURES
@@ -34,7 +35,7 @@ from beam_etl.pipelines.curate_steps import (
 from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import AFTER, USAGE, Job
+from beam_etl.pipelines.job import AFTER, USAGE, Job, read_documents
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.domain_join import AUTO, BROADCAST
@@ -246,7 +247,26 @@ def _told(config: Config) -> Iterator[str]:
         yield from group_lines(rows, by)
 
 
-JOB = Job("curate", "From a crawl to a corpus: all steps in one job, and a funnel.", Config, build, notes)
+def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
+    """The input."""
+    try:
+        source: FileSource = read_documents(pipeline, config)
+    except InputError as error:
+        if config.has("extract") or repr(schema.PAYLOAD) not in str(error):
+            raise
+        pages = "the input has pages, of which a text is to be made: write [extract] in the file"
+        raise UsageError(f"{config.config}: {pages}") from error
+    return source
+
+
+JOB = Job(
+    "curate",
+    "From a crawl to a corpus: all steps in one job, and a funnel.",
+    Config,
+    build,
+    notes,
+    source=read,
+)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -30,9 +30,6 @@ def check_steps(source: FileSource, config: Config) -> None:
 
 def _wrong(source: FileSource, config: Config) -> Iterator[tuple[str, str | None, str]]:
     stored = source.stored_schema
-    if is_pages(source) and not config.has("extract"):
-        pages = "the input has pages, and no text: write [extract] above the other steps"
-        yield next(iter(config.file.sections), ""), None, pages
     if config.has("extract") and not is_pages(source) and schema.TEXT not in _read(source, config):
         yield "extract", None, f"the input has neither pages nor a text; it has {', '.join(stored.names)}"
     for name, section in ((schema.URL, "urls"), (schema.DOMAIN, "domain_score"), (schema.DOMAIN, "funnel")):

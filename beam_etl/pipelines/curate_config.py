@@ -18,7 +18,7 @@ from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
 from beam_etl.pipelines import dedup_config, domain_score_config, extract_config, token_count
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.curate_file import CurateFile
+from beam_etl.pipelines.curate_file import PAGE_KEYS, CurateFile
 from beam_etl.pipelines.flags import UsageError, flag
 
 _Step = TypeVar("_Step", bound=JobConfig)
@@ -156,8 +156,9 @@ class Config(JobConfig):
         return staging_folder(self.output, name)
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration for the manifest, with the steps as they are in the file."""
-        return {**super().to_json(), "steps": self.file.sections}
+        """The configuration for the manifest, with the steps as they are in the file, and how pages became texts."""
+        pages = {name: getattr(self.extracting, name) for name in PAGE_KEYS} if self.has("extract") else {}
+        return {**super().to_json(), **pages, "steps": self.file.sections}
 
 
 def _items(keys: dict[str, Any]) -> list[str]:

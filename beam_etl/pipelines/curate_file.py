@@ -26,14 +26,14 @@ class Section(NamedTuple):
     keys: tuple[str, ...]
 
 
-_PAGES = ("extract", "links", "max_page_bytes", "page_seconds", "page_memory")
+PAGE_KEYS = ("extract", "links", "max_page_bytes", "page_seconds", "page_memory")
 _NEAR = ("ngram", "bands", "band_rows", "threshold", "seed", "max_cluster_size", "oversized")
 _COMPONENTS = ("components", "components_memory", "component_rounds")
 _SCORES = ("rules", "thresholds", "weights", "prior_documents", "confidence", "signals")
 _LIMITS = ("min_domain_score", "max_documents_per_domain", "join", "broadcast_bytes")
 
 SECTIONS: Mapping[str, Section] = {
-    "extract": Section(extract_config.Config, _PAGES),
+    "extract": Section(extract_config.Config, PAGE_KEYS),
     "urls": Section(extract_config.Config, ("blocklist",)),
     "words": Section(extract_config.Config, ("required_words", "forbidden_words")),
     "language": Section(extract_config.Config, ("languages", "min_language_score")),

@@ -55,13 +55,16 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     record = (folder / RECORD).read_bytes()
     (folder / RECORD).unlink()
     found = find_spilled(str(folder))
-    assert not found.files and "finished its first part" in found.why
+    assert not found.files
+    assert "finished its first part" in found.why
     (folder / RECORD).write_bytes(record)
     content = Path(first.path).read_bytes()
     Path(first.path).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     found = find_spilled(str(folder))
-    assert not found.files and found.why == f"{first.path} isn't as it was written (SHA-256)"
+    assert not found.files
+    assert found.why == f"{first.path} isn't as it was written (SHA-256)"
     Path(first.path).write_bytes(content)
     Path(second.path).unlink()
     found = find_spilled(str(folder))
-    assert not found.files and found.why == f"{second.path} is gone"
+    assert not found.files
+    assert found.why == f"{second.path} is gone"
