@@ -180,6 +180,11 @@ QUALITY_REMOVAL = pa.schema(
 )
 """A document that was removed for its quality, as REMOVAL has it: without cluster and survivor; `reason` is quality."""
 
+STEP = "step"
+
+STEP_REMOVAL = pa.schema([pa.field(STEP, pa.string(), nullable=False), *QUALITY_REMOVAL])
+"""A document that a step of several removed, and which one did, as QUALITY_REMOVAL has it."""
+
 CLUSTERS = pa.schema(
     [
         pa.field(CLUSTER, pa.uint64(), nullable=False),

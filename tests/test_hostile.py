@@ -81,6 +81,7 @@ READING: dict[str, list[str]] = {
     "inverted_index": [],
     "domain_score": [],
     "extract": ["--detect_language=false"],
+    "curate": [f"--config={Path(__file__).parents[1]}/examples/texts.toml"],
     "aggregate": ["--by=text", "--agg=count"],
     "quantiles": ["--columns=text", "--q=0.5", "--exact=true"],
     "topk": ["--by=text", "--k=10"],
@@ -97,11 +98,13 @@ READING_DATASETS = (
 )
 """Each that reads what others have published: see test_hostile_datasets.py."""
 
+ALL_COLUMNS = ("extract", "curate", "topk", "sort", "repartition")
+
 REFUSED = {
-    *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),
-    ("domain_score", "text"),
+    *((job, known) for job in ALL_COLUMNS for known in ("parquet", "avro")),
+    *((job, "text") for job in ("domain_score", "curate")),
 }
-"""Jobs that carry all columns along, which have other types in each file; and one that needs more than text."""
+"""Jobs that carry all columns along, which have other types in each file; and those that need more than text."""
 
 GRID = [
     pytest.param(job, known, marks=() if job == "token_count" and known != "text" else pytest.mark.long)

@@ -10,6 +10,7 @@ PIPELINES: Mapping[str, str] = {
     "clean": "a dataset without old versions, and without what runs left that died",
     "compact": "a dataset with fewer, larger files, though others add to it",
     "compact_index": "several inverted indexes as one, without the documents that were removed",
+    "curate": "from a crawl to a corpus: all steps in one job, from one file, and what each left",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
     "describe": "what a dataset has: schema, partitions and their sizes, versions",
     "domain_score": "a quality score for each domain, and the documents of those that are good enough",

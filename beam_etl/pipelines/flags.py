@@ -156,6 +156,18 @@ def plain_type(hint: Any) -> Any:
     return hint
 
 
+def convert(text: str, hint: Any, unit: str) -> Any:
+    """What the text of a flag with this type and unit says.
+
+    Raises:
+      ValueError: nothing.
+    """
+    try:
+        return _converter(hint, unit)(text)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _converter(hint: Any, unit: str) -> Callable[[str], Any]:
     kind = plain_type(hint)
     if unit == "bytes":
