@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels.filtering import Filtered, removals_of, text_of
+from beam_etl.kernels.filtering import Filtered, one_failure, removals_of, text_of
 from beam_etl.kernels.html import CONTENT_TYPE, HTML_TYPES, PLAIN_TYPES
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 
@@ -50,13 +50,9 @@ def filter_documents(batch: pa.RecordBatch, rules: Sequence[DocumentRule], id: s
     removed = batch.filter(fails)
     reason, why = reason.filter(fails), why.filter(fails)
     told_as = pc.binary_join_element_wise(reason, why, ": ")
-    table = pa.RecordBatch.from_arrays([_lists(reason), _lists(told_as)], schema=schema.QUALITY_FAILURES)
-    return Filtered(batch.filter(pc.invert(fails)), removals_of(removed, table, reason, id))
-
-
-def _lists(values: pa.Array) -> pa.Array:
-    """A list of one value for each."""
-    return pa.ListArray.from_arrays(pa.array(range(len(values) + 1), pa.int32()), values)
+    return Filtered(
+        batch.filter(pc.invert(fails)), removals_of(removed, one_failure(reason, told_as), reason, id)
+    )
 
 
 def _column(batch: pa.RecordBatch, name: str, rule: str) -> pa.Array:
