@@ -3,13 +3,15 @@
 import os
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
+from beam_etl.io.convert import NULL_TEXT
 from beam_etl.io.errors import InputError
+from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import ReadDocuments
-from beam_etl.io.rejects import Reject
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.kernels.contamination import FindShared, Shared
 from beam_etl.kernels.evaluations import (
@@ -65,19 +67,28 @@ def _finder(paths: tuple[str, ...], column: str, ngram: int) -> FindShared:
 
 
 def _texts(path: str, column: str) -> pa.Array:
-    """By row.
+    """By row, null ones too.
 
     Raises:
       InputError: a part of a file can't be read: what it has would be missed in documents.
     """
     read = ReadDocuments(patterns=path, columns=Columns(text=column))
-    texts: list[pa.Array] = []
-    for file in read.files:
-        for split in plan_splits(file, read.known, read.split_bytes):
-            for found in read_split(split, read.known, read.columns, read.stored_schema):
-                if isinstance(found, Reject):
-                    raise InputError(
-                        f"{found.file}: the evaluation text at {found.position} can't be read: {found.reason}"
-                    )
+    files = [_texts_of(file, read) for file in read.files]
+    return pa.chunked_array(files, pa.large_string()).combine_chunks()
+
+
+def _texts_of(file: FileEntry, read: ReadDocuments) -> pa.Array:
+    texts, positions = [pa.array([], pa.large_string())], [np.empty(0, np.uint64)]
+    for split in plan_splits(file, read.known, read.split_bytes):
+        for found in read_split(split, read.known, read.columns, read.stored_schema):
+            if isinstance(found, pa.RecordBatch):
                 texts.append(found.column(schema.TEXT))
-    return pa.chunked_array(texts, pa.large_string()).combine_chunks()
+                positions.append(found.column(schema.ADDRESS).to_numpy() & np.uint64(schema.MAX_POSITION))
+            elif found.reason == NULL_TEXT and found.position is not None:
+                texts.append(pa.nulls(1, pa.large_string()))
+                positions.append(np.array([found.position], np.uint64))
+            else:
+                raise InputError(
+                    f"{found.file}: the evaluation text at {found.position} can't be read: {found.reason}"
+                )
+    return pa.concat_arrays(texts).take(pa.array(np.argsort(np.concatenate(positions))))

@@ -110,7 +110,7 @@ def _joined(first: Integers, edges: Integers, ngram: int, places: Spans) -> Span
     new = np.concatenate([[True], first[1:] > first[:-1] + ngram])[: first.size]
     new[edges[:-1][edges[:-1] < first.size]] = True
     begins = np.flatnonzero(new)
-    lasts = np.append(begins[1:], first.size) - 1
+    lasts = np.append(begins[1:], first.size)[: begins.size] - 1
     return Spans(
         np.searchsorted(begins, edges).astype(np.int64),
         places.begins[first[begins]],

@@ -199,10 +199,10 @@ class RemoveRepeatedLines(beam.PTransform):
         edited: EditedDocuments = {"documents": again, "repeated": found.table} | "Edit" >> RemoveLines(
             rule=self.rule, id=self.id, files=self.files
         )
+        failures = (found.failures, edited.failures) | "Failures" >> beam.Flatten()
         return edited._replace(
-            rejects=(found.rejects, edited.rejects) | "Rejects" >> beam.Flatten(),
-            failures=(found.failures, edited.failures) | "Failures" >> beam.Flatten(),
-        )
+            failures=failures
+        )  # what can't be counted can't be edited: it is a reject once
 
 
 class _Remove(beam.DoFn):
