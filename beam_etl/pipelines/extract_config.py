@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from beam_etl import schema
+from beam_etl.io.blocklists import blocklist_rules
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.item_lists import read_items
 from beam_etl.kernels.document_rules import (
@@ -11,7 +12,6 @@ from beam_etl.kernels.document_rules import (
     DocumentRule,
     HasText,
     InLanguages,
-    NotBlocked,
     ReadablePage,
     Words,
 )
@@ -49,7 +49,7 @@ class Config(JobConfig):
         "remove documents whose language is told with a lower score, 0 to 1", default=0.0
     )
     blocklist: tuple[str, ...] = flag(
-        "remove documents of these hosts and those below them, and of these URLs; @PATH is a file with one a line",
+        "remove documents of these hosts, those below them, and URLs; @PATH is a file of any size with one a line",
         default=(),
     )
     required_words: tuple[str, ...] = flag(
@@ -92,10 +92,7 @@ class Config(JobConfig):
     def first_rules(self, stored: Sequence[str]) -> tuple[DocumentRule, ...]:
         """What can be told without a text, of documents with these columns."""
         pages = {HTTP_STATUS, CONTENT_TYPE} <= set(stored)
-        listed = read_items(self.blocklist)
-        urls = frozenset(item for item in listed if "://" in item)
-        hosts = frozenset(item.lower().strip(".") for item in listed if "://" not in item)
-        blocked: tuple[DocumentRule, ...] = (NotBlocked(hosts, urls),) if listed else ()
+        blocked = blocklist_rules(self.blocklist)
         return (ReadablePage(), *blocked) if pages else blocked
 
     @property
