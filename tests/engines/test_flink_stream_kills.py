@@ -67,6 +67,8 @@ def finish(running: Running, arriving: Arriving, tasks: int) -> None:
     arriving.wait_for_all()
     control(running, "drain")
     again.succeed()
+    late = {minute for minute, timing in arriving.panes() if timing == "late"}
+    assert late == {0, 10}  # a window that got nothing more isn't published again
 
 
 def tell(report: Report, arriving: Arriving, source: str, killed: str, began: float, restarts: int) -> None:
