@@ -44,6 +44,7 @@ from beam_etl.pipelines.run_report import RUNNING, Clock, Drawn
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, runner_name
 from beam_etl.pipelines.stream_job import launch_stream
 from beam_etl.pipelines.stream_sources import is_stream, open_stream
+from beam_etl.pipelines.surviving import surviving
 from beam_etl.pipelines.tell_report import Ran, tell_report
 from beam_etl.pipelines.verdicts import exit_code, judged
 from beam_etl.pipelines.windowed import build_windowed
@@ -100,13 +101,19 @@ class Job(Generic[Config]):
     """Opens what `build` takes."""
 
     def run(self, argv: Sequence[str] | None) -> int:
-        """Parses, builds, runs and publishes; the exit code."""
+        """Parses, builds, runs and publishes; the exit code.
+
+        Args:
+          argv: flags; None for those of this process, which is for the job alone then and may be forked for it.
+        """
         clock = Clock(argv)
         try:
             config, rest = flags.parse(
                 self.config, sys.argv[1:] if argv is None else argv, f"beam-etl {self.name}", self.summary
             )
-            return self._launch(config, rest, clock)
+            launch = functools.partial(self._launch, config, rest, clock)
+            alone = argv is None and runner_name(config.runner) == IN_PROCESS and not is_stream(config.input)
+            return surviving(launch, self.name) if alone else launch()
         except (flags.UsageError, InputError, VocabularyError, manifest.DatasetError) as error:
             print(f"{self.name}: {mask(str(error))}", file=sys.stderr)
             return USAGE
