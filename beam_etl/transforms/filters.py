@@ -12,8 +12,8 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl import schema
 from beam_etl.kernels.document_rules import DocumentRule, filter_documents
 from beam_etl.kernels.filtering import Filtered
-from beam_etl.transforms.batches import Batches, Kernel, split_batch, tagged
-from beam_etl.transforms.documents import REJECTS, run_or_reject
+from beam_etl.transforms.batches import Batches, Kernel, run_or_reject, split_batch, tagged
+from beam_etl.transforms.documents import REJECTS
 from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
 
 REMOVED = "removed"
