@@ -109,15 +109,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(join_salts.key_salts, "__defaults__", (4_000,))
 
 
-CASES = {
-    "shuffled": (1, 1, False, 1),
-    "shuffled, spread": (3, 2, True, 1),
-    "in place": (0, 2, False, 0),
-    "in place, in files": (0, 1, True, 0),
-}
+CASES = [
+    pytest.param(1, 1, False, 1, id="shuffled", marks=pytest.mark.long),
+    pytest.param(3, 2, True, 1, id="shuffled, spread"),
+    pytest.param(0, 2, False, 0, id="in place", marks=pytest.mark.long),
+    pytest.param(0, 1, True, 0, id="in place, in files"),
+]
 
 
-@pytest.mark.parametrize(("files", "workers", "is_small", "shuffles"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("files", "workers", "is_small", "shuffles"), CASES)
 def test_scores_are_those_of_plain_python_whatever_the_sharding(
     files: int,
     workers: int,
@@ -148,7 +148,10 @@ def test_scores_are_those_of_plain_python_whatever_the_sharding(
     pipeline.run().wait_until_finish()
 
 
-@pytest.mark.parametrize("in_place", [False, True], ids=["shuffled", "in place"])
+IN_PLACE = [pytest.param(False, id="shuffled"), pytest.param(True, id="in place", marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("in_place", IN_PLACE)
 def test_what_a_model_fails_on_is_a_reject_with_its_file(in_place: bool, tmp_path: Path) -> None:
     documents = made()[-40:]
     documents[3]["text"] = "poison"
