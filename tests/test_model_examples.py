@@ -1,6 +1,7 @@
 """The examples of models run, and check what they promise."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,8 @@ def printed_by(example: str, documents: list[dict[str, Any]], folder: Path) -> l
 
 def share(line: str) -> float:
     """The percentage that a line tells."""
-    return float(line.split("%")[0].split()[-1])
+    [told] = re.findall(r"([0-9.]+)%", line)
+    return float(told)
 
 
 @pytest.mark.slow
@@ -41,9 +43,8 @@ def test_a_classifier_of_ones_own_is_right_more_often_than_chance(
     webtext: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     lines = printed_by("score_with_model", webtext[::4], tmp_path)
-    [base], [precision] = (
-        [share(line) for line in lines if found in line] for found in ("it has not seen", "precision ")
-    )
+    [base] = [share(line) for line in lines if "it has not seen" in line]
+    [precision] = [share(line) for line in lines if line.startswith("precision ")]
     assert precision > 2 * base
     rows = pq.read_table(tmp_path / "output/scored/documents")
     assert rows.num_rows == len(webtext[::4])
