@@ -46,12 +46,10 @@ class ScoreWithModel(beam.PTransform):
         super().__init__()
         if not callable(self.load) or not callable(self.predict):
             raise TypeError(f"load and predict are functions, got {self.load!r} and {self.predict!r}")
-        load, values = self.load, ()
-        if isinstance(load, partial):
-            if load.keywords:
-                raise ValueError(f"load takes values by place, got {load!r}")
-            load, values = load.func, load.args
-        self._scorer = Scorer(once_per_process(load, *values), self.predict, self.column)
+        given = self.load if isinstance(self.load, partial) else partial(self.load)
+        if given.keywords:
+            raise ValueError(f"load takes values by place, got {self.load!r}")
+        self._scorer = Scorer(once_per_process(given.func, *given.args), self.predict, self.column)
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> MappedDocuments:
