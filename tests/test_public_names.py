@@ -10,11 +10,11 @@ PUBLIC = [
     *("BatchRows", "Batches", "BuildInvertedIndex", "Columns", "ConnectedComponents"),
     *("CountTokens", "DatasetError", "DeduplicateExact", "DeduplicateNear"),
     *("DeduplicateWindows", "DetectLanguages", "ExactRule", "ExtractText"),
-    *("FilterDocuments", "FilterQuality", "GateLateRows", "InputError", "InvertedIndex"),
+    *("FilterDocuments", "FilterQuality", "FitPerKey", "GateLateRows", "InputError", "InvertedIndex"),
     *("Join", "JoinDomainScores", "Keep", "KernelError", "MapBatches"),
     *("MapDocumentPartitions", "MapPartitions", "MaskAddresses", "NearRule", "Order"),
     *("Partitioning", "ReadDocuments", "Rebalance", "RecordBatchCoder", "SampleKeys"),
-    *("ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WindowSpec", "WriteDataset"),
+    *("ScoreDomains", "ScoreWithModel", "Shuffle", "TopK", "UnbatchRows", "WindowSpec", "WriteDataset"),
     *("WriteIndex", "__version__", "load_vocabulary", "parse_window", "plan"),
 ]
 

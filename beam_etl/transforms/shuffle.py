@@ -98,19 +98,20 @@ class MapPartitions(beam.PTransform):
     """`kernel` over each partition of a Shuffle: its batches in, an iterator of batches out. No shuffle.
 
     The kernel may iterate over the batches again: they are decoded anew, and counted once. A `numbered` one takes the
-    partition's number before them.
+    partition's number before them, and where there is a `side` its value behind them.
     """
 
     kernel: Callable[..., Iterable[pa.RecordBatch]]
     numbered: bool = False
+    side: beam.pvalue.AsSideInput | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, partitions: beam.PCollection[Partition]) -> Batches:
-        return partitions | "Map" >> beam.ParDo(MapPartition(self.kernel, self.numbered)).with_output_types(
-            pa.RecordBatch
-        )
+        sides = () if self.side is None else (self.side,)
+        work = beam.ParDo(MapPartition(self.kernel, self.numbered), *sides)
+        return partitions | "Map" >> work.with_output_types(pa.RecordBatch)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -289,10 +290,10 @@ class MapPartition(beam.DoFn):
         self._numbered = numbered
         self._metrics = StepMetrics()
 
-    def process(self, partition: Partition) -> Iterator[pa.RecordBatch]:
+    def process(self, partition: Partition, *side: Any) -> Iterator[pa.RecordBatch]:
         first = partition[:1] if self._numbered else ()
         batches = _Counted(partition[1], self._metrics)
-        for out in self._metrics.timed(iter(self._kernel(*first, batches))):
+        for out in self._metrics.timed(iter(self._kernel(*first, batches, *side))):
             for bounded in split_batch(out):
                 self._metrics.gave_out(bounded)
                 yield bounded
