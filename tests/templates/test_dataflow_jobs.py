@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.places import attempt
 from tests.templates.dataflow_service import CANCELLED, DRAINED, FAILED, Service, Submitted, dataflow
 from tests.templates.driving import Launch, Launched, google_storage
 from tests.templates.executing import execute
+from tests.templates.image import Image
 from tests.templates.protos import grouped, groupings, top_steps, unpacked
 from tests.templates.submitting import PROJECT, REGION, Place
 
@@ -102,7 +102,7 @@ STREAMS = {
 
 
 @pytest.fixture(scope="module")
-def place(image: Any) -> Iterator[Place]:
+def place(image: Image) -> Iterator[Place]:
     with google_storage() as cloud, dataflow() as service, in_environment(cloud):
         yield Place(image, cloud, service)
 
