@@ -71,7 +71,9 @@ def google_storage() -> Iterator[Cloud]:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         cloud.environment["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{server.server_port}"
-        cloud.environment["NO_GCE_CHECK"] = "true"  # nobody looks 20 seconds for credentials of a machine of Google's
+        cloud.environment["NO_GCE_CHECK"] = (
+            "true"  # nobody looks 20 seconds for credentials of a machine of Google's
+        )
         try:
             yield cloud
         finally:
