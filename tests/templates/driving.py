@@ -15,6 +15,9 @@ from gcp_storage_emulator.server import RequestHandler
 
 from tests.cloud import Cloud, gs
 
+SECONDS = 280
+"""For all launches of a process: what takes longer hangs."""
+
 DRIVER = Path(__file__).with_name("driver.py")
 
 
@@ -56,6 +59,7 @@ def drive(python: Path, launches: Sequence[Launch], environment: Mapping[str, st
         capture_output=True,
         text=True,
         check=False,
+        timeout=SECONDS,
     )
     assert ran.returncode == 0, ran.stderr
     return {told["name"]: Launched(**told) for told in map(json.loads, ran.stdout.splitlines())}
