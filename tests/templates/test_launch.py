@@ -22,7 +22,7 @@ from tests.templates.broken import without
 from tests.templates.conftest import NAME
 from tests.templates.driving import Launch, Launched, drive, google_storage
 from tests.templates.image import REPOSITORY, Image
-from tests.templates.parameters import REQUIRED, ROOT, documents, json_lines
+from tests.templates.parameters import REQUIRED, ROOT, SUBSCRIPTION, documents, json_lines
 from tests.templates.workers import (
     Pipeline,
     by_harness,
@@ -151,6 +151,16 @@ def test_steps_of_a_stream_keep_their_names(jobs: dict[str, Job], name: str) -> 
     check_steps(STEPS / f"{name}.txt", [step.unique_name for step in steps if not step.subtransforms])
 
 
+@pytest.mark.parametrize("name", [name for name in STREAMS if name.endswith("_pubsub")])
+def test_the_service_itself_reads_the_subscription(jobs: dict[str, Job], name: str) -> None:
+    (read,) = [
+        beam_runner_api_pb2.PubSubReadPayload.FromString(step.spec.payload)
+        for step in jobs[name].pipeline.components.transforms.values()
+        if step.spec.urn == common_urns.composites.PUBSUB_READ.urn
+    ]
+    assert read.subscription == SUBSCRIPTION
+
+
 REFUSED: Mapping[str, tuple[list[str], str]] = {
     "no pipeline": ([], "pipeline=: no template starts that"),
     "a pipeline without a template": (["--pipeline=show"], "pipeline=show: no template starts that"),
@@ -237,6 +247,9 @@ def test_beams_harness_starts_in_the_image(image: Image, cloud: Cloud, jobs: dic
 def test_an_image_that_lacks_a_package_shows(
     image: Image, cloud: Cloud, jobs: dict[str, Job], tmp_path: Path
 ) -> None:
-    broken = without("numba", image, tmp_path / "broken")
-    with pytest.raises(RuntimeError, match="No module named 'numba'"):
+    broken = without("obstore", image, tmp_path / "broken")
+    launched = command(broken, [*parameters("token_count"), *LAUNCHER], container(broken, cloud.environment))
+    assert launched.returncode == USAGE
+    assert "needs the package obstore" in launched.stderr
+    with pytest.raises(RuntimeError, match="needs the package obstore"):
         execute(by_harness(jobs["token_count"].pipeline, broken, cloud.environment))
