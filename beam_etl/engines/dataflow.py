@@ -138,9 +138,9 @@ class Service:
         """What to say of a job that is left to the service: where it is seen, and how it is ended."""
         job = result.job_id()
         ways = ["cancel", *(["drain"] if self.streaming else [])]
+        page = f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{job}?project={self.project}"
         lines = [
-            f"the job goes on on Dataflow: https://console.cloud.google.com/dataflow/jobs/{self.region}/{job}"
-            f"?project={self.project}",
+            f"the job goes on on Dataflow: {page}",
             *(
                 f"to {way} it: gcloud dataflow jobs {way} {job} --project={self.project} --region={self.region}"
                 for way in ways

@@ -22,6 +22,7 @@ from beam_etl.io.stores.urls import mask
 from beam_etl.io.write import WriteDataset
 from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
+from beam_etl.observe.cost import cost
 from beam_etl.observe.plan import Plan, plan
 from beam_etl.observe.progress import progress
 from beam_etl.observe.report import PREPARING
@@ -41,7 +42,7 @@ from beam_etl.pipelines.launching import (
 )
 from beam_etl.pipelines.memory import refuse_too_large
 from beam_etl.pipelines.run_report import RUNNING, Clock, Drawn
-from beam_etl.pipelines.runners import IN_PROCESS, make_options, runner_name
+from beam_etl.pipelines.runners import DATAFLOW, IN_PROCESS, make_options, runner_name
 from beam_etl.pipelines.stream_job import launch_stream
 from beam_etl.pipelines.stream_sources import is_stream, open_stream
 from beam_etl.pipelines.surviving import surviving
@@ -153,9 +154,12 @@ class Job(Generic[Config]):
             after(verdict)
         drawn, cluster = plan(pipeline), config.described_cluster
         if config.plan:
-            more = "".join(f"\n{line}" for line in self.explain(source, config))
-            shown = _planned(source, drawn, cluster) + more
-            print(drawn.to_json(cluster) if config.plan == "json" else shown)
+            on_dataflow = runner_name(config.runner) == DATAFLOW
+            price = cost(drawn, self.name, source.input_bytes, config.assumptions) if on_dataflow else None
+            lines = [*self.explain(source, config), *([price.to_text()] if price else [])]
+            shown = _planned(source, drawn, cluster) + "".join(f"\n{line}" for line in lines)
+            told = {"cost": price.to_json()} if price else {}
+            print(drawn.to_json(cluster, told) if config.plan == "json" else shown)
             return DONE
         if runner_name(config.runner) == IN_PROCESS and not config.force:
             refuse_too_large(drawn)

@@ -102,8 +102,9 @@ class Service:
         if replaced := body.get("replaceJobId"):
             next(other for other in self.jobs if other.id == replaced).state = UPDATED
         self.jobs.append(job)
+        told = job.told()
         threading.Thread(target=self.fate, args=(job,), daemon=True).start()
-        return 200, job.told()
+        return 200, told
 
 
 class _Handler(BaseHTTPRequestHandler):
