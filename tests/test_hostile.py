@@ -80,6 +80,8 @@ READING: dict[str, list[str]] = {
     "dedup": ["--method=exact"],
     "inverted_index": [],
     "domain_score": [],
+    "lines": [],
+    "decontaminate": ["--evaluations={known}"],
     "extract": ["--detect_language=false"],
     "aggregate": ["--by=text", "--agg=count"],
     "quantiles": ["--columns=text", "--q=0.5", "--exact=true"],
@@ -98,6 +100,7 @@ READING_DATASETS = (
 
 REFUSED = {
     *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),
+    *((job, known) for job in ("decontaminate", "lines") for known in ("parquet", "avro")),
     ("domain_score", "text"),
 }
 """Jobs that carry all columns along, which have other types in each file; and one that needs more than text."""
@@ -122,7 +125,9 @@ def test_a_job_gives_all_good_documents_and_names_each_bad_file(
     output, sides = tmp_path / "out", ("left", "right") if job == "join" else ("input",)
     flags = [f"--{side}={tmp_path}/in" for side in sides]
     run = importlib.import_module(f"beam_etl.pipelines.{job}").run
-    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *READING[job]])
+    (tmp_path / "known.txt").write_text("a text that no document has")
+    asked = [flag.format(known=tmp_path / "known.txt") for flag in READING[job]]
+    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *asked])
     assert code == (2 if (job, known_as) in REFUSED else 0)
     if code:
         return
