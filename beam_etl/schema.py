@@ -180,6 +180,11 @@ QUALITY_REMOVAL = pa.schema(
 )
 """A document that was removed for its quality, as REMOVAL has it: without cluster and survivor; `reason` is quality."""
 
+STEP = "step"
+
+STEP_REMOVAL = pa.schema([pa.field(STEP, pa.string(), nullable=False), *QUALITY_REMOVAL])
+"""A document that a step of several removed, and which one did, as QUALITY_REMOVAL has it."""
+
 _PLACES = pa.list_(pa.int64())
 
 _OF_DOCUMENT = (pa.field(FILE, pa.string()), pa.field("position", pa.int64()), pa.field(ID, pa.string()))
@@ -343,3 +348,14 @@ INDEX_SEGMENT = pa.schema(
     ]
 )
 """A segment of an index as a row of a stream's results: its statistics, and its three files."""
+
+TOKEN_SHARD = pa.schema(
+    [
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field(FILE, pa.string(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("marks", pa.int64(), nullable=False),
+    ]
+)
+"""A shard of token ids: its file below the dataset, and how many ids it has, `tokens` of texts and `marks` of ends."""

@@ -83,11 +83,13 @@ READING: dict[str, list[str]] = {
     "lines": [],
     "decontaminate": ["--evaluations={known}"],
     "extract": ["--detect_language=false"],
+    "curate": [f"--config={Path(__file__).parents[1]}/examples/texts.toml"],
     "aggregate": ["--by=text", "--agg=count"],
     "quantiles": ["--columns=text", "--q=0.5", "--exact=true"],
     "topk": ["--by=text", "--k=10"],
     "sort": ["--by=text"],
     "repartition": ["--partition=hash:text:4"],
+    "tokenize": ["--tokenizer=tiktoken:gpt2"],
     "join": ["--on=text", "--left_columns=text", "--right_columns=text"],
 }
 """Each pipeline that reads documents, and flags with which it reads them."""
@@ -98,12 +100,13 @@ READING_DATASETS = (
 )
 """Each that reads what others have published: see test_hostile_datasets.py."""
 
+ALL_COLUMNS = ("extract", "curate", "lines", "decontaminate", "topk", "sort", "repartition")
+
 REFUSED = {
-    *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),
-    *((job, known) for job in ("decontaminate", "lines") for known in ("parquet", "avro")),
-    ("domain_score", "text"),
+    *((job, known) for job in ALL_COLUMNS for known in ("parquet", "avro")),
+    *((job, "text") for job in ("domain_score", "curate")),
 }
-"""Jobs that carry all columns along, which have other types in each file; and one that needs more than text."""
+"""Jobs that carry all columns along, which have other types in each file; and those that need more than text."""
 
 GRID = [
     pytest.param(job, known, marks=() if job == "token_count" and known != "text" else pytest.mark.long)

@@ -28,10 +28,22 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "repartition --partition=hash:domain:2 --max_rows_per_key=1": [["domain"], ["partition"]],
     "sort --by=id": [["partition"]],
     "topk --by=id": [],
+    "tokenize --tokenizer=tiktoken:gpt2": [["partition"]],
     "join --on=id": [],
     "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],
     "inverted_index": [["term"], ["term", "range"]],
+    "curate --config=examples/texts.toml": [
+        ["content_hash"],
+        ["node"],  # signatures of what exact removal left
+        *(["bucket"], ["node"], ["root"], *FACTS),
+        ["node"],  # facts of what both left
+        ["domain"],
+        *SECOND_READ,
+        *SECOND_READ[1:],
+        ["domain", "is_total"],
+        ["step_number", "domain", "language"],
+    ],
     "dedup": [["bucket"], *SECOND_READ],
     "dedup --method=exact": [["content_hash"], *SECOND_READ],
     "dedup --method=exact --key=id --keep=longest": [["content_hash"], *SECOND_READ],

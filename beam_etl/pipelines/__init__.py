@@ -10,6 +10,7 @@ PIPELINES: Mapping[str, str] = {
     "clean": "a dataset without old versions, and without what runs left that died",
     "compact": "a dataset with fewer, larger files, though others add to it",
     "compact_index": "several inverted indexes as one, without the documents that were removed",
+    "curate": "from a crawl to a corpus: all steps in one job, from one file, and what each left",
     "decontaminate": "documents without those that share words with evaluation sets, or without these words",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
     "describe": "what a dataset has: schema, partitions and their sizes, versions",
@@ -26,6 +27,7 @@ PIPELINES: Mapping[str, str] = {
     "show": "rows of a dataset in the terminal; what was removed, beside what was kept for it",
     "sort": "the documents in a global order",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
+    "tokenize": "documents as token ids in a shuffled order, in shards to train with",
     "topk": "the first documents in an order",
     "verify": "whether a dataset is as it was written, every byte of every file",
 }

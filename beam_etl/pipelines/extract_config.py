@@ -19,7 +19,7 @@ from beam_etl.kernels.html import CONTENT_TYPE, EXTRACTS, LINKS, MAIN, MAX_PAGE_
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.flags import FILE, flag
 from beam_etl.transforms.extract import PAGE_MEMORY, PAGE_SECONDS, ExtractText
 
 
@@ -28,7 +28,9 @@ class Config(JobConfig):
     """What can be asked of the job."""
 
     cdx: tuple[str, ...] = flag(
-        "indexes, CDX or CDXJ: only the records that they name are read of the input's archives", default=()
+        "indexes, CDX or CDXJ: only the records that they name are read of the input's archives",
+        default=(),
+        unit=FILE,
     )
     extract: str = flag(
         "what is taken of a page: its main content, all text, or none but its tags",
