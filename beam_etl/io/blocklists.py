@@ -16,7 +16,7 @@ from beam_etl.kernels.process import once_per_process
 SMALL_BYTES = 1 << 20
 """Of a list that travels with the job. A larger one is read by each process, which holds 8 bytes an item."""
 
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 4 << 20
 """Of a list, read and hashed at once."""
 
 NEW_LINE = b"\n"
@@ -67,7 +67,14 @@ def read_listed(path: str) -> Listed:
             hosts.append(hash_values(pc.utf8_trim(pc.utf8_lower(names), ".")))
     except (OSError, *CONTENT_ERRORS) as error:
         raise InputError(f"{path}: no list with an item a line ({error})") from error
-    return Listed(np.unique(np.concatenate(hosts)), np.unique(np.concatenate(urls)))
+    return Listed(_ascending(hosts), _ascending(urls))
+
+
+def _ascending(parts: list[Hashes]) -> Hashes:
+    """All of them once. (np.unique of so many takes ten times as long.)"""
+    hashes = np.concatenate(parts)
+    hashes.sort()
+    return hashes[np.concatenate([[True], hashes[1:] != hashes[:-1]])[: hashes.size]]
 
 
 def _is_large(path: str) -> bool:
@@ -100,7 +107,8 @@ def _lines(path: str) -> Iterator[pa.LargeStringArray]:
 
 def _cut(lines: bytes) -> pa.LargeStringArray:
     ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == NEW_LINE[0]) + 1
-    edges = np.unique(np.concatenate([[0], ends, [len(lines)]])).astype(np.int64)
+    rest = [len(lines)] if not lines.endswith(NEW_LINE) else []
+    edges = np.concatenate([[0], ends, rest]).astype(np.int64)
     found = pa.LargeStringArray.from_buffers(edges.size - 1, pa.py_buffer(edges), pa.py_buffer(lines))
     found.validate(full=True)
     return found

@@ -73,16 +73,18 @@ def find_shared(batch: pa.RecordBatch, evaluations: Evaluations) -> Shared:
     places = word_places(texts)
     first = places.edges[local] + at - words.edges[row]
     hit, entry = _of_sets(ngrams[at], evaluations)
-    order = np.lexsort((hit, evaluations.sets[entry], local[hit]))
+    order = np.lexsort((hit, evaluations.index.sets[entry], local[hit]))
     hit, entry = hit[order], entry[order]
-    group = local[hit] * max(len(evaluations.names), 1) + evaluations.sets[entry]
+    group = local[hit] * max(len(evaluations.names), 1) + evaluations.index.sets[entry]
     begins = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])[: group.size])
     edges = np.append(begins, group.size)
     lead, own = hit[begins], entry[begins]
     parts = _joined(first[hit], edges, evaluations.ngram, places)
     told: dict[str, Any] = {
-        "evaluation": pa.array([evaluations.names[each] for each in evaluations.sets[own]], pa.string()),
-        "evaluation_row": pa.array(evaluations.rows[own]),
+        "evaluation": pa.array(
+            [evaluations.names[each] for each in evaluations.index.sets[own]], pa.string()
+        ),
+        "evaluation_row": pa.array(evaluations.index.rows[own]),
         "ngram": pa.array([_said(words, at[each], evaluations.ngram) for each in lead], pa.string()),
         "matches": pa.array(np.diff(edges)),
         **parts.in_text(_taken(texts, local[lead])),
@@ -99,7 +101,7 @@ def find_shared(batch: pa.RecordBatch, evaluations: Evaluations) -> Shared:
 
 def _of_sets(ngrams: Integers, evaluations: Evaluations) -> tuple[Integers, Integers]:
     """For each n-gram and each set that has it: the place of the n-gram here, and of its entry there."""
-    begin, end = evaluations.edges[ngrams], evaluations.edges[ngrams + 1]
+    begin, end = evaluations.index.edges[ngrams], evaluations.index.edges[ngrams + 1]
     counts = end - begin
     hit = np.repeat(np.arange(ngrams.size), counts)
     return hit, np.repeat(begin - np.cumsum(counts) + counts, counts) + np.arange(hit.size)

@@ -177,10 +177,12 @@ class Listed:
     def __call__(self, url: pa.Array) -> pa.Array:
         """string[rows]: what is on the list, null where nothing is."""
         whole = places_in(self.urls, hash_values(url)) >= 0
-        listed = _by_host(
-            url, lambda hosts: places_in(self.hosts, hash_values(pa.array(hosts, pa.string()))) >= 0
-        )
+        listed = _by_host(url, self._are_listed)
         return pc.coalesce(_where(pc.and_(pa.array(whole), pc.is_valid(url)), url), listed)
+
+    def _are_listed(self, hosts: list[str]) -> list[bool]:
+        found: list[bool] = (places_in(self.hosts, hash_values(pa.array(hosts, pa.string()))) >= 0).tolist()
+        return found
 
 
 def _by_host(url: pa.Array, is_listed: Callable[[list[str]], Sequence[bool]]) -> pa.Array:

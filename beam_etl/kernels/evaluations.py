@@ -39,25 +39,16 @@ class TooManyWordsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Evaluations:
-    """Some evaluation sets, and their n-grams: each once a set, with its first row.
+class Index:
+    """The distinct n-grams of some evaluation sets, and where they are: each once a set, in its first row.
 
-    names: of the sets.
-    ngram: words.
-    texts, short: how many there are of each set, and those of them that have fewer words than an n-gram.
-    words: uint64, the hashes of all words.
-    hashes: uint64, of the distinct n-grams, ascending.
+    hashes: uint64[n-grams], ascending.
     edges: int64[n-grams + 1]. The n-gram i is in the sets and rows from `edges[i]` up to `edges[i + 1]`.
     sets, rows: int32, of those.
-    leads: int64[n-grams], the place in `words` of an n-gram's first word.
+    leads: int64[n-grams], the place of an n-gram's first word among the words of all sets.
     filter: uint8, a bit for each n-gram, by the high bits of its hash.
     """
 
-    names: tuple[str, ...]
-    ngram: int
-    texts: tuple[int, ...]
-    short: tuple[int, ...]
-    words: Hashes
     hashes: Hashes
     edges: Integers
     sets: npt.NDArray[np.int32]
@@ -65,18 +56,38 @@ class Evaluations:
     leads: Integers
     filter: npt.NDArray[np.uint8]
 
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Some evaluation sets.
+
+    names: of the sets.
+    ngram: words of an n-gram.
+    texts, short: how many there are of each set, and those of them that have fewer words than an n-gram.
+    words: uint64, the hashes of all words.
+    index: their n-grams.
+    """
+
+    names: tuple[str, ...]
+    ngram: int
+    texts: tuple[int, ...]
+    short: tuple[int, ...]
+    words: Hashes
+    index: Index
+
     def find(self, words: Words) -> Integers:
         """Which n-gram begins at each word: int64[words], its number, or -1. Each was compared word by word."""
         found = np.full(words.begins.size - 1, -1, np.int64)
-        if self.hashes.size:
+        known = self.index
+        if known.hashes.size:
             _find(
                 hash_words(words),
                 words.edges,
                 self.ngram,
-                self.filter,
-                _shift(self.filter.size),
-                self.hashes,
-                self.leads,
+                known.filter,
+                _shift(known.filter.size),
+                known.hashes,
+                known.leads,
                 self.words,
                 found,
             )
@@ -114,33 +125,20 @@ def make_evaluations(sets: Sequence[tuple[str, pa.Array]], ngram: int = NGRAM) -
         numbers.append(np.full(row.size, number))
         short.append(int(((counts > 0) & (grams == 0)).sum()))
         size += int(found.edges[-1])
-    return _indexed(
-        tuple(name for name, _ in sets),
-        ngram,
-        tuple(len(text) - text.null_count for _, text in sets),
-        tuple(short),
-        *(
-            np.concatenate([np.empty(0, kind), *parts]).astype(kind)
-            for kind, parts in (
-                (np.uint64, words),
-                (np.int64, numbers),
-                (np.int64, rows),
-                (np.int64, places),
-            )
-        ),
+    every = np.concatenate([np.empty(0, np.uint64), *words])
+    where = [np.concatenate([np.empty(0, np.int64), *parts]) for parts in (numbers, rows, places)]
+    return Evaluations(
+        names=tuple(name for name, _ in sets),
+        ngram=ngram,
+        texts=tuple(len(text) - text.null_count for _, text in sets),
+        short=tuple(short),
+        words=every,
+        index=_indexed(every, ngram, *where),
     )
 
 
-def _indexed(
-    names: tuple[str, ...],
-    ngram: int,
-    texts: tuple[int, ...],
-    short: tuple[int, ...],
-    words: Hashes,
-    sets: Integers,
-    rows: Integers,
-    places: Integers,
-) -> Evaluations:
+def _indexed(words: Hashes, ngram: int, sets: Integers, rows: Integers, places: Integers) -> Index:
+    """An index of n-grams by the set, row and first word of each."""
     hashes = np.empty(places.size, np.uint64)
     _hash_ngrams(words, places, ngram, hashes)
     order = np.lexsort((places, sets, hashes))
@@ -148,12 +146,14 @@ def _indexed(
     new_hash = np.concatenate([[True], hashes[1:] != hashes[:-1]])[: hashes.size]
     once = new_hash | np.concatenate([[True], sets[1:] != sets[:-1]])[: hashes.size]
     order, hashes, sets, new_hash = order[once], hashes[once], sets[once], new_hash[once]
-    edges = np.append(np.flatnonzero(new_hash), hashes.size)
     distinct = hashes[new_hash]
-    leads = places[order[new_hash]]
-    sets, rows = sets.astype(np.int32), rows[order].astype(np.int32)
-    return Evaluations(
-        names, ngram, texts, short, words, distinct, edges, sets, rows, leads, _filter(distinct)
+    return Index(
+        hashes=distinct,
+        edges=np.append(np.flatnonzero(new_hash), hashes.size),
+        sets=sets.astype(np.int32),
+        rows=rows[order].astype(np.int32),
+        leads=places[order[new_hash]],
+        filter=_filter(distinct),
     )
 
 

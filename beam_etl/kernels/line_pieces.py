@@ -70,7 +70,9 @@ def cut_pieces(texts: Utf8, paragraphs: bool, exact: bool) -> Pieces:
     most = int(np.count_nonzero(texts.data[low:high] == NEW_LINE)) + texts.begin.size
     found = Pieces(
         np.zeros(texts.begin.size + 1, np.int64),
-        *(np.empty(most, np.int64) for _ in range(3)),
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
         np.empty(most, np.uint64),
         np.empty(most, np.int64),
     )
@@ -123,10 +125,11 @@ def _without_accents() -> npt.NDArray[np.uint32]:
     while True:
         parts = stored.parts[(stored.table >> np.uint32(PARTS_SHIFT))[base]]
         second = parts & np.uint64(POINT_MASK)
-        accented = (second >= _ACCENTS[0]) & (second <= _ACCENTS[1]) & (parts > 0)
-        if not accented.any():
+        accented = (second >= _ACCENTS[0]) & (second <= _ACCENTS[1])
+        another = (parts > 0) & (accented | (second == 0))  # or the same character by another number
+        if not another.any():
             return base
-        base[accented] = (parts >> np.uint64(POINT_BITS))[accented].astype(np.uint32)
+        base[another] = (parts >> np.uint64(POINT_BITS))[another].astype(np.uint32)
 
 
 @compiled

@@ -155,9 +155,8 @@ class RemoveLines(beam.PTransform):
             _Remove(self.rule, self.id, self.files), beam.pvalue.AsSingleton(rows["repeated"])
         ).with_output_types(pa.RecordBatch, **dict.fromkeys(tags, pa.RecordBatch), failures=str)
         done = rows["documents"] | "Remove" >> work.with_outputs(*tags, FAILURES, main="documents")
-        return EditedDocuments(
-            typed(done.documents), *(typed(done[tag]) for tag in tags), failures=done[FAILURES]
-        )
+        documents, edits, removals, rejects = map(typed, (done.documents, *(done[tag] for tag in tags)))
+        return EditedDocuments(documents, edits, removals, rejects, done[FAILURES])
 
 
 @dataclass(eq=False, kw_only=True)

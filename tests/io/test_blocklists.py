@@ -51,7 +51,7 @@ def by_sets() -> NotBlocked:
     )
 
 
-@pytest.mark.parametrize("piece", [97, 16 << 20], ids="{} bytes at once".format)
+@pytest.mark.parametrize("piece", [5_001, 4 << 20], ids="{} bytes at once".format)
 def test_a_large_list_blocks_what_a_set_does(
     piece: int, listed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,7 +59,7 @@ def test_a_large_list_blocks_what_a_set_does(
     told = read_listed(str(listed))(pa.array(URLS)).to_pylist()
     assert told == by_sets().broken(pa.RecordBatch.from_pydict({"url": URLS})).to_pylist()
     assert told[:2] == ["host39990.example", None]  # of 39991 only the host that begins with www
-    assert 10 < told.count(None) < 20
+    assert 10 < told.count(None) < 25
 
 
 def test_lists_are_taken_by_their_size(listed: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from beam_etl import schema
 from beam_etl.kernels.hash_set import places_in
-from beam_etl.kernels.line_pieces import cut_pieces
+from beam_etl.kernels.line_pieces import cut_pieces, fold_table
 from beam_etl.kernels.repeated_lines import (
     LineRule,
     count_lines,
@@ -73,6 +73,17 @@ def test_pieces_that_say_the_same_have_one_hash(one: str, other: str) -> None:
     exactly = cut(f"{one}\n {other}\r\n{other}", exact=True)
     assert exactly.hashes[0] != exactly.hashes[1] == exactly.hashes[2]
     assert exactly.lengths.tolist() == [len(one.strip(" \t")), len(other), len(other)]
+
+
+def test_every_character_is_compared_as_python_folds_it() -> None:
+    wrong = {}
+    for point in range(0x20000):
+        character = chr(point)
+        alone = unicodedata.category(character) not in ("Cn", "Cs") and len(folded(f"a{character}b")) <= 3
+        told = "" if fold_table()[point] == 0 else chr(fold_table()[point])
+        if alone and character not in "ς\x1c\x1d\x1e\x1f" and told != folded(f"a{character}b")[1:-1]:
+            wrong[hex(point)] = told
+    assert wrong == {}
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
