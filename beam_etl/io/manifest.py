@@ -8,8 +8,8 @@ Where there are many files, the list of them is a Parquet file beside it.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,9 @@ FORMAT_VERSION = 3
 
 LISTED_FILES = 10_000
 """With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
+
+READABLE_FILES = 200
+"""With more files than these, a manifest is one line of canonical JSON: indented takes ten times as long, each pane."""
 
 
 @dataclass(frozen=True)
@@ -138,16 +141,16 @@ class Manifest:
         Args:
           list_sha256: of the list of files, where there is one.
         """
-        tables = {
-            name: {
-                "rows": self.rows(name),
-                "bytes": sum(file.bytes for file in self.table(name)),
+        tables = {}
+        for name, columns in sorted(self.schemas.items()):
+            files = self.table(name)
+            tables[name] = {
+                "rows": sum(file.rows for file in files),
+                "bytes": sum(file.bytes for file in files),
                 "schema": dict(columns),
                 "partitioning": self.partitioning.get(name),
-                **({} if self.list_name else {"files": _entries(self.table(name))}),
+                **({} if self.list_name else {"files": [file.to_json() for file in files]}),
             }
-            for name, columns in sorted(self.schemas.items())
-        }
         body: dict[str, Any] = {
             "format": FORMAT,
             "version": 3 if self.streams else 2 if self.list_name else 1,
@@ -166,7 +169,11 @@ class Manifest:
             body["streams"] = {name: dict(told) for name, told in self.streams.items()}
         if self.list_name:
             body["files"] = {"path": self.list_name, "sha256": list_sha256}
-        return json.dumps({**body, "digest": _digest(body)}, indent=1, ensure_ascii=False).encode()
+        canonical = _canonical(body)
+        digest = hashlib.sha256(canonical).hexdigest()
+        if len(self.files) > READABLE_FILES:
+            return canonical[:-1] + f',"digest":"{digest}"}}'.encode()
+        return json.dumps({**body, "digest": digest}, indent=1, ensure_ascii=False).encode()
 
     @classmethod
     def read(cls, path: str, lists: str | None = None) -> "Manifest":
@@ -184,7 +191,7 @@ class Manifest:
                 raise DatasetError(
                     f"{path}: format {body['format']!r} version {body['version']}: too new for this code"
                 )
-            if digest != _digest(body):
+            if digest != hashlib.sha256(_canonical(body)).hexdigest():
                 raise DatasetError(
                     f"{path}: the digest does not match: the manifest was changed after it was written"
                 )
@@ -219,16 +226,6 @@ class Manifest:
             raise DatasetError(f"{path}: not a manifest of a dataset ({one_line(error)})") from error
 
 
-def _entries(files: Sequence[DataFile]) -> list[dict[str, Any]]:
-    return [
-        {
-            **{key: value for key, value in asdict(file).items() if key not in ("table", "pane")},
-            **({"pane": file.pane.to_json()} if file.pane else {}),
-        }
-        for file in files
-    ]
-
-
 def _listed_inside(tables: Mapping[str, Any]) -> tuple[DataFile, ...]:
     return tuple(
         DataFile(**{**entry, "table": name, "pane": Pane(**entry["pane"]) if "pane" in entry else None})
@@ -247,9 +244,8 @@ def _replaced(body: Mapping[str, Any]) -> tuple[int, str] | None:
     return None if told is None else (told[0], told[1])
 
 
-def _digest(body: Mapping[str, Any]) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def latest(dataset: str) -> Manifest | None:

@@ -240,8 +240,11 @@ def with_pane(head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, l
         appended=tuple(version for version in lineage if version not in dropped),
         streams={**head.streams, commit.stream: told},
     )
+    one_of_each = tuple(
+        {file.table: file for file in kept.values()}.values()
+    )  # a table's files have one format
     if reasons := list(
-        misfits(replace(head, files=tuple(kept.values())), replace(made, files=own, schemas=commit.schemas))
+        misfits(replace(head, files=one_of_each), replace(made, files=own, schemas=commit.schemas))
     ):
         raise StreamError("; ".join(reasons))
     return made, [file for file in gone if file.path not in files]
@@ -291,12 +294,12 @@ class PanePublisher:
             return made
 
         with staging.turn(self._stream):
-            publish_on_top(
+            made = publish_on_top(
                 self._dataset,
                 merged,
                 lambda made: os.path.join(self._folder, f"{run}-{made.number:06d}.json"),
             )
-        head = manifest.latest(self._dataset)
+        head = made or manifest.latest(self._dataset)
         assert head is not None
         staging.remove(glob.glob(os.path.join(glob.escape(self._folder), f"{run}-*.json")))
         if FAILED in head.streams.get(self._stream, {}):  # a savepoint of before that may name all there is
