@@ -73,7 +73,7 @@ class DataFile:
     """Of a stream's file."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest has it, below its table. (`asdict` takes ten times as long, and a manifest may have thousands.)"""
+        """As a manifest has it, below its table. `asdict` would take ten times as long, and there are thousands."""
         told = {"path": self.path, "rows": self.rows, "bytes": self.bytes, "sha256": self.sha256}
         return {**told, "pane": self.pane.to_json()} if self.pane else told
 

@@ -48,7 +48,7 @@ LISTED_FILES = 10_000
 """With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
 
 READABLE_FILES = 200
-"""With more files than these, a manifest is one line of canonical JSON: indented takes ten times as long, each pane."""
+"""With more files than these, a manifest is one line of JSON: to indent it takes ten times as long, at each pane."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,8 @@ class Manifest:
             body["streams"] = {name: dict(told) for name, told in self.streams.items()}
         if self.list_name:
             body["files"] = {"path": self.list_name, "sha256": list_sha256}
-        canonical = _canonical(body)
-        digest = hashlib.sha256(canonical).hexdigest()
-        if len(self.files) > READABLE_FILES:
-            return canonical[:-1] + f',"digest":"{digest}"}}'.encode()
-        return json.dumps({**body, "digest": digest}, indent=1, ensure_ascii=False).encode()
+        indent = 1 if len(self.files) <= READABLE_FILES else None
+        return json.dumps({**body, "digest": _digest(body)}, indent=indent, ensure_ascii=False).encode()
 
     @classmethod
     def read(cls, path: str, lists: str | None = None) -> "Manifest":
@@ -191,7 +188,7 @@ class Manifest:
                 raise DatasetError(
                     f"{path}: format {body['format']!r} version {body['version']}: too new for this code"
                 )
-            if digest != hashlib.sha256(_canonical(body)).hexdigest():
+            if digest != _digest(body):
                 raise DatasetError(
                     f"{path}: the digest does not match: the manifest was changed after it was written"
                 )
@@ -244,8 +241,9 @@ def _replaced(body: Mapping[str, Any]) -> tuple[int, str] | None:
     return None if told is None else (told[0], told[1])
 
 
-def _canonical(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+def _digest(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def latest(dataset: str) -> Manifest | None:

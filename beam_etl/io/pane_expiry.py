@@ -1,10 +1,12 @@
 """What a stream leaves behind as it goes on, and when that can go: no checkpoint names it any more, and no reader."""
 
 import contextlib
+import itertools
 import json
+import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from beam_etl.io import durable, manifest, staging, versions
 from beam_etl.io.manifest import Manifest
@@ -12,7 +14,17 @@ from beam_etl.io.manifest import Manifest
 KEPT_SECONDS = 86_400
 """A checkpoint or savepoint from which a stream can go on is at most so much older than its latest commit."""
 
+RECENT_SECONDS = 600
+"""Versions of so long ago stay, one and all: for readers that look for what each pane has brought."""
+
+HOUR = 3600
+
+LOOK_SECONDS = 30
+"""Between two looks of a process for what can go."""
+
 _DONE = "done-"
+_looked: dict[tuple[str, str], float] = {}
+"""When this process has looked last, by dataset and stream."""
 
 
 def tell_done(dataset: str, stream: str, run: str, staged: Iterable[str], dropped: Iterable[str]) -> None:
@@ -30,13 +42,21 @@ def tell_done(dataset: str, stream: str, run: str, staged: Iterable[str], droppe
     durable.create_if_absent(path, json.dumps(body).encode())
 
 
+def remove_expired_at_times(dataset: str, stream: str, head: Manifest) -> None:
+    """As `remove_expired`, unless this process has done it a moment ago: it looks at all that there is."""
+    now = time.monotonic()
+    if now - _looked.get((dataset, stream), -math.inf) >= LOOK_SECONDS:
+        _looked[dataset, stream] = now
+        remove_expired(dataset, stream, head)
+
+
 def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: float = KEPT_SECONDS) -> None:
-    """Removes what was published or superseded so long ago that no checkpoint names it, and versions as old."""
+    """Removes what was published or superseded so long ago that no checkpoint names it, and versions: see there."""
     before = time.time() - kept_seconds
     folder = staging.staging_folder(dataset, stream)
     current: set[str] | None = None
     for path in (os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(_DONE)):
-        if not _older(path, before):
+        if _written(path) >= before:
             continue
         with open(path, "rb") as file:
             done = json.load(file)
@@ -44,14 +64,23 @@ def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: floa
         staging.remove(os.path.join(folder, staged) for staged in done["staged"])
         staging.remove_files(dataset, [gone for gone in done["dropped"] if gone not in current])
         staging.remove([path])
-    first = next((number for number, run in head.lineage if run == stream), head.number)
-    old = [
-        number
-        for number in manifest.numbers(dataset)
-        if first < number < head.number and _older(manifest.manifest_path(dataset, number), before)
-    ]
+    old = set(_old_versions(dataset, stream, head, before))
     versions.remove_versions(dataset, old)
-    versions.remove_lists(dataset, lambda number, _, __: number in set(old))
+    versions.remove_lists(dataset, lambda number, _, __: number in old)
+
+
+def _old_versions(dataset: str, stream: str, head: Manifest, before: float) -> Iterator[int]:
+    """Numbers of those that can go: each lists all files, so one for each pane of a day would take more than the data.
+
+    Of what is older than RECENT_SECONDS the last one of each hour stays, up to `before`.
+    """
+    first = next((number for number, run in head.lineage if run == stream), head.number)
+    there = [number for number in manifest.numbers(dataset) if first < number <= head.number]
+    written = [(number, _written(manifest.manifest_path(dataset, number))) for number in there]
+    for (number, at), (_, next_at) in itertools.pairwise(written):
+        recent = at > time.time() - RECENT_SECONDS
+        if at <= before or (not recent and at // HOUR == next_at // HOUR):
+            yield number
 
 
 def renew(dataset: str, stream: str) -> None:
@@ -64,7 +93,8 @@ def renew(dataset: str, stream: str) -> None:
             os.utime(path)
 
 
-def _older(path: str, before: float) -> bool:
+def _written(path: str) -> float:
+    """When, in seconds since 1970; of a file that is gone, at the end of time."""
     with contextlib.suppress(OSError):
-        return os.stat(path).st_mtime < before
-    return False
+        return os.stat(path).st_mtime
+    return math.inf
