@@ -179,6 +179,7 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "cluster.registration.error-delay": 200,
         "heartbeat.interval": HEARTBEAT_MILLIS,
         "heartbeat.timeout": LOST_MILLIS,
+        "state.backend.rocksdb.options-factory": "beametl.SmallManifest",
         **_restarts(),
         "pekko.ask.timeout": "30 s",
         # Task managers have all classes, and a job brings none.
