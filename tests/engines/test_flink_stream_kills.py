@@ -49,7 +49,12 @@ def real(flink_jars: Jars, tmp_path: Path) -> Iterator[Broker]:
 
 def kill_worker(running: Running) -> None:
     """That of the stream, once there is one."""
-    kill(wait_for("a worker", lambda: next((one for one in workers(running)[-1:] if is_running(one)), None)))
+
+    def newest() -> int | None:
+        worker = workers(running)[-1]
+        return worker if is_running(worker) else None
+
+    kill(wait_for("a worker", newest))
 
 
 def kill_task_manager(running: Running) -> None:
