@@ -23,6 +23,9 @@ ROUND = 50
 WORKER_KILLS = 9
 """In a row: the cluster gives a job up after ten that come without a rest."""
 
+CHECKPOINTS, CHECKPOINT_BYTES = 160, 1 << 20
+"""Beam's own runner would have added 2 MB by then."""
+
 BROKER_SECONDS = 5
 """That there is none."""
 
@@ -46,7 +49,12 @@ def real(flink_jars: Jars, tmp_path: Path) -> Iterator[Broker]:
 
 def kill_worker(running: Running) -> None:
     """That of the stream, once there is one."""
-    kill(wait_for("a worker", lambda: next((one for one in workers(running)[-1:] if is_running(one)), None)))
+
+    def newest() -> int | None:
+        worker = workers(running)[-1]
+        return worker if is_running(worker) else None
+
+    kill(wait_for("a worker", newest))
 
 
 def kill_task_manager(running: Running) -> None:
@@ -144,3 +152,19 @@ def test_a_stream_goes_on_after_each_of_many_lost_workers(running: Running, tmp_
     control(running, "drain")
     launched.succeed()
     assert arriving.counted() == arriving.counted_at_once()
+
+
+def test_checkpoints_of_a_stream_with_nothing_to_read_stay_small(running: Running, tmp_path: Path) -> None:
+    arriving, rest = Arriving(tmp_path, 200), FlinkRest(running.rest)
+    arriving.arrive(0, 25)
+    launched = arriving.start(running, "idle")
+    arriving.wait_for(10, "on time")
+    [job] = rest.jobs()
+
+    def told() -> dict[str, int] | None:
+        found = rest.ask(f"/jobs/{job.id}/checkpoints")["latest"]["completed"]
+        return found if found["id"] > CHECKPOINTS else None
+
+    assert wait_for("checkpoints", told)["state_size"] < CHECKPOINT_BYTES
+    control(running, "drain")
+    launched.succeed()

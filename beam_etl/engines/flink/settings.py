@@ -179,6 +179,7 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "cluster.registration.error-delay": 200,
         "heartbeat.interval": HEARTBEAT_MILLIS,
         "heartbeat.timeout": LOST_MILLIS,
+        "state.backend.rocksdb.options-factory": "beametl.SmallManifest",
         **_restarts(),
         "pekko.ask.timeout": "30 s",
         # Task managers have all classes, and a job brings none.
@@ -198,7 +199,7 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
 
 def _restarts() -> dict[str, str | int | bool]:
     """The one strategy that forgets faults in time. Its delay, which would grow, stays what it is."""
-    settings = {
+    settings: dict[str, str | int] = {
         "initial-backoff": f"{RESTART_SECONDS} s",
         "max-backoff": f"{RESTART_SECONDS} s",
         "jitter-factor": "0.0",
