@@ -5,7 +5,9 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from beam_etl.engines.lifeline import end_with
@@ -29,7 +31,8 @@ def surviving(work: Callable[[], int], name: str) -> int:
       work: of a whole job. What it left when it ended is as after any worker that was started again.
       name: of the job, for what is said.
     """
-    if sys.platform != "linux":  # elsewhere nothing ends a process with the one that started it
+    # A fork has no other threads; and nothing but Linux ends a process with the one that started it.
+    if sys.platform != "linux" or threading.active_count() > 1:
         return work()
     for start in range(1, MOST_STARTS + 1):
         known = suspects.left_behind()
@@ -53,11 +56,14 @@ def _apart() -> int | None:
     """None in a new process that goes on; in this one, how that ended: its exit code, or a signal below 0."""
     sys.stdout.flush()
     sys.stderr.flush()
-    own, child = os.getpid(), 0
+    own, child, early = os.getpid(), 0, list[int]()
 
     def pass_on(signal_number: int, frame: FrameType | None) -> None:
         del frame
-        if child:
+        if not child:
+            early.append(signal_number)
+            return
+        with suppress(ProcessLookupError):  # it has just ended
             os.kill(child, signal_number)
 
     gc.freeze()  # else the collector writes to all that both processes share, which copies it
@@ -65,6 +71,8 @@ def _apart() -> int | None:
     child = os.fork()
     try:
         if child:
+            for signal_number in early:
+                pass_on(signal_number, None)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         for number, handler in previous.items():

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.formats.archives.records import Record
+from beam_etl.io.formats.archives.heads import Record
 from beam_etl.io.formats.archives.starts import ARC_LINE
 from beam_etl.kernels.charsets import charset_of
 
