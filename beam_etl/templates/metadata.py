@@ -126,6 +126,10 @@ def _parameter(template: Template, field: dataclasses.Field[Any], kind: Any) -> 
         told |= {"isOptional": False, "regexes": ["^(fixed|sliding):.+$"]}
     if default := _default(field.default):
         told["defaultValue"] = default
+    elif told["isOptional"] and told["paramType"] in ("BOOLEAN", "ENUM", "NUMBER"):
+        told["paramType"] = "TEXT"  # the console would fill in false, the first one or 0
+        if options := told.pop("enumOptions", None):
+            told["helpText"] += f": {', '.join(option['value'] for option in options)}"
     return told
 
 
