@@ -26,5 +26,8 @@ def without(package: str, image: Image, folder: Path) -> Image:
     (environment / "bin").mkdir()
     (environment / "bin" / "python").symlink_to(os.path.realpath(image.python))
     (environment / "pyvenv.cfg").write_text((own / "pyvenv.cfg").read_text())
+    launched = folder / image.launched.relative_to(image.root)
+    launched.parent.mkdir()
+    launched.symlink_to(image.launched)
     led = {name: value.replace(str(image.root), str(folder)) for name, value in image.environment.items()}
     return replace(image, root=folder, environment=led)
