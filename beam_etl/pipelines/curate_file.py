@@ -15,7 +15,7 @@ from beam_etl.pipelines.flags import UsageError, convert, plain_type
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 
 class Section(NamedTuple):

@@ -148,8 +148,8 @@ def compare(documents: Batches, config: Config, source: FileSource, expected: in
             decisions[step] = found.decisions
             failures.append(found.failures)
     scored = None
-    if (how := config.domain_score) is not None:
-        scoring = how.scoring(schema.columns(schema.ID))
+    if (scores := config.domain_score) is not None:
+        scoring = scores.scoring(schema.columns(schema.ID))
         facts, rejects = (
             documents
             | "Languages of facts" >> MapBatches(language_column)
