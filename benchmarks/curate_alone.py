@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.read import ReadDocuments
+from beam_etl.kernels.c4_lines import keep_lines
 from beam_etl.kernels.candidates import NearRule, sign
 from beam_etl.kernels.document_rules import HasText, filter_documents
 from beam_etl.kernels.filtering import filter_quality
@@ -65,12 +66,14 @@ def steps(config: Config, spent: Spent) -> Iterator[tuple[str, Callable[[pa.Reco
     """The steps before documents are put down, each from batch to batch."""
     quality, (language,) = config.quality, config.extracting.language_rules
     assert quality is not None
-    rules = rules_of(quality.rules, {"c4.min_sentences": None})
+    rules, again = rules_of(quality.rules), rules_of(["fineweb"])
     yield "tokens", count_text(WORDS)
     yield "empty", lambda batch: filter_documents(batch, [HasText()]).kept
     yield "detect language", detect_languages
     yield "language", lambda batch: filter_documents(batch, [language]).kept
     yield "quality", lambda batch: filter_quality(batch, rules).kept
+    yield "lines", lambda batch: keep_lines(batch).kept
+    yield "quality again", lambda batch: filter_quality(batch, again).kept
 
 
 def run(folder: Path, output: Path, config: Config) -> dict[str, float]:

@@ -38,6 +38,8 @@ SECTIONS: Mapping[str, Section] = {
     "words": Section(extract_config.Config, ("required_words", "forbidden_words")),
     "language": Section(extract_config.Config, ("languages", "min_language_score")),
     "quality": Section(domain_score_config.Config, ("rules", "thresholds")),
+    "c4_lines": Section(extract_config.Config, ()),
+    "quality_again": Section(domain_score_config.Config, ("rules", "thresholds")),
     "exact": Section(dedup_config.Config, ("key", "normalised", "within", "keep")),
     "near": Section(dedup_config.Config, (*_NEAR, "within", "keep", *_COMPONENTS)),
     "domain_score": Section(domain_score_config.Config, (*_SCORES, *_LIMITS)),

@@ -238,6 +238,24 @@ def test_flags_of_the_command_line_win(tmp_path: Path, capsys: pytest.CaptureFix
     assert "100.0%" in said
 
 
+def test_lines_go_before_documents_are_judged_again(tmp_path: Path) -> None:
+    told = [
+        {"id": "a", "text": "Home\nThis is a whole sentence, and it ends.\nAbout"},
+        {"id": "b", "text": "Home\nAbout\nContact"},
+        {"id": "c", "text": "These are words without any mark\nand here are more of them"},
+    ]
+    source = write(tmp_path, "a.jsonl", "\n".join(map(json.dumps, told)).encode())
+    steps = '[c4_lines]\n[quality_again]\nrules = ["fineweb"]\n'
+    assert curate.run(job(tmp_path, source, steps)) == 0
+    [left] = table(tmp_path / "out", "documents")
+    assert (left["text"], left["dropped_lines"]) == ("This is a whole sentence, and it ends.", 2)
+    removed = {(row["id"], row["step"]): row["reasons"] for row in table(tmp_path / "out", "removals")}
+    assert removed["b", "c4_lines"] == ["c4_lines: no line stays"]
+    assert "fineweb.min_punctuated_lines: 0 < 0.12" in removed["c", "quality_again"]
+    funnel = {row["step"]: (row["documents"], row["tokens"]) for row in table(tmp_path / "out", "funnel")}
+    assert funnel == {"read": (3, 25), "c4_lines": (2, 20), "quality_again": (1, 8)}
+
+
 KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {
     "at the first file put down": (("beam_etl.io.spill", "_OpenSpill.close", "", 0, True), False),
     "before all are recorded": (("beam_etl.io.spill", "_record", "", 0, False), False),
