@@ -80,6 +80,8 @@ READING: dict[str, list[str]] = {
     "dedup": ["--method=exact"],
     "inverted_index": [],
     "domain_score": [],
+    "lines": [],
+    "decontaminate": ["--evaluations={known}"],
     "extract": ["--detect_language=false"],
     "curate": [f"--config={Path(__file__).parents[1]}/examples/texts.toml"],
     "aggregate": ["--by=text", "--agg=count"],
@@ -87,6 +89,7 @@ READING: dict[str, list[str]] = {
     "topk": ["--by=text", "--k=10"],
     "sort": ["--by=text"],
     "repartition": ["--partition=hash:text:4"],
+    "tokenize": ["--tokenizer=tiktoken:gpt2"],
     "join": ["--on=text", "--left_columns=text", "--right_columns=text"],
 }
 """Each pipeline that reads documents, and flags with which it reads them."""
@@ -97,7 +100,7 @@ READING_DATASETS = (
 )
 """Each that reads what others have published: see test_hostile_datasets.py."""
 
-ALL_COLUMNS = ("extract", "curate", "topk", "sort", "repartition")
+ALL_COLUMNS = ("extract", "curate", "lines", "decontaminate", "topk", "sort", "repartition")
 
 REFUSED = {
     *((job, known) for job in ALL_COLUMNS for known in ("parquet", "avro")),
@@ -125,7 +128,9 @@ def test_a_job_gives_all_good_documents_and_names_each_bad_file(
     output, sides = tmp_path / "out", ("left", "right") if job == "join" else ("input",)
     flags = [f"--{side}={tmp_path}/in" for side in sides]
     run = importlib.import_module(f"beam_etl.pipelines.{job}").run
-    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *READING[job]])
+    (tmp_path / "known.txt").write_text("a text that no document has")
+    asked = [flag.format(known=tmp_path / "known.txt") for flag in READING[job]]
+    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *asked])
     assert code == (2 if (job, known_as) in REFUSED else 0)
     if code:
         return

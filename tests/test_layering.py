@@ -48,6 +48,7 @@ LAYERS = {
         ("schema", "kernels", "transforms", "io", "observe", "engines", "pipelines", "__version__"),
         ("apache_beam", "numpy", "pyarrow"),
     ),
+    "templates": Layer(("pipelines", "templates"), ()),
     "__init__": Layer(("schema", "kernels", "transforms", "io", "observe", "engines"), ()),
     "__main__": Layer(("pipelines",), ()),
 }

@@ -28,6 +28,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "repartition --partition=hash:domain:2 --max_rows_per_key=1": [["domain"], ["partition"]],
     "sort --by=id": [["partition"]],
     "topk --by=id": [],
+    "tokenize --tokenizer=tiktoken:gpt2": [["partition"]],
     "join --on=id": [],
     "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],
@@ -59,6 +60,9 @@ SHUFFLES: dict[str, list[list[str]]] = {
         *SECOND_READ,
     ],
     "dedup --within=domain --partitioned=true": [],
+    "lines": [["line"]],
+    "lines --scope=domain --keep=none": [["line"]],
+    "decontaminate --evaluations={source}": [],
     "extract --detect_language=false": [],
     "domain_score": [["domain"]],
     "domain_score --min_domain_score=0.5 --max_documents_per_domain=100": [["domain"]],
@@ -93,6 +97,16 @@ def test_the_plan_shows_these_shuffles(
     pipeline = importlib.import_module(f"beam_etl.pipelines.{name}")
     sources = ["--left", "--right"] if name == "join" else ["--input"]
     given = [f"{flag}={source}" for flag in sources]
-    assert pipeline.run([*given, f"--output={tmp_path}/out", "--plan=json", *flags]) == 0
+    assert (
+        pipeline.run(
+            [
+                *given,
+                f"--output={tmp_path}/out",
+                "--plan=json",
+                *(flag.format(source=source) for flag in flags),
+            ]
+        )
+        == 0
+    )
     assert [shuffle["by"] for shuffle in json.loads(capsys.readouterr().out)["shuffles"]] == keys
     assert not (tmp_path / "out").exists()

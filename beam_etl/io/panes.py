@@ -14,7 +14,6 @@ tells of each file which pane it holds (`file_lists.Pane`), and of each stream t
    as long the versions. So nothing is removed that an attempt might yet publish, and readers lose nothing they read.
 """
 
-import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -298,7 +297,7 @@ class PanePublisher:
             )
         head = manifest.latest(self._dataset)
         assert head is not None
-        staging.remove(glob.glob(os.path.join(glob.escape(self._folder), f"{run}-*.json")))
+        staging.remove_prepared(self._folder, run)
         if FAILED in head.streams.get(self._stream, {}):  # a savepoint of before that may name all there is
             return head
         self._seen = run

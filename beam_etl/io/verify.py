@@ -16,6 +16,7 @@ from beam_etl.io.rejects import Reject
 from beam_etl.io.report import Report
 from beam_etl.io.staging import SYSTEM_FOLDERS
 from beam_etl.io.stores import store_of
+from beam_etl.io.token_files import token_rows
 from beam_etl.kernels.findings import one
 
 _READ_BYTES = 1 << 20
@@ -134,6 +135,13 @@ def _verify_file(folder: str, file: DataFile, report: Report) -> None:
 def _rows(folder: str, file: DataFile, report: Report) -> int:
     """How many rows a file has, all of which are read."""
     entry, known = FileEntry(0, os.path.join(folder, file.path), file.bytes), format_of(file.path)
+    try:
+        documents = token_rows(entry.path)
+    except CONTENT_ERRORS as error:
+        report.add(file.path, one("damaged file", one_line(error)))
+        raise Unreadable from error
+    if documents is not None:
+        return documents
     if known is None:
         report.unchecked.append(f"rows of {file.path}: no format has this suffix")
         raise Unreadable

@@ -63,7 +63,9 @@ def _tiktoken(name: str) -> Vocabulary:
         encoding = constructors[name]()
     except Exception as error:  # of requests, of the cache folder, of a plug-in
         raise VocabularyError(_unreachable(name, error)) from error
-    return tiktoken_vocabulary(name, encoding["pat_str"], encoding["mergeable_ranks"])
+    return tiktoken_vocabulary(
+        name, encoding["pat_str"], encoding["mergeable_ranks"], encoding["special_tokens"]
+    )
 
 
 def _unreachable(name: str, error: Exception) -> str:

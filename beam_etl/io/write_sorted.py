@@ -1,6 +1,5 @@
 """WriteSorted: rows to files in a global order. They cross as sorted runs in files, block by block."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,57 +10,17 @@ import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl.io import staging
-from beam_etl.io.data_files import Finished, OpenFile, working_folder, write_files
+from beam_etl.io.data_files import Finished, OpenFile, write_files
 from beam_etl.io.formats import format_named
-from beam_etl.io.sorted_runs import BLOCK_BYTES, RunFiles, write_run
+from beam_etl.io.sort_ranges import KIND, MAX_PARTITIONS, NULLS, MergeRanges, SortIntoRanges
 from beam_etl.io.write import FILE_BYTES
-from beam_etl.kernels.merging import merge_blocks
 from beam_etl.kernels.partitioning import RANGE, Level, Partitioning
-from beam_etl.kernels.range_bounds import (
-    IS_EDGE,
-    PARTITION,
-    bounds_in_json,
-    keys_of_blocks,
-    locate_blocks,
-    range_bounds,
-    row_bytes,
-    sample_keys,
-    with_lasts,
-)
-from beam_etl.kernels.sorting import Order, key_rows, range_numbers, sort_batch
-from beam_etl.transforms.batches import Batches, RecordBatchCoder, merge_batches, split_batch
-from beam_etl.transforms.gathering import GatherBatches
-from beam_etl.transforms.metrics import BYTES_CROSSED, StepMetrics
-from beam_etl.transforms.shuffle import Attach, Attachment, Gather
-
-RUN_BYTES = 32 << 20
-"""Rows of a run. While it is sorted, three times as many bytes are held."""
+from beam_etl.kernels.range_bounds import bounds_in_json
+from beam_etl.kernels.sorting import Order
+from beam_etl.transforms.batches import Batches, RecordBatchCoder
 
 PARTITION_BYTES = 128 << 20
-"""Rows of a partition: a file of some 50 MB. Memory doesn't depend on it."""
-
-MAX_PARTITIONS = 1 << 10
-"""Partitions grow where there were more of them: a run has a piece for each, of RUN_BYTES / MAX_PARTITIONS at least."""
-
-MERGE_BYTES = 16 << 20
-"""Rows of a partition that are sorted at once, at least."""
-
-PIECE_BLOCKS = 8
-"""Blocks of a piece, about: a block at its edge is read by two partitions."""
-
-MIN_BLOCK_BYTES = 16 << 10
-
-SAMPLE_ROWS = 1 << 17
-"""Rows of the sample, about: some MB at one worker."""
-
-PARTITION_ROWS = 1 << 10
-"""Rows of the sample for each partition: then partitions differ by some percent, where rows are of like sizes."""
-
-_RUN, _BLOCK, _SAMPLE = "run", "block", "sample"
-_FOLDER = "_runs"
-
-_KIND, _NULLS = b"kind", b"nulls"
-"""Metadata of samples and bounds: the type of the order's first column, and that it has nulls."""
+"""Rows of a range: a file of some 50 MB. Memory doesn't depend on it. Ranges grow where there were too many of them."""
 
 
 class Sorted(NamedTuple):
@@ -75,12 +34,7 @@ class Sorted(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class WriteSorted(beam.PTransform):
-    """Rows to files of a table in a global order. One shuffle, whose rows cross as files.
-
-    A bundle writes sorted runs into the run's staging folder, which all workers see, and a sample of keys, by hash of
-    the address, tells ranges of about equal bytes. What goes through the engine is a row a block of 256 KiB. A range
-    merges the blocks that lie in it, and is written in order. So neither the engine's limit of a key nor memory bounds
-    what a range has; a worker's thread holds three times RUN_BYTES.
+    """Rows to files of a table in a global order. One shuffle, whose rows cross as files: see SortIntoRanges.
 
     Input: batches with `address`. Output: Sorted. The address isn't written.
 
@@ -106,102 +60,23 @@ class WriteSorted(beam.PTransform):
         super().__init__()
         if self.expected_bytes < 0 or self.expected_rows < 0:
             raise ValueError(f"nothing has {self.expected_bytes} bytes or {self.expected_rows} rows")
-        self.partitions = min(MAX_PARTITIONS, max(1, -(-self.expected_bytes // PARTITION_BYTES)))
+        self._sort = SortIntoRanges(
+            order=self.order,
+            output=self.output,
+            run=self.run,
+            partitions=min(MAX_PARTITIONS, max(1, -(-self.expected_bytes // PARTITION_BYTES))),
+            expected_bytes=self.expected_bytes,
+            expected_rows=self.expected_rows,
+        )
 
-    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Sorted:
-        folder = os.path.join(staging.staging_folder(self.output, self.run), _FOLDER)
-        block_bytes = RUN_BYTES // self.partitions // PIECE_BLOCKS
-        wanted = min(SAMPLE_ROWS, PARTITION_ROWS * self.partitions) if self.partitions > 1 else 0
-        part = wanted / max(self.expected_rows, 1)
-        writing = _WriteRuns(self, min(BLOCK_BYTES, max(MIN_BLOCK_BYTES, block_bytes)), part)
-        runs = documents | "Write runs" >> beam.ParDo(writing).with_output_types(
-            pa.RecordBatch, sample=bytes
-        ).with_outputs(_SAMPLE, main="runs")
-        bounds = (
-            runs.sample
-            | "Gather sample" >> Gather()
-            | "Bounds" >> beam.Map(_bounds, self.order, self.partitions).with_output_types(bytes)
-        )
-        ranges = bounds | "Ranges" >> beam.FlatMap(_ranges).with_output_types(tuple[int, bytes])
-        blocks = runs.runs | "To ranges" >> beam.FlatMap(
-            _located, order=self.order, bounds=beam.pvalue.AsSingleton(bounds)
-        ).with_output_types(pa.RecordBatch)
-        shuffled = Attachment(ranges, blocks) | "Shuffle" >> Attach(
-            by=(PARTITION,), keys=self.partitions, expected_bytes=self.expected_bytes, measured=False
-        )
-        files = shuffled | "Write" >> beam.ParDo(_WriteRange(self, folder)).with_output_types(Finished)
+        ranges, bounds = documents | "Sort" >> self._sort
+        files = ranges | "Write" >> beam.ParDo(_WriteRange(self)).with_output_types(Finished)
         described = bounds | "Describe" >> beam.FlatMap(
             _described, order=self.order, table=self.table
         ).with_output_types(dict[str, Any])
         return Sorted(files, described)
-
-
-class _WriteRuns(GatherBatches):
-    """Sorted runs of what a bundle gathers: a row a block, and a sample of their keys."""
-
-    def __init__(self, writing: WriteSorted, block_bytes: int, part: float) -> None:
-        super().__init__(RUN_BYTES)
-        self._output, self._run = writing.output, writing.run
-        self._order = writing.order
-        self._block_bytes = block_bytes
-        self._part = part
-
-    def start_bundle(self) -> None:
-        super().start_bundle()
-        self._attempt, self._runs = staging.new_attempt(), 0
-
-    def release(self, batches: list[pa.RecordBatch]) -> Iterator[Any]:
-        rows = merge_batches(batches)
-        batches.clear()
-        rows = sort_batch(rows, self._order)
-        self._metrics.add(BYTES_CROSSED, rows.nbytes)
-        name = f"{self._attempt}-{self._runs}"
-        self._runs += 1
-        folder = working_folder(self._output, self._run, _FOLDER)
-        if folder is None:
-            return
-        firsts, lasts = write_run(_path(folder, name), rows, self._order, self._block_bytes)
-        sample = sample_keys(key_rows(rows, self._order), row_bytes(rows), self._part)
-        told = {_KIND: str(rows.schema.field(self._order.columns[0]).type)}
-        if rows.column(self._order.columns[0]).null_count:
-            told[_NULLS] = ""
-        yield beam.pvalue.TaggedOutput(
-            _SAMPLE, RecordBatchCoder().encode(sample.replace_schema_metadata(told))
-        )
-        blocks = (
-            with_lasts(firsts, lasts)
-            .append_column(_RUN, pa.repeat(name, firsts.num_rows))
-            .append_column(_BLOCK, pa.array(range(firsts.num_rows), pa.uint32()))
-        )
-        yield blocks
-
-
-def _path(folder: str, name: str) -> str:
-    return os.path.join(folder, f"{name}.arrow")
-
-
-def _bounds(packed: list[bytes], order: Order, partitions: int) -> bytes:
-    """The bounds of all samples. What these tell of the first column is kept as metadata."""
-    samples = [RecordBatchCoder().decode(some) for some in packed]
-    if not samples:
-        return b""
-    told: dict[bytes, bytes] = {}
-    for sample in samples:
-        told |= sample.schema.metadata
-    bare = [sample.replace_schema_metadata(None) for sample in samples]
-    return RecordBatchCoder().encode(range_bounds(bare, order, partitions).replace_schema_metadata(told))
-
-
-def _ranges(bounds: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each range by its number, with the bounds before and behind it."""
-    if not bounds:
-        return
-    found = RecordBatchCoder().decode(bounds)
-    for number in range(found.num_rows + 1):
-        begin, end = max(number - 1, 0), min(number + 1, found.num_rows)
-        edges = RecordBatchCoder().encode(found.slice(begin, end - begin))
-        yield number, number.to_bytes(8, "little") + edges
 
 
 def _described(bounds: bytes, order: Order, table: str) -> Iterator[dict[str, Any]]:
@@ -209,81 +84,25 @@ def _described(bounds: bytes, order: Order, table: str) -> Iterator[dict[str, An
     if not bounds or not order.ascending:
         return
     found = RecordBatchCoder().decode(bounds)
-    plain = bounds_in_json(found, found.schema.metadata[_KIND].decode())
-    if plain is not None and _NULLS not in found.schema.metadata:
+    plain = bounds_in_json(found, found.schema.metadata[KIND].decode())
+    if plain is not None and NULLS not in found.schema.metadata:
         level = Level(function=RANGE, columns=order.columns[:1], bounds=tuple(plain))
         yield {table: Partitioning(by=(level,), order=order.columns).to_json()}
 
 
-def _located(blocks: pa.RecordBatch, bounds: bytes, order: Order) -> Iterator[pa.RecordBatch]:
-    yield from split_batch(locate_blocks(blocks, RecordBatchCoder().decode(bounds), order))
-
-
-class _WriteRange(beam.DoFn):
+class _WriteRange(MergeRanges):
     """Merges the blocks of a range into files."""
 
-    def __init__(self, writing: WriteSorted, folder: str) -> None:
-        self._order = writing.order
-        self._output, self._run, self._table = writing.output, writing.run, writing.table
-        self._format = writing.format
+    def __init__(self, writing: WriteSorted) -> None:
+        super().__init__(writing.order, writing.output, writing.run)
+        self._table, self._format = writing.table, writing.format
         self._file_bytes = writing.file_bytes
-        self._folder = folder
-        self._metrics = StepMetrics()
 
-    def start_bundle(self) -> None:
-        self._attempt = staging.new_attempt()
-
-    def process(self, element: tuple[bytes, Any]) -> Iterator[Finished]:
-        yield from self._metrics.timed(self._write(*element))
-
-    def _write(self, described: bytes, located: Any) -> Iterator[Finished]:
-        found = list(located)
-        if not found:
-            return
-        number, edges = int.from_bytes(described[:8], "little"), RecordBatchCoder().decode(described[8:])
-        load = _Blocks(self._folder, merge_batches(found), edges, 1 if number else 0, self._order)
-        yield from write_files(self._rows(load), partial(self._open, number), self._file_bytes, self._metrics)
-
-    def _rows(self, load: "_Blocks") -> Iterator[pa.RecordBatch]:
-        rows = size = 0
-        for merged in merge_blocks(keys_of_blocks(load.blocks), load, self._order, MERGE_BYTES):
-            rows, size = rows + merged.num_rows, size + merged.nbytes
-            yield from split_batch(merged)
-            del merged
-        self._metrics.saw_partition(rows, size)
+    def write(self, number: int, rows: Iterator[pa.RecordBatch]) -> Iterator[Finished]:
+        yield from write_files(rows, partial(self._open, number), self._file_bytes, self._metrics)
 
     def _open(self, number: int, part: int, columns: pa.Schema) -> OpenFile:
         form = format_named(self._format)
         name = staging.split_file_name(f"{number:05d}", f"{part:05d}", self._run, self._attempt, form.suffix)
         writer = partial(form.writer, columns=columns)
         return OpenFile(self._output, self._run, f"{self._table}/{name}", columns, writer)
-
-
-class _Blocks:
-    """Blocks of a range, each loaded by its place among them, without rows of other ranges.
-
-    Args:
-      folder: of the runs.
-      blocks: of `locate_blocks`.
-      edges: the bounds before and behind the range, where there are such.
-      place: which of the ranges between the edges it is.
-      order: of rows.
-    """
-
-    def __init__(
-        self, folder: str, blocks: pa.RecordBatch, edges: pa.RecordBatch, place: int, order: Order
-    ) -> None:
-        self.blocks = blocks
-        self._folder = folder
-        self._runs, self._numbers = blocks.column(_RUN), blocks.column(_BLOCK)
-        self._is_edge = blocks.column(IS_EDGE)
-        self._edges, self._place, self._order = edges, place, order
-        self._files = RunFiles()
-
-    def __call__(self, place: int) -> pa.RecordBatch:
-        path = _path(self._folder, self._runs[place].as_py())
-        rows = self._files.read(path, self._numbers[place].as_py())
-        if not self._is_edge[place].as_py():
-            return rows
-        numbers = range_numbers(key_rows(rows, self._order), self._edges, self._order)
-        return rows.filter(pa.array(numbers == self._place))

@@ -1,4 +1,4 @@
-"""Counting with gigatoken: some ten times as fast as tiktoken, and not always right, so `tokens` checks it.
+"""Tokens by gigatoken: some ten times as fast as tiktoken, and not always right, so `tokens` checks it.
 
 What its use depends on, measured with 0.10.0: an instance locks itself, so each thread has one; it releases
 the GIL while it encodes; it remembers every piece of text that it has seen, for ever, so it is thrown away
@@ -11,8 +11,9 @@ import queue
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 from beam_etl.kernels.hashing import string_buffers
 from beam_etl.kernels.token_sample import hostile_sample
 from beam_etl.kernels.utf8 import large_string
-from beam_etl.kernels.vocabularies import TIKTOKEN, Vocabulary
+from beam_etl.kernels.vocabularies import TIKTOKEN, Vocabulary, rank_lines
 
 if TYPE_CHECKING:
     from gigatoken.gigatoken_rs import BPETokenizer, SentencePieceTokenizer
@@ -53,8 +54,8 @@ class EngineError(Exception):
     """Gigatoken can't count by this vocabulary. The message says why."""
 
 
-def fast_count(vocabulary: Vocabulary) -> Callable[[pa.Array], npt.NDArray[np.int64]]:
-    """A function as TokenCounter.count, thread-safe. It may count wrongly, and needs NFC if `composes`.
+def fast_encode(vocabulary: Vocabulary) -> Callable[[pa.Array], pa.LargeListArray]:
+    """A function as TokenCounter.encode, thread-safe. It may be wrong, and needs NFC if `composes`.
 
     Raises:
       EngineError: gigatoken isn't installed or doesn't know the vocabulary.
@@ -63,14 +64,15 @@ def fast_count(vocabulary: Vocabulary) -> Callable[[pa.Array], npt.NDArray[np.in
         import gigatoken  # noqa: F401
     except ImportError as error:
         raise EngineError("gigatoken is not installed") from error
-    counter = _Counter(lambda: _build(vocabulary))
+    encoder = _Encoder(lambda: _build(vocabulary))
     try:
-        counter.count(hostile_sample(vocabulary))
+        encoder.encode(hostile_sample(vocabulary))
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise EngineError("gigatoken does not know this vocabulary") from error
-    return counter.count
+    ids = _gapped_ids(vocabulary)
+    return encoder.encode if ids is None else partial(_renumbered, encode=encoder.encode, ids=ids)
 
 
 def composes(vocabulary: Vocabulary) -> bool:
@@ -98,7 +100,7 @@ def _build(vocabulary: Vocabulary) -> "BPETokenizer | SentencePieceTokenizer":
     scheme = _SCHEMES[vocabulary.spec.partition(":")[2]]
     with tempfile.TemporaryDirectory() as folder:  # it takes ranks from a file only
         file = Path(folder, "ranks.tiktoken")
-        file.write_bytes(vocabulary.content())
+        file.write_bytes(rank_lines(enumerate(vocabulary.ranks())))
         return BPETokenizer.from_tiktoken(file, scheme, {})
 
 
@@ -108,7 +110,7 @@ class _Instance:
     tokens: int = 0
 
 
-class _Counter:
+class _Encoder:
     """Hands each call an instance that no other is using; there is at most one a core, so calls may wait."""
 
     def __init__(self, build: Callable[[], "BPETokenizer | SentencePieceTokenizer"]) -> None:
@@ -120,15 +122,15 @@ class _Counter:
         for _ in range(cores):
             self._idle.put(None)
 
-    def count(self, text: pa.Array) -> npt.NDArray[np.int64]:
+    def encode(self, text: pa.Array) -> pa.LargeListArray:
         text = large_string(text)
         if not len(text):
-            return np.zeros(0, np.int64)
+            return pa.array([], pa.large_list(pa.uint32()))
         instance = self._idle.get()
         try:
             instance = instance or _Instance(self._build())
-            counts = _count(instance.tokenizer, pc.fill_null(text, "") if text.null_count else text)
-            instance.tokens += int(counts.sum())
+            encoded = _encode(instance.tokenizer, pc.fill_null(text, "") if text.null_count else text)
+            instance.tokens += len(encoded.values)
             if instance.tokens >= self._share:
                 instance = None
         except BaseException:
@@ -136,13 +138,13 @@ class _Counter:
             raise
         finally:
             self._idle.put(instance)
-        return counts
+        return encoded
 
 
-def _count(
+def _encode(
     tokenizer: "BPETokenizer | SentencePieceTokenizer", text: pa.LargeStringArray
-) -> npt.NDArray[np.int64]:
-    """Tokens of each text; its buffers are read where they are."""
+) -> pa.LargeListArray:
+    """Tokens of each text; its buffers are read where they are, as are the tokens."""
     import awkward as ak
 
     offsets, letters = string_buffers(text)
@@ -150,5 +152,21 @@ def _count(
     strings = ak.contents.ListOffsetArray(
         ak.index.Index64(offsets), characters, parameters={"__array__": "string"}
     )
-    tokens = tokenizer.encode_batch(ak.Array(strings), parallel=False)
-    return np.array(ak.num(tokens, axis=1), np.int64)
+    tokens: Any = tokenizer.encode_batch(ak.Array(strings), parallel=False).layout
+    ids = ak.to_numpy(ak.Array(tokens.content)).astype(np.uint32, copy=False)
+    return pa.LargeListArray.from_arrays(tokens.offsets.data, ids)
+
+
+def _gapped_ids(vocabulary: Vocabulary) -> npt.NDArray[np.uint32] | None:
+    """Ids of tiktoken's tokens by rank, where some numbers are no token's: gigatoken takes numbers without gaps."""
+    if vocabulary.kind != TIKTOKEN:
+        return None
+    ids = np.fromiter(vocabulary.ranks().values(), np.uint32)
+    return ids if ids[-1] != len(ids) - 1 else None
+
+
+def _renumbered(
+    text: pa.Array, encode: Callable[[pa.Array], pa.LargeListArray], ids: npt.NDArray[np.uint32]
+) -> pa.LargeListArray:
+    encoded = encode(text)
+    return pa.LargeListArray.from_arrays(encoded.offsets, ids[encoded.values.to_numpy()])

@@ -8,7 +8,7 @@ holds one for each step.
 import base64
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,9 @@ class Vocabulary:
     pattern: str = field(default="", repr=False)
     """Of tiktoken: the regular expression that cuts text into pieces."""
 
+    special: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    """Of tiktoken: tokens that no text is cut into, and their ids."""
+
     packed: bytes = field(default=b"", repr=False)
     """Of tiktoken, lines of a token in base64 and its rank; of Hugging Face, the tokenizer.json;
     compressed."""
@@ -45,7 +48,7 @@ class Vocabulary:
         return zlib.decompress(self.packed)
 
     def ranks(self) -> dict[bytes, int]:
-        """Of tiktoken: tokens, and in which order they are merged."""
+        """Of tiktoken: tokens and their ids, in which they are merged, ascending."""
         pairs = (line.split(b" ") for line in self.content().splitlines())
         return {base64.b64decode(token): int(rank) for token, rank in pairs}
 
@@ -54,22 +57,44 @@ class Vocabulary:
         parsed: dict[str, Any] = json.loads(self.content())
         return parsed
 
+    def special_tokens(self) -> dict[str, int]:
+        """Tokens that no text is cut into, such as <|endoftext|>, and their ids."""
+        if self.kind != HUGGING_FACE:
+            return dict(self.special)
+        added = self.tokenizer().get("added_tokens") or []
+        return {token["content"]: token["id"] for token in added if token.get("special")}
+
+    def id_count(self) -> int:
+        """One more than the largest id that a token has. Words have none."""
+        if self.kind == WORDS.kind:
+            return 0
+        if self.kind == TIKTOKEN:
+            return 1 + max([*self.ranks().values(), *(number for _, number in self.special)])
+        tokenizer = self.tokenizer()
+        known = tokenizer["model"]["vocab"]
+        numbers = known.values() if isinstance(known, dict) else range(len(known))
+        added = (token["id"] for token in tokenizer.get("added_tokens") or [])
+        return 1 + max([*numbers, *added], default=-1)
+
 
 WORDS = Vocabulary("words", "words")
 
 
-def tiktoken_vocabulary(name: str, pattern: str, ranks: Mapping[bytes, int]) -> Vocabulary:
-    """The vocabulary of a tiktoken encoding.
+def rank_lines(ranked: Iterable[tuple[int, bytes]]) -> bytes:
+    """Tokens by rank as tiktoken's files have them: lines of a token in base64 and its rank."""
+    return b"".join(b"%b %d\n" % (base64.b64encode(token), rank) for rank, token in ranked)
 
-    Ranks are numbered anew without gaps (p50k_base has one), which changes token numbers but no count.
-    Special tokens are left out: their text in a document is ordinary text.
+
+def tiktoken_vocabulary(
+    name: str, pattern: str, ranks: Mapping[bytes, int], special: Mapping[str, int]
+) -> Vocabulary:
+    """The vocabulary of a tiktoken encoding. The text of a special token in a document is ordinary text.
 
     Raises:
       VocabularyError: it is larger than PACKED_BYTES.
     """
-    ordered = sorted(ranks, key=ranks.__getitem__)
-    lines = b"".join(b"%b %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(ordered))
-    return _packed(f"{TIKTOKEN}:{name}", TIKTOKEN, pattern, lines)
+    lines = rank_lines(sorted((rank, token) for token, rank in ranks.items()))
+    return _packed(f"{TIKTOKEN}:{name}", TIKTOKEN, pattern, lines, tuple(sorted(special.items())))
 
 
 def hugging_face_vocabulary(path: str, content: bytes) -> Vocabulary:
@@ -96,10 +121,12 @@ def hugging_face_vocabulary(path: str, content: bytes) -> Vocabulary:
     return _packed(spec, HUGGING_FACE, "", content)
 
 
-def _packed(spec: str, kind: str, pattern: str, content: bytes) -> Vocabulary:
+def _packed(
+    spec: str, kind: str, pattern: str, content: bytes, special: tuple[tuple[str, int], ...] = ()
+) -> Vocabulary:
     packed = zlib.compress(content)
     if len(packed) > PACKED_BYTES:
         raise VocabularyError(
             f"{spec}: {len(packed):,} bytes compressed; at most {PACKED_BYTES:,} may travel in a job's graph"
         )
-    return Vocabulary(spec, kind, pattern, packed)
+    return Vocabulary(spec, kind, pattern, special, packed)

@@ -11,6 +11,7 @@ PIPELINES: Mapping[str, str] = {
     "compact": "a dataset with fewer, larger files, though others add to it",
     "compact_index": "several inverted indexes as one, without the documents that were removed",
     "curate": "from a crawl to a corpus: all steps in one job, from one file, and what each left",
+    "decontaminate": "documents without those that share words with evaluation sets, or without these words",
     "dedup": "documents without their near-duplicates or exact duplicates, and a record of each removal",
     "describe": "what a dataset has: schema, partitions and their sizes, versions",
     "domain_score": "a quality score for each domain, and the documents of those that are good enough",
@@ -18,6 +19,7 @@ PIPELINES: Mapping[str, str] = {
     "index_segments": "the segments of an index that a stream published, as indexes to search",
     "inverted_index": "which documents have a word, how often, and where",
     "join": "rows of two inputs that have equal keys",
+    "lines": "documents without the lines or paragraphs that repeat, and a record of each edit",
     "quantiles": "quantiles of columns, exact or to within 0.4%, of everything or of groups",
     "repartition": "the documents in partitions: by hash, range, time or value, in order inside",
     "score_windows": "scores of domains as of each window, from what domain_score counted by window",
@@ -25,6 +27,7 @@ PIPELINES: Mapping[str, str] = {
     "show": "rows of a dataset in the terminal; what was removed, beside what was kept for it",
     "sort": "the documents in a global order",
     "token_count": "documents, bytes, characters and tokens of each language, domain, date or source file",
+    "tokenize": "documents as token ids in a shuffled order, in shards to train with",
     "topk": "the first documents in an order",
     "verify": "whether a dataset is as it was written, every byte of every file",
 }

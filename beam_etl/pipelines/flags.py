@@ -13,7 +13,7 @@ from beam_etl.observe.text import format_bytes
 
 Config = TypeVar("Config")
 
-FOLDER = "folder"
+FILE, FOLDER = "file", "folder"
 
 _SIZES = {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -33,7 +33,7 @@ def flag(
       help: what it does, a phrase without its default.
       default: without one the flag is required.
       choices: the values there are, where they are few.
-      unit: "bytes" takes 64MiB or 1GB as well, "folder" makes a local path absolute; otherwise shown in the help.
+      unit: "bytes" takes 64MiB or 1GB as well, FOLDER makes a local path absolute; otherwise shown in the help.
       bare: the value of `--name` alone, where that may be written.
       name: what users write, where it isn't the field's name.
     """
@@ -96,6 +96,16 @@ def parse(
         return config(**vars(known)), rest
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def folders_of(config: Any) -> list[str]:
+    """The folders that a Config names."""
+    given = [
+        getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.metadata.get("unit") == FOLDER
+    ]
+    return [folder for value in given if value for folder in ((value,) if isinstance(value, str) else value)]
 
 
 def _refuse_credentials(argv: Sequence[str]) -> None:

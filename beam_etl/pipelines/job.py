@@ -31,7 +31,14 @@ from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig, RunConfig
 from beam_etl.pipelines.execution import Execution
 from beam_etl.pipelines.interrupt import give_up
-from beam_etl.pipelines.launching import about, counted_totals, make_pipeline, on_cluster
+from beam_etl.pipelines.launching import (
+    about,
+    counted_totals,
+    make_pipeline,
+    on_cluster,
+    refuse_files_of_this_machine,
+    service_of,
+)
 from beam_etl.pipelines.memory import refuse_too_large
 from beam_etl.pipelines.run_report import RUNNING, Clock, Drawn
 from beam_etl.pipelines.runners import IN_PROCESS, make_options, runner_name
@@ -113,8 +120,12 @@ class Job(Generic[Config]):
         own = [f"--{name}" for name in config.to_json()]
         name = None if config.plan else f"{self.name}-{config.run}"
         options = make_options(config.runner, rest, own, name)
-        pipeline = make_pipeline(config.runner, options)
+        pipeline = make_pipeline(config.runner, options, planned=config.plan is not None)
+        if not config.plan:
+            refuse_files_of_this_machine(config.runner, flags.folders_of(config))
         source = self.source(pipeline, config)
+        if not config.plan:
+            refuse_files_of_this_machine(config.runner, (file.path for file in source.files))
         for folder in config.folders:
             _refuse_overlap(source, folder)
         tables = judged(build_windowed(self.build, source, config), source.input_bytes, config)
@@ -157,6 +168,7 @@ class Job(Generic[Config]):
             progress=progress(source.input_bytes, len(source.files), _read_so_far)
             if in_process
             else nullcontext(),
+            service=service_of(config.runner, pipeline.options),
         )
         result = execution(pipeline)
         clock.mark(RUNNING)

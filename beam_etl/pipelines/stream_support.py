@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.runners import FLINK, IN_PROCESS, SPARK, runner_name
+from beam_etl.pipelines.runners import DATAFLOW, FLINK, IN_PROCESS, SPARK, runner_name
 from beam_etl.pipelines.stream_config import SCHEMES
 
 IN_PROCESS_STREAM = "BundleBasedDirectRunner"
-DATAFLOW = "DataflowRunner"
 
 YES, UNTRIED = "yes", "not tried"
 

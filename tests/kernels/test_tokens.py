@@ -18,7 +18,7 @@ import tokenizers
 from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels import fast_tokens, tokens
 from beam_etl.kernels.tokens import TokenCounter, token_counter
-from beam_etl.kernels.vocabularies import WORDS, Vocabulary, hugging_face_vocabulary
+from beam_etl.kernels.vocabularies import WORDS, Vocabulary, VocabularyError, hugging_face_vocabulary
 
 Oracle = Callable[[list[str]], list[int]]
 
@@ -131,6 +131,50 @@ def test_counts_of_naughty_strings_equal_the_library(
     assert count(vocabulary(name), texts, engine) == oracle(name)(texts)
 
 
+def _reference_ids(name: str, shared: Path) -> Callable[[str], list[int]]:
+    """The ids of a text by the published library on the published vocabulary."""
+    if name != HUGGING_FACE:
+        return tiktoken.get_encoding(name).encode_ordinary
+    tokenizer = tokenizers.Tokenizer.from_file(str(_tokenizer_json(shared)))
+    tokenizer.encode_special_tokens = True
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ids_equal_the_library(
+    name: str, engine: str, vocabulary: Callable[[str], Vocabulary], shared: Path, webtext: list[Any]
+) -> None:
+    """p50k_base has a gap in its numbers."""
+    texts = ["The cat sat. ", None, "", "  cafe\u0301", *(document["text"] for document in webtext[::1000])]
+    expected = [_reference_ids(name, shared)(text or "") for text in texts]
+    counter = counter_by(vocabulary(name), engine)
+    encoded = counter.encode(pa.array(texts, pa.large_string()).slice(1))
+    assert encoded.type == pa.large_list(pa.uint32())
+    assert encoded.to_pylist() == expected[1:]
+    assert counter.count(pa.array(texts, pa.string())).tolist() == list(map(len, expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "number", "count"),
+    [
+        ("p50k_base", "<|endoftext|>", 50256, 50281),
+        ("cl100k_base", "<|endoftext|>", 100257, 100277),
+        (HUGGING_FACE, "<|endoftext|>", 50279, 50280),
+    ],
+)
+def test_special_tokens_keep_their_published_ids(
+    name: str, token: str, number: int, count: int, vocabulary: Callable[[str], Vocabulary]
+) -> None:
+    assert vocabulary(name).special_tokens()[token] == number
+    assert vocabulary(name).id_count() == count
+
+
+def test_words_have_no_ids() -> None:
+    assert WORDS.id_count() == 0
+    with pytest.raises(VocabularyError, match="words have no ids"):
+        token_counter(WORDS).encode(pa.array(["a"]))
+
+
 SPECIAL = {"r50k_base": 7, "cl100k_base": 7, "o200k_base": 7, HUGGING_FACE: 6}
 
 
@@ -176,7 +220,7 @@ def test_an_engine_that_cuts_text_a_little_differently_is_found_out(
     monkeypatch.setitem(fast_tokens._SCHEMES, name, scheme)
     counter = token_counter(vocabulary(name))
     assert counter.engine.startswith("tiktoken")
-    assert "counts differently" in counter.engine
+    assert "encodes differently" in counter.engine
     texts = ["In 12345 days, I'LL  see"]
     assert counter.count(pa.array(texts)).tolist() == oracle(name)(texts)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io import manifest, write_sorted
+from beam_etl.io import manifest, sort_ranges, write_sorted
 from beam_etl.io.data_files import working_folder
 from beam_etl.pipelines.sort import run
 from tests.tables import ask, odd_table, order_by
@@ -33,10 +33,10 @@ def written(output: Path) -> list[pa.Table]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs, blocks, merges and ranges of some kilobytes."""
-    monkeypatch.setattr(write_sorted, "RUN_BYTES", 60_000)
+    monkeypatch.setattr(sort_ranges, "RUN_BYTES", 60_000)
     monkeypatch.setattr(write_sorted, "PARTITION_BYTES", 100_000)
-    monkeypatch.setattr(write_sorted, "MERGE_BYTES", 10_000)
-    monkeypatch.setattr(write_sorted, "MIN_BLOCK_BYTES", 3_000)
+    monkeypatch.setattr(sort_ranges, "MERGE_BYTES", 10_000)
+    monkeypatch.setattr(sort_ranges, "MIN_BLOCK_BYTES", 3_000)
 
 
 CASES = [
