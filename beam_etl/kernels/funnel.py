@@ -107,9 +107,12 @@ class CountText:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with the column."""
-        if self.changed is None:
-            return batch.append_column(TEXT_TOKENS, self._counts(batch.column(schema.TEXT)))
         place = batch.schema.get_field_index(TEXT_TOKENS)
+        if self.changed is None or place < 0:
+            counts = self._counts(batch.column(schema.TEXT))
+            if place < 0:
+                return batch.append_column(TEXT_TOKENS, counts)
+            return batch.set_column(place, TEXT_TOKENS, counts)
         changed = pc.not_equal(batch.column(self.changed), 0)
         again = self._counts(batch.column(schema.TEXT).filter(changed))
         return batch.set_column(place, TEXT_TOKENS, pc.replace_with_mask(batch.column(place), changed, again))

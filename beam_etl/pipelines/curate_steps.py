@@ -20,6 +20,7 @@ from beam_etl.pipelines.steps import Steps
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.c4_lines import KeepC4Lines
+from beam_etl.transforms.decontaminate import MATCHES, Decontaminate
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.domain_score import STAGE, ScoredDomains, ScoreFacts
 from beam_etl.transforms.leave_out import LeaveOut
@@ -27,7 +28,17 @@ from beam_etl.transforms.token_count import CountTokens
 
 ORDER = (
     *("read", "pages", "urls", "extract", "empty", "words", "language"),
-    *("quality", "c4_lines", "quality_again", "exact", "near", "domain_score", "mask", "tokens"),
+    *(
+        "quality",
+        "c4_lines",
+        "quality_again",
+        "decontaminate",
+        "exact",
+        "near",
+        "domain_score",
+        "mask",
+        "tokens",
+    ),
 )
 """The places of the funnel's steps."""
 
@@ -40,12 +51,14 @@ class DocumentSteps(Steps):
 
     Attributes:
       counts: kernels.funnel.FUNNEL of each step.
+      tables: more of them, by name.
     """
 
     def __init__(self, documents: Batches, rejects: Batches, config: Config) -> None:
         super().__init__(documents, rejects)
         self._config = config
         self.counts: list[Batches] = []
+        self.tables: dict[str, Batches] = {}
 
     def count(self, step: str) -> None:
         """Notes what is left."""
@@ -57,6 +70,14 @@ class DocumentSteps(Steps):
         tokens = self._config.tokens
         vocabulary = WORDS if tokens is None else load_vocabulary(tokens.tokenizer)
         self.map(label, MapDocuments(once_per_process(count_text, vocabulary, changed), stage=label.lower()))
+
+    def decontaminate(self, step: Decontaminate) -> None:
+        """The step that has one more table: of matches."""
+        done = self.documents | "decontaminate" >> step
+        self.documents = done.documents
+        self.rejects.append(done.rejects)
+        self.removals.append(self._told("decontaminate", done.removals))
+        self.tables[MATCHES] = done.matches
 
     def _told(self, label: str, removals: Batches) -> Batches:
         return removals | f"Removed: {label}" >> MapBatches(partial(removals_of_step, step=label))
@@ -97,6 +118,11 @@ def first_steps(source: FileSource, config: Config) -> DocumentSteps:
         steps.filter("language", how.language_rules)
         steps.count("language")
     _judge(steps, config)
+    if (clean := config.decontaminating) is not None:
+        clean.sets.get()  # what is wrong with them is told before the job starts
+        steps.decontaminate(Decontaminate(find=clean.sets, action=clean.action))
+        steps.count_tokens("Tokens without evaluations")
+        steps.count("decontaminate")
     return steps
 
 
