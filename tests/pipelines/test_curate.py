@@ -39,7 +39,7 @@ band_rows = 8
 keep = "longest"
 [domain_score]
 rules = ["fineweb"]
-min_domain_score = 0.04
+min_domain_score = 0.06
 [mask]
 [tokens]
 by = ["language"]
@@ -110,7 +110,7 @@ class Chain:
         self._run("decontaminate", decontaminate.run, f"--evaluations={crawl.parent / EVALUATIONS}")
         self._run("exact", dedup.run, "--method=exact")
         self._run("near", dedup.run, "--bands=14", "--band_rows=8", "--keep=longest")
-        self._run("domain_score", domain_score.run, "--rules=fineweb", "--min_domain_score=0.04")
+        self._run("domain_score", domain_score.run, "--rules=fineweb", "--min_domain_score=0.06")
         self._run("mask", extract.run, "--detect_language=false", "--mask=true")
         self._run("tokens", token_count.run, "--documents=true")
 
