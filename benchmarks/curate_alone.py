@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.read import ReadDocuments
+from beam_etl.kernels.c4_lines import keep_lines
 from beam_etl.kernels.candidates import NearRule, sign
 from beam_etl.kernels.document_rules import HasText, filter_documents
 from beam_etl.kernels.filtering import filter_quality
@@ -65,12 +66,14 @@ def steps(config: Config, spent: Spent) -> Iterator[tuple[str, Callable[[pa.Reco
     """The steps before documents are put down, each from batch to batch."""
     quality, (language,) = config.quality, config.extracting.language_rules
     assert quality is not None
-    rules = rules_of(quality.rules, {"c4.min_sentences": None})
+    rules, again = rules_of(quality.rules), rules_of(["fineweb"])
     yield "tokens", count_text(WORDS)
     yield "empty", lambda batch: filter_documents(batch, [HasText()]).kept
     yield "detect language", detect_languages
     yield "language", lambda batch: filter_documents(batch, [language]).kept
     yield "quality", lambda batch: filter_quality(batch, rules).kept
+    yield "lines", lambda batch: keep_lines(batch).kept
+    yield "quality again", lambda batch: filter_quality(batch, again).kept
 
 
 def run(folder: Path, output: Path, config: Config) -> dict[str, float]:
@@ -80,12 +83,12 @@ def run(folder: Path, output: Path, config: Config) -> dict[str, float]:
     some = pa.record_batch({"address": pa.array([0], pa.uint64()), "id": ["a"], "text": ["Some words."]})
     for _, kernel in first:  # compiled or loaded before it counts
         kernel(some if "lang" in some.schema.names else detect_languages(some))
-    sign(some, rule, Keep())
+    sign(some, rule, Keep(), low=False)
     batches = spent("read", read_all, folder)
     for step, kernel in first:
         batches = [spent(step, kernel, batch) for batch in batches]
     for batch in batches:
-        spent("sign", sign, batch, rule, Keep())
+        spent("sign", sign, batch, rule, Keep(), low=False)
     spent("put down", put_down, batches, output / "put")
     batches = spent("read again", read_again, output / "put")
     batches = [spent("mask", mask_addresses, batch) for batch in batches]

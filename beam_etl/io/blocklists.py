@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_etl.io.access import Stream, compression, open_file
+from beam_etl.io.access import Stream, compression
 from beam_etl.io.errors import CONTENT_ERRORS, InputError
+from beam_etl.io.files import Found, find_files
 from beam_etl.io.item_lists import COMMENT, FILE_MARK, read_items
 from beam_etl.kernels.document_rules import DocumentRule, Listed, NotBlocked, NotListed
 from beam_etl.kernels.hashing import Hashes, hash_values
@@ -34,7 +35,8 @@ def blocklist_rules(given: Iterable[str]) -> tuple[DocumentRule, ...]:
       InputError: there is no such file, or it isn't UTF-8.
     """
     given = tuple(given)
-    large = [item for item in given if item.startswith(FILE_MARK) and _is_large(item[1:])]
+    files = {item: _file(item[1:]) for item in given if item.startswith(FILE_MARK)}
+    large = {item: file for item, file in files.items() if compression(file[0]) or file[1] > SMALL_BYTES}
     small = read_items(item for item in given if item not in large)
     rules: list[DocumentRule] = []
     if small:
@@ -42,19 +44,24 @@ def blocklist_rules(given: Iterable[str]) -> tuple[DocumentRule, ...]:
         rules.append(
             NotBlocked(frozenset(item.lower().strip(".") for item in small if _URL not in item), urls)
         )
-    for item in large:
-        listed = once_per_process(read_listed, item[1:])
+    for path, *what_it_is in large.values():
+        listed = once_per_process(read_listed, path, *what_it_is)
         listed.get()  # what is wrong with it is told before the job starts
         rules.append(NotListed(listed))
     return tuple(rules)
 
 
-def read_listed(path: str) -> Listed:
+def read_listed(path: str, *what_it_is: int | str) -> Listed:
     """A file of hosts and URLs as hashes; in memory there are PIECE_BYTES of it at a time.
+
+    Args:
+      path: of the file.
+      what_it_is: bytes, time and the like, by which a process that has read it knows it from a later one.
 
     Raises:
       InputError: there is no such file, it can't be decompressed, or isn't UTF-8.
     """
+    del what_it_is
     hosts: list[Hashes] = [np.empty(0, np.uint64)]
     urls: list[Hashes] = [np.empty(0, np.uint64)]
     try:
@@ -66,7 +73,7 @@ def read_listed(path: str) -> Listed:
             names = items.filter(pc.invert(is_url))
             hosts.append(hash_values(pc.utf8_trim(pc.utf8_lower(names), ".")))
     except (OSError, *CONTENT_ERRORS) as error:
-        raise InputError(f"{path}: no list with an item a line ({error})") from error
+        raise _no_list(path, error) from error
     return Listed(_ascending(hosts), _ascending(urls))
 
 
@@ -77,14 +84,17 @@ def _ascending(parts: list[Hashes]) -> Hashes:
     return hashes[np.concatenate([[True], hashes[1:] != hashes[:-1]])[: hashes.size]]
 
 
-def _is_large(path: str) -> bool:
-    if compression(path):
-        return True
+def _file(path: str) -> Found:
+    """Its path wherever a worker runs, and what changes with its content."""
     try:
-        with open_file(path) as file:
-            return int(file.size()) > SMALL_BYTES
-    except OSError as error:
-        raise InputError(f"{path}: no list with an item a line ({error})") from error
+        found = find_files((path,), "text")
+    except InputError as error:
+        raise _no_list(path, error) from error
+    return next((each, *told) for each, told in found.items())
+
+
+def _no_list(path: str, error: Exception) -> InputError:
+    return InputError(f"{path}: no list with an item a line ({error})")
 
 
 def _lines(path: str) -> Iterator[pa.LargeStringArray]:

@@ -2,32 +2,39 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from beam_etl import schema
+from beam_etl.io.checks import check_files
 from beam_etl.io.columns import Columns
 from beam_etl.io.convert import NULL_TEXT
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats import FileEntry
+from beam_etl.io.files import input_format
+from beam_etl.io.formats import FileEntry, Format
+from beam_etl.io.formats.base import SPLIT_BYTES, limited
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.kernels.contamination import FindShared, Shared
-from beam_etl.kernels.evaluations import (
-    NGRAM,
-    Evaluations,
-    TooManyWordsError,
-    make_evaluations,
-)
+from beam_etl.kernels.evaluations import NGRAM, TooManyWordsError, make_evaluations
 from beam_etl.kernels.process import OncePerProcess, once_per_process
 
 COLUMN = schema.TEXT
 """Of evaluation sets."""
 
 
+class EvaluationSet(NamedTuple):
+    """A set's name and files."""
+
+    name: str
+    files: tuple[FileEntry, ...]
+
+
 def evaluations_in(
-    paths: tuple[str, ...], column: str = COLUMN, ngram: int = NGRAM
+    paths: Sequence[str], column: str = COLUMN, ngram: int = NGRAM
 ) -> OncePerProcess[[pa.RecordBatch], Shared]:
     """What finds the n-grams of evaluation sets in documents: each process reads the files when it first does.
 
@@ -36,24 +43,20 @@ def evaluations_in(
         path is written where these aren't distinct.
       column: that has the texts.
       ngram: words.
-    """
-    return once_per_process(_finder, paths, column, ngram)
-
-
-def read_evaluations(paths: tuple[str, ...], column: str = COLUMN, ngram: int = NGRAM) -> Evaluations:
-    """The sets themselves. Arguments as of evaluations_in.
 
     Raises:
-      InputError: there are no such files, they can't be read or lack the column, or have too many words.
+      InputError: there are no such files, or they lack the column. `get()` of the result raises it where they can't
+        be read to their end, changed meanwhile, or have too many words.
     """
-    sets = [(name, _texts(path, column)) for name, path in zip(set_names(paths), paths, strict=True)]
-    try:
-        return make_evaluations(sets, ngram)
-    except TooManyWordsError as error:
-        raise InputError(str(error)) from error
+    columns = Columns(text=column)
+    sets = (
+        EvaluationSet(name, tuple(ReadDocuments(patterns=path, columns=columns).files))
+        for name, path in zip(set_names(paths), paths, strict=True)
+    )
+    return once_per_process(_finder, tuple(sets), column, ngram)
 
 
-def set_names(paths: tuple[str, ...]) -> tuple[str, ...]:
+def set_names(paths: Sequence[str]) -> tuple[str, ...]:
     """What sets are called; see evaluations_in."""
     names = [os.path.basename(path.rstrip("/")).split(".")[0] for path in paths]
     counts = Counter(names)
@@ -62,25 +65,30 @@ def set_names(paths: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _finder(paths: tuple[str, ...], column: str, ngram: int) -> FindShared:
-    return FindShared(read_evaluations(paths, column, ngram))
+def _finder(sets: tuple[EvaluationSet, ...], column: str, ngram: int) -> FindShared:
+    try:
+        read = [(each.name, _texts(each.files, Columns(text=column))) for each in sets]
+        return FindShared(make_evaluations(read, ngram))
+    except TooManyWordsError as error:
+        raise InputError(str(error)) from error
 
 
-def _texts(path: str, column: str) -> pa.Array:
+def _texts(files: tuple[FileEntry, ...], columns: Columns) -> pa.Array:
     """By row, null ones too.
 
     Raises:
       InputError: a part of a file can't be read: what it has would be missed in documents.
     """
-    read = ReadDocuments(patterns=path, columns=Columns(text=column))
-    files = [_texts_of(file, read) for file in read.files]
-    return pa.chunked_array(files, pa.large_string()).combine_chunks()
+    known = limited(input_format(files), columns.limits)
+    stored = check_files(files, known, columns, 0.0)
+    texts = [_texts_of(file, known, columns, stored) for file in files]
+    return pa.chunked_array(texts, pa.large_string()).combine_chunks()
 
 
-def _texts_of(file: FileEntry, read: ReadDocuments) -> pa.Array:
+def _texts_of(file: FileEntry, known: Format, columns: Columns, stored: pa.Schema) -> pa.Array:
     texts, positions = [pa.array([], pa.large_string())], [np.empty(0, np.uint64)]
-    for split in plan_splits(file, read.known, read.split_bytes):
-        for found in read_split(split, read.known, read.columns, read.stored_schema):
+    for split in plan_splits(file, known, SPLIT_BYTES):
+        for found in read_split(split, known, columns, stored):
             if isinstance(found, pa.RecordBatch):
                 texts.append(found.column(schema.TEXT))
                 positions.append(found.column(schema.ADDRESS).to_numpy() & np.uint64(schema.MAX_POSITION))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
@@ -42,7 +43,7 @@ class Config(JobConfig):
     def columns(self) -> Columns:
         return self.read_as((schema.ID, schema.TEXT), carry=ALL)
 
-    @property
+    @cached_property
     def sets(self) -> Any:
         """What finds the sets' n-grams in documents."""
         return evaluations_in(self.evaluations, self.evaluation_column, self.ngram)

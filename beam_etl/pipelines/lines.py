@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -106,7 +107,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         again=again,
         files=StoreFiles() if is_object(config.output) else BeamFiles(),
         memory=config.lines_memory,
-        expected_bytes=_expected_crossing(source, config),
+        expected_bytes=_expected_crossing(source, config.line_rule),
     )
     del rejects  # the second read wants more columns, so it rejects these as well
     return {
@@ -118,14 +119,12 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     }
 
 
-def _expected_crossing(source: FileSource, config: Config) -> int:
+def _expected_crossing(source: FileSource, rule: LineRule) -> int:
     """Bytes of counts, estimated: lines that a sample has once are taken to be distinct everywhere."""
-    rule = config.line_rule
-    sample = source.sample(SAMPLE_BYTES, columns=config.counted)
-    counts = list(usable(lambda batch: count_lines(batch, rule), sample.batches))
+    sample = source.sample(SAMPLE_BYTES)
+    counts = list(usable(partial(count_lines, rule=rule), sample.batches))
     found = merge_counts(merge_batches(counts), rule).nbytes if counts else 0
-    text = sum(batch.nbytes for batch in sample.batches)
-    return round(found / max(text, 1) * source.input_bytes)
+    return round(found * sample.scale)
 
 
 def notes(config: Config, counters: Mapping[str, int]) -> list[str]:

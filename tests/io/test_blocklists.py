@@ -51,7 +51,7 @@ def by_sets() -> NotBlocked:
     )
 
 
-@pytest.mark.parametrize("piece", [5_001, 4 << 20], ids="{} bytes at once".format)
+@pytest.mark.parametrize("piece", [50_001, 4 << 20], ids="{} bytes at once".format)
 def test_a_large_list_blocks_what_a_set_does(
     piece: int, listed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
