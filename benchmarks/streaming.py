@@ -192,7 +192,8 @@ def messages(bench: StreamBench) -> Iterator[Row]:
     folder.mkdir()
     with broker(folder) as kafka:
         size = _fill(kafka)
-        command = bench.stream("token_count", f"kafka://{kafka.address}/{TOPIC}", WINDOW, output="messages")
+        flags = (WINDOW, "--time_unit=us")
+        command = bench.stream("token_count", f"kafka://{kafka.address}/{TOPIC}", *flags, output="messages")
         wanted = MESSAGES // MESSAGES_A_WINDOW - 2
         with running(command, bench.work / "messages") as stream:
             panes = stream.wait(lambda panes: len(panes) >= wanted, WAIT_SECONDS)

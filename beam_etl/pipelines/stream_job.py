@@ -31,7 +31,7 @@ from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.pipelines.windowed import WindowedSource, window_columns
 from beam_etl.transforms import metrics
 from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ
-from beam_etl.transforms.windows import LATE, ON_TIME, TOO_LATE, beam_trigger
+from beam_etl.transforms.windows import ARRIVALS, LATE, ON_TIME, TOO_LATE, beam_trigger
 
 DONE = 0
 
@@ -99,11 +99,14 @@ def build_stream(
       told: what manifests tell of the job.
     """
     spec = _windows(job.name, config)
-    found = job.build(WindowedSource(source, spec, config.disorder), config)
+    windowed = WindowedSource(source, spec, config.disorder)
+    found = job.build(windowed, config)
     tables = window_columns(
         {name: table for name, table in found.items() if not name.startswith("_") or name == FAILURES},
         streaming=True,
     )
+    if windowed.arrivals is not None:
+        tables[ARRIVALS] = windowed.arrivals
     sink = WritePanes(
         output=config.output,
         stream=stream,
