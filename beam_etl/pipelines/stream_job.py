@@ -80,7 +80,7 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
             about=told,
         )
     else:
-        restart(config.output, stream, savepoint, told)
+        restart(config.output, stream, savepoint, told, str(config.run))
         folder = staging.staging_folder(config.output, stream)
         staging.remove(os.path.join(folder, mark) for mark in (END, DRAINED))
     return _Streaming(job, config, stream, savepoint).run(pipeline)
@@ -110,6 +110,7 @@ def build_stream(
     sink = WritePanes(
         output=config.output,
         stream=stream,
+        launch=str(config.run),
         trigger=beam_trigger(_at_the_sink(spec)),
         format=config.output_format,
         file_bytes=config.file_bytes,
