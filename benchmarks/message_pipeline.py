@@ -1,8 +1,7 @@
 """Words of a topic's messages with each message an element of its own, as most Beam pipelines are written.
 
-    python -m benchmarks.message_pipeline BROKER TOPIC PARTITIONS FOLDER WINDOW_SECONDS FLAGS...
-
-Leaves a line for each window in FOLDER: when it was summed, and its messages.
+`main` takes from the command line BROKER TOPIC PARTITIONS FOLDER WINDOW_SECONDS FLAGS... and leaves a line for each
+window in FOLDER: when it was summed, and its messages. It isn't run as a module, whose classes workers can't import.
 """
 
 import json
@@ -11,7 +10,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ def count(value: bytes) -> tuple[str, tuple[int, int]]:
     return document["language"], (1, len(WORD.findall(document["text"].lower())))
 
 
-def add(pairs: Iterator[tuple[int, int]]) -> tuple[int, int]:
+def add(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
     """Sums of both."""
     documents, words = zip(*pairs, strict=True)
     return sum(documents), sum(words)
@@ -157,7 +156,3 @@ def main() -> None:
         | "Keep" >> beam.Map(keep)
     )
     pipeline.run().wait_until_finish()
-
-
-if __name__ == "__main__":
-    main()

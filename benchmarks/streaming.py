@@ -192,7 +192,8 @@ def messages(bench: StreamBench) -> Iterator[Row]:
     folder.mkdir()
     with broker(folder) as kafka:
         size = _fill(kafka)
-        command = bench.stream("token_count", f"kafka://{kafka.address}/{TOPIC}", WINDOW, output="messages")
+        flags = (WINDOW, "--time_unit=us")
+        command = bench.stream("token_count", f"kafka://{kafka.address}/{TOPIC}", *flags, output="messages")
         wanted = MESSAGES // MESSAGES_A_WINDOW - 2
         with running(command, bench.work / "messages") as stream:
             panes = stream.wait(lambda panes: len(panes) >= wanted, WAIT_SECONDS)
@@ -232,7 +233,8 @@ def _one_by_one(bench: StreamBench, kafka: Broker) -> list[float]:
     folder.mkdir()
     given = [kafka.address, TOPIC, str(PARTITIONS), str(folder), str(WINDOW_SECONDS)]
     flags = [*bench.found.flags(), "--parallelism=2", f"--state_backend_storage_path=file://{folder}/state"]
-    with running([sys.executable, "-m", "benchmarks.message_pipeline", *given, *flags], folder) as stream:
+    start = "from benchmarks.message_pipeline import main; main()"
+    with running([sys.executable, "-c", start, *given, *flags], folder) as stream:
         deadline = time.monotonic() + WAIT_SECONDS
         while len(found := _summed(folder)) <= ONE_BY_ONE:
             if stream.process.poll() is not None or time.monotonic() > deadline:

@@ -61,6 +61,13 @@ def test_a_stream_tells_its_panes_and_in_the_end_how_late_rows_were(
         "published: 3 windows from 2026-01-01T00:00:00Z to 2026-01-01T00:30:00Z: counts 3, totals 3"
         in told.out
     )
+    arrived = pq.read_table(tmp_path / "out/arrivals", partitioning=None).group_by("window_start")
+    times = pq.read_table(documents / "a.parquet")["time"].to_numpy()
+    expected = np.bincount((times - START) // np.timedelta64(10, "m"))
+    assert (
+        arrived.aggregate([("on_time", "sum")]).sort_by("window_start")["on_time_sum"].to_pylist()
+        == expected.tolist()
+    )
     head = manifest.latest(str(tmp_path / "out"))
     assert head is not None
     assert not os.path.exists(staging.staging_folder(str(tmp_path / "out"), next(iter(head.streams))))
