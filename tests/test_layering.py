@@ -71,6 +71,7 @@ EXCEPTIONS = {
     "kernels/charsets.py": ("resiliparse",),
     "kernels/html.py": ("resiliparse",),
     "kernels/languages.py": ("fasttext",),
+    "pipelines/curate_file.py": ("tomli",),  # as the standard library has it from Python 3.11
 }
 """What single files may use beyond their layer."""
 
