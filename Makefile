@@ -47,7 +47,7 @@ test-faults: ## the long form of the tests of faults, which writes the tables of
 	$(BIN)/python -m tests.kills docs/faults.md 12
 
 faults = tests/test_faults.py tests/io/test_append_processes.py tests/io/test_commit.py tests/io/test_verify.py \
-	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py
+	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py tests/pipelines/test_surviving.py
 
 fuzz: ## read a million changed files with each reader; hours
 	@$(install) dev
@@ -81,9 +81,13 @@ lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
 	$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14'
 	$(compile) --upgrade --extra=dev --output-file=requirements/dev.txt
 	$(compile) --upgrade --constraints=requirements/dev.txt --output-file=requirements/demo.txt
+	$(compile) --upgrade --constraints=requirements/dev.txt --output-file=requirements/dataflow.txt \
+		--extra=tokens --extra=kafka --extra=warc --extra=gcp
+	$(compile_to) requirements/tools.in --upgrade --constraints=requirements/dev.txt --output-file=requirements/tools.txt
 
-compile = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile setup.py requirements/build.in --quiet \
+compile_to = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet \
 	--universal --python-version=3.10 --generate-hashes --no-emit-index-url
+compile = $(compile_to) setup.py requirements/build.in
 
 clean: ## remove the environment, the demo's files and all caches
 	rm -rf .venv .bench demo build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

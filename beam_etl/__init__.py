@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beam_etl.io.columns import Columns as Columns
     from beam_etl.io.errors import InputError as InputError
+    from beam_etl.io.evaluations import evaluations_in as evaluations_in
     from beam_etl.io.fit_per_key import FitPerKey as FitPerKey
     from beam_etl.io.index.files import WriteIndex as WriteIndex
     from beam_etl.io.index.reader import InvertedIndex as InvertedIndex
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from beam_etl.kernels.exact import ExactRule as ExactRule
     from beam_etl.kernels.keeping import Keep as Keep
     from beam_etl.kernels.partitioning import Partitioning as Partitioning
+    from beam_etl.kernels.repeated_lines import LineRule as LineRule
     from beam_etl.kernels.sorting import Order as Order
     from beam_etl.kernels.window_text import parse_window as parse_window
     from beam_etl.kernels.windows import WindowSpec as WindowSpec
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.batches import MapBatches as MapBatches
     from beam_etl.transforms.batches import RecordBatchCoder as RecordBatchCoder
     from beam_etl.transforms.components import ConnectedComponents as ConnectedComponents
+    from beam_etl.transforms.decontaminate import Decontaminate as Decontaminate
     from beam_etl.transforms.dedup import DeduplicateExact as DeduplicateExact
     from beam_etl.transforms.dedup import DeduplicateNear as DeduplicateNear
     from beam_etl.transforms.dedup_windows import DeduplicateWindows as DeduplicateWindows
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from beam_etl.transforms.join import Join as Join
     from beam_etl.transforms.late_gate import GateLateRows as GateLateRows
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
+    from beam_etl.transforms.repeated_lines import FindRepeatedLines as FindRepeatedLines
+    from beam_etl.transforms.repeated_lines import RemoveLines as RemoveLines
+    from beam_etl.transforms.repeated_lines import RemoveRepeatedLines as RemoveRepeatedLines
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
     from beam_etl.transforms.sampling import SampleKeys as SampleKeys
@@ -70,6 +76,7 @@ _PUBLIC = {
     "ConnectedComponents": "transforms.components",
     "CountTokens": "transforms.token_count",
     "DatasetError": "io.manifest",
+    "Decontaminate": "transforms.decontaminate",
     "DeduplicateExact": "transforms.dedup",
     "DeduplicateNear": "transforms.dedup",
     "DeduplicateWindows": "transforms.dedup_windows",
@@ -78,6 +85,7 @@ _PUBLIC = {
     "ExtractText": "transforms.extract",
     "FilterDocuments": "transforms.filters",
     "FilterQuality": "transforms.quality",
+    "FindRepeatedLines": "transforms.repeated_lines",
     "FitPerKey": "io.fit_per_key",
     "GateLateRows": "transforms.late_gate",
     "InputError": "io.errors",
@@ -86,6 +94,7 @@ _PUBLIC = {
     "JoinDomainScores": "transforms.domain_join",
     "Keep": "kernels.keeping",
     "KernelError": "transforms.batches",
+    "LineRule": "kernels.repeated_lines",
     "MapBatches": "transforms.batches",
     "MapDocumentPartitions": "io.map_partitions",
     "MapPartitions": "transforms.shuffle",
@@ -96,6 +105,8 @@ _PUBLIC = {
     "ReadDocuments": "io.read",
     "Rebalance": "transforms.shuffle",
     "RecordBatchCoder": "transforms.batches",
+    "RemoveLines": "transforms.repeated_lines",
+    "RemoveRepeatedLines": "transforms.repeated_lines",
     "SampleKeys": "transforms.sampling",
     "ScoreDomains": "transforms.domain_score",
     "ScoreWithModel": "transforms.score_with_model",
@@ -105,6 +116,7 @@ _PUBLIC = {
     "WindowSpec": "kernels.windows",
     "WriteDataset": "io.write",
     "WriteIndex": "io.index.files",
+    "evaluations_in": "io.evaluations",
     "load_vocabulary": "io.vocabularies",
     "parse_window": "kernels.window_text",
     "plan": "observe.plan",

@@ -180,6 +180,41 @@ QUALITY_REMOVAL = pa.schema(
 )
 """A document that was removed for its quality, as REMOVAL has it: without cluster and survivor; `reason` is quality."""
 
+STEP = "step"
+
+STEP_REMOVAL = pa.schema([pa.field(STEP, pa.string(), nullable=False), *QUALITY_REMOVAL])
+"""A document that a step of several removed, and which one did, as QUALITY_REMOVAL has it."""
+
+_PLACES = pa.list_(pa.int64())
+
+_OF_DOCUMENT = (pa.field(FILE, pa.string()), pa.field("position", pa.int64()), pa.field(ID, pa.string()))
+
+EDIT = pa.schema(
+    [
+        *_OF_DOCUMENT,
+        pa.field("pieces", pa.int32(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("begins", _PLACES, nullable=False),
+        pa.field("ends", _PLACES, nullable=False),
+    ]
+)
+"""What was cut out of a document's text: lines or paragraphs, their bytes with the line breaks, and where they were:
+from `begins` up to `ends`, in bytes of the text before (UTF-8). Neighbours are one place."""
+
+CONTAMINATION = pa.schema(
+    [
+        *_OF_DOCUMENT,
+        pa.field("evaluation", pa.string(), nullable=False),
+        pa.field("evaluation_row", pa.int64(), nullable=False),
+        pa.field("ngram", pa.string(), nullable=False),
+        pa.field("matches", pa.int64(), nullable=False),
+        pa.field("begins", _PLACES, nullable=False),
+        pa.field("ends", _PLACES, nullable=False),
+    ]
+)
+"""A document and an evaluation set that share n-grams: how often one of the set's occurs in the document, and where
+these words are, as in EDIT. `ngram` is the first one, `evaluation_row` the set's first row that has it, from 0."""
+
 CLUSTERS = pa.schema(
     [
         pa.field(CLUSTER, pa.uint64(), nullable=False),

@@ -29,11 +29,11 @@ class GoogleXml:
     """A WSGI application with one bucket."""
 
     def __init__(self, bucket: str) -> None:
-        self._storage = Storage(use_memory_fs=True)
+        self.storage = Storage(use_memory_fs=True)
         self._bucket = bucket
-        create_bucket(bucket, self._storage)
-        self._storage.buckets[bucket]["softDeletePolicy"] = {"retentionDurationSeconds": "0"}
-        self._storage._write_config_to_file = lambda: None  # of a folder, which there is none
+        create_bucket(bucket, self.storage)
+        self.storage.buckets[bucket]["softDeletePolicy"] = {"retentionDurationSeconds": "0"}
+        self.storage._write_config_to_file = lambda: None  # of a folder, which there is none
         self._generations = itertools.count(1)
         self._uploads: dict[str, tuple[str, str, dict[int, bytes]]] = {}
         self._lock = threading.RLock()
@@ -63,17 +63,17 @@ class GoogleXml:
                 return self._get(key, environ)
             if method == "PUT":
                 return self._put(key, environ, body)
-            self._storage.delete_file(bucket, key)
+            self.storage.delete_file(bucket, key)
             return "204 No Content", {}, b""
         except NotFound:
             return _error("404 Not Found", "NoSuchKey", "The specified key does not exist.")
 
     def _get(self, key: str, environ: dict[str, Any]) -> _Answer:
-        told = self._storage.get_file_obj(self._bucket, key)
+        told = self.storage.get_file_obj(self._bucket, key)
         wanted = environ.get("HTTP_IF_MATCH")
         if wanted and wanted.strip('"') != told["etag"]:
             return _error("412 Precondition Failed", "PreconditionFailed", "If-Match")
-        content = self._storage.get_file(self._bucket, key)
+        content = self.storage.get_file(self._bucket, key)
         headers = _headers(told)
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", environ.get("HTTP_RANGE", ""))
         if not found:
@@ -85,14 +85,14 @@ class GoogleXml:
         return "206 Partial Content", headers, content[first : last + 1]
 
     def _put(self, key: str, environ: dict[str, Any], body: bytes) -> _Answer:
-        there = self._storage.objects.get(self._bucket, {}).get(key)
+        there = self.storage.objects.get(self._bucket, {}).get(key)
         wanted = environ.get("HTTP_X_GOOG_IF_GENERATION_MATCH")
         if wanted is not None and wanted != (there["generation"] if there else "0"):
             return _error(
                 "412 Precondition Failed", "PreconditionFailed", "At least one of them did not hold."
             )
         if source := environ.get("HTTP_X_GOOG_COPY_SOURCE"):
-            body = self._storage.get_file(self._bucket, unquote(source).lstrip("/").partition("/")[2])
+            body = self.storage.get_file(self._bucket, unquote(source).lstrip("/").partition("/")[2])
         return "200 OK", _headers(self._store(key, body)), b"<CopyObjectResult/>" if source else b""
 
     def _store(self, key: str, body: bytes) -> dict[str, Any]:
@@ -103,13 +103,11 @@ class GoogleXml:
             "etag": hashlib.md5(body).hexdigest(),
             "updated": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        self._storage.create_file(self._bucket, key, body, told)
+        self.storage.create_file(self._bucket, key, body, told)
         return told
 
     def _list(self, query: dict[str, str]) -> _Answer:
-        found, folders = self._storage.get_file_list(
-            self._bucket, query.get("prefix"), query.get("delimiter")
-        )
+        found, folders = self.storage.get_file_list(self._bucket, query.get("prefix"), query.get("delimiter"))
         after = query.get("continuation-token", "")
         found = [told for told in found if told["name"] > after]
         page, more = found[:_PAGE], len(found) > _PAGE

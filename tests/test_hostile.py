@@ -82,7 +82,10 @@ READING: dict[str, list[str]] = {
     "dedup": ["--method=exact"],
     "inverted_index": [],
     "domain_score": [],
+    "lines": [],
+    "decontaminate": ["--evaluations={folder}/known.txt"],
     "extract": ["--detect_language=false"],
+    "curate": [f"--config={Path(__file__).parents[1]}/examples/texts.toml"],
     "aggregate": ["--by=text", "--agg=count"],
     "quantiles": ["--columns=text", "--q=0.5", "--exact=true"],
     "topk": ["--by=text", "--k=10"],
@@ -99,11 +102,13 @@ READING_DATASETS = (
 )
 """Each that reads what others have published: see test_hostile_datasets.py."""
 
+ALL_COLUMNS = ("extract", "curate", "lines", "decontaminate", "topk", "sort", "repartition")
+
 REFUSED = {
-    *((job, known) for job in ("extract", "topk", "sort", "repartition") for known in ("parquet", "avro")),
-    ("domain_score", "text"),
+    *((job, known) for job in ALL_COLUMNS for known in ("parquet", "avro")),
+    *((job, "text") for job in ("domain_score", "curate")),
 }
-"""Jobs that carry all columns along, which have other types in each file; and one that needs more than text."""
+"""Jobs that carry all columns along, which have other types in each file; and those that need more than text."""
 
 GRID = [
     pytest.param(job, known, marks=() if job == "token_count" and known != "text" else pytest.mark.long)
@@ -125,9 +130,10 @@ def test_a_job_gives_all_good_documents_and_names_each_bad_file(
     output, sides = tmp_path / "out", ("left", "right") if job == "join" else ("input",)
     flags = [f"--{side}={tmp_path}/in" for side in sides]
     (tmp_path / "small.json").write_text(json.dumps(SMALL))
-    more = [flag.format(folder=tmp_path) for flag in READING[job]]
+    (tmp_path / "known.txt").write_text("a text that no document has")
+    asked = [flag.format(folder=tmp_path) for flag in READING[job]]
     run = importlib.import_module(f"beam_etl.pipelines.{job}").run
-    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *more])
+    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *asked])
     assert code == (2 if (job, known_as) in REFUSED else 0)
     if code:
         return

@@ -34,6 +34,17 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],
     "inverted_index": [["term"], ["term", "range"]],
+    "curate --config=examples/texts.toml": [
+        ["content_hash"],
+        ["node"],  # signatures of what exact removal left
+        *(["bucket"], ["node"], ["root"], *FACTS),
+        ["node"],  # facts of what both left
+        ["domain"],
+        *SECOND_READ,
+        *SECOND_READ[1:],
+        ["domain", "is_total"],
+        ["step_number", "domain", "language"],
+    ],
     "dedup": [["bucket"], *SECOND_READ],
     "dedup --method=exact": [["content_hash"], *SECOND_READ],
     "dedup --method=exact --key=id --keep=longest": [["content_hash"], *SECOND_READ],
@@ -50,6 +61,9 @@ SHUFFLES: dict[str, list[list[str]]] = {
         *SECOND_READ,
     ],
     "dedup --within=domain --partitioned=true": [],
+    "lines": [["line"]],
+    "lines --scope=domain --keep=none": [["line"]],
+    "decontaminate --evaluations={source}": [],
     "extract --detect_language=false": [],
     "domain_score": [["domain"]],
     "domain_score --min_domain_score=0.5 --max_documents_per_domain=100": [["domain"]],
@@ -77,7 +91,7 @@ def test_the_plan_shows_these_shuffles(
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps(DOCUMENT))
     (tmp_path / "small.json").write_text(json.dumps(SMALL))
-    name, *flags = command.format(folder=tmp_path).split()
+    name, *flags = command.format(folder=tmp_path, source=source).split()
     if name == "compact_index":  # which reads indexes
         assert inverted_index.run([f"--input={source}", f"--output={tmp_path}/index"]) == 0
         source = tmp_path / "index"

@@ -199,8 +199,13 @@ def _begin(output: str, run: str, append: bool) -> str | None:
 
 @lru_cache(maxsize=1000)
 def _begin_in_objects(output: str, run: str, append: bool) -> bool:
-    """Asked once: what is written after the run has ended in another process is found by `clean`."""
-    if staging.is_decided(output, run) or manifest.is_published(output, run):
+    """Asked once: what is written after the run has ended in another process is found by `clean`.
+
+    A stream is published from its beginning on, and has said that it has begun.
+    """
+    if staging.is_decided(output, run):
         return False
+    if manifest.is_published(output, run):
+        return staging.begun(output, run) is not None
     staging.mark_begun(output, run, append)
     return True

@@ -14,6 +14,7 @@ from beam_etl.io import staging
 from beam_etl.io.data_files import Finished, OpenFile, stored_rows, working_folder, write_files
 from beam_etl.io.file_lists import DataFile, Pane
 from beam_etl.io.formats import Format
+from beam_etl.io.stores import store_of
 from beam_etl.transforms.batches import merge_batches, split_batch
 from beam_etl.transforms.metrics import BYTES_OUT, ROWS_OUT, StepMetrics
 
@@ -62,15 +63,15 @@ class PaneFiles:
         folder = working_folder(self.output, self.stream, RUNS_FOLDER, append=True)
         if folder is None:
             return None
-        name = f"{staging.new_attempt()}.arrow"
-        with open(os.path.join(folder, name), "xb") as file:
-            with pa.ipc.new_file(file, rows.schema, options=_LZ4) as writer:
-                for part in split_batch(rows):
-                    writer.write_batch(part)
-            size = file.tell()
-            file.flush()
-            os.fsync(file.fileno())
-        return DataFile(table, f"{RUNS_FOLDER}/{name}", rows.num_rows, size, ""), {}
+        name, content = f"{staging.new_attempt()}.arrow", pa.BufferOutputStream()
+        with pa.ipc.new_file(content, rows.schema, options=_LZ4) as writer:
+            for part in split_batch(rows):
+                writer.write_batch(part)
+        buffer = content.getvalue()
+        file = store_of(folder).open_new(os.path.join(folder, name))
+        file.write(buffer)
+        file.close()
+        return DataFile(table, f"{RUNS_FOLDER}/{name}", rows.num_rows, buffer.size, ""), {}
 
     def read(self, run: DataFile) -> Iterator[pa.RecordBatch]:
         """The rows of a run.
@@ -78,9 +79,8 @@ class PaneFiles:
         Raises:
           FileNotFoundError: it is gone. The checkpoint that named it is older than files are kept.
         """
-        with pa.memory_map(
-            os.path.join(staging.staging_folder(self.output, self.stream), run.path)
-        ) as source:
+        path = os.path.join(staging.staging_folder(self.output, self.stream), run.path)
+        with store_of(path).open_file(path) as source:
             file = pa.ipc.open_file(source)
             for number in range(file.num_record_batches):
                 yield file.get_batch(number)

@@ -1,6 +1,5 @@
 """A stream that is to go on from a savepoint: what has to be so in its dataset before anything of it runs."""
 
-import glob
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -57,7 +56,7 @@ def _forget_failure(dataset: str, stream: str, about: Mapping[str, Any]) -> None
         return None if head.run == run else retold(head, stream, told, about, run)
 
     publish_on_top(dataset, merged, lambda made: os.path.join(folder, f"{run}-{made.number:06d}.json"))
-    staging.remove(glob.glob(os.path.join(glob.escape(folder), f"{run}-*.json")))
+    staging.remove_prepared(folder, run)
 
 
 def _failed(dataset: str, head: Manifest, run: str) -> float | None:

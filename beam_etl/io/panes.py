@@ -10,11 +10,10 @@ tells of each file which pane it holds (`file_lists.Pane`), and of each stream t
 3. An attempt of before a restore may go on somewhere. Each bundle of the commit looks, when it begins, which commit of
    the stream was the latest, and publishes on top of that one and of its own only. Where there is another by then, one
    of the two began before a restore: it is refused, and an engine that wants it tries again, from what is there now.
-4. Files that a checkpoint may still name stay in staging for KEPT_SECONDS after they were published or superseded, and
-   as long the versions. So nothing is removed that an attempt might yet publish, and readers lose nothing they read.
+4. Files that a checkpoint may still name stay in staging for KEPT_SECONDS after they were published or superseded. So
+   nothing is removed that an attempt might yet publish, and readers lose nothing they read. Versions are fewer by then.
 """
 
-import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from typing import Any
 from beam_etl.io import manifest, staging
 from beam_etl.io.append import LostError, misfits, publish_append, publish_on_top
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
-from beam_etl.io.pane_expiry import remove_expired, tell_done
+from beam_etl.io.pane_expiry import remove_expired_at_times, tell_done
 from beam_etl.io.place import place
 
 ALL_PARTITIONS = -1
@@ -240,8 +239,11 @@ def with_pane(head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, l
         appended=tuple(version for version in lineage if version not in dropped),
         streams={**head.streams, commit.stream: told},
     )
+    one_of_each = tuple(
+        {file.table: file for file in kept.values()}.values()
+    )  # a table's files have one format
     if reasons := list(
-        misfits(replace(head, files=tuple(kept.values())), replace(made, files=own, schemas=commit.schemas))
+        misfits(replace(head, files=one_of_each), replace(made, files=own, schemas=commit.schemas))
     ):
         raise StreamError("; ".join(reasons))
     return made, [file for file in gone if file.path not in files]
@@ -291,21 +293,21 @@ class PanePublisher:
             return made
 
         with staging.turn(self._stream):
-            publish_on_top(
+            made = publish_on_top(
                 self._dataset,
                 merged,
                 lambda made: os.path.join(self._folder, f"{run}-{made.number:06d}.json"),
             )
-        head = manifest.latest(self._dataset)
+        head = made or manifest.latest(self._dataset)
         assert head is not None
-        staging.remove(glob.glob(os.path.join(glob.escape(self._folder), f"{run}-*.json")))
+        staging.remove_prepared(self._folder, run)
         if FAILED in head.streams.get(self._stream, {}):  # a savepoint of before that may name all there is
             return head
         self._seen = run
         gone = [file.path for file in dropped]
         staged = [*(file.path for file in commit.files), *commit.merged, *gone]
         tell_done(self._dataset, self._stream, run, staged, gone)
-        remove_expired(self._dataset, self._stream, head)
+        remove_expired_at_times(self._dataset, self._stream, head)
         return head
 
     def _make(self, head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, list[DataFile]]:

@@ -235,7 +235,7 @@ class _Copy:
         if decisions is not None:
             whole = np.arange(len(positions)) if places is None else places
             yield self._found(rows, whole[at], decisions)
-            removed = at[_removed(decisions)]
+            removed = at[is_removed(decisions)]
             if len(removed):
                 places = np.delete(whole, removed)
         if places is None or len(places):
@@ -278,7 +278,7 @@ class _Copy:
                         yield reject_record(self._split.file.path, position, reason, rows.raw(row))
 
 
-def _removed(decisions: pa.RecordBatch) -> np.ndarray:
+def is_removed(decisions: pa.RecordBatch) -> np.ndarray:
     """bool[rows]: whether the document is removed for another."""
     if schema.SURVIVOR not in decisions.schema.names:
         return np.zeros(decisions.num_rows, bool)

@@ -290,6 +290,11 @@ def remove(paths: Iterable[str]) -> None:
         store_of(found[0]).remove(found)
 
 
+def remove_prepared(folder: str, run: str) -> None:
+    """Deletes the versions that a run of a stream prepared in its stream's folder, whichever was published."""
+    remove(os.path.join(folder, name) for name in entries(folder) if name.startswith(f"{run}-"))
+
+
 def remove_folder(path: str) -> None:
     """Removes a folder with all that is in it; or a file."""
     store_of(path).remove_folder(path)

@@ -20,8 +20,8 @@ from beam_etl.io.pane_files import RUNS_FOLDER, PaneFiles, Place, lane_of, lates
 from beam_etl.io.panes import ON_TIME, PaneCommit, PanePublisher
 from beam_etl.io.write import FAILURES, FILE_BYTES
 from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.gather_panes import GatherPanes
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.shuffle import GatherPanes
 
 RUN_BYTES = 64 << 20
 """Rows that a bundle holds before it writes them."""

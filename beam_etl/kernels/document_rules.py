@@ -1,15 +1,18 @@
 """Rules that documents keep or break by their columns: pages, languages, blocklists, words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_etl import schema
-from beam_etl.kernels.filtering import Filtered, removals_of, text_of
+from beam_etl.kernels.filtering import Filtered, one_failure, removals_of, text_of
+from beam_etl.kernels.hash_set import places_in
+from beam_etl.kernels.hashing import Hashes, hash_values
 from beam_etl.kernels.html import CONTENT_TYPE, HTML_TYPES, PLAIN_TYPES
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 
@@ -50,13 +53,9 @@ def filter_documents(batch: pa.RecordBatch, rules: Sequence[DocumentRule], id: s
     removed = batch.filter(fails)
     reason, why = reason.filter(fails), why.filter(fails)
     told_as = pc.binary_join_element_wise(reason, why, ": ")
-    table = pa.RecordBatch.from_arrays([_lists(reason), _lists(told_as)], schema=schema.QUALITY_FAILURES)
-    return Filtered(batch.filter(pc.invert(fails)), removals_of(removed, table, reason, id))
-
-
-def _lists(values: pa.Array) -> pa.Array:
-    """A list of one value for each."""
-    return pa.ListArray.from_arrays(pa.array(range(len(values) + 1), pa.int32()), values)
+    return Filtered(
+        batch.filter(pc.invert(fails)), removals_of(removed, one_failure(reason, told_as), reason, id)
+    )
 
 
 def _column(batch: pa.RecordBatch, name: str, rule: str) -> pa.Array:
@@ -141,16 +140,68 @@ class NotBlocked:
     def broken(self, batch: pa.RecordBatch) -> pa.Array:
         """What is on the list. A null URL, or one without a host, isn't."""
         url = _column(batch, schema.URL, self.name)
-        hosts = pc.struct_field(pc.extract_regex(url, _HOST), "host").dictionary_encode()
-        listed = pa.array([self._listed(host) for host in hosts.dictionary.to_pylist()], pa.string())
         whole = _where(pc.is_in(url, pa.array(sorted(self.urls), url.type)), url)
-        return pc.coalesce(whole, listed.take(hosts.indices))
+        return pc.coalesce(whole, _by_host(url, lambda hosts: [host in self.hosts for host in hosts]))
 
-    def _listed(self, host: str) -> str | None:
-        host = host.lower().rstrip(".")
-        while host and host not in self.hosts:
-            host = host.partition(".")[2]
-        return host or None
+
+@dataclass(frozen=True)
+class NotListed:
+    """The same as NotBlocked for lists of millions.
+
+    Args:
+      listed: Listed, or what makes it in each process.
+    """
+
+    listed: Callable[[pa.Array], pa.Array]
+    name: str = field(default="blocklist", init=False)
+
+    def broken(self, batch: pa.RecordBatch) -> pa.Array:
+        """As of NotBlocked."""
+        return self.listed(_column(batch, schema.URL, self.name))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A blocklist as the XXH64 hashes of its items: 8 bytes each.
+
+    Of n items, a URL or host that isn't among them is taken for one of them with a probability of n / 2^64.
+
+    Args:
+      hosts: uint64, ascending, of hosts in lower case; each stands for the hosts below it as well.
+      urls: uint64, ascending, of URLs as they are written.
+    """
+
+    hosts: Hashes
+    urls: Hashes
+
+    def __call__(self, url: pa.Array) -> pa.Array:
+        """string[rows]: what is on the list, null where nothing is."""
+        whole = places_in(self.urls, hash_values(url)) >= 0
+        listed = _by_host(url, self._are_listed)
+        return pc.coalesce(_where(pc.and_(pa.array(whole), pc.is_valid(url)), url), listed)
+
+    def _are_listed(self, hosts: list[str]) -> list[bool]:
+        found: list[bool] = (places_in(self.hosts, hash_values(pa.array(hosts, pa.string()))) >= 0).tolist()
+        return found
+
+
+def _by_host(url: pa.Array, is_listed: Callable[[list[str]], Sequence[bool]]) -> pa.Array:
+    """Of each URL its host, or the nearest one above it, that is listed; null where none is."""
+    hosts = pc.struct_field(pc.extract_regex(url, _HOST), "host").dictionary_encode()
+    above: list[str] = []
+    edges = [0]
+    for host in hosts.dictionary.to_pylist():
+        name = host.lower().rstrip(".")
+        while name:
+            above.append(name)
+            name = name.partition(".")[2]
+        edges.append(len(above))
+    told = is_listed(above)
+    found = [
+        next((above[place] for place in range(begin, end) if told[place]), None)
+        for begin, end in pairwise(edges)
+    ]
+    return pa.array(found, pa.string()).take(hosts.indices)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from beam_etl import schema
 from beam_etl.kernels.domain_measures import BYTES, DOCUMENTS
 from beam_etl.kernels.domain_score import SCORE
 from beam_etl.kernels.domain_table import CUT_KEY, CUT_TIE
-from beam_etl.kernels.filtering import removals_of
+from beam_etl.kernels.filtering import one_failure, removals_of
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.provenance import without_carried
 from beam_etl.kernels.removals import repeat_rows
@@ -255,9 +255,5 @@ def _removals(
         pc.binary_join_element_wise(score, f" < {rule.min_score}", ""),
         pc.binary_join_element_wise("not chosen of", count, "documents", " "),
     )
-    told = [_one_each(values) for values in (reason, pc.binary_join_element_wise(reason, broken, ": "))]
-    return removals_of(documents, pa.RecordBatch.from_arrays(told, schema=schema.QUALITY_FAILURES), reason)
-
-
-def _one_each(values: pa.Array) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32)), values)
+    told = pc.binary_join_element_wise(reason, broken, ": ")
+    return removals_of(documents, one_failure(reason, told), reason)

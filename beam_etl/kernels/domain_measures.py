@@ -40,6 +40,9 @@ FAILED_BITS = "failed_rules"
 
 DOCUMENTS, BYTES, DUPLICATES = "documents", "bytes", "duplicates"
 
+TEXT_BYTES = "beam_etl.text_bytes"
+"""int64, in place of the text where that isn't there any more: its bytes in UTF-8."""
+
 STATISTIC = pa.schema(
     [
         pa.field(schema.DOMAIN, pa.dictionary(pa.int32(), pa.string())),

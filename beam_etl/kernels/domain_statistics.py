@@ -24,6 +24,7 @@ from beam_etl.kernels.domain_measures import (
     MAX_LANGUAGES,
     SAMPLE,
     STATISTIC,
+    TEXT_BYTES,
     Measures,
 )
 from beam_etl.kernels.hashing import hash_rows, hash_values
@@ -51,8 +52,8 @@ def partial_statistics(
     """Partial statistics of some documents.
 
     Args:
-      documents: with text and domain, and where there are language, date and id; for examples and a sample, the
-        columns that they are by, and where there is one the address.
+      documents: with text (or TEXT_BYTES) and domain, and where there are language, date and id; for examples and a
+        sample, the columns that they are by, and where there is one the address.
       judged: for each of them FAILED_BITS, and the columns measures.signals, int64 without nulls.
       measures: what is counted.
       duplicate: bool[rows], which documents are duplicates; or why that can't be known; None where nobody asks.
@@ -121,7 +122,7 @@ def _counts(
     sets = [np.bitwise_or.reduce([1 << rule for rule in rules], initial=0) for _, rules in measures.rule_sets]
     values = np.empty((len(measures.counts), rows), np.int64)
     values[0] = 1
-    values[1] = byte_lengths(documents.column(schema.TEXT)).fill_null(0).to_numpy()
+    values[1] = _text_bytes(documents).fill_null(0).to_numpy()
     values[2] = 0 if duplicate is None else duplicate
     for place, bits in enumerate(sets, measures.first_set):
         values[place] = (mask & bits) != 0
@@ -131,6 +132,12 @@ def _counts(
     sums = groups.sums(values)
     key, group = np.nonzero(sums)
     return _Part(COUNT, groups.codes[group], key.astype(np.int64), sums[key, group])
+
+
+def _text_bytes(documents: pa.RecordBatch) -> pa.Array:
+    if TEXT_BYTES in documents.schema.names:
+        return documents.column(TEXT_BYTES)
+    return byte_lengths(documents.column(schema.TEXT))
 
 
 def _buckets(judged: pa.RecordBatch, measures: Measures, codes: Integers) -> _Part:

@@ -84,20 +84,51 @@ def removals_of(
     """
     columns: dict[str, Any] = {name: told.column(name) for name in told.schema.names}
     content = schema.TEXT if schema.TEXT in removed.schema.names else schema.PAYLOAD
-    files = files_of(removed)
-    if files is not None:
-        columns[schema.FILE] = files
-        if schema.ADDRESS in removed.schema.names:
-            position = numbers(removed, schema.ADDRESS) & np.uint64(schema.MAX_POSITION)
-            columns[POSITION] = pa.array(position.astype(np.int64))
-    if id in removed.schema.names:
-        columns[schema.ID] = removed.column(id)
     columns["reason"] = pa.repeat(pa.scalar(reason), removed.num_rows) if isinstance(reason, str) else reason
     columns["bytes"] = byte_lengths(removed.column(content)).fill_null(0)
+    return told_of(removed, columns, schema.QUALITY_REMOVAL, id)
+
+
+def told_of(batch: pa.RecordBatch, told: dict[str, pa.Array], columns: pa.Schema, id: str) -> pa.RecordBatch:
+    """A table that says something of each document.
+
+    Args:
+      batch: documents.
+      told: what is said.
+      columns: of the table; those that are neither told nor known of the documents are null.
+      id: the column that names documents.
+    """
+    told = _named(batch, id) | told
     arrays = [
-        columns[field.name].cast(field.type)
-        if field.name in columns
-        else pa.nulls(removed.num_rows, field.type)
-        for field in schema.QUALITY_REMOVAL
+        told[field.name].cast(field.type) if field.name in told else pa.nulls(batch.num_rows, field.type)
+        for field in columns
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema.QUALITY_REMOVAL)
+    return pa.RecordBatch.from_arrays(arrays, schema=columns)
+
+
+def _named(batch: pa.RecordBatch, id: str = schema.ID) -> dict[str, pa.Array]:
+    """What names documents in a table: file, position and id, those of them that the batch knows.
+
+    Args:
+      batch: documents.
+      id: the column that names them.
+    """
+    columns: dict[str, pa.Array] = {}
+    files = files_of(batch)
+    if files is not None:
+        columns[schema.FILE] = files
+        if schema.ADDRESS in batch.schema.names:
+            position = numbers(batch, schema.ADDRESS) & np.uint64(schema.MAX_POSITION)
+            columns[POSITION] = pa.array(position.astype(np.int64))
+    if id in batch.schema.names:
+        columns[schema.ID] = batch.column(id)
+    return columns
+
+
+def one_failure(rules: pa.Array, told: pa.Array) -> pa.RecordBatch:
+    """schema.QUALITY_FAILURES of documents that each fail one rule: its name, and what broke it."""
+    return pa.RecordBatch.from_arrays([_one_each(rules), _one_each(told)], schema=schema.QUALITY_FAILURES)
+
+
+def _one_each(values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32)), values)

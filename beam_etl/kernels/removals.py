@@ -165,3 +165,12 @@ def _removed(removed: pa.RecordBatch, kept: pa.RecordBatch, counts: npt.NDArray[
 def removal_table(removed: pa.RecordBatch) -> pa.RecordBatch:
     """schema.REMOVAL of REMOVED."""
     return removed.select(schema.REMOVAL.names).cast(schema.REMOVAL)
+
+
+def removals_of_step(removals: pa.RecordBatch, step: str) -> pa.RecordBatch:
+    """schema.STEP_REMOVAL of schema.REMOVAL or schema.QUALITY_REMOVAL. What the first doesn't have is empty."""
+    none = pa.repeat(pa.scalar([], pa.list_(pa.string())), removals.num_rows)
+    known = {schema.STEP: pa.repeat(pa.scalar(step), removals.num_rows)}
+    known |= {name: removals.column(name) for name in removals.schema.names}
+    columns = [known.get(field.name, none) for field in schema.STEP_REMOVAL]
+    return pa.RecordBatch.from_arrays(columns, schema=schema.STEP_REMOVAL)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from beam_etl.kernels.compiled import ReadOnly, compiled
 from beam_etl.kernels.nfc import compose, nfc, not_nfc
+from beam_etl.kernels.spans import Spans
 from beam_etl.kernels.unicode_table import (
     ALONE,
     CASE_IGNORABLE,
@@ -106,6 +107,15 @@ def split(text: pa.Array, rule: str = "words") -> Words:
     return Words(letters[: begins[edges[-1]]], begins[: edges[-1] + 1], edges)
 
 
+def word_places(texts: Utf8, rule: str = "words") -> Spans:
+    """Where the words of texts are that are in NFC; they are as many as `split` has."""
+    size = int((texts.end - texts.begin).sum())
+    edges = np.zeros(texts.begin.size + 1, np.int64)
+    begins, ends = np.empty(size, np.int64), np.empty(size, np.int64)
+    _place_words(texts.data, texts.begin, texts.end, rule_table(rule), begins, ends, edges)
+    return Spans(edges, begins[: edges[-1]], ends[: edges[-1]])
+
+
 def _counts(texts: Utf8, table: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     counts = np.empty(texts.begin.size, np.int64)
     _count_words(texts.data, texts.begin, texts.end, table, counts)
@@ -181,6 +191,35 @@ def _split_words(
                 at += width
         edges[row + 1] = word
     begins[np.uintp(word)] = size
+
+
+@compiled
+def _place_words(
+    data: ReadOnly[np.uint8],
+    begin: ReadOnly[np.int64],
+    end: ReadOnly[np.int64],
+    table: ReadOnly[np.uint32],
+    begins: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    edges: npt.NDArray[np.int64],
+) -> None:
+    word = 0
+    for row in range(begin.size):
+        at, stop = begin[row], end[row]
+        open_word = NONE
+        while at < stop:
+            point, width = decode(data, at, stop)
+            kind = kind_of(table, point)
+            if begins_word(open_word, kind):
+                begins[np.uintp(word)] = at
+                word += 1
+            open_word = open_after(open_word, kind)
+            if point == CAPITAL_I_WITH_DOT:
+                open_word = open_after(open_word, kind_of(table, DOT_ABOVE))
+            at += width
+            if kind != NONE:
+                ends[np.uintp(word - 1)] = at
+        edges[row + 1] = word
 
 
 @compiled

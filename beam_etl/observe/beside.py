@@ -32,3 +32,33 @@ def beside(left: str, right: str, width: int) -> Iterator[str]:
 
 def _wrapped(lines: list[str], width: int) -> list[str]:
     return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
+
+
+DIFFERENCES = 8
+"""Told of two texts."""
+
+DIFFERING_WORDS = 3_000
+"""Of each text that are compared: to compare takes the square of them."""
+
+
+def differences(left: str, right: str, width: int) -> Iterator[str]:
+    """Lines of `width` columns that say in which words two texts differ: `- LEFT` and `+ RIGHT`, the first ones.
+
+    Args:
+      left, right: printable.
+      width: of the terminal.
+    """
+    first, second = left.split(), right.split()
+    some = [words[:DIFFERING_WORDS] for words in (first, second)]
+    found = difflib.SequenceMatcher(None, *some, autojunk=False).get_opcodes()
+    changes = [codes for codes in found if codes[0] != "equal"]
+    for _, i, j, k, m in changes[:DIFFERENCES]:
+        for mark, words in (("-", some[0][i:j]), ("+", some[1][k:m])):
+            if words:
+                yield textwrap.shorten(f"{mark} {' '.join(words)}", width, placeholder=" ...")
+    told = f"{max(len(changes) - DIFFERENCES, 0)} more differences" if len(changes) > DIFFERENCES else ""
+    cut = f"of the first {DIFFERING_WORDS:,} words" if max(len(first), len(second)) > DIFFERING_WORDS else ""
+    if not changes:
+        yield f"no difference in words{' ' if cut else ''}{cut}"
+    elif told or cut:
+        yield " ".join(filter(None, ["and", told, cut]))

@@ -21,7 +21,8 @@ from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.where import Condition
 from beam_etl.kernels.where_text import parse_where
 from beam_etl.observe.cluster import Cluster, parse_cluster
-from beam_etl.pipelines.flags import FOLDER, flag
+from beam_etl.observe.cost import Assumptions, read_assumptions
+from beam_etl.pipelines.flags import FILE, FOLDER, flag
 from beam_etl.pipelines.runners import FLINK, IN_PROCESS, runner_name
 
 _COLUMNS = tuple(name for name in schema.DOCUMENT.names if name != schema.ADDRESS)
@@ -66,7 +67,7 @@ def check_page(page: str, folders: Iterable[str]) -> None:
 class RunConfig:
     """What can be asked of any job that writes a dataset. A job's Config adds its own flags."""
 
-    input: tuple[str, ...] = flag("what to read, comma-separated")
+    input: tuple[str, ...] = flag("what to read, comma-separated", unit=FILE)
     output: str = flag("folder of the dataset to write", unit=FOLDER)
     overwrite: bool = flag("replace the dataset that is there", default=False)
     keep_versions: int = flag("with --overwrite, how many versions stay readable, the new one too", default=1)
@@ -80,9 +81,15 @@ class RunConfig:
     force: bool = flag(
         "run in process though more may cross shuffles than there is memory for", default=False
     )
-    report: str | None = flag("write the report of the run as a page, too", default=None, unit="file")
+    report: str | None = flag("write the report of the run as a page, too", default=None, unit=FILE)
     cluster: str | None = flag(
         "with --plan, add each shuffle's network time on nodes=100,nic=25Gbps,bisection=1.0", default=None
+    )
+
+    prices: str | None = flag(
+        "with --plan and --runner=dataflow, JSON of assumptions to reckon the cost with, in place of the usual ones",
+        default=None,
+        unit=FILE,
     )
 
     run: str = field(init=False, default_factory=staging.new_run, compare=False)
@@ -99,6 +106,7 @@ class RunConfig:
             raise ValueError(f"--keep_versions must be at least 1, got {self.keep_versions}")
         if self.cluster is not None:
             parse_cluster(self.cluster)
+        self.assumptions  # noqa: B018 - a file that can't be read is told at once
         if self.report is not None:
             check_page(self.report, self.folders)
 
@@ -126,6 +134,11 @@ class RunConfig:
     def described_cluster(self) -> Cluster | None:
         """The cluster of --cluster."""
         return parse_cluster(self.cluster) if self.cluster else None
+
+    @property
+    def assumptions(self) -> Assumptions:
+        """What the cost on Dataflow is reckoned with."""
+        return read_assumptions(self.prices) if self.prices else Assumptions()
 
     def to_json(self) -> dict[str, Any]:
         """The configuration for the manifest."""
@@ -161,7 +174,7 @@ class RejectConfig(RunConfig):
 class JobConfig(RejectConfig):
     """What can be asked of a job that reads documents as well."""
 
-    input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated")
+    input: tuple[str, ...] = flag("files, folders, globs or @list.txt to read, comma-separated", unit=FILE)
     format: str | None = flag(
         "format of the input, where its names don't tell", default=None, choices=_FORMATS
     )

@@ -99,8 +99,8 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
     expected = source.expected_documents(SAMPLE_BYTES)
     earlier = open_earlier(config.against, config.near, source, expected)
     documents, rejects, *_ = source.documents()
-    found = documents | "Find duplicates" >> _finder(config, expected, earlier)
-    decided = expected * _decided_share(config)
+    found = documents | "Find duplicates" >> finder(config, expected, earlier)
+    decided = expected * decided_share(config)
     decisions = found.decisions
     rewritten = _own(decisions, earlier) | "Second read" >> RewriteDocuments(
         source=source,
@@ -113,14 +113,7 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
     if earlier is not None:
         survivors, gone = decisions | "Earlier documents" >> DescribeEarlier(earlier=earlier)
         failures.append(gone)
-    told = rewritten.found | "Describe removals" >> DescribeRemovals(
-        exact=config.exact if config.method == "exact" else None,
-        domains=True,
-        expected_bytes=round(decided * REMOVAL_BYTES),
-        most_bytes=expected * REMOVAL_BYTES,
-        bundles=config.bundles(source.files, source.pipeline.options),
-        survivors=survivors,
-    )
+    told = rewritten.found | "Describe removals" >> describing(source, config, expected, survivors)
     tables = {
         **told._asdict(),
         "documents": rewritten.files,
@@ -140,16 +133,31 @@ def _by_shuffles(source: FileSource, config: Config) -> dict[str, Any]:
     return tables
 
 
-def _decided_share(config: Config) -> float:
+def describing(
+    source: FileSource, config: Config, expected: int, survivors: Batches | None = None
+) -> DescribeRemovals:
+    """The tables of what is removed of so many documents."""
+    return DescribeRemovals(
+        exact=config.exact if config.method == "exact" else None,
+        domains=True,
+        expected_bytes=round(expected * decided_share(config) * REMOVAL_BYTES),
+        most_bytes=expected * REMOVAL_BYTES,
+        bundles=config.bundles(source.files, source.pipeline.options),
+        survivors=survivors,
+    )
+
+
+def decided_share(config: Config) -> float:
     """Documents with a decision, of all: without a threshold candidates are duplicates."""
     if config.method == "exact":
         return EXACT_SHARE
     return CANDIDATE_SHARE if config.near.threshold is None else VERIFIED_SHARE
 
 
-def _finder(
-    config: Config, expected: int, earlier: Earlier | None
+def finder(
+    config: Config, expected: int, earlier: Earlier | None = None, without: Batches | None = None
 ) -> FindNearDuplicates | FindExactDuplicates:
+    """What finds the duplicates that a Config means; `without` as of FindNearDuplicates."""
     if config.method == "exact":
         return FindExactDuplicates(rule=config.exact, keep=config.keep_rule, expected_documents=expected)
     components = ConnectedComponents(
@@ -168,6 +176,7 @@ def _finder(
         guard=config.guard,
         earlier=earlier,
         remember=config.write_signatures is not None,
+        without=without,
     )
 
 

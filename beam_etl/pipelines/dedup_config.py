@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -46,22 +47,21 @@ OF_METHOD = {
 WITH_WINDOWS = ("remember", "remember_partitions")
 """Flags that say nothing without windows."""
 
-WITHOUT_WINDOWS = (
-    "early_firing",
-    "late_firing",
-    "accumulation",
-    "partitioned",
-    "write_signatures",
-    "components",
-    "components_memory",
-    "component_rounds",
-)
-"""Flags that say nothing with windows."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config(WindowConfig):
     """What can be asked of the job."""
+
+    WITHOUT_WINDOWS: ClassVar[tuple[str, ...]] = (
+        "early_firing",
+        "late_firing",
+        "accumulation",
+        "partitioned",
+        "write_signatures",
+        "components",
+        "components_memory",
+        "component_rounds",
+    )
 
     output_format: str = flag(
         "format of the tables besides documents, which keep theirs", default="parquet", choices=TABLE_FORMATS
@@ -159,7 +159,7 @@ class Config(WindowConfig):
         wrong = [name for name in WITH_WINDOWS if self.window is None and self._is_set(name)]
         if wrong:
             raise ValueError(f"--{wrong[0]} needs --window=fixed:10m")
-        wrong = [name for name in WITHOUT_WINDOWS if self.window is not None and self._is_set(name)]
+        wrong = [name for name in self.WITHOUT_WINDOWS if self.window is not None and self._is_set(name)]
         if wrong:
             raise ValueError(f"--{wrong[0]} can't be combined with --window")
         if self.window_spec is not None and self.window_spec.kind != FIXED:

@@ -3,14 +3,11 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.columns import Source, resolve
 from beam_etl.io.dataset_input import InputPartitions
 from beam_etl.io.map_files import Groups, MapFiles
 from beam_etl.io.read import FileSource, Sample
@@ -19,10 +16,11 @@ from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.domain_sample import expected_rows
 from beam_etl.kernels.domains import suffix_list_date
+from beam_etl.pipelines.as_stored import as_stored
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.window_config import STREAM_PARTITIONS
-from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.documents import FailForRejects, usable
 from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
 from beam_etl.transforms.domain_score import CountDomains, ScoreTable, TabulateDomains
@@ -141,22 +139,12 @@ def _documents(source: FileSource, config: Config, scores: Batches, sample: Samp
         way=way,
         expected_bytes=round(sum(batch.nbytes for batch in sample.batches) * sample.scale),
     )
-    made = [found.column for found in _resolved(source, config) if found.stored is None]
-    documents = joined.documents | "As stored" >> MapBatches(partial(_without, columns=made))
     return {
-        "documents": documents,
+        "documents": as_stored(joined.documents, source),
         "removals": (*removals, joined.removals) | "Removals" >> beam.Flatten(),
         "rejects": rejects,
         FAILURES: joined.failures,
     }
-
-
-def _resolved(source: FileSource, config: Config) -> Sequence[Source]:
-    return resolve(config.columns, source.stored_schema, source.files[0].path).sources
-
-
-def _without(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    return batch.drop_columns(columns)
 
 
 def notes(config: Config, counters: Mapping[str, int]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -26,6 +26,18 @@ NEEDED = (schema.ID, schema.DOMAIN, schema.TEXT)
 @dataclass(frozen=True, kw_only=True)
 class Config(WindowConfig):
     """What can be asked of the job."""
+
+    WITHOUT_WINDOWS: ClassVar[tuple[str, ...]] = (
+        "removals",
+        "documents",
+        "min_domain_score",
+        "max_documents_per_domain",
+        "filter",
+        "annotate",
+        "partitioned",
+        "join",
+        "broadcast_bytes",
+    )
 
     rules: tuple[str, ...] = flag(
         "rule sets that documents pass or fail: gopher_quality, gopher_repetition, fineweb, c4",

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from beam_etl.engines import dataflow
 from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.engines.flink.runner import FlinkResult, JobFailedError
 from beam_etl.io.stores.urls import mask
 from beam_etl.pipelines.interrupt import Interrupted, abandoning, give_up, say, tell_and_give_up
 from beam_etl.pipelines.watch import watching
 
-FAILED = 1
+DONE, FAILED = 0, 1
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,25 @@ class Execution:
     in_process: bool
     progress: AbstractContextManager[None]
     """Shows what the job does in this process, or has published."""
+    service: dataflow.Service | None = None
+    """Where it is submitted to, on Dataflow."""
 
     def __call__(self, pipeline: beam.Pipeline) -> PipelineResult | int:
-        """The result of a run that ended; the exit code of one that failed or was interrupted, which is told."""
+        """The result of a run that ended; the exit code of one of which there is none here, and why, which is told."""
         result = None
         with abandoning(self.folders, self.run, self.in_process) as signals:
             try:
                 with self.progress:
+                    if self.service:
+                        self.service.hide_paths()
                     result = pipeline.run()
                     if isinstance(result, FlinkResult):
                         result.at_each_look = signals.check
+                    if self.service and self.service.template:
+                        say(f"the job was written to {self.service.template}; nothing runs yet")
+                        return DONE
                     with self._watching(result):
-                        state = result.wait_until_finish()
+                        state = self.service.wait(result) if self.service else result.wait_until_finish()
                 if state == PipelineState.CANCELLED and not self._is_drained():
                     raise JobFailedError("somebody cancelled the job on its engine")
                 return result
@@ -50,6 +58,10 @@ class Execution:
                 return self._interrupted(result, interrupted.code)
             except FlinkError as error:
                 return self._lost(error)
+            except dataflow.LostError as error:
+                print(f"\n{self.job}: {error}", file=sys.stderr)
+                self._leave(result)
+                return FAILED
             except Exception as error:  # noqa: BLE001 - whatever an engine raises
                 if not self.in_process:
                     signals.end()
@@ -64,6 +76,10 @@ class Execution:
         return watching(result, self.folders, self.run)
 
     def _interrupted(self, result: PipelineResult | None, code: int) -> int:
+        if result is not None and self.service:
+            say("interrupted")
+            self._leave(result)
+            return code
         if result is not None and not isinstance(result, FlinkResult):  # nobody to ask
             with suppress(Exception):
                 result.cancel()
@@ -86,6 +102,13 @@ class Execution:
         """What is left to do when an interrupted job has ended."""
         tell_and_give_up(self.folders, self.run, self.in_process, for_good=result is None)
 
+    def _leave(self, result: PipelineResult | None) -> None:
+        """Says what becomes of a job that is left to its service."""
+        assert self.service is not None
+        say(
+            f"{self.service.goes_on(result)}\nwhen it ends well, it has published to {' and '.join(self.folders)}"
+        )
+
     def _lost(self, error: FlinkError) -> int:
         print(
             f"\n{self.job}: {error}\nThe job may go on, and publish. `python -m beam_etl.engines.flink attach "
@@ -95,7 +118,9 @@ class Execution:
         return FAILED
 
     def _failed(self, result: PipelineResult | None, error: Exception) -> int:
-        if not isinstance(error, JobFailedError):  # whose message has the worker's own traceback
+        if not isinstance(
+            error, JobFailedError | dataflow.FailedError
+        ):  # whose message has the worker's own traceback
             traceback.print_exception(error)
             if isinstance(result, FlinkResult):  # the launcher's own failure, while the job runs
                 try:

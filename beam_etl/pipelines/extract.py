@@ -12,36 +12,13 @@ from beam_etl import schema
 from beam_etl.io.formats.archives.cdx import read_cdx
 from beam_etl.io.formats.warc import PASSED_OVER, with_only
 from beam_etl.io.read import FileSource
-from beam_etl.kernels.document_rules import DocumentRule
 from beam_etl.kernels.languages import NoDetectorError
 from beam_etl.pipelines.extract_config import Config
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.job import Job, read_documents
+from beam_etl.pipelines.steps import Steps
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
-from beam_etl.transforms.batches import Batches, MapBatches
-from beam_etl.transforms.filters import FilterDocuments
-
-
-class _Steps:
-    """Documents on their way through steps, and what these remove and reject."""
-
-    def __init__(self, documents: Batches, rejects: Batches) -> None:
-        self.documents = documents
-        self.rejects, self.removals = [rejects], list[Batches]()
-
-    def map(self, label: str, step: beam.PTransform) -> None:
-        """A step that gives MappedDocuments."""
-        done = self.documents | label >> step
-        self.documents = done.batches
-        self.rejects.append(done.rejects)
-
-    def filter(self, label: str, rules: tuple[DocumentRule, ...]) -> None:
-        """The rules, if there are any."""
-        if rules:
-            done = self.documents | label >> FilterDocuments(rules=rules)
-            self.documents = done.documents
-            self.rejects.append(done.rejects)
-            self.removals.append(done.removals)
+from beam_etl.transforms.batches import MapBatches
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
@@ -51,7 +28,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     pages = schema.PAYLOAD in stored and schema.TEXT not in stored
     if pages:
         documents = documents | "Pages" >> MapBatches(partial(_without, column=schema.TEXT))
-    steps = _Steps(documents, rejects)
+    steps = Steps(documents, rejects)
     steps.filter("Filter pages", config.first_rules(stored))
     if pages:
         steps.map("Extract text", config.extracting)

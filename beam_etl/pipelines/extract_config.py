@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from beam_etl import schema
+from beam_etl.io.blocklists import blocklist_rules
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.item_lists import read_items
 from beam_etl.kernels.document_rules import (
@@ -11,7 +12,6 @@ from beam_etl.kernels.document_rules import (
     DocumentRule,
     HasText,
     InLanguages,
-    NotBlocked,
     ReadablePage,
     Words,
 )
@@ -19,7 +19,7 @@ from beam_etl.kernels.html import CONTENT_TYPE, EXTRACTS, LINKS, MAIN, MAX_PAGE_
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.flags import FILE, flag
 from beam_etl.transforms.extract import PAGE_MEMORY, PAGE_SECONDS, ExtractText
 
 
@@ -28,7 +28,9 @@ class Config(JobConfig):
     """What can be asked of the job."""
 
     cdx: tuple[str, ...] = flag(
-        "indexes, CDX or CDXJ: only the records that they name are read of the input's archives", default=()
+        "indexes, CDX or CDXJ: only the records that they name are read of the input's archives",
+        default=(),
+        unit=FILE,
     )
     extract: str = flag(
         "what is taken of a page: its main content, all text, or none but its tags",
@@ -47,7 +49,7 @@ class Config(JobConfig):
         "remove documents whose language is told with a lower score, 0 to 1", default=0.0
     )
     blocklist: tuple[str, ...] = flag(
-        "remove documents of these hosts and those below them, and of these URLs; @PATH is a file with one a line",
+        "remove documents of these hosts, those below them, and URLs; @PATH is a file of any size with one a line",
         default=(),
     )
     required_words: tuple[str, ...] = flag(
@@ -90,10 +92,7 @@ class Config(JobConfig):
     def first_rules(self, stored: Sequence[str]) -> tuple[DocumentRule, ...]:
         """What can be told without a text, of documents with these columns."""
         pages = {HTTP_STATUS, CONTENT_TYPE} <= set(stored)
-        listed = read_items(self.blocklist)
-        urls = frozenset(item for item in listed if "://" in item)
-        hosts = frozenset(item.lower().strip(".") for item in listed if "://" not in item)
-        blocked: tuple[DocumentRule, ...] = (NotBlocked(hosts, urls),) if listed else ()
+        blocked = blocklist_rules(self.blocklist)
         return (ReadablePage(), *blocked) if pages else blocked
 
     @property

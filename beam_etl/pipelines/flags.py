@@ -13,7 +13,7 @@ from beam_etl.observe.text import format_bytes
 
 Config = TypeVar("Config")
 
-FOLDER = "folder"
+FILE, FOLDER = "file", "folder"
 
 _SIZES = {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -33,7 +33,7 @@ def flag(
       help: what it does, a phrase without its default.
       default: without one the flag is required.
       choices: the values there are, where they are few.
-      unit: "bytes" takes 64MiB or 1GB as well, "folder" makes a local path absolute; otherwise shown in the help.
+      unit: "bytes" takes 64MiB or 1GB as well, FOLDER makes a local path absolute; otherwise shown in the help.
       bare: the value of `--name` alone, where that may be written.
       name: what users write, where it isn't the field's name.
     """
@@ -98,6 +98,16 @@ def parse(
         raise UsageError(str(error)) from error
 
 
+def folders_of(config: Any) -> list[str]:
+    """The folders that a Config names."""
+    given = [
+        getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.metadata.get("unit") == FOLDER
+    ]
+    return [folder for value in given if value for folder in ((value,) if isinstance(value, str) else value)]
+
+
 def _refuse_credentials(argv: Sequence[str]) -> None:
     """Before anything else: no message about something else quotes a secret."""
     for argument in argv:
@@ -130,7 +140,7 @@ def _help(field: dataclasses.Field[Any], required: bool) -> str:
 def _metavar(hint: Any, metadata: Any) -> str:
     if metadata["choices"]:
         return "|".join(metadata["choices"])
-    kind = _plain(hint)
+    kind = plain_type(hint)
     if kind is bool:
         return "true|false"
     many = typing.get_origin(kind) is tuple
@@ -139,15 +149,27 @@ def _metavar(hint: Any, metadata: Any) -> str:
     )
 
 
-def _plain(hint: Any) -> Any:
-    """The type without its None."""
+def plain_type(hint: Any) -> Any:
+    """A type without its None."""
     if typing.get_origin(hint) in (Union, types.UnionType):
         return next(kind for kind in typing.get_args(hint) if kind is not type(None))
     return hint
 
 
+def convert(text: str, hint: Any, unit: str) -> Any:
+    """What the text of a flag with this type and unit says.
+
+    Raises:
+      ValueError: nothing.
+    """
+    try:
+        return _converter(hint, unit)(text)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _converter(hint: Any, unit: str) -> Callable[[str], Any]:
-    kind = _plain(hint)
+    kind = plain_type(hint)
     if unit == "bytes":
         return _bytes
     if kind is bool:

@@ -11,7 +11,7 @@ from beam_etl.io.join_buckets import JoinBuckets
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.join_rule import ANTI, HOWS, INNER, SEMI, JoinError, JoinRule
 from beam_etl.pipelines.config import RejectConfig
-from beam_etl.pipelines.flags import UsageError, flag
+from beam_etl.pipelines.flags import FILE, UsageError, flag
 from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.join_sides import AUTO, WAYS, Choice, CoLocated, JoinSides, carried, open_side
 from beam_etl.pipelines.runners import IN_PROCESS, runner_name
@@ -34,9 +34,9 @@ class Config(RejectConfig):
     input: tuple[str, ...] = field(init=False, default=())
     """Both sides. Not a flag."""
     left: tuple[str, ...] = flag(
-        "the left side: files, folders, datasets, globs or @list.txt, comma-separated"
+        "the left side: files, folders, datasets, globs or @list.txt, comma-separated", unit=FILE
     )
-    right: tuple[str, ...] = flag("the right side, as --left")
+    right: tuple[str, ...] = flag("the right side, as --left", unit=FILE)
     on: tuple[str, ...] = flag("key columns, which both sides have")
     how: str = flag("which rows of the sides are wanted", default=INNER, choices=HOWS)
     way: str = flag("how rows meet; auto takes the first of these that can be", default=AUTO, choices=WAYS)

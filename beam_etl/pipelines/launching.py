@@ -2,6 +2,7 @@
 
 import datetime
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -9,25 +10,55 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloud
 from apache_beam.runners.runner import PipelineResult
 
 from beam_etl import __version__
+from beam_etl.engines.dataflow import Service
 from beam_etl.engines.flink.rest import FlinkError
+from beam_etl.io.stores import is_local
 from beam_etl.observe.skew import ShuffleSkew
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import RunConfig
-from beam_etl.pipelines.runners import make_runner
+from beam_etl.pipelines.runners import DATAFLOW, IN_PROCESS, make_runner, runner_name
 from beam_etl.pipelines.shuffle_skews import shuffle_skews
 from beam_etl.transforms import metrics
 
 
-def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
+def make_pipeline(runner: str, options: PipelineOptions, planned: bool = False) -> beam.Pipeline:
     """An empty pipeline.
+
+    Args:
+      runner: as the user gave it.
+      options: Beam's.
+      planned: it won't be run, so its engine's own flags may be missing.
 
     Raises:
       UsageError: the engine doesn't take its flags.
     """
     try:
-        return beam.Pipeline(runner=make_runner(runner), options=options)
+        return beam.Pipeline(runner=make_runner(IN_PROCESS if planned else runner), options=options)
     except ValueError as error:  # an engine's own flags are missing or wrong
         raise flags.UsageError(f"--runner={runner}: {error}") from error
+
+
+def service_of(runner: str, options: PipelineOptions) -> Service | None:
+    """Where a job on Dataflow is submitted to; None for other engines."""
+    return Service.of(options) if runner_name(runner) == DATAFLOW else None
+
+
+def refuse_files_of_this_machine(runner: str, paths: Iterable[str]) -> None:
+    """Raises where workers can't reach what a job reads or writes.
+
+    Args:
+      runner: as the user gave it.
+      paths: of files and folders.
+
+    Raises:
+      UsageError: a local path, and the job runs on Dataflow.
+    """
+    local = next(filter(is_local, paths), None) if runner_name(runner) == DATAFLOW else None
+    if local is not None:
+        raise flags.UsageError(
+            f"{local}: workers of Dataflow hold no files of this machine. Use what begins with gs:// "
+            f"(docs/dataflow.md)"
+        )
 
 
 def on_cluster(options: PipelineOptions) -> str:

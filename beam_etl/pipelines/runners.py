@@ -22,6 +22,7 @@ View = TypeVar("View", bound=PipelineOptions)
 
 IN_PROCESS = "FnApiRunner"
 FLINK = "FlinkRunner"
+DATAFLOW = "DataflowRunner"
 SPARK = "SparkRunner"
 
 _SHORT = {
@@ -29,7 +30,8 @@ _SHORT = {
     "directrunner": IN_PROCESS,
     "flink": FLINK,
     "flinkrunner": FLINK,
-    "dataflow": "DataflowRunner",
+    "dataflow": DATAFLOW,
+    "dataflowrunner": DATAFLOW,
     "spark": SPARK,
     "sparkrunner": SPARK,
 }
@@ -87,8 +89,8 @@ def make_options(
       own: the job's flags, to suggest one where a name is misspelt.
       job: the name of the run on a cluster; None where nothing will be run.
 
-    In process, all cores that this process may use work, as threads: kernels release the GIL. On Flink, what the
-    cluster needs is filled in.
+    In process, all cores that this process may use work, as threads: kernels release the GIL. On Flink and Dataflow,
+    what they need is filled in.
 
     Raises:
       UsageError: a flag that neither the job nor Beam knows, or that the cluster can't take.
@@ -97,6 +99,8 @@ def make_options(
         arguments = _on_flink(arguments, own, job)
     else:
         _refuse_unknown(arguments, own)
+    if runner_name(name) == DATAFLOW and job is not None:
+        arguments = _on_dataflow(arguments, job)
     # What Beam for Python doesn't know by then, its job server does.
     logging.getLogger("apache_beam.options.pipeline_options").addFilter(
         lambda record: "Unparseable argument" not in record.getMessage()
@@ -133,6 +137,15 @@ def _on_flink(arguments: Sequence[str], own: Sequence[str], job: str) -> list[st
         return flink.fill(named, job)
     except (flink.RefusedError, FlinkError) as error:
         raise UsageError(f"--runner=flink: {error}") from error
+
+
+def _on_dataflow(arguments: Sequence[str], job: str) -> list[str]:
+    from beam_etl.engines import dataflow
+
+    try:
+        return dataflow.fill(arguments, job)
+    except dataflow.RefusedError as error:
+        raise UsageError(f"--runner=dataflow: {error}") from error
 
 
 def _refuse_on_spark(options: PipelineOptions) -> None:

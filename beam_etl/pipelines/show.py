@@ -15,7 +15,7 @@ from beam_etl.io.document_texts import Place, read_page, read_texts
 from beam_etl.kernels.document_rules import READABLE_TYPES
 from beam_etl.kernels.excerpts import printable
 from beam_etl.kernels.html import CONTENT_TYPE, extract_text
-from beam_etl.observe.beside import beside
+from beam_etl.observe.beside import beside, differences
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.tool import DONE, WRONG, run_tool
 from beam_etl.transforms.children import Guarded
@@ -29,6 +29,9 @@ SUMMARY = (
 REMOVALS = "removals"
 
 CUT = " ..."
+
+EACH = "each"
+"""Of --reason: rows of every reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,10 @@ class Config:
         "the table removals, with the texts of the removed documents and of those kept for them",
         default=False,
     )
-    reason: str | None = flag("only rows with this reason, or that fail this rule", default=None)
+    reason: str | None = flag(
+        "only rows with this reason, or that fail this rule, or by this step; each: so many rows of each reason",
+        default=None,
+    )
     characters: int = flag("of a text that are shown", default=600)
     input: tuple[str, ...] = flag("where the removed documents are now, if files were moved", default=())
 
@@ -64,15 +70,28 @@ def lines(config: Config, width: int) -> Iterator[str]:
       InputError: there is no such dataset or table.
     """
     table = TableRows(config.dataset, REMOVALS if config.removed else config.table)
-    asked = config.id is not None or config.reason is not None
-    numbers = (
-        table.where(partial(_is_asked, id=config.id, reason=config.reason)) if asked else range(table.rows)
-    )
-    for number, row in _numbered(table, choose(numbers, config.rows, config.seed)):
-        yield f"--- row {number:,} of {table.rows:,} ".ljust(width, "-")
-        yield from _fields(row, config.characters, width)
-        if config.removed:
-            yield from _texts(row, table.config, config, width)
+    reasons = _reasons(table) if config.reason == EACH else [config.reason]
+    for reason in reasons:
+        asked = config.id is not None or reason is not None
+        numbers = table.where(partial(_is_asked, id=config.id, reason=reason)) if asked else range(table.rows)
+        for number, row in _numbered(table, choose(numbers, config.rows, config.seed)):
+            yield f"--- row {number:,} of {table.rows:,} ".ljust(width, "-")
+            yield from _fields(row, config.characters, width)
+            if config.removed:
+                yield from _texts(row, table.config, config, width)
+
+
+def _reasons(table: TableRows) -> list[str | None]:
+    """Those there are, in alphabetical order."""
+    found: set[str | None] = set()
+
+    def note(batch: pa.RecordBatch) -> list[bool]:
+        found.update(_values(batch, "reason"))
+        return []
+
+    for _ in table.where(note):
+        pass
+    return sorted(found, key=str)
 
 
 def _numbered(table: TableRows, numbers: list[int]) -> Iterator[tuple[int, Row]]:
@@ -84,10 +103,11 @@ def _is_asked(batch: pa.RecordBatch, id: str | None, reason: str | None) -> list
     if id is not None:
         held = [value == id for value in _values(batch, schema.ID)]
     if reason is not None:
-        told = zip(_values(batch, "reason"), _values(batch, schema.FAILED), strict=True)
+        names = ("reason", schema.STEP, schema.FAILED)
+        told = zip(*(_values(batch, name) for name in names), strict=True)
         held = [
-            h and (one == reason or reason in (rules or ()))
-            for h, (one, rules) in zip(held, told, strict=True)
+            h and (reason in (one, step) or reason in (rules or ()))
+            for h, (one, step, rules) in zip(held, told, strict=True)
         ]
     return held
 
@@ -133,6 +153,8 @@ def _texts(row: Row, made: dict[str, Any], config: Config, width: int) -> Iterat
         yield from beside("REMOVED", "KEPT", width)
         left, right = ("\n".join(_printable_lines(text, config.characters)) for text in (removed, kept))
         yield from beside(left, right, width)
+        yield ""
+        yield from differences(printable(removed), printable(kept), width)
 
 
 def _text(file: str, position: int, id: str | None, made: dict[str, Any], config: Config) -> str | None:

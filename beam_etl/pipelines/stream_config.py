@@ -1,17 +1,20 @@
 """The flags of a job that can read a stream."""
 
+import re
 from dataclasses import dataclass
 
 from beam_etl.io.streams.kafka import EARLIEST, LATEST
 from beam_etl.kernels.window_text import parse_duration
 from beam_etl.kernels.windows import SECOND
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.flags import FILE, flag
 
 SCHEMES = {"replay": "replay:", "watch": "watch:", "kafka": "kafka://", "pubsub": "pubsub://"}
 """How --input begins, by source."""
 
 NEVER = "never"
+
+SUBSCRIPTION = re.compile(r"projects/[^/\s]+/subscriptions/[^/\s]+")
 
 SPLITS = 4
 
@@ -21,6 +24,8 @@ STREAM_FLAGS = ("stream_splits", "idle_after")
 
 def source_of(given: tuple[str, ...]) -> str | None:
     """Which stream an --input names; None for files."""
+    if given and SUBSCRIPTION.fullmatch(given[0]):  # as Google's console writes it
+        return "pubsub"
     return next((name for name, scheme in SCHEMES.items() if given and given[0].startswith(scheme)), None)
 
 
@@ -47,7 +52,7 @@ class StreamConfig(JobConfig):
     kafka_config: str | None = flag(
         "settings of the Kafka client, NAME=VALUE a line, such as security.protocol; workers read it as well",
         default=None,
-        unit="file",
+        unit=FILE,
     )
     kafka_start: str = flag(
         "where a stream without a savepoint begins", default=EARLIEST, choices=(EARLIEST, LATEST)
@@ -56,7 +61,7 @@ class StreamConfig(JobConfig):
         "messages of kafka:// and pubsub:// are Avro by this schema, or NUMBER:FILE,... by the number before each "
         "value; else they are JSON",
         default=(),
-        unit="file",
+        unit=FILE,
     )
     replay_disorder: str = flag("documents come up to so much later than their time", default="0s")
     replay_speed: float = flag("seconds of the documents' time a second; 0 is as fast as can be", default=0.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
 
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_etl.engines.flink.jobs import end_when_drained
 from beam_etl.engines.flink.rest import FlinkError
@@ -47,7 +47,9 @@ class StreamExecution(Execution):
     def keep_or_clean(self, result: PipelineResult) -> str | None:
         """When the job has ended well: what to tell of how to go on, unless the stream has come to its end."""
         dataset = self.folders[0]
-        if self.in_process or self._is_drained():
+        if self.service and result.state == PipelineState.UPDATED:
+            return "another job has taken its place, and goes on with the stream"
+        if self.in_process or self.service or self._is_drained():
             staging.remove_staging(dataset, self.run)
             return None
         point = latest_savepoint(result.rest, result.job_id) if isinstance(result, FlinkResult) else None

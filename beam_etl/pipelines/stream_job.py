@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from beam_etl.engines.flink.savepoints import DRAINED, END
@@ -20,10 +21,18 @@ from beam_etl.kernels.disorder import disorder_note
 from beam_etl.kernels.windows import Firing, WindowSpec
 from beam_etl.observe.plan import plan
 from beam_etl.observe.text import format_seconds
-from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.launching import about, counted_totals, make_pipeline, on_cluster
+from beam_etl.pipelines.flags import UsageError, folders_of
+from beam_etl.pipelines.launching import (
+    about,
+    counted_totals,
+    make_pipeline,
+    on_cluster,
+    refuse_files_of_this_machine,
+    service_of,
+)
 from beam_etl.pipelines.pane_progress import PaneProgress, published_lines
-from beam_etl.pipelines.runners import FLINK, make_options, runner_name
+from beam_etl.pipelines.runners import DATAFLOW, FLINK, make_options, runner_name
+from beam_etl.pipelines.stream_config import SCHEMES
 from beam_etl.pipelines.stream_execution import CHECKPOINTS, SAVEPOINT, StreamExecution, tell_failures
 from beam_etl.pipelines.stream_sources import open_stream
 from beam_etl.pipelines.stream_support import IN_PROCESS_STREAM
@@ -54,14 +63,17 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
       UsageError, DatasetError, InputError: it can't be started so.
     """
     spec = _windows(job.name, config)
-    savepoint = _savepoint(rest)
-    stream = _stream(job.name, config, savepoint)
+    savepoint, updates = _savepoint(rest), _updates(config, rest)
+    if not config.plan:
+        refuse_files_of_this_machine(config.runner, (*folders_of(config), *_watched(config)))
+    stream = _stream(job.name, config, savepoint, updates)
     flags = ["--streaming", *_checkpoint_flags(config, stream), *rest]
     own = [f"--{name}" for name in config.to_json()]
     if config.plan and runner_name(config.runner) == FLINK:  # for which no job server is asked what it knows
         own += [SAVEPOINT, _STORAGE]
     name = None if config.plan else f"{job.name}-{stream}"
-    pipeline = make_pipeline(config.runner, make_options(config.runner, flags, own, name))
+    options = make_options(config.runner, flags, own, name)
+    pipeline = make_pipeline(config.runner, options, planned=config.plan is not None)
     source = open_stream(pipeline, config)
     source.end = os.path.join(staging.staging_folder(config.output, stream), END)
     told = about(job.name, config, source)
@@ -70,7 +82,7 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
         drawn, cluster = plan(pipeline), config.described_cluster
         print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
         return DONE
-    if savepoint is None:
+    if savepoint is None and not updates:
         panes.register(
             config.output,
             stream,
@@ -79,7 +91,7 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
             lateness=spec.allowed_lateness,
             about=told,
         )
-    else:
+    elif savepoint is not None:
         restart(config.output, stream, savepoint, told)
         folder = staging.staging_folder(config.output, stream)
         staging.remove(os.path.join(folder, mark) for mark in (END, DRAINED))
@@ -124,10 +136,10 @@ def _windows(job: str, config: Any) -> WindowSpec:
         raise UsageError(
             "a stream is published window by window: say how long they are, such as --window=fixed:10m"
         )
-    if not is_local(config.output):
+    if not is_local(config.output) and runner_name(config.runner) == FLINK:
         raise UsageError(
-            f"{config.output}: panes of a stream are published on local or mounted filesystems so far; --output needs "
-            "a folder"
+            f"{config.output}: the checkpoints of a stream on Flink lie beside its panes, on a local or mounted "
+            "filesystem; --output needs a folder"
         )
     if config.overwrite or config.strict:
         raise UsageError(
@@ -151,10 +163,25 @@ def _savepoint(rest: Sequence[str]) -> str | None:
     return given[-1] if given else None
 
 
-def _stream(job: str, config: Any, savepoint: str | None) -> str:
+def _updates(config: Any, rest: Sequence[str]) -> bool:
+    """Whether the job takes the place of one on Dataflow, whose state it goes on with."""
+    on_dataflow = runner_name(config.runner) == DATAFLOW
+    return on_dataflow and bool(PipelineOptions(list(rest)).view_as(GoogleCloudOptions).update)
+
+
+def _watched(config: Any) -> list[str]:
+    """Files that the stream is read from."""
+    scheme = SCHEMES["watch"]
+    is_watched = config.input[0].startswith(scheme)
+    return [pattern.removeprefix(scheme) for pattern in config.input] if is_watched else []
+
+
+def _stream(job: str, config: Any, savepoint: str | None, updates: bool) -> str:
     """The name of the stream: that of this run, or of the one that goes on."""
-    present = savepoint is not None or config.append
+    present = savepoint is not None or updates or config.append
     check_output(config.output, present)
+    if updates:
+        return panes.stream_in(config.output, None, job)
     if savepoint is None:
         return str(config.run)
     found = _OF_STREAM.search(savepoint)
@@ -195,6 +222,7 @@ class _Streaming:
             in_process=self._in_process,
             progress=PaneProgress(self._config.output, self._stream),
             savepoint=self._savepoint,
+            service=service_of(self._config.runner, pipeline.options),
         )
         result = execution(pipeline)
         if isinstance(result, int):

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import apache_beam as beam
 import pyarrow as pa
@@ -37,6 +37,8 @@ expected 141% of 0.14 GB. Whole row groups, a quarter of all documents, don't te
 @dataclass(frozen=True, kw_only=True)
 class Config(WindowConfig):
     """What can be asked of the job."""
+
+    WITHOUT_WINDOWS: ClassVar[tuple[str, ...]] = ("documents",)
 
     by: tuple[str, ...] = flag(
         "columns to group by: language, domain, date, file, or any of the input", default=("language",)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
@@ -31,6 +31,9 @@ WINDOW_FLAGS = (
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig(StreamConfig):
     """What can be asked of a job whose results can be by window of event time."""
+
+    WITHOUT_WINDOWS: ClassVar[tuple[str, ...]] = ()
+    """Flags of the job that say nothing with --window."""
 
     window: str | None = flag(
         "results by window of the documents' time: fixed:10m, or sliding:1h:10m for an hour every 10 minutes",

@@ -1,6 +1,6 @@
 """MapDocuments: a kernel over documents, where those that it fails on are rejects."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -100,6 +100,30 @@ def _told(rejects: pa.RecordBatch) -> Iterator[str]:
             f"{row['file']}: the document at position {row['position']} can't be used ({row['stage']}: "
             f"{row['reason']}). Remove it from the input."
         )
+
+
+def run_with_outputs(
+    kernel: Kernel, batch: pa.RecordBatch, stage: str, tags: Sequence[str], metrics: StepMetrics
+) -> Iterator[Any]:
+    """What a kernel makes of documents that gives several batches for one, as the outputs of a DoFn.
+
+    Args:
+      kernel: gives the documents that go on, and then a batch for each tag.
+      batch, stage: as of run_or_reject. Rejects have the tag REJECTS.
+      tags: of outputs.
+      metrics: of the step; they count documents that go on, and rejects.
+    """
+    made, rejects = run_or_reject(kernel, batch, stage)
+    step = 1 + len(tags)
+    for documents in made[::step]:
+        for part in split_batch(documents):
+            metrics.gave_out(part)
+            yield part
+    for place, tag in enumerate(tags, 1):
+        yield from tagged(tag, made[place::step])
+    if rejects is not None:
+        metrics.add(RECORDS_REJECTED, rejects.num_rows)
+        yield from tagged(REJECTS, [rejects])
 
 
 def usable(kernel: Kernel, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

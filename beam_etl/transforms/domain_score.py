@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
+from beam_etl.kernels.domain_facts import document_facts, facts_statistics
 from beam_etl.kernels.domain_join import further_keys, least_keys, scores_of
 from beam_etl.kernels.domain_measures import Measures
 from beam_etl.kernels.domain_score import (
@@ -96,6 +97,14 @@ class CountDomains:
         duplicate = None if self.mark is None else self.mark(documents)
         return partial_statistics(documents, self.judge(documents), self.measures, duplicate)
 
+    def facts(self, documents: pa.RecordBatch) -> pa.RecordBatch:
+        """What of each document is counted, without its text (domain_facts.document_facts)."""
+        return document_facts(documents, self.judge, self.measures)
+
+    def of_facts(self, facts: pa.RecordBatch) -> pa.RecordBatch:
+        """domain_measures.STATISTIC of what `facts` gave."""
+        return facts_statistics(facts, self.measures)
+
     def merge(self, statistics: pa.RecordBatch) -> pa.RecordBatch:
         """The merge kernel of what this one gives."""
         return merge_statistics(statistics, self.measures)
@@ -175,7 +184,11 @@ class ScoreDomains(beam.PTransform):
     def tabulate(self, documents: Batches, keep_partition: bool = False) -> TabulatedDomains:
         """The table of domains before it is scored. One shuffle; `keep_partition` as for Aggregate."""
         counted, rejects = documents | "Count" >> MapDocuments(self.count, stage=STAGE)
-        table = counted | "Sum" >> Aggregate(
+        return TabulatedDomains(self.summed(counted, keep_partition), rejects)
+
+    def summed(self, counted: Batches, keep_partition: bool = False) -> Batches:
+        """The table of domains, of what CountDomains made. One small shuffle."""
+        table: Batches = counted | "Sum" >> Aggregate(
             by=(schema.DOMAIN,),
             merge=self.count.merge,
             finish=self.count.finish,
@@ -183,7 +196,29 @@ class ScoreDomains(beam.PTransform):
             expected_bytes=self.expected_bytes,
             keep_partition=keep_partition,
         )
-        return TabulatedDomains(table, rejects)
+        return table
+
+
+@dataclass(eq=False, kw_only=True)
+class ScoreFacts(beam.PTransform):
+    """Scores of documents of which no more is left than facts. One small shuffle, of statistics.
+
+    Input: what CountDomains.facts gives. Output: ScoredDomains.
+
+    Args:
+      scoring: what is counted, and how it is scored.
+    """
+
+    scoring: ScoreDomains
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
+    def expand(self, facts: Batches) -> ScoredDomains:
+        counted = facts | "Count" >> MapBatches(self.scoring.count.of_facts)
+        scored: ScoredDomains = self.scoring.summed(counted) | "Score" >> ScoreTable(rule=self.scoring.rule)
+        return scored
 
 
 @dataclass(eq=False, kw_only=True)

@@ -46,6 +46,7 @@ from beam_etl.transforms.components_of_windows import ComponentsOfWindows
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.earlier import Earlier, MeetKernel, Met, meet_nothing
 from beam_etl.transforms.gathering import GatherBatches, combine_all
+from beam_etl.transforms.leave_out import LeaveOut
 from beam_etl.transforms.memories import Memories
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
@@ -101,6 +102,7 @@ class FindNearDuplicates(beam.PTransform):
         on, and addresses are below. With windows "the first" is the smallest time, then id, then node.
       guard: what becomes of very large clusters. With `split`, two more shuffles: of all documents' buckets by node.
       remember: signatures are wanted for later runs. Documents then need an id and the file they were read from.
+      without: decisions of an earlier step: documents that these remove are left out. One more shuffle, of signatures.
     """
 
     rule: NearRule = field(default_factory=NearRule)
@@ -110,11 +112,14 @@ class FindNearDuplicates(beam.PTransform):
     guard: Guard = field(default_factory=Guard)
     earlier: Earlier | Memories | None = None
     remember: bool = False
+    without: Batches | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
         if self.earlier is not None and self.guard.action == SPLIT:
             raise ValueError("clusters that documents of earlier runs belong to can't be split")
+        if self.earlier is not None and self.without is not None:
+            raise ValueError("documents of earlier runs aren't called by the nodes that decisions name")
 
     @property
     def _in_windows(self) -> bool:
@@ -123,6 +128,10 @@ class FindNearDuplicates(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> Decisions:
         signed, unsigned = documents | "Sign" >> MapDocuments(self._signing(), stage=SIGNING)
+        if self.without is not None:
+            signed = {"rows": signed, "decisions": self.without} | "Leave out" >> LeaveOut(
+                expected_bytes=_times(self.expected_documents, 16 + 8 * self.rule.banding.bands)
+            )
         contracted = (
             signed
             | "Bands" >> MapBatches(_bands)

@@ -12,9 +12,9 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl import schema
 from beam_etl.kernels.document_rules import DocumentRule, filter_documents
 from beam_etl.kernels.filtering import Filtered
-from beam_etl.transforms.batches import Batches, Kernel, run_or_reject, split_batch, tagged
-from beam_etl.transforms.documents import REJECTS
-from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
+from beam_etl.transforms.batches import Batches, Kernel
+from beam_etl.transforms.documents import REJECTS, run_with_outputs
+from beam_etl.transforms.metrics import StepMetrics
 
 REMOVED = "removed"
 
@@ -80,31 +80,22 @@ def filtered(documents: Batches, kernel: Kernel, stage: str, removes: bool = Tru
       stage: what rejects have in the column `stage`.
       removes: whether it gives removals.
     """
-    work = beam.ParDo(_Filter(kernel, stage, removes)).with_output_types(
+    work = beam.ParDo(MapWithOutputs(kernel, stage, (REMOVED,) if removes else ())).with_output_types(
         pa.RecordBatch, **{REMOVED: pa.RecordBatch, REJECTS: pa.RecordBatch}
     )
     done = documents | "Filter" >> work.with_outputs(REMOVED, REJECTS, main="documents")
     return FilteredDocuments(done["documents"], done[REMOVED], done[REJECTS])
 
 
-class _Filter(beam.DoFn):
-    def __init__(self, kernel: Kernel, stage: str, removes: bool) -> None:
-        self._kernel, self._stage = kernel, stage
-        self._step = 2 if removes else 1  # batches of each part of the batch that the kernel was run on
+class MapWithOutputs(beam.DoFn):
+    """A kernel as of documents.run_with_outputs, over batches."""
+
+    def __init__(self, kernel: Kernel, stage: str, tags: tuple[str, ...]) -> None:
+        self._kernel, self._stage, self._tags = kernel, stage, tags
         self._metrics = StepMetrics()
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         self._metrics.took_in(batch)
-        yield from self._metrics.timed(self._outputs(batch))
-
-    def _outputs(self, batch: pa.RecordBatch) -> Iterator[Any]:
-        made, rejects = run_or_reject(self._kernel, batch, self._stage)
-        for kept in made[:: self._step]:
-            for part in split_batch(kept):
-                self._metrics.gave_out(part)
-                yield part
-        if self._step == 2:
-            yield from tagged(REMOVED, made[1::2])
-        if rejects is not None:
-            self._metrics.add(RECORDS_REJECTED, rejects.num_rows)
-            yield from tagged(REJECTS, [rejects])
+        yield from self._metrics.timed(
+            run_with_outputs(self._kernel, batch, self._stage, self._tags, self._metrics)
+        )

@@ -208,7 +208,7 @@ def _firing(firing: Firing) -> trigger.TriggerFn:
     if firing.count is not None:
         return trigger.AfterCount(firing.count)
     assert firing.every is not None
-    return trigger.AfterProcessingTime(firing.every / SECOND)
+    return trigger.AfterProcessingTime(-(-firing.every // SECOND))  # an engine is told of whole seconds only
 
 
 class _Assign(beam.DoFn):

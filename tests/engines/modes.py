@@ -65,6 +65,8 @@ MODES = {
     "domains, partitioned": Mode(
         "domain_score", ("--partitioned=true",), needs=("domains",), input="{source}-domains"
     ),
+    "lines": Mode("lines", ("--min_length=5", "--scope=domain")),
+    "curated": Mode("curate", (f"--config={Path(__file__).parents[2]}/examples/texts.toml",)),
     "partitioned": Mode("repartition", ("--partition=time:date:month,hash:domain:4", "--order=url")),
     "sorted": Mode("sort", ("--by=domain,url:desc",)),
     "first rows": Mode("topk", ("--k=50", "--by=url")),

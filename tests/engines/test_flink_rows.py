@@ -46,6 +46,7 @@ ALIKE = (
     "near, signatures",
     "near, against earlier",
     "exact, a column",
+    "lines",
 )
 """Modes whose steps other modes have too."""
 

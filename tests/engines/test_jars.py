@@ -158,6 +158,8 @@ def test_what_does_not_compile_is_not_kept(with_java: Path, cache: Path) -> None
     assert [path.name for path in cache.iterdir()] == ["jars.lock"]
 
 
+STREAMING = "org/apache/beam/runners/flink/translation/wrappers/streaming"
+
 REWRITTEN = {
     "servers": (
         "org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory",
@@ -166,7 +168,7 @@ REWRITTEN = {
     ),
     "beginning of a bundle": (
         "org/apache/beam/runners/fnexecution/control/SdkHarnessClient$BundleProcessor",
-        ["beametl/Drain.registerReceiver"],
+        ["beametl/Drain.registerReceiver", "beametl/Drain.createOutboundAggregator", "beametl/Lost.handle"],
         "FnDataService.registerReceiver",
     ),
     "end of a bundle": (
@@ -176,8 +178,33 @@ REWRITTEN = {
     ),
     "sending to a worker": (
         "org/apache/beam/sdk/fn/stream/DirectStreamObserver",
-        ["bipush        1\n"],
+        ["bipush        1\n", "beametl/Lost.isReady", "beametl/Lost.awaitAdvanceInterruptibly"],
         "bipush        100\n",
+    ),
+    "data of a worker": (
+        "org/apache/beam/runners/fnexecution/data/GrpcDataService",
+        ["beametl/Lost.getInboundObserver", "beametl/Lost.registerConsumer", "beametl/Lost.get:"],
+        "BeamFnDataGrpcMultiplexer.getInboundObserver",
+    ),
+    "the rest of a source": (
+        "org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers$StateAndTimerBundleCheckpointHandler",
+        ["beametl/Residuals.value", "beametl/Residuals.state"],
+        "StateTags.value",
+    ),
+    "going on with a source": (
+        f"{STREAMING}/ExecutableStageDoFnOperator$SdkHarnessDoFnRunner",
+        ["beametl/Residuals.value", "beametl/Residuals.state"],
+        "StateTags.value",
+    ),
+    "going on in batch": (
+        "org/apache/beam/runners/flink/translation/functions/FlinkExecutableStageFunction",
+        ["beametl/Residuals.value", "beametl/Residuals.state"],
+        "StateTags.value",
+    ),
+    "control of a worker": (
+        "org/apache/beam/runners/fnexecution/environment/ExternalEnvironmentFactory",
+        ["beametl/Lost.take"],
+        "ControlClientPool$Source.take",
     ),
 }
 
@@ -200,6 +227,24 @@ def test_beams_classes_are_ours_on_the_class_path(
     ).stdout
     assert [call for call in ours if call not in code] == []
     assert beams not in code
+
+
+LOST = {
+    "before its control stream": "IllegalStateException: worker 1-1 opened no control stream",
+    "before its stream of data": "IllegalStateException: the control stream broke",
+    "while it is sent to": "StatusRuntimeException: CANCELLED: call already cancelled",
+    "while it sends": "IllegalStateException: the worker was lost before all output of its bundle had come",
+}
+
+
+@pytest.mark.slow
+def test_a_bundle_whose_worker_is_lost_fails_and_never_stands_still(flink_jars: Jars) -> None:
+    source = Path(__file__).parent / "java/LostWorker.java"
+    command = [flink_jars.java, "-XX:TieredStopAtLevel=1", "-cp", flink_jars.class_path, source]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    found = dict(line.split("\t", 1) for line in ran.stdout.splitlines() if "\t" in line)
+    assert found.keys() == LOST.keys(), ran.stderr
+    assert [(point, end) for point, end in found.items() if LOST[point] not in end] == []
 
 
 @pytest.mark.slow

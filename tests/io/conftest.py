@@ -2,8 +2,10 @@
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,11 +59,21 @@ def cloud(place: Place, clouds: dict[str, Cloud]) -> Cloud:
 
 @pytest.fixture
 def memory_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket in memory, with the preconditions of the others."""
+    """A bucket in memory, with the preconditions of the others; a request of one thread at a time.
+
+    obstore lists a MemoryStore with Python's lock held, waiting for the store's, and deletes and replaces with the
+    store's held, waiting for Python's to let go of what was stored: two threads would wait for each other for ever.
+    """
     from obstore.store import MemoryStore
 
-    memory = MemoryStore()
+    memory, asked, one = MemoryStore(), objects.ObjectStore._ask, threading.RLock()
+
+    def ask(self: objects.ObjectStore, path: str, request: Any) -> Any:
+        with one:
+            return asked(self, path, request)
+
     monkeypatch.setattr(objects, "_connect", lambda *_: memory)
+    monkeypatch.setattr(objects.ObjectStore, "_ask", ask)
     monkeypatch.setattr(objects, "FIRST_SECONDS", 0.0)
     objects.forget_stores()
     yield "s3://bucket"

@@ -14,7 +14,7 @@ from beam_etl.io.formats import FileEntry, format_of
 from beam_etl.io.rejects import Reject
 from beam_etl.io.stores import store_of
 from beam_etl.io.stores.objects import ObjectStore
-from beam_etl.pipelines import dedup, domain_score, token_count
+from beam_etl.pipelines import dedup, domain_score, lines, token_count
 from tests.faults import LOCAL, FaultReport
 from tests.stored import STORED, documents, json_lines, write
 
@@ -68,6 +68,7 @@ def test_a_file_that_is_gone_before_it_is_planned_is_told_as_well(name: str, tmp
 JOBS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "token_count": (token_count.run, []),
     "domain_score": (domain_score.run, ["--min_domain_score=0.1"]),
+    "lines": (lines.run, []),
     "dedup in place": (dedup.run, ["--within=domain", "--partitioned=true"]),
 }
 

@@ -373,7 +373,6 @@ def test_another_try_for_an_append_that_was_killed_when_it_was_decided_adds_its_
 _ROUNDS = itertools.count()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("append", [False, True], ids=["replacing", "adding"])
 def test_of_writers_at_the_same_moment_one_wins_or_all_are_added(bucket: str, append: bool) -> None:
     writers, rounds = 4, 3

@@ -61,7 +61,9 @@ def test_members_are_those_of_a_plain_union_find(graph: str, number: int) -> Non
     assert number > 1 or rounds <= 2
 
 
-@pytest.mark.parametrize("graph", ["a path in order", "a path in random order"])
+@pytest.mark.parametrize(
+    "graph", [pytest.param("a path in order", marks=pytest.mark.long), "a path in random order"]
+)
 def test_a_long_path_takes_few_rounds_whatever_its_order(graph: str) -> None:
     members, rounds, most = in_rounds(GRAPHS[graph], 64, bundles=10_000)
     assert members == sorted(oracle(GRAPHS[graph]))

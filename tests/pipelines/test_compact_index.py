@@ -205,7 +205,13 @@ KEEP: dict[str, tuple[str, Callable[[int], bool]]] = {
 }
 
 
-@pytest.mark.parametrize(("format", "keep"), KEEP.values(), ids=KEEP)
+@pytest.mark.parametrize(
+    ("format", "keep"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name == "some go, jsonl"))
+        for name, case in KEEP.items()
+    ],
+)
 def test_removed_documents_are_as_if_they_had_never_been(
     format: str,
     keep: Callable[[int], bool],
@@ -349,7 +355,7 @@ def test_a_segment_that_was_replaced_meanwhile_is_told(
     assert f"{segment} was replaced or removed since the job began" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("positions", ["false", "true"])
+@pytest.mark.parametrize("positions", [pytest.param("false", marks=pytest.mark.long), "true"])
 def test_the_plan_expects_what_crosses(
     positions: str, webtext: list[Document], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

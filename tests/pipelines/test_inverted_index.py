@@ -129,7 +129,13 @@ SHARDINGS = {
 }
 
 
-@pytest.mark.parametrize("sharding", SHARDINGS.values(), ids=SHARDINGS)
+@pytest.mark.parametrize(
+    "sharding",
+    [
+        pytest.param(sharding, id=name, marks=[pytest.mark.long] * (name == "one worker"))
+        for name, sharding in SHARDINGS.items()
+    ],
+)
 def test_an_index_doesnt_depend_on_sharding(
     sharding: Sharding, rows: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_etl.observe.beside import beside
+from beam_etl.observe.beside import DIFFERENCES, DIFFERING_WORDS, beside, differences
 from beam_etl.pipelines import dedup, show
 
 WORDS = (
@@ -90,7 +90,14 @@ def test_a_removed_document_stands_beside_the_kept_one(
     assert ["REMOVED", "~", "KEPT"] in lines
     assert ["quick", "3", "3", "quick", "3", "3"] in lines
     assert ["bush", "3", "51", "~", "tree", "3", "51"] in lines
+    assert told.splitlines()[-2:] == ["- bush", "+ tree"]
     assert ids(shown(capsys, dataset, "--removed=true", "--reason=exact")) == ["d14"]
+
+
+def test_rows_of_each_reason_are_shown(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = shown(capsys, dataset, "--removed=true", "--reason=each", "--rows=1")
+    assert ids(told) == ["d14", "d13"]
+    assert "no difference in words" in told
 
 
 def test_a_removed_document_that_is_gone_is_told(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,3 +134,15 @@ def test_lines_stand_beside_those_that_they_match() -> None:
         "four is a   four is a",
         "long line   long line",
     ]
+
+
+def test_differences_are_told_in_words_and_bounded() -> None:
+    words = [f"word{n}" for n in range(DIFFERENCES + 3)]
+    left, right = " a ".join(words), " a ".join(word.upper() for word in words)
+    assert list(differences("a b c", "a c d", 40)) == ["- b", "+ d"]
+    told = list(differences(left, right, 40))
+    assert told[:2] == ["- word0", "+ WORD0"]
+    assert told[-1] == "and 3 more differences"
+    assert len(told) == 2 * DIFFERENCES + 1
+    long = "a " * (DIFFERING_WORDS + 1)
+    assert list(differences(long, f"{long} b", 80)) == ["no difference in words of the first 3,000 words"]

@@ -70,10 +70,10 @@ REFUSED: dict[str, tuple[Job, Sequence[str], str]] = {
     "no windows": (token_count.JOB, (), "--window=fixed:10m"),
     "replacing": (token_count.JOB, (WINDOW, "--overwrite=true"), "--overwrite=true is for input that ends"),
     "strict": (token_count.JOB, (WINDOW, "--strict=true"), "--strict=true is for input that ends"),
-    "an object store": (
+    "an object store, and Flink's checkpoints": (
         token_count.JOB,
-        (WINDOW, "--output=s3://bucket/out"),
-        "on local or mounted filesystems",
+        (WINDOW, "--output=s3://bucket/out", "--runner=flink"),
+        "lie beside its panes",
     ),
     "a job on what ends": (sort.JOB, ("--by=id",), "takes no stream"),
     "going on where nothing is": (

@@ -84,7 +84,8 @@ def test_members_of_other_graphs(graph: str, memory: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "rows", "workers"), [("one", 900, 2), ("rounds", 900, 2), ("rounds", 6_001, 1)]
+    ("way", "rows", "workers"),
+    [("one", 900, 2), ("rounds", 900, 2), pytest.param("rounds", 6_001, 1, marks=pytest.mark.long)],
 )
 def test_members_depend_on_neither_batches_nor_order(way: str, rows: int, workers: int) -> None:
     shuffled = SPARSE.take(pa.array(RANDOM.permutation(SPARSE.num_rows)))

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl import schema
-from beam_etl.kernels import token_counts
-from beam_etl.pipelines import dedup, domain_score, inverted_index, token_count
+from beam_etl.kernels import repeated_lines, token_counts
+from beam_etl.pipelines import dedup, domain_score, inverted_index, lines, token_count
 from beam_etl.transforms import domain_score as scoring
 from beam_etl.transforms import duplicates
 from beam_etl.transforms import inverted_index as indexing
@@ -85,6 +85,7 @@ JOBS: dict[str, tuple[Callable[[list[str]], int], list[str], Any, str, str]] = {
         "documents",
     ),
     "inverted_index": (inverted_index.run, [], indexing, "invert_batches", "documents"),
+    "lines": (lines.run, ["--match=exact"], repeated_lines, "_compared", "documents"),
     "domain_score": (domain_score.run, [], scoring.CountDomains, "__call__", ""),
 }
 

@@ -70,7 +70,13 @@ class LocalStore:
         return _found(path, follow=True)
 
     def look_at(self, paths: Iterable[str]) -> list[Found | None]:
-        return [self.look(path) if os.path.exists(path) else None for path in paths]
+        found: list[Found | None] = []
+        for path in paths:
+            try:
+                found.append(self.look(path))
+            except FileNotFoundError:
+                found.append(None)
+        return found
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)

@@ -4,9 +4,12 @@ import java.util.ArrayDeque;
 import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
 import org.apache.beam.model.fnexecution.v1.BeamFnApi.Elements;
 import org.apache.beam.runners.fnexecution.data.FnDataService;
+import org.apache.beam.sdk.fn.data.BeamFnDataGrpcMultiplexer;
 import org.apache.beam.sdk.fn.data.BeamFnDataInboundObserver;
+import org.apache.beam.sdk.fn.data.BeamFnDataOutboundAggregator;
 import org.apache.beam.sdk.fn.data.CloseableFnDataReceiver;
 
 /**
@@ -25,12 +28,16 @@ public final class Drain implements CloseableFnDataReceiver<Elements> {
 
   private static final Map<BeamFnDataInboundObserver, Drain> DRAINS = new ConcurrentHashMap<>();
 
+  /** That of the bundle which this thread begins. */
+  private static final ThreadLocal<Drain> BEGINNING = new ThreadLocal<>();
+
   private final BeamFnDataInboundObserver observer;
   private final Thread thread;
   private final Queue<Elements> waiting = new ArrayDeque<>();
   private long held;
   private boolean over;
   private Throwable failure;
+  private volatile BeamFnDataGrpcMultiplexer stream;
 
   private Drain(BeamFnDataInboundObserver observer, String bundle) {
     this.observer = observer;
@@ -45,7 +52,25 @@ public final class Drain implements CloseableFnDataReceiver<Elements> {
     BeamFnDataInboundObserver observer = (BeamFnDataInboundObserver) receiver;
     Drain drain = new Drain(observer, bundle);
     DRAINS.put(observer, drain);
+    BEGINNING.set(drain);
     service.registerReceiver(bundle, drain);
+  }
+
+  /** In place of the service's method: where it fails there is no bundle that would end its drain. */
+  public static BeamFnDataOutboundAggregator createOutboundAggregator(
+      FnDataService service, Supplier<String> bundle, boolean collects) {
+    try {
+      return service.createOutboundAggregator(bundle, collects);
+    } catch (RuntimeException thrown) {
+      Drain drain = BEGINNING.get();
+      if (drain != null) {
+        DRAINS.remove(drain.observer);
+        drain.end(thrown);
+      }
+      throw thrown;
+    } finally {
+      BEGINNING.remove();
+    }
   }
 
   /** In place of the observer's method: what came with the response of the worker. */
@@ -80,6 +105,19 @@ public final class Drain implements CloseableFnDataReceiver<Elements> {
     }
   }
 
+  /** Ends the bundles that wait for more of a stream on which nothing comes any more. */
+  static void lose(BeamFnDataGrpcMultiplexer stream) {
+    for (Drain drain : DRAINS.values()) {
+      if (drain.stream == stream) {
+        drain.end(new IllegalStateException("the worker was lost before all output of its bundle had come"));
+      }
+    }
+  }
+
+  void comesFrom(BeamFnDataGrpcMultiplexer stream) {
+    this.stream = stream;
+  }
+
   /** Called by the thread that reads the worker's stream. */
   @Override
   public synchronized void accept(Elements elements) throws Exception {
@@ -99,7 +137,7 @@ public final class Drain implements CloseableFnDataReceiver<Elements> {
 
   @Override
   public void close() throws Exception {
-    end(null);
+    end(new IllegalStateException("the bundle was given up"));
     thread.interrupt();
     thread.join(LEAVE_MILLIS);
   }

@@ -14,14 +14,18 @@ import org.apache.flink.shaded.asm9.org.objectweb.asm.Opcodes;
 
 /**
  * Writes copies of some of Beam's classes in which calls go to classes of ours: servers listen on the loopback address
- * (Loopback), and what workers send is taken while their bundle runs (Drain). In one more, a number is another. The
- * copies go before Beam's jars on the class path. Argument: the folder of the copies.
+ * (Loopback), what workers send is taken while their bundle runs (Drain), nothing waits for a worker that is lost (Lost),
+ * and what is left of a source doesn't stay in its state for ever (Residuals). In one, a number is another. The copies go before Beam's jars on the class path. Argument: the folder of the
+ * copies.
  */
 public final class RewriteBeam {
   private static final String SERVERS = "org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory";
-  private static final String BUNDLES = "org/apache/beam/runners/fnexecution/control/SdkHarnessClient$BundleProcessor";
-  private static final String OBSERVER = "org/apache/beam/sdk/fn/data/BeamFnDataInboundObserver";
-
+  private static final String CONTROL = "org/apache/beam/runners/fnexecution/control/";
+  private static final String BUNDLES = CONTROL + "SdkHarnessClient$BundleProcessor";
+  private static final String DATA = "org/apache/beam/runners/fnexecution/data/GrpcDataService";
+  private static final String POOLS = "org/apache/beam/runners/fnexecution/environment/ExternalEnvironmentFactory";
+  private static final String STAGES =
+      "org/apache/beam/runners/flink/translation/wrappers/streaming/ExecutableStageDoFnOperator";
   private static final String SENDER = "org/apache/beam/sdk/fn/stream/DirectStreamObserver";
 
   /** Messages, of up to 5 MB, that Beam sends to a worker before it looks whether the worker takes them. */
@@ -31,27 +35,65 @@ public final class RewriteBeam {
 
   public static void main(String[] arguments) throws IOException {
     Path folder = Path.of(arguments[0]);
-    redirect(folder, SERVERS, "/NettyServerBuilder", "beametl/Loopback", "forPort");
-    redirect(folder, BUNDLES, "/FnDataService", "beametl/Drain", "registerReceiver");
-    redirect(folder, BUNDLES + "$ActiveBundle", OBSERVER, "beametl/Drain", "accept", "awaitCompletion", "close");
-    rewrite(folder, SENDER, new Number(UNCHECKED, 1));
+    rewrite(folder, SERVERS, to("Loopback", "/NettyServerBuilder", "forPort"));
+    rewrite(
+        folder,
+        BUNDLES,
+        to("Drain", "/FnDataService", "registerReceiver", "createOutboundAggregator"),
+        to("Lost", "/InstructionRequestHandler", "handle"));
+    rewrite(
+        folder,
+        BUNDLES + "$ActiveBundle",
+        to("Drain", "/BeamFnDataInboundObserver", "accept", "awaitCompletion", "close"));
+    rewrite(
+        folder,
+        DATA,
+        to("Lost", "/BeamFnDataGrpcMultiplexer", "getInboundObserver", "registerConsumer"),
+        to("Lost", "/SettableFuture", "get"));
+    rewrite(
+        folder,
+        CONTROL + "BundleCheckpointHandlers$StateAndTimerBundleCheckpointHandler",
+        to("Residuals", "/StateTags", "value"),
+        to("Residuals", "/StateInternals", "state"));
+    rewrite(
+        folder,
+        STAGES + "$SdkHarnessDoFnRunner",
+        to("Residuals", "/StateTags", "value"),
+        to("Residuals", "/FlinkStateInternals", "state"));
+    rewrite(
+        folder,
+        "org/apache/beam/runners/flink/translation/functions/FlinkExecutableStageFunction",
+        to("Residuals", "/StateTags", "value"),
+        to("Residuals", "/StateInternals", "state"));
+    rewrite(folder, POOLS, to("Lost", "/ControlClientPool$Source", "take"));
+    rewrite(
+        folder,
+        SENDER,
+        new Number(UNCHECKED, 1),
+        to("Lost", "/CallStreamObserver", "isReady"),
+        to("Lost", "/Phaser", "awaitAdvanceInterruptibly"));
   }
 
-  /** In the copy of a class, methods of the class whose name ends so are static ones of ours, of the same name. */
-  private static void redirect(Path folder, String name, String owner, String ours, String... methods)
-      throws IOException {
-    rewrite(folder, name, new Calls(owner, ours, Set.of(methods)));
+  /** Methods of the class whose name ends so are static ones of ours, of the same name. */
+  private static Calls to(String ours, String owner, String... methods) {
+    return new Calls(owner, "beametl/" + ours, Set.of(methods));
   }
 
-  private static void rewrite(Path folder, String name, Change change) throws IOException {
+  private static void rewrite(Path folder, String name, Change... changes) throws IOException {
     Path copy = folder.resolve(name + ".class");
     Files.createDirectories(copy.getParent());
     try (InputStream original = ClassLoader.getSystemResourceAsStream(name + ".class")) {
       ClassReader reader = new ClassReader(original.readAllBytes());
       ClassWriter writer = new ClassWriter(reader, 0);
-      reader.accept(change.into(writer), 0);
-      if (!change.found.equals(change.expected)) {
-        throw new IllegalStateException(name + " has " + change.found + " of " + change.expected + ": another Beam?");
+      ClassVisitor last = writer;
+      for (Change change : changes) {
+        last = change.into(last);
+      }
+      reader.accept(last, 0);
+      for (Change change : changes) {
+        if (!change.found.equals(change.expected)) {
+          throw new IllegalStateException(name + " has " + change.found + " of " + change.expected + ": another Beam?");
+        }
       }
       Files.write(copy, writer.toByteArray());
     }
@@ -66,8 +108,8 @@ public final class RewriteBeam {
       this.expected = expected;
     }
 
-    ClassVisitor into(ClassWriter writer) {
-      cv = writer;
+    ClassVisitor into(ClassVisitor next) {
+      cv = next;
       return this;
     }
   }

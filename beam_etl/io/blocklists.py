@@ -1,0 +1,114 @@
+"""Blocklists of hosts and URLs, of any size."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl.io.access import Stream, compression, open_file
+from beam_etl.io.errors import CONTENT_ERRORS, InputError
+from beam_etl.io.item_lists import COMMENT, FILE_MARK, read_items
+from beam_etl.kernels.document_rules import DocumentRule, Listed, NotBlocked, NotListed
+from beam_etl.kernels.hashing import Hashes, hash_values
+from beam_etl.kernels.process import once_per_process
+
+SMALL_BYTES = 1 << 20
+"""Of a list that travels with the job. A larger one is read by each process, which holds 8 bytes an item."""
+
+PIECE_BYTES = 4 << 20
+"""Of a list, read and hashed at once."""
+
+NEW_LINE = b"\n"
+_URL = "://"
+
+
+def blocklist_rules(given: Iterable[str]) -> tuple[DocumentRule, ...]:
+    """Rules that a URL keeps which is on no list: none where nothing is listed.
+
+    Args:
+      given: hosts, each with those below it, and URLs, exact; or `@PATH`, a file with one a line, without empty ones
+        and comments. One of over SMALL_BYTES, or compressed (.gz, .zst), has to be where all workers can read it.
+
+    Raises:
+      InputError: there is no such file, or it isn't UTF-8.
+    """
+    given = tuple(given)
+    large = [item for item in given if item.startswith(FILE_MARK) and _is_large(item[1:])]
+    small = read_items(item for item in given if item not in large)
+    rules: list[DocumentRule] = []
+    if small:
+        urls = frozenset(item for item in small if _URL in item)
+        rules.append(
+            NotBlocked(frozenset(item.lower().strip(".") for item in small if _URL not in item), urls)
+        )
+    for item in large:
+        listed = once_per_process(read_listed, item[1:])
+        listed.get()  # what is wrong with it is told before the job starts
+        rules.append(NotListed(listed))
+    return tuple(rules)
+
+
+def read_listed(path: str) -> Listed:
+    """A file of hosts and URLs as hashes; in memory there are PIECE_BYTES of it at a time.
+
+    Raises:
+      InputError: there is no such file, it can't be decompressed, or isn't UTF-8.
+    """
+    hosts: list[Hashes] = [np.empty(0, np.uint64)]
+    urls: list[Hashes] = [np.empty(0, np.uint64)]
+    try:
+        for lines in _lines(path):
+            items = pc.utf8_trim_whitespace(lines)
+            items = items.filter(pc.invert(pc.or_(pc.equal(items, ""), pc.starts_with(items, COMMENT))))
+            is_url = pc.match_substring(items, _URL)
+            urls.append(hash_values(items.filter(is_url)))
+            names = items.filter(pc.invert(is_url))
+            hosts.append(hash_values(pc.utf8_trim(pc.utf8_lower(names), ".")))
+    except (OSError, *CONTENT_ERRORS) as error:
+        raise InputError(f"{path}: no list with an item a line ({error})") from error
+    return Listed(_ascending(hosts), _ascending(urls))
+
+
+def _ascending(parts: list[Hashes]) -> Hashes:
+    """All of them once. (np.unique of so many takes ten times as long.)"""
+    hashes = np.concatenate(parts)
+    hashes.sort()
+    return hashes[np.concatenate([[True], hashes[1:] != hashes[:-1]])[: hashes.size]]
+
+
+def _is_large(path: str) -> bool:
+    if compression(path):
+        return True
+    try:
+        with open_file(path) as file:
+            return int(file.size()) > SMALL_BYTES
+    except OSError as error:
+        raise InputError(f"{path}: no list with an item a line ({error})") from error
+
+
+def _lines(path: str) -> Iterator[pa.LargeStringArray]:
+    """The lines of a file, each with what ends it.
+
+    Raises:
+      pa.ArrowInvalid: it isn't UTF-8.
+    """
+    with Stream(path) as stream:
+        held = b""
+        while piece := stream.read(PIECE_BYTES):
+            whole, mark, rest = piece.rpartition(NEW_LINE)
+            if mark:
+                yield _cut(held + whole + mark)
+                held = rest
+            else:
+                held += piece
+        yield _cut(held)
+
+
+def _cut(lines: bytes) -> pa.LargeStringArray:
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == NEW_LINE[0]) + 1
+    rest = [len(lines)] if not lines.endswith(NEW_LINE) else []
+    edges = np.concatenate([[0], ends, rest]).astype(np.int64)
+    found = pa.LargeStringArray.from_buffers(edges.size - 1, pa.py_buffer(edges), pa.py_buffer(lines))
+    found.validate(full=True)
+    return found

@@ -1,0 +1,166 @@
+"""The funnel of a corpus: documents, bytes and tokens that each step leaves, and how it is told."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_etl import schema
+from beam_etl.kernels.content import byte_lengths
+from beam_etl.kernels.languages import LANG
+from beam_etl.kernels.masking import MASKED
+from beam_etl.kernels.tokens import TokenCounter, token_counter
+from beam_etl.kernels.vocabularies import Vocabulary
+
+TEXT_TOKENS = "beam_etl.tokens"
+"""int64, only inside a run: the tokens of a document's text as it is then."""
+
+GROUPS = (schema.DOMAIN, schema.LANGUAGE)
+"""What a funnel may be told by."""
+
+STEP_NUMBER = "step_number"
+_SUMS = ("documents", "bytes", "tokens")
+
+FUNNEL = pa.schema(
+    [
+        pa.field(STEP_NUMBER, pa.int32(), nullable=False),
+        pa.field(schema.STEP, pa.string(), nullable=False),
+        pa.field(schema.DOMAIN, pa.string()),
+        pa.field(schema.LANGUAGE, pa.string()),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("tokens", pa.int64()),
+    ]
+)
+"""What a step leaves: of the text, or before there is one of the payload, which has no tokens. `domain` and `language`
+are null where the funnel isn't told by them."""
+
+
+def language_of(batch: pa.RecordBatch) -> pa.Array | None:
+    """The language of each document: `language`, and where that is null `lang`; None where there is neither."""
+    there = [
+        batch.column(name).cast(pa.string()) for name in (schema.LANGUAGE, LANG) if name in batch.schema.names
+    ]
+    return pc.coalesce(*there) if there else None
+
+
+def funnel_rows(batch: pa.RecordBatch, number: int, step: str, by: Sequence[str]) -> pa.RecordBatch:
+    """FUNNEL of the documents that a step left, merged.
+
+    Args:
+      batch: with text or payload, and where they are counted TEXT_TOKENS.
+      number, step: the place of the step, and its name.
+      by: some of GROUPS.
+    """
+    rows, names = batch.num_rows, batch.schema.names
+    content = batch.column(schema.TEXT if schema.TEXT in names else schema.PAYLOAD)
+    domain = batch.column(schema.DOMAIN) if schema.DOMAIN in by and schema.DOMAIN in names else None
+    language = language_of(batch) if schema.LANGUAGE in by else None
+    columns = {
+        STEP_NUMBER: pa.repeat(pa.scalar(number, pa.int32()), rows),
+        schema.STEP: pa.repeat(pa.scalar(step), rows),
+        schema.DOMAIN: pa.nulls(rows, pa.string()) if domain is None else domain.cast(pa.string()),
+        schema.LANGUAGE: pa.nulls(rows, pa.string()) if language is None else language,
+        "documents": pa.repeat(pa.scalar(1, pa.int64()), rows),
+        "bytes": byte_lengths(content).fill_null(0).cast(pa.int64()),
+        "tokens": batch.column(TEXT_TOKENS) if TEXT_TOKENS in names else pa.nulls(rows, pa.int64()),
+    }
+    return sum_funnel(pa.RecordBatch.from_arrays(list(columns.values()), schema=FUNNEL))
+
+
+def sum_funnel(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The merge kernel: FUNNEL with rows of equal step and group added up, in their order, nulls last."""
+    if not batch.num_rows:
+        return batch
+    keys = [STEP_NUMBER, schema.STEP, *GROUPS]
+    table = pa.Table.from_batches([batch]).group_by(keys, use_threads=False)
+    summed = table.aggregate([(name, "sum") for name in _SUMS])
+    summed = summed.take(pc.sort_indices(summed, sort_keys=[(key, "ascending") for key in keys]))
+    named = summed.select([*keys, *(f"{name}_sum" for name in _SUMS)]).rename_columns([*keys, *_SUMS])
+    [merged] = named.cast(FUNNEL).combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], FUNNEL)]
+    return merged
+
+
+def language_column(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with `language`, as `language_of` tells it, where it can."""
+    language = language_of(batch)
+    if language is None:
+        return batch
+    place = batch.schema.get_field_index(schema.LANGUAGE)
+    if place < 0:
+        return batch.append_column(schema.LANGUAGE, language)
+    return batch.set_column(place, schema.LANGUAGE, language)
+
+
+@dataclass(frozen=True)
+class CountText:
+    """A kernel that adds TEXT_TOKENS. Thread-safe, and doesn't pickle: make it with once_per_process."""
+
+    counter: TokenCounter
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Of documents that were counted before, those are counted again that addresses were masked in."""
+        if TEXT_TOKENS not in batch.schema.names:
+            return batch.append_column(TEXT_TOKENS, self._counts(batch.column(schema.TEXT)))
+        place = batch.schema.get_field_index(TEXT_TOKENS)
+        changed = pc.greater(batch.column(MASKED), 0)
+        again = self._counts(batch.column(schema.TEXT).filter(changed))
+        return batch.set_column(place, TEXT_TOKENS, pc.replace_with_mask(batch.column(place), changed, again))
+
+    def _counts(self, text: pa.Array) -> pa.Array:
+        return pa.array(self.counter.count(text), pa.int64())
+
+
+def count_text(vocabulary: Vocabulary) -> CountText:
+    """The kernel for a vocabulary."""
+    return CountText(token_counter(vocabulary))
+
+
+Row = dict[str, Any]
+
+
+def funnel_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """A table for people, of rows of FUNNEL in any order: a line a step, with what is left of the first."""
+    totals = _totals(rows, lambda row: row[schema.STEP])
+    if not totals:
+        return
+    first = max(next(iter(totals.values()))["documents"], 1)
+    width = max(map(len, ["left after", *totals]))
+    yield f"{'left after':{width}}  {'documents':>13}  {'':>6}  {'bytes':>17}  {'tokens':>15}"
+    for step, left in totals.items():
+        told = f"{left['tokens']:,}" if left["tokens"] is not None else "-"
+        share = f"{left['documents'] / first:.1%}"
+        yield f"{step:{width}}  {left['documents']:>13,}  {share:>6}  {left['bytes']:>17,}  {told:>15}"
+
+
+def group_lines(rows: Sequence[Row], by: str, most: int = 10) -> Iterator[str]:
+    """The documents that each step left of the groups with the most of them, a line a group; other groups together."""
+    steps = list(_totals(rows, lambda row: row[schema.STEP]))
+    told = _totals(rows, lambda row: (row[by], row[schema.STEP]))
+    largest: dict[Any, int] = {}
+    for (group, _), left in told.items():
+        largest[group] = max(largest.get(group, 0), left["documents"])
+    named = sorted(largest, key=lambda group: (-largest[group], str(group)))[:most]
+    width = max([len(by), *(len(str(group)) for group in named)])
+    yield f"{by:{width}}  " + "  ".join(f"{step:>10}" for step in steps)
+    for group in named:
+        counts = [told.get((group, step), {"documents": 0})["documents"] for step in steps]
+        name = "none" if group is None else group
+        yield f"{name:{width}}  " + "  ".join(
+            f"{count:>{max(10, len(step))},}" for count, step in zip(counts, steps, strict=True)
+        )
+    if len(largest) > most:
+        yield f"and {len(largest) - most:,} more: see the table funnel"
+
+
+def _totals(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, Row]:
+    """The sums of rows of equal key, in the order of steps."""
+    totals: dict[Any, Row] = {}
+    for row in sorted(rows, key=lambda row: row[STEP_NUMBER]):
+        known = totals.setdefault(key(row), dict.fromkeys(_SUMS))
+        for name in _SUMS:
+            if row[name] is not None:
+                known[name] = (known[name] or 0) + row[name]
+    return totals

@@ -1,0 +1,165 @@
+"""The flags of curate, and the steps that its file asks for."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from beam_etl import __version__, schema
+from beam_etl.io.columns import ALL, Columns
+from beam_etl.io.item_lists import FILE_MARK
+from beam_etl.io.read import FileSource
+from beam_etl.io.staging import RUN_LETTERS, staging_folder
+from beam_etl.kernels.domain_join import DOMAIN_SCORE
+from beam_etl.kernels.html import LINKS, TITLE
+from beam_etl.kernels.languages import LANG, LANG_SCORE
+from beam_etl.kernels.masking import MASKED
+from beam_etl.pipelines import dedup_config, domain_score_config, extract_config, token_count
+from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.curate_file import PAGE_KEYS, CurateFile
+from beam_etl.pipelines.flags import UsageError, flag
+
+_Step = TypeVar("_Step", bound=JobConfig)
+
+NOT_OF_THE_DATA = (
+    *("config", "output", "overwrite", "keep_versions", "runner", "plan", "force", "report", "cluster"),
+    *("strict", "max_reject_fraction", "output_format", "file_bytes", "resume"),
+)
+"""Flags that change nothing of what steps make of documents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(JobConfig):
+    """What can be asked of the job."""
+
+    config: str = flag(
+        "a TOML file: the steps, and flags above them; those of the command line win", unit="file"
+    )
+    resume: bool = flag(
+        "take over what a run with the same configuration and input had finished when it failed or was killed",
+        default=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("extracting", "quality", "exact", "near", "domain_score", "tokens"):
+            getattr(self, name)  # what a step can't be is told at once
+
+    @cached_property
+    def file(self) -> CurateFile:
+        """The steps as they are written."""
+        return CurateFile(self.config)
+
+    def has(self, *names: str) -> bool:
+        """Whether any of these steps is asked for."""
+        return any(name in self.file.sections for name in names)
+
+    @property
+    def extracting(self) -> extract_config.Config:
+        """Text of pages, filters by URL, words and language, and masking."""
+        names = ("extract", "urls", "words", "language", "mask")
+        return self._made(extract_config.Config, names, detect_language=self.has("language"))
+
+    @property
+    def quality(self) -> domain_score_config.Config | None:
+        """The quality filter."""
+        return self._made(domain_score_config.Config, ("quality",)) if self.has("quality") else None
+
+    @property
+    def exact(self) -> dedup_config.Config | None:
+        """Removal of exact duplicates."""
+        return self._made(dedup_config.Config, ("exact",), method="exact") if self.has("exact") else None
+
+    @property
+    def near(self) -> dedup_config.Config | None:
+        """Removal of near-duplicates."""
+        return self._made(dedup_config.Config, ("near",)) if self.has("near") else None
+
+    @property
+    def domain_score(self) -> domain_score_config.Config | None:
+        """Scores of domains."""
+        return self._made(domain_score_config.Config, ("domain_score",)) if self.has("domain_score") else None
+
+    @property
+    def tokens(self) -> token_count.Config | None:
+        """Token counts."""
+        return self._made(token_count.Config, ("tokens",), documents=True) if self.has("tokens") else None
+
+    @property
+    def funnel_by(self) -> tuple[str, ...]:
+        """What the funnel is told by."""
+        return tuple(self.file.sections.get("funnel", {}).get("by", ()))
+
+    def _made(self, config: type[_Step], sections: tuple[str, ...], **how: Any) -> _Step:
+        """The Config that the pipeline of a step would have."""
+        shared = {
+            field.name: getattr(self, field.name)
+            for field in fields(JobConfig)
+            if field.init and field.name not in ("plan", "report", "cluster")
+        }
+        told = {name: self.file.sections.get(name, {}) for name in sections}
+        for name, keys in told.items():
+            try:
+                config(**shared, **how, **keys)
+            except ValueError as error:
+                where = next((key for key in keys if f"--{key}" in str(error)), None)
+                raise UsageError(f"{self.file.at(name, where)}: {str(error).replace('--', '')}") from error
+        made = config(
+            **shared, **how, **{key: value for keys in told.values() for key, value in keys.items()}
+        )
+        object.__setattr__(made, "run", self.run)  # what a step writes on its way is this run's
+        return made
+
+    @property
+    def by_domain(self) -> bool:
+        """Whether documents need a domain."""
+        return self.has("domain_score") or schema.DOMAIN in self.funnel_by
+
+    @property
+    def columns(self) -> Columns:
+        """All columns. Pages have no text yet, and where text is extracted, a null one is removed by that step."""
+        text = () if self.has("extract") else (schema.TEXT,)
+        wanted = {
+            schema.TEXT: self.has("extract"),
+            schema.URL: self.has("extract", "urls"),
+            schema.DOMAIN: self.by_domain,
+            schema.DATE: self.has("extract", "domain_score"),
+            schema.TIME: self.has("extract"),
+        }
+        made = {
+            TITLE: self.has("extract"),
+            LINKS: bool(self.file.sections.get("extract", {}).get("links")),
+            LANG: self.has("language"),
+            LANG_SCORE: self.has("language"),
+            MASKED: self.has("mask"),
+            DOMAIN_SCORE: self.has("domain_score"),
+        }
+        optional = tuple(name for name, asked in wanted.items() if asked)
+        reserved = tuple(name for name, asked in made.items() if asked)
+        return replace(self.read_as((schema.ID, *text), carry=ALL, optional=optional), reserved=reserved)
+
+    def spill_folder(self, source: FileSource) -> str:
+        """Where a run puts its documents down: the same for equal steps and input, and for no others."""
+        told = self.to_json()
+        lists = [
+            item[1:] for keys in self.file.sections.values() for item in _items(keys) if item[:1] == FILE_MARK
+        ]
+        on = {
+            "beam_etl": __version__,
+            "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
+            "files": [list(file) for file in source.files],
+            "lists": [[path, os.stat(path).st_mtime_ns] for path in lists if os.path.exists(path)],
+        }
+        name = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:RUN_LETTERS]
+        return staging_folder(self.output, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration for the manifest, with the steps as they are in the file, and how pages became texts."""
+        pages = {name: getattr(self.extracting, name) for name in PAGE_KEYS} if self.has("extract") else {}
+        return {**super().to_json(), **pages, "steps": self.file.sections}
+
+
+def _items(keys: dict[str, Any]) -> list[str]:
+    return [item for value in keys.values() if isinstance(value, tuple) for item in value]

@@ -1,0 +1,166 @@
+"""The steps of curate: those that look at a document by itself, and those that compare all of them."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from beam_etl import schema
+from beam_etl.io.read import FileSource
+from beam_etl.io.vocabularies import load_vocabulary
+from beam_etl.kernels.funnel import count_text, funnel_rows, language_column
+from beam_etl.kernels.process import once_per_process
+from beam_etl.kernels.removals import removals_of_step
+from beam_etl.kernels.vocabularies import WORDS
+from beam_etl.pipelines.curate_config import Config
+from beam_etl.pipelines.dedup import finder
+from beam_etl.pipelines.steps import Steps
+from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
+from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.documents import FailForRejects, MapDocuments
+from beam_etl.transforms.domain_score import STAGE, ScoredDomains, ScoreFacts
+from beam_etl.transforms.leave_out import LeaveOut
+from beam_etl.transforms.token_count import CountTokens
+
+ORDER = (
+    *("read", "pages", "urls", "extract", "empty", "words", "language", "quality"),
+    *("exact", "near", "domain_score", "mask", "tokens"),
+)
+"""The places of the funnel's steps."""
+
+FACT_BYTES = 160
+"""Of a document's facts for the score of its domain, on their way to what is left of the documents."""
+
+
+class DocumentSteps(Steps):
+    """Documents after the steps so far, and what these left.
+
+    Attributes:
+      counts: kernels.funnel.FUNNEL of each step.
+    """
+
+    def __init__(self, documents: Batches, rejects: Batches, config: Config) -> None:
+        super().__init__(documents, rejects)
+        self._config = config
+        self.counts: list[Batches] = []
+
+    def count(self, step: str) -> None:
+        """Notes what is left."""
+        counting = partial(count_step, step=step, by=self._config.funnel_by)
+        self.counts.append(self.documents | f"Left after {step}" >> MapBatches(counting))
+
+    def count_tokens(self, label: str) -> None:
+        """Counts the tokens of texts that are new or changed."""
+        tokens = self._config.tokens
+        vocabulary = WORDS if tokens is None else load_vocabulary(tokens.tokenizer)
+        self.map(label, MapDocuments(once_per_process(count_text, vocabulary), stage=label.lower()))
+
+    def _told(self, label: str, removals: Batches) -> Batches:
+        return removals | f"Removed: {label}" >> MapBatches(partial(removals_of_step, step=label))
+
+
+def count_step(batch: Any, step: str, by: tuple[str, ...]) -> Any:
+    """kernels.funnel.FUNNEL of what a step left."""
+    return funnel_rows(batch, ORDER.index(step), step, by)
+
+
+def first_steps(source: FileSource, config: Config) -> DocumentSteps:
+    """What looks at each document by itself, from reading it to its quality. No shuffle."""
+    documents, rejects, _ = source.documents()
+    stored, how = source.stored_schema.names, config.extracting
+    pages = is_pages(source)
+    if pages:
+        documents = documents | "Pages" >> MapBatches(_without_text)
+    steps = DocumentSteps(documents, rejects, config)
+    if not pages:
+        steps.count_tokens("Tokens read")
+    steps.count("read")
+    first = how.first_rules(stored) if config.has("extract") else how.first_rules(())
+    for step, wanted in (("pages", True), ("urls", False)):
+        if rules := tuple(rule for rule in first if (rule.name == "page") == wanted):
+            steps.filter(step, rules)
+            steps.count(step)
+    if pages:
+        steps.map("extract", how.extracting)
+        steps.count_tokens("Tokens extracted")
+        steps.count("extract")
+    for step in ("empty", "words"):
+        asked = config.has("extract") if step == "empty" else config.has("words")
+        if rules := tuple(rule for rule in how.text_rules if asked and rule.name == step):
+            steps.filter(step, rules)
+            steps.count(step)
+    if config.has("language"):
+        steps.map("Detect languages", DetectLanguages())
+        steps.filter("language", how.language_rules)
+        steps.count("language")
+    if (quality := config.quality) is not None:
+        steps.remove("quality", quality.filtering())
+        steps.count("quality")
+    return steps
+
+
+def is_pages(source: FileSource) -> bool:
+    """Whether the input has pages, of which a text is to be made."""
+    stored = source.stored_schema.names
+    return schema.PAYLOAD in stored and schema.TEXT not in stored
+
+
+def _without_text(batch: Any) -> Any:
+    return batch.drop_columns([schema.TEXT])
+
+
+def last_steps(steps: DocumentSteps, config: Config) -> dict[str, Batches]:
+    """What changes or describes the documents that stay: tables counts and totals. One shuffle, of token counts."""
+    if config.has("mask"):
+        steps.map("Mask addresses", MaskAddresses())
+        steps.count_tokens("Tokens masked")
+        steps.count("mask")
+    if (tokens := config.tokens) is None:
+        return {}
+    if schema.LANGUAGE in tokens.by:
+        steps.documents = steps.documents | "Languages" >> MapBatches(language_column)
+    counted = steps.documents | "Count tokens" >> CountTokens(
+        by=tokens.by, vocabulary=load_vocabulary(tokens.tokenizer)
+    )
+    steps.documents = counted.documents
+    steps.rejects.append(counted.rejects)
+    steps.count("tokens")
+    return {"counts": counted.counts, "totals": counted.totals}
+
+
+class Compared(NamedTuple):
+    """What comparing all documents gives."""
+
+    decisions: dict[str, Batches]
+    """schema.DECISION by step, in the order of steps: each is about what the steps before it left."""
+    scored: ScoredDomains | None
+    failures: list[Any]
+
+
+def compare(documents: Batches, config: Config, source: FileSource, expected: int) -> Compared:
+    """Decisions about duplicates, and scores of domains. The shuffles of each, and one of what each step leaves out."""
+    decisions: dict[str, Batches] = {}
+    failures = []
+    for step, how in (("exact", config.exact), ("near", config.near)):
+        if how is not None:
+            without = {"without": decisions["exact"]} if step == "near" and decisions else {}
+            found = documents | f"Find {step} duplicates" >> finder(how, expected, **without)
+            decisions[step] = found.decisions
+            failures.append(found.failures)
+    scored = None
+    if (how := config.domain_score) is not None:
+        scoring = how.scoring(schema.columns(schema.ID))
+        facts, rejects = (
+            documents
+            | "Languages of facts" >> MapBatches(language_column)
+            | "Facts for scores" >> MapDocuments(scoring.count.facts, stage=STAGE)
+        )
+        failures.append(rejects | "Without facts" >> FailForRejects())
+        if decisions:
+            removing = list(decisions.values()) | "Removed so far" >> beam.Flatten()
+            facts = {"rows": facts, "decisions": removing} | "Facts of what is left" >> LeaveOut(
+                expected_bytes=expected * FACT_BYTES
+            )
+        scored = facts | "Score domains" >> ScoreFacts(scoring=scoring)
+        failures.append(scored.failures)
+    return Compared(decisions, scored, failures)

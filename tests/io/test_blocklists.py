@@ -1,0 +1,87 @@
+"""A list of any size blocks what a set of its items does."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from beam_etl.io import blocklists
+from beam_etl.io.blocklists import blocklist_rules, read_listed
+from beam_etl.io.errors import InputError
+from beam_etl.kernels.document_rules import NotBlocked, NotListed, filter_documents
+
+ITEMS = [
+    *(f"{'WWW.' if n % 7 == 0 else ''}Host{n}.example" for n in range(40_000)),
+    *(f"https://ok.example/{n}?q=Ü" for n in range(20_000)),
+    *("# a comment", "", "  spaced.example\t", ".dotted.example.", "a.b.c.example"),
+]
+URLS = [
+    *(f"http://user@x.y.host{n}.example:80/p" for n in range(39_990, 40_010)),
+    *(
+        "https://host7.example/",
+        "https://www.host7.example/",
+        "https://nothost8.example/",
+        "https://host8.example./",
+    ),
+    *(f"https://ok.example/{n}?q=Ü" for n in (0, 19_999, 20_000)),
+    *(
+        "https://ok.example/1?q=ü",
+        "https://spaced.example",
+        "https://dotted.example/x",
+        "https://b.c.example/",
+    ),
+    *("https://z.a.b.c.example/", "mailto:host8.example", "host8.example", "https:///", ""),
+    None,
+]
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lists") / "list.txt"
+    path.write_text("\r\n".join(ITEMS))
+    return path
+
+
+def by_sets() -> NotBlocked:
+    items = [item.strip() for item in ITEMS if item and not item.startswith("#")]
+    return NotBlocked(
+        frozenset(item.lower().strip(".") for item in items if "://" not in item),
+        frozenset(item for item in items if "://" in item),
+    )
+
+
+@pytest.mark.parametrize("piece", [5_001, 4 << 20], ids="{} bytes at once".format)
+def test_a_large_list_blocks_what_a_set_does(
+    piece: int, listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocklists, "PIECE_BYTES", piece)
+    told = read_listed(str(listed))(pa.array(URLS)).to_pylist()
+    assert told == by_sets().broken(pa.RecordBatch.from_pydict({"url": URLS})).to_pylist()
+    assert told[:2] == ["host39990.example", None]  # of 39991 only the host that begins with www
+    assert 10 < told.count(None) < 25
+
+
+def test_lists_are_taken_by_their_size(listed: Path, tmp_path: Path) -> None:
+    small, packed = tmp_path / "small.txt", tmp_path / "list.txt.gz"
+    small.write_text("small.example\n")
+    packed.write_bytes(gzip.compress(b"packed.example\n"))
+    rules = blocklist_rules(["given.example", f"@{small}", f"@{listed}", f"@{packed}"])
+    assert [type(rule) for rule in rules] == [NotBlocked, NotListed, NotListed]
+    urls = [f"https://{name}.example/" for name in ("given", "small", "host9", "packed", "none")]
+    batch = pa.RecordBatch.from_pydict({"id": list("abcde"), "url": urls, "text": urls})
+    done = filter_documents(batch, rules)
+    assert done.kept.column("id").to_pylist() == ["e"]
+    assert [why[0] for why in done.removed.column("reasons").to_pylist()] == [
+        f"blocklist: {name}.example" for name in ("given", "small", "host9", "packed")
+    ]
+    assert blocklist_rules([]) == ()
+
+
+@pytest.mark.parametrize("content", [None, b"caf\xe9.example\n" * 100_000], ids=["absent", "latin-1"])
+def test_a_list_that_cannot_be_read_is_told(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"list\.txt: no list with an item a line"):
+        blocklist_rules([f"@{path}"])

@@ -1,0 +1,300 @@
+"""Curate gives what its steps' own pipelines give one after the other, and its file is checked before anything runs."""
+
+import html
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from beam_etl.pipelines import curate, dedup, domain_score, extract, token_count
+from beam_etl.transforms.children import close_children
+from tests.archives import response
+from tests.stored import write
+
+STEPS = """
+[extract]
+[urls]
+blocklist = ["gnome-user-docs.bookworm.debdocs.example"]
+[words]
+forbidden_words = ["copyright notice"]
+[language]
+languages = ["en", "de"]
+min_language_score = 0.65
+[quality]
+rules = ["gopher_quality", "gopher_repetition"]
+thresholds = ["gopher_repetition.max_top_2gram:none", "gopher_quality.min_letter_tokens:0.6"]
+[exact]
+keep = "first"
+[near]
+bands = 14
+band_rows = 8
+keep = "longest"
+[domain_score]
+rules = ["fineweb"]
+min_domain_score = 0.04
+[mask]
+[tokens]
+by = ["language"]
+[funnel]
+by = ["language", "domain"]
+"""
+
+RULES = "--rules=gopher_quality,gopher_repetition"
+
+
+def table(output: Path, name: str) -> list[dict[str, Any]]:
+    folder = output / name
+    rows: list[dict[str, Any]] = pq.read_table(folder).to_pylist() if folder.is_dir() else []
+    return rows
+
+
+@pytest.fixture(scope="module")
+def crawl(webtext: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WARC of pages: real texts, some again as they are, some with other words, some with addresses."""
+    chosen = [row for row in webtext if 400 < len(row["text"]) < 20_000][:420]
+    texts = [(row["url"], row["text"]) for row in chosen]
+    for place, (url, text) in enumerate(texts[:400:4]):
+        kinds = [text, f"{text} and so on", f"Write to joe{place}@mail.example. {text}"]
+        texts.append((f"{url}?copy={place}", kinds[place % 3]))
+    pages = [
+        response(url, text.encode(), kind="text/plain")
+        if place % 2
+        else response(url, "".join(f"<p>{html.escape(line)}</p>" for line in text.splitlines()).encode())
+        for place, (url, text) in enumerate(texts)
+    ]
+    return write(tmp_path_factory.mktemp("crawl"), "a.warc", b"".join(pages))
+
+
+def job(folder: Path, crawl: Path, steps: str = STEPS) -> list[str]:
+    file = write(folder, "corpus.toml", f'input = ["{crawl}"]\noutput = "{folder}/out"\n{steps}'.encode())
+    return [f"--config={file}"]
+
+
+@pytest.fixture(scope="module")
+def curated(crawl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("curated")
+    try:
+        assert curate.run(job(folder, crawl)) == 0
+    finally:
+        close_children()
+    return folder / "out"
+
+
+class Chain:
+    """The single pipelines, each on what the one before has left."""
+
+    def __init__(self, folder: Path, crawl: Path) -> None:
+        self.removed: dict[str, Path] = {}
+        self.left: dict[str, Path] = {}
+        self._folder, self._last = folder, crawl
+        blocked = "--blocklist=gnome-user-docs.bookworm.debdocs.example"
+        languages = ["--languages=en,de", "--min_language_score=0.65", "--forbidden_words=copyright notice"]
+        self._run("extract", extract.run, blocked, *languages)
+        close_children()
+        thresholds = "--thresholds=gopher_repetition.max_top_2gram:none,gopher_quality.min_letter_tokens:0.6"
+        self._run("quality", domain_score.run, RULES, thresholds, "--filter=true")
+        self._run("exact", dedup.run, "--method=exact")
+        self._run("near", dedup.run, "--bands=14", "--band_rows=8", "--keep=longest")
+        self._run("domain_score", domain_score.run, "--rules=fineweb", "--min_domain_score=0.04")
+        self._run("mask", extract.run, "--detect_language=false", "--mask=true")
+        self._run("tokens", token_count.run, "--documents=true")
+
+    def _run(self, step: str, run: Any, *flags: str) -> None:
+        output = self._folder / step
+        assert run([f"--input={self._last}", f"--output={output}", *flags]) == 0
+        self.left[step] = output
+        self._last = output
+
+
+@pytest.fixture(scope="module")
+def chain(crawl: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    return Chain(tmp_path_factory.mktemp("chain"), crawl)
+
+
+def by_id(rows: list[dict[str, Any]], *without: str) -> dict[str, dict[str, Any]]:
+    return {row["id"]: {name: value for name, value in row.items() if name not in without} for row in rows}
+
+
+def test_documents_are_those_of_the_single_pipelines_one_after_the_other(curated: Path, chain: Chain) -> None:
+    made, expected = table(curated, "documents"), table(chain.left["tokens"], "documents")
+    assert len(made) > 20
+    # The chain scores domains twice, makes titles twice, and calls `lang` otherwise where it groups by it.
+    of_chain = [{**row, "lang": row["language"], "title": row["stored_title"]} for row in expected]
+    assert by_id(made) == by_id(of_chain, "language", "stored_title", "stored_domain_score")
+
+
+def test_each_removal_is_told_once_with_its_step_and_values(curated: Path, chain: Chain) -> None:
+    names = ("id", "reason", "failed", "reasons", "survivor_id", "bytes", "cluster_size")
+    steps = {
+        "pages": "extract",
+        "urls": "extract",
+        "empty": "extract",
+        "words": "extract",
+        "language": "extract",
+    }
+    expected = []
+    for step, output in chain.left.items():
+        expected += [
+            {"pipeline": step, **{name: row.get(name) or None for name in names}}
+            for row in table(output, "removals")
+        ]
+    removals = table(curated, "removals")
+    made = [
+        {"pipeline": steps.get(row["step"], row["step"]), **{name: row[name] or None for name in names}}
+        for row in removals
+    ]
+    key = json.dumps
+    assert sorted(map(key, made)) == sorted(map(key, expected))
+    assert {row["step"] for row in removals} >= {
+        "urls",
+        "language",
+        "quality",
+        "exact",
+        "near",
+        "domain_score",
+    }
+
+
+def test_scores_and_counts_are_those_of_the_single_pipelines(curated: Path, chain: Chain) -> None:
+    def sorted_rows(output: Path, name: str) -> list[str]:
+        return sorted(json.dumps(row, default=str, sort_keys=True) for row in table(output, name))
+
+    for name, step in (("domains", "domain_score"), ("score_parts", "domain_score"), ("counts", "tokens")):
+        assert sorted_rows(curated, name) == sorted_rows(chain.left[step], name), name
+
+
+def test_the_funnel_tells_what_each_step_left(curated: Path, chain: Chain) -> None:
+    funnel = table(curated, "funnel")
+    left = {row["step"]: 0 for row in funnel}
+    for row in funnel:
+        left[row["step"]] += row["documents"]
+    for step, output in chain.left.items():
+        rows = table(output, "documents")
+        assert left["language" if step == "extract" else step] == len(rows)
+        size = sum(len(row["text"].encode()) for row in rows)
+        told = [row for row in funnel if row["step"] == ("language" if step == "extract" else step)]
+        assert sum(row["bytes"] for row in told) == size
+        assert {row["language"] for row in told} == {row.get("lang") or row["language"] for row in rows}
+    [totals] = table(chain.left["tokens"], "totals")
+    assert sum(row["tokens"] for row in funnel if row["step"] == "tokens") == totals["tokens"]
+
+
+WRONG = {
+    "no TOML": ("[near\n", "no TOML"),
+    "an unknown step": ("[neer]\n", "line 3, [neer]: there is no such step; there are [extract], [urls]"),
+    "an unknown key": (
+        "[near]\n\nband = 14\n",
+        "line 5, [near] band: [near] has no such key; it has ngram, bands",
+    ),
+    "a key of no step": ("steps = 4\n", "line 3, steps: no such key. Above the steps there may be"),
+    "a text for a number": (
+        '[near]\nbands = "14"\n',
+        "line 4, [near] bands: a whole number is needed, got '14'",
+    ),
+    "a truth for a number": ("[near]\nbands = true\n", "line 4, [near] bands: a whole number is needed"),
+    "a text for a list": ('[quality]\nrules = "c4"\n', "line 4, [quality] rules: a list of texts is needed"),
+    "no such choice": ('[near]\noversized = "cut"\n', "line 4, [near] oversized: one of keep, split, fail"),
+    "a value out of range": ("[language]\nmin_language_score = 2\n", "line 4, [language] min_language_score"),
+    "no such rules": ('[quality]\nrules = ["gofer"]\n', "line 3, [quality]: no rule set 'gofer'"),
+    "no such group": ('[funnel]\nby = ["url"]\n', "line 4, [funnel] by: a list out of domain, language"),
+    "a column that isn't there": ('[exact]\nkey = ["title"]\n', "line 4, [exact] key: no column 'title'"),
+    "no url": ('[urls]\nblocklist = ["a.example"]\n', "line 3, [urls]: needs a column 'url'"),
+    "no domain": ("[domain_score]\n", "line 3, [domain_score]: needs a column 'domain'"),
+    "no language": ('[tokens]\nby = ["language"]\n', "line 4, [tokens] by: no column 'language'"),
+}
+
+
+@pytest.mark.parametrize(("steps", "told"), WRONG.values(), ids=WRONG)
+def test_the_file_is_checked_before_anything_runs(
+    steps: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path, "a.jsonl", b'{"id": "a", "text": "Some words."}\n')
+    assert curate.run(job(tmp_path, source, steps)) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_pages_ask_for_a_step_that_makes_text_of_them(
+    crawl: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert curate.run(job(tmp_path, crawl, "[exact]\n")) == 2
+    assert "the input has pages, of which a text is to be made: write [extract]" in capsys.readouterr().err
+
+
+def test_flags_of_the_command_line_win(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path, "a.jsonl", b'{"id": "a", "text": "Some words."}\n')
+    given = job(tmp_path, source, "[tokens]\nby = ['id']\n")
+    assert curate.run([*given, f"--output={tmp_path}/other"]) == 0
+    assert [row["token_count"] for row in table(tmp_path / "other", "documents")] == [2]
+    assert not (tmp_path / "out").exists()
+    said = capsys.readouterr().out
+    assert "tokens" in said
+    assert "100.0%" in said
+
+
+KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {
+    "at the first file put down": (("beam_etl.io.spill", "_OpenSpill.close", "", 0, True), False),
+    "before all are recorded": (("beam_etl.io.spill", "_record", "", 0, False), False),
+    "when all are recorded": (("beam_etl.io.spill", "_record", "", 0, True), True),
+    "in the second read": (("beam_etl.io.apply_decisions", "_Apply._applied", "", 0, False), True),
+    "at the first file written": (("beam_etl.io.data_files", "OpenFile.close", "", 0, True), True),
+    "before it is published": (("beam_etl.io.write", "settle", "", 0, False), True),
+}
+"""Where a run dies, as killed_jobs.arm takes it; and whether the next one has something to take over."""
+
+IN_CI = ("in the second read",)
+
+_KILLED = """
+import json, sys
+from beam_etl.pipelines import curate
+from tests.killed_jobs import arm
+arm(*json.loads(sys.argv[1]))
+curate.run(sys.argv[2:])
+"""
+
+
+def killed(where: Sequence[Any], flags: Sequence[str]) -> None:
+    """A run in a process of its own, which dies (SIGKILL)."""
+    command = [sys.executable, "-c", _KILLED, json.dumps(where), *flags]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("where", "taken"),
+    [
+        pytest.param(*kill, id=name, marks=() if name in IN_CI else pytest.mark.long)
+        for name, kill in KILLS.items()
+    ],
+)
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
+    where: Sequence[Any],
+    taken: bool,
+    crawl: Path,
+    curated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = job(tmp_path, crawl)
+    killed(where, given)
+    assert not table(tmp_path / "out", "documents")
+    try:
+        assert curate.run([*given, "--resume=true"]) == 0
+    finally:
+        close_children()
+    said = capsys.readouterr().err
+    assert ("taken over from an earlier run" in said) == taken
+    assert ("starting from the beginning" in said) != taken
+    for name in ("documents", "removals", "rejects", "funnel", "domains", "counts", "totals", "clusters"):
+        told = (
+            sorted(json.dumps(row, default=str) for row in table(out, name))
+            for out in (tmp_path / "out", curated)
+        )
+        assert next(told) == next(told), name
+    assert not (tmp_path / "out/_staging").exists()

@@ -1,0 +1,78 @@
+"""Documents and parameters for each template: the least that a user has to give."""
+
+import datetime
+import json
+import random
+from typing import Any
+
+from tests.cloud import BUCKET
+
+ROOT = f"gs://{BUCKET}"
+WINDOW = {"window": "fixed:10m"}
+SUBSCRIPTION = "projects/project/subscriptions/crawl"
+TOPIC = "documents"
+
+_INPUT = {"input": f"{ROOT}/in/*.jsonl"}
+_EXTRA: dict[str, dict[str, str]] = {
+    "aggregate": _INPUT,
+    "compact_index": {"input": f"{ROOT}/index"},
+    "dedup": _INPUT,
+    "domain_score": _INPUT,
+    "extract": _INPUT,
+    "inverted_index": _INPUT,
+    "join": {"left": f"{ROOT}/in/a.jsonl", "right": f"{ROOT}/in/b.jsonl", "on": "language"},
+    "quantiles": {**_INPUT, "columns": "size"},
+    "repartition": {**_INPUT, "partition": "hash:domain:2"},
+    "sort": {**_INPUT, "by": "size:desc"},
+    "token_count": _INPUT,
+    "topk": {**_INPUT, "by": "size:desc"},
+}
+STREAMS = ("dedup", "domain_score", "inverted_index", "token_count")
+
+REQUIRED: dict[str, dict[str, str]] = {
+    **_EXTRA,
+    **{f"{name}_pubsub": {"input": SUBSCRIPTION, **WINDOW} for name in STREAMS},
+    **{f"{name}_kafka": {"input": f"kafka://127.0.0.1:9092/{TOPIC}", **WINDOW} for name in STREAMS},
+}
+"""Template -> its parameters that have no default, and their values."""
+for _name, _given in REQUIRED.items():
+    REQUIRED[_name] = {**_given, "output": f"{ROOT}/out/{_name}"}
+
+_WORDS = (
+    "grid",
+    "lamp",
+    "stone",
+    "river",
+    "cloud",
+    "paper",
+    "glass",
+    "north",
+    "green",
+    "seven",
+    "quick",
+    "maple",
+)
+
+
+def documents(seed: int, count: int = 60) -> list[dict[str, Any]]:
+    """Documents of which every tenth is there twice."""
+    choice = random.Random(seed)
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+    made = [
+        {
+            "id": f"{seed}-{number}",
+            "url": f"https://site{number % 5}.example/{number}",
+            "language": choice.choice(("en", "de")),
+            "domain": f"site{number % 5}.example",
+            "time": (start + datetime.timedelta(seconds=number)).isoformat(),
+            "size": number,
+            "text": " ".join(choice.choices(_WORDS, k=80)),
+        }
+        for number in range(count)
+    ]
+    return made + [{**document, "id": f"{document['id']}-again"} for document in made[::10]]
+
+
+def json_lines(rows: list[dict[str, Any]]) -> bytes:
+    """As a file."""
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
