@@ -130,10 +130,10 @@ def test_a_job_gives_all_good_documents_and_names_each_bad_file(
     output, sides = tmp_path / "out", ("left", "right") if job == "join" else ("input",)
     flags = [f"--{side}={tmp_path}/in" for side in sides]
     (tmp_path / "small.json").write_text(json.dumps(SMALL))
-    more = [flag.format(folder=tmp_path) for flag in READING[job]]
-    run = importlib.import_module(f"beam_etl.pipelines.{job}").run
     (tmp_path / "known.txt").write_text("a text that no document has")
-    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *more])
+    asked = [flag.format(folder=tmp_path) for flag in READING[job]]
+    run = importlib.import_module(f"beam_etl.pipelines.{job}").run
+    code = run([*flags, f"--output={output}", "--max_reject_fraction=1", *asked])
     assert code == (2 if (job, known_as) in REFUSED else 0)
     if code:
         return
