@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.kernels.content import byte_lengths
 from beam_etl.kernels.languages import LANG
-from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.tokens import TokenCounter, token_counter
 from beam_etl.kernels.vocabularies import Vocabulary
 
@@ -96,16 +95,25 @@ def language_column(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 @dataclass(frozen=True)
 class CountText:
-    """A kernel that adds TEXT_TOKENS. Thread-safe, and doesn't pickle: make it with once_per_process."""
+    """A kernel that adds TEXT_TOKENS. Thread-safe, and doesn't pickle: make it with once_per_process.
+
+    Args:
+      counter: of tokens.
+      changed: a column of numbers: where it isn't 0 documents are counted again. None: all are counted.
+    """
 
     counter: TokenCounter
+    changed: str | None = None
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Of documents that were counted before, those are counted again that addresses were masked in."""
-        if TEXT_TOKENS not in batch.schema.names:
-            return batch.append_column(TEXT_TOKENS, self._counts(batch.column(schema.TEXT)))
+        """The batch with the column."""
         place = batch.schema.get_field_index(TEXT_TOKENS)
-        changed = pc.greater(batch.column(MASKED), 0)
+        if self.changed is None or place < 0:
+            counts = self._counts(batch.column(schema.TEXT))
+            if place < 0:
+                return batch.append_column(TEXT_TOKENS, counts)
+            return batch.set_column(place, TEXT_TOKENS, counts)
+        changed = pc.not_equal(batch.column(self.changed), 0)
         again = self._counts(batch.column(schema.TEXT).filter(changed))
         return batch.set_column(place, TEXT_TOKENS, pc.replace_with_mask(batch.column(place), changed, again))
 
@@ -113,9 +121,9 @@ class CountText:
         return pa.array(self.counter.count(text), pa.int64())
 
 
-def count_text(vocabulary: Vocabulary) -> CountText:
+def count_text(vocabulary: Vocabulary, changed: str | None = None) -> CountText:
     """The kernel for a vocabulary."""
-    return CountText(token_counter(vocabulary))
+    return CountText(token_counter(vocabulary), changed)
 
 
 Row = dict[str, Any]

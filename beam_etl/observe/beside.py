@@ -49,11 +49,11 @@ def differences(left: str, right: str, width: int) -> Iterator[str]:
       width: of the terminal.
     """
     first, second = left.split(), right.split()
-    some = [words[:DIFFERING_WORDS] for words in (first, second)]
-    found = difflib.SequenceMatcher(None, *some, autojunk=False).get_opcodes()
+    ours, theirs = first[:DIFFERING_WORDS], second[:DIFFERING_WORDS]
+    found = difflib.SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes()
     changes = [codes for codes in found if codes[0] != "equal"]
     for _, i, j, k, m in changes[:DIFFERENCES]:
-        for mark, words in (("-", some[0][i:j]), ("+", some[1][k:m])):
+        for mark, words in (("-", ours[i:j]), ("+", theirs[k:m])):
             if words:
                 yield textwrap.shorten(f"{mark} {' '.join(words)}", width, placeholder=" ...")
     told = f"{max(len(changes) - DIFFERENCES, 0)} more differences" if len(changes) > DIFFERENCES else ""

@@ -38,6 +38,7 @@ from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.job import AFTER, USAGE, Job, read_documents
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.decontaminate import MATCHES
 from beam_etl.transforms.domain_join import AUTO, BROADCAST
 from beam_etl.transforms.shuffle import Distribute
 
@@ -67,6 +68,8 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     steps = DocumentSteps(documents, _again(spilled, REJECTS), config)
     steps.removals.append(_again(spilled, REMOVALS))
     steps.counts.append(_again(spilled, FUNNEL))
+    if config.decontaminating is not None:
+        steps.tables[MATCHES] = _again(spilled, MATCHES)
     tables = _second_part(source, config, steps, spilled, compared, expected)
     return {**_finished(source, config, steps, tables), AFTER: partial(_forget, folder=folder)}
 
@@ -78,6 +81,7 @@ def _first_part(source: FileSource, config: Config, folder: str) -> tuple[Batche
         REMOVALS: first.removals | "First removals" >> beam.Flatten(pipeline=source.pipeline),
         REJECTS: first.rejects | "First rejects" >> beam.Flatten(),
         FUNNEL: first.counts | "First counts" >> beam.Flatten(),
+        **first.tables,
     }
     return first.documents, {
         name: table for name, table in tables.items() if name != REMOVALS or first.removals
@@ -196,6 +200,7 @@ def _finished(
     return {
         **tables,
         **counted,
+        **steps.tables,
         **told,
         DOCUMENTS: steps.documents | "As stored" >> MapBatches(partial(_without, names=_own(source, config))),
         REJECTS: steps.rejects | "Rejects" >> beam.Flatten(),

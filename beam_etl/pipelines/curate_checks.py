@@ -1,6 +1,7 @@
 """What steps of curate lack, told before anything runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -76,13 +77,13 @@ def known_columns(source: FileSource, config: Config) -> pa.Schema:
 def _absent(config: Config, known: pa.Schema) -> Iterator[tuple[str, str | None, str]]:
     """Columns that the file names and documents don't have, or whose values can't be compared."""
     later = pa.schema([*known, (DOMAIN_SCORE, pa.float64()), (MASKED, pa.int32())])
-    named = []
+    named: list[tuple[str, str, str, Callable[[pa.Array], Any]]] = []
     for section, how in (("exact", config.exact), ("near", config.near)):
         if how is not None:
             named += [(section, "key", name, hash_values) for name in (how.key if section == "exact" else ())]
             named += [(section, "within", how.within, hash_values)] if how.within else []
             if (column := Keep.parse(how.keep).column) is not None and column != schema.TEXT:
-                named.append((section, "keep", column, lambda none: check_orderable("keep", none.type)))
+                named.append((section, "keep", column, _orderable))
     if config.tokens is not None:
         named += [("tokens", "by", name, hash_values) for name in config.tokens.by]
     for section, key, name, check in named:
@@ -94,3 +95,7 @@ def _absent(config: Config, known: pa.Schema) -> Iterator[tuple[str, str | None,
             check(pa.nulls(0, there.field(name).type))
         except TypeError as error:
             yield section, key, str(error)
+
+
+def _orderable(values: pa.Array) -> None:
+    check_orderable("keep", values.type)

@@ -12,11 +12,12 @@ from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.item_lists import FILE_MARK
 from beam_etl.io.read import FileSource
 from beam_etl.io.staging import RUN_LETTERS, staging_folder
+from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
 from beam_etl.kernels.html import LINKS, TITLE
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
-from beam_etl.pipelines import dedup_config, domain_score_config, extract_config, token_count
+from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.curate_file import PAGE_KEYS, CurateFile
 from beam_etl.pipelines.flags import UsageError, flag
@@ -44,7 +45,16 @@ class Config(JobConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("extracting", "quality", "exact", "near", "domain_score", "tokens"):
+        for name in (
+            "extracting",
+            "quality",
+            "quality_again",
+            "decontaminating",
+            "exact",
+            "near",
+            "domain_score",
+            "tokens",
+        ):
             getattr(self, name)  # what a step can't be is told at once
 
     @cached_property
@@ -65,7 +75,21 @@ class Config(JobConfig):
     @property
     def quality(self) -> domain_score_config.Config | None:
         """The quality filter."""
-        return self._made(domain_score_config.Config, ("quality",)) if self.has("quality") else None
+        return self._quality("quality")
+
+    @property
+    def quality_again(self) -> domain_score_config.Config | None:
+        """The quality filter over what dropping lines has left."""
+        return self._quality("quality_again")
+
+    def _quality(self, section: str) -> domain_score_config.Config | None:
+        return self._made(domain_score_config.Config, (section,)) if self.has(section) else None
+
+    @cached_property
+    def decontaminating(self) -> decontaminate.Config | None:
+        """Removal of what evaluation sets have."""
+        asked = self.has("decontaminate")
+        return self._made(decontaminate.Config, ("decontaminate",)) if asked else None
 
     @property
     def exact(self) -> dedup_config.Config | None:
@@ -133,6 +157,7 @@ class Config(JobConfig):
             LINKS: bool(self.file.sections.get("extract", {}).get("links")),
             LANG: self.has("language"),
             LANG_SCORE: self.has("language"),
+            DROPPED_LINES: self.has("c4_lines"),
             MASKED: self.has("mask"),
             DOMAIN_SCORE: self.has("domain_score"),
         }
@@ -150,6 +175,7 @@ class Config(JobConfig):
             "beam_etl": __version__,
             "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
             "files": [list(file) for file in source.files],
+            "evaluations": repr(clean.sets.args) if (clean := self.decontaminating) is not None else None,
             "lists": [[path, os.stat(path).st_mtime_ns] for path in lists if os.path.exists(path)],
         }
         name = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:RUN_LETTERS]

@@ -5,17 +5,17 @@ import re
 import sys
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from beam_etl.kernels.funnel import GROUPS
-from beam_etl.pipelines import dedup_config, domain_score_config, extract_config, token_count
+from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
 from beam_etl.pipelines.flags import UsageError, convert, plain_type
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 
 class Section(NamedTuple):
@@ -38,6 +38,9 @@ SECTIONS: Mapping[str, Section] = {
     "words": Section(extract_config.Config, ("required_words", "forbidden_words")),
     "language": Section(extract_config.Config, ("languages", "min_language_score")),
     "quality": Section(domain_score_config.Config, ("rules", "thresholds")),
+    "c4_lines": Section(extract_config.Config, ()),
+    "quality_again": Section(domain_score_config.Config, ("rules", "thresholds")),
+    "decontaminate": Section(decontaminate.Config, ("evaluations", "evaluation_column", "ngram", "action")),
     "exact": Section(dedup_config.Config, ("key", "normalised", "within", "keep")),
     "near": Section(dedup_config.Config, (*_NEAR, "within", "keep", *_COMPONENTS)),
     "domain_score": Section(domain_score_config.Config, (*_SCORES, *_LIMITS)),
@@ -114,6 +117,9 @@ class CurateFile:
             if key not in known.keys:
                 has = f"it has {', '.join(known.keys)}" if known.keys else "it has none"
                 raise UsageError(f"{self.at(name, key)}: [{name}] has no such key; {has}")
+        for field in fields(known.config) if known.config else ():
+            if field.name in known.keys and field.default is MISSING and field.name not in told:
+                raise UsageError(f"{self.at(name)}: [{name}] needs {field.name}: {field.metadata['help']}")
         return {key: self._value(name, key, value) for key, value in told.items()}
 
     def _value(self, section: str, key: str, value: Any) -> Any:

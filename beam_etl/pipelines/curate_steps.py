@@ -8,7 +8,9 @@ import apache_beam as beam
 from beam_etl import schema
 from beam_etl.io.read import FileSource
 from beam_etl.io.vocabularies import load_vocabulary
+from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.funnel import count_text, funnel_rows, language_column
+from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.process import once_per_process
 from beam_etl.kernels.removals import removals_of_step
 from beam_etl.kernels.vocabularies import WORDS
@@ -17,14 +19,26 @@ from beam_etl.pipelines.dedup import finder
 from beam_etl.pipelines.steps import Steps
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.c4_lines import KeepC4Lines
+from beam_etl.transforms.decontaminate import MATCHES, Decontaminate
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.domain_score import STAGE, ScoredDomains, ScoreFacts
 from beam_etl.transforms.leave_out import LeaveOut
 from beam_etl.transforms.token_count import CountTokens
 
 ORDER = (
-    *("read", "pages", "urls", "extract", "empty", "words", "language", "quality"),
-    *("exact", "near", "domain_score", "mask", "tokens"),
+    *("read", "pages", "urls", "extract", "empty", "words", "language"),
+    *(
+        "quality",
+        "c4_lines",
+        "quality_again",
+        "decontaminate",
+        "exact",
+        "near",
+        "domain_score",
+        "mask",
+        "tokens",
+    ),
 )
 """The places of the funnel's steps."""
 
@@ -37,23 +51,33 @@ class DocumentSteps(Steps):
 
     Attributes:
       counts: kernels.funnel.FUNNEL of each step.
+      tables: more of them, by name.
     """
 
     def __init__(self, documents: Batches, rejects: Batches, config: Config) -> None:
         super().__init__(documents, rejects)
         self._config = config
         self.counts: list[Batches] = []
+        self.tables: dict[str, Batches] = {}
 
     def count(self, step: str) -> None:
         """Notes what is left."""
         counting = partial(count_step, step=step, by=self._config.funnel_by)
         self.counts.append(self.documents | f"Left after {step}" >> MapBatches(counting))
 
-    def count_tokens(self, label: str) -> None:
-        """Counts the tokens of texts that are new or changed."""
+    def count_tokens(self, label: str, changed: str | None = None) -> None:
+        """Counts the tokens of texts; of those only that a step changed, if a column tells."""
         tokens = self._config.tokens
         vocabulary = WORDS if tokens is None else load_vocabulary(tokens.tokenizer)
-        self.map(label, MapDocuments(once_per_process(count_text, vocabulary), stage=label.lower()))
+        self.map(label, MapDocuments(once_per_process(count_text, vocabulary, changed), stage=label.lower()))
+
+    def decontaminate(self, step: Decontaminate) -> None:
+        """The step that has one more table: of matches."""
+        done = self.documents | "decontaminate" >> step
+        self.documents = done.documents
+        self.rejects.append(done.rejects)
+        self.removals.append(self._told("decontaminate", done.removals))
+        self.tables[MATCHES] = done.matches
 
     def _told(self, label: str, removals: Batches) -> Batches:
         return removals | f"Removed: {label}" >> MapBatches(partial(removals_of_step, step=label))
@@ -93,10 +117,27 @@ def first_steps(source: FileSource, config: Config) -> DocumentSteps:
         steps.map("Detect languages", DetectLanguages())
         steps.filter("language", how.language_rules)
         steps.count("language")
+    _judge(steps, config)
+    if (clean := config.decontaminating) is not None:
+        clean.sets.get()  # what is wrong with them is told before the job starts
+        steps.decontaminate(Decontaminate(find=clean.sets, action=clean.action))
+        steps.count_tokens("Tokens without evaluations")
+        steps.count("decontaminate")
+    return steps
+
+
+def _judge(steps: DocumentSteps, config: Config) -> None:
+    """The quality of documents, and of their lines."""
     if (quality := config.quality) is not None:
         steps.remove("quality", quality.filtering())
         steps.count("quality")
-    return steps
+    if config.has("c4_lines"):
+        steps.remove("c4_lines", KeepC4Lines())
+        steps.count_tokens("Tokens of lines", DROPPED_LINES)
+        steps.count("c4_lines")
+    if (again := config.quality_again) is not None:
+        steps.remove("quality_again", again.filtering())
+        steps.count("quality_again")
 
 
 def is_pages(source: FileSource) -> bool:
@@ -113,7 +154,7 @@ def last_steps(steps: DocumentSteps, config: Config) -> dict[str, Batches]:
     """What changes or describes the documents that stay: tables counts and totals. One shuffle, of token counts."""
     if config.has("mask"):
         steps.map("Mask addresses", MaskAddresses())
-        steps.count_tokens("Tokens masked")
+        steps.count_tokens("Tokens masked", MASKED)
         steps.count("mask")
     if (tokens := config.tokens) is None:
         return {}
@@ -148,8 +189,8 @@ def compare(documents: Batches, config: Config, source: FileSource, expected: in
             decisions[step] = found.decisions
             failures.append(found.failures)
     scored = None
-    if (how := config.domain_score) is not None:
-        scoring = how.scoring(schema.columns(schema.ID))
+    if (scores := config.domain_score) is not None:
+        scoring = scores.scoring(schema.columns(schema.ID))
         facts, rejects = (
             documents
             | "Languages of facts" >> MapBatches(language_column)
