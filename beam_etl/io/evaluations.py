@@ -98,8 +98,8 @@ def _texts_of(file: FileEntry, known: Format, columns: Columns, stored: pa.Schem
                 size += texts[-1].nbytes
                 if size > MAX_BYTES:
                     raise InputError(
-                        f"{file.path}: an evaluation set of over {MAX_BYTES:,} bytes of text. Each process holds "
-                        f"the sets: give some of {MAX_WORDS:,} words together."
+                        f"{file.path}: an evaluation set of over {MAX_BYTES:,} bytes of text. Each process holds the "
+                        f"sets: give some of {MAX_WORDS:,} words together."
                     )
                 positions.append(found.column(schema.ADDRESS).to_numpy() & np.uint64(schema.MAX_POSITION))
             elif found.reason == NULL_TEXT and found.position is not None:
