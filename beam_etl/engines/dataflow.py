@@ -1,10 +1,12 @@
 """Jobs on Google's Dataflow: what their options need, waiting for them, and what to say of one that goes on there."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
@@ -92,6 +94,20 @@ def _has_code(options: PipelineOptions) -> bool:
     return bool(workers.sdk_container_image or setup.setup_file or setup.extra_packages)
 
 
+class _NoMetrics(MetricResults):
+    def query(self, filter: MetricsFilter | None = None) -> dict[str, list[Any]]:
+        return {"counters": [], "distributions": [], "gauges": [], "string_sets": []}
+
+
+def _keep_metrics(result: Any) -> None:
+    """Asks for the metrics of a job that has ended; Beam keeps them. A job is done without them as well."""
+    try:
+        result.metrics().query()
+    except Exception as error:  # noqa: BLE001 - whatever the service answers
+        print(f"no counters: {type(error).__name__}: {error}", file=sys.stderr)
+        result.metric_results = _NoMetrics()
+
+
 @dataclass(frozen=True)
 class Service:
     """Where a job was submitted to."""
@@ -118,7 +134,9 @@ class Service:
         from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 
         try:
-            return str(result.wait_until_finish())
+            state = str(result.wait_until_finish())
+            _keep_metrics(result)
+            return state
         except DataflowRuntimeException as error:  # of any end but DONE
             if result.state == PipelineState.FAILED:
                 raise FailedError(str(error)) from None

@@ -8,9 +8,9 @@ from beam_etl.pipelines.stream_config import SCHEMES
 
 IN_PROCESS_STREAM = "BundleBasedDirectRunner"
 
-YES, SUBMITTED, UNTRIED = "yes", "submitted, not run", "not tried"
-RUNS = (YES, SUBMITTED, UNTRIED)
-"""What isn't refused: seen to run; seen to be taken by a stand-in of the service; neither."""
+YES, MADE, UNTRIED = "yes", "made, not run", "not tried"
+RUNS = (YES, MADE, UNTRIED)
+"""What isn't refused: seen to run; a job is made that nobody has seen run; neither."""
 
 _BATCH_ENGINE = "it runs batches only: it would read to an end that there isn't"
 _NO_SOURCE = "it runs no source that doesn't end"
@@ -30,21 +30,21 @@ SUPPORT: Mapping[str, Mapping[str, str]] = {
         IN_PROCESS: _BATCH_ENGINE,
         IN_PROCESS_STREAM: _NO_SOURCE,
         FLINK: YES,
-        DATAFLOW: SUBMITTED,
+        DATAFLOW: MADE,
         SPARK: _SPARK,
     },
     "kafka": {
         IN_PROCESS: _BATCH_ENGINE,
         IN_PROCESS_STREAM: _NO_SOURCE,
         FLINK: YES,
-        DATAFLOW: SUBMITTED,
+        DATAFLOW: MADE,
         SPARK: _SPARK,
     },
     "pubsub": {
         IN_PROCESS: _BATCH_ENGINE,
         IN_PROCESS_STREAM: UNTRIED,
         FLINK: _NO_PUBSUB,
-        DATAFLOW: SUBMITTED,
+        DATAFLOW: MADE,
         SPARK: _SPARK,
     },
 }

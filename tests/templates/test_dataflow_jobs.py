@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.templates.executing import execute
 from tests.templates.image import Image
 from tests.templates.protos import grouped, groupings, top_steps, unpacked
 from tests.templates.submitting import PROJECT, REGION, Place
+
+pytestmark = pytest.mark.slow
 
 GOOD = "in/*.jsonl"
 WORKER_ERROR = "Traceback: ValueError: what a worker said"
@@ -32,6 +35,12 @@ def _overtaken(job: Submitted, service: Service) -> None:
     execute(job)
 
 
+def _unmeasured(job: Submitted, service: Service) -> None:
+    executed = replace(job)
+    execute(executed)
+    job.metrics, job.state = None, executed.state
+
+
 def _output(job: Submitted) -> str:
     return job.options["pipelineUrl"].split("/tmp/")[0] + "/out-" + _name(job)
 
@@ -43,6 +52,7 @@ def _name(job: Submitted) -> str:
 
 ENDINGS: dict[str, tuple[list[str], Fate, int, list[str]]] = {
     "done": ([], lambda job, _: execute(job), 0, []),
+    "unmeasured": ([], _unmeasured, 0, ["no counters: Forbidden: 403"]),
     "failed": ([], _fails, 1, [WORKER_ERROR, "nothing was published"]),
     "cancelled": ([], lambda job, _: setattr(job, "state", CANCELLED), 1, ["somebody cancelled the job"]),
     "rejects": (

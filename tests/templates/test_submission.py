@@ -25,6 +25,8 @@ from tests.templates.protos import grouped, groupings, top_steps, unpacked
 from tests.templates.submitting import IMAGE, PROJECT, REGION, Place, built, of_this_machine
 from tests.test_plans import NO_JOBS, SHUFFLES
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = [
     {
         "id": f"d{number}",
