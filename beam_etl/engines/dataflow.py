@@ -104,7 +104,7 @@ def _keep_metrics(result: Any) -> None:
     try:
         result.metrics().query()
     except Exception as error:  # noqa: BLE001 - whatever the service answers
-        print(f"no counters: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.stderr.write(f"no counters: {type(error).__name__}: {error}\n")
         result.metric_results = _NoMetrics()
 
 
@@ -135,14 +135,14 @@ class Service:
 
         try:
             state = str(result.wait_until_finish())
-            _keep_metrics(result)
-            return state
         except DataflowRuntimeException as error:  # of any end but DONE
-            if result.state == PipelineState.FAILED:
+            state = str(result.state)
+            if state == PipelineState.FAILED:
                 raise FailedError(str(error)) from None
-            return str(result.state)
         except Exception as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
+        _keep_metrics(result)
+        return state
 
     @staticmethod
     def hide_paths() -> None:

@@ -118,9 +118,8 @@ class Execution:
         return FAILED
 
     def _failed(self, result: PipelineResult | None, error: Exception) -> int:
-        if not isinstance(
-            error, JobFailedError | dataflow.FailedError
-        ):  # whose message has the worker's own traceback
+        has_traceback = isinstance(error, JobFailedError | dataflow.FailedError)  # the worker's own
+        if not has_traceback:
             traceback.print_exception(error)
             if isinstance(result, FlinkResult):  # the launcher's own failure, while the job runs
                 try:
