@@ -67,7 +67,7 @@ class ApplyDecisions(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of dicts
     def expand(self, inputs: dict[str, Any]) -> Applied:
         spilled, decisions = inputs["spilled"], inputs["decisions"]
-        own = spilled | "Of the table" >> beam.Filter(lambda file: file.table == self.table)
+        own = spilled | "Of the table" >> beam.Filter(_is_of, table=self.table)
         starts = (
             own
             | "As splits" >> beam.Map(_split).with_output_types(Split)
@@ -96,6 +96,10 @@ class ApplyDecisions(beam.PTransform):
         )
         found = {step: out[tag] for step, tag in zip(decisions, tags, strict=True)}
         return Applied(out["documents"], found, out[COUNTS], out[FAILURES])
+
+
+def _is_of(spilled: Spilled, table: str) -> bool:
+    return spilled.table == table
 
 
 def _tag(step: str) -> str:
