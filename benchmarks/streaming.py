@@ -50,8 +50,8 @@ SHARE, FILES_A_SECOND = 10, 2
 """Live documents come at the sustained rate through this, in so many files."""
 LIVE_DISORDER = 1
 
-PARTITIONS, MESSAGE_WORDS, MESSAGES_A_WINDOW = 4, 10, 10_000
-FEW, SOME, MANY = 50_000, 250_000, 1_550_000
+PARTITIONS, MESSAGE_WORDS, MESSAGES_A_WINDOW = 4, 10, 40_000
+FEW, SOME, MANY = 120_000, 280_000, 2_040_000
 """Messages of each topic: the first tells what a start takes, the others are read beside it."""
 
 REMEMBERED, REMEMBERED_ROWS = 1_000_000, 100_000
