@@ -20,7 +20,7 @@ START = int(datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc).timestam
 MARKER = ".done"
 """What is beside a file that is complete."""
 
-SHORT_WORDS = 40
+SHORT_WORDS = 20
 """Of a document whose text is drawn."""
 COPIES_EVERY = 10
 """One drawn document of so many is one of the same file again."""
@@ -89,12 +89,12 @@ def live(source: Path, output: Path, rate: float, files_a_second: int) -> Iterat
         thread.join()
 
 
-def drawn(number: int, rows: int) -> pa.Table:
+def drawn(number: int, rows: int, words_each: int = SHORT_WORDS) -> pa.Table:
     """Short documents, all different but for the copies; other ones for each number."""
     random = np.random.default_rng(number)
-    ranks = (random.random(rows * SHORT_WORDS) ** 3 * _VOCABULARY).astype(np.int32)
+    ranks = (random.random(rows * words_each) ** 3 * _VOCABULARY).astype(np.int32)
     words = pa.array([f"word{rank:05}" for rank in range(_VOCABULARY)]).take(pa.array(ranks))
-    offsets = np.arange(0, (rows + 1) * SHORT_WORDS, SHORT_WORDS, dtype=np.int32)
+    offsets = np.arange(0, (rows + 1) * words_each, words_each, dtype=np.int32)
     texts = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), words), " ")
     which = np.arange(rows)
     which[::COPIES_EVERY] = which[1::COPIES_EVERY][: len(which[::COPIES_EVERY])]

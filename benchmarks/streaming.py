@@ -17,7 +17,6 @@ from confluent_kafka import Producer
 
 from beam_etl.engines.flink import cluster
 from beam_etl.engines.flink.rest import FlinkRest
-from beam_etl.transforms.remembering import REMEMBERED_BYTES
 from benchmarks.arriving import (
     MARKER,
     MICROSECONDS,
@@ -32,7 +31,7 @@ from benchmarks.arriving import (
 from benchmarks.bench import Bench, Row, parser, run
 from benchmarks.engines import running as flink
 from benchmarks.measure import measure
-from benchmarks.streams import Published, ended_at_last, lasted, running
+from benchmarks.streams import LOOK_SECONDS, Published, ended_at_last, lasted, published_panes, running
 from tests.kafka_broker import Broker, broker
 
 SUSTAINED_BOUND, DELAY_BOUND, MESSAGES_BOUND, REMEMBERED_BOUND = 0.5, 10, 10, 0.7
@@ -51,15 +50,15 @@ SHARE, FILES_A_SECOND = 10, 2
 """Live documents come at the sustained rate through this, in so many files."""
 LIVE_DISORDER = 1
 
-TOPIC, PARTITIONS, MESSAGES = "documents", 4, 400_000
-MESSAGES_A_WINDOW = 10_000
-ONE_BY_ONE = 4
-"""Windows that are waited for where each message is an element."""
+PARTITIONS, MESSAGE_WORDS, MESSAGES_A_WINDOW = 4, 10, 40_000
+FEW, SOME, MANY = 120_000, 280_000, 2_040_000
+"""Messages of each topic: the first tells what a start takes, the others are read beside it."""
 
-REMEMBERED, REMEMBERED_ROWS, REMEMBERED_PARTITIONS = 1_000_000, 20_000, 16
-"""Documents, those of a window, and the parts of what is remembered."""
-COMPARED = 5
-"""Windows whose rates are compared: the first but one and so on, and as many after REMEMBERED documents."""
+REMEMBERED, REMEMBERED_ROWS = 1_000_000, 100_000
+"""Documents, and those of a window."""
+COMPARED = 2
+"""Windows whose rates are compared: those after the first one, and those after REMEMBERED documents."""
+ID_BYTES = 13
 
 
 @dataclass(frozen=True)
@@ -152,104 +151,116 @@ def _on_the_run(panes: Sequence[Published]) -> list[Published]:
 
 
 def remembered(bench: StreamBench) -> Iterator[Row]:
-    """Near-duplicates among short documents: the rate with nothing remembered, and after a million documents."""
-    count = REMEMBERED // REMEMBERED_ROWS + COMPARED + 3
+    """Near-duplicates among short documents, in process: with little remembered, and after a million documents."""
+    count = 1 + REMEMBERED // REMEMBERED_ROWS + COMPARED
     given = drawn_windows(bench.work / "drawn", count, REMEMBERED_ROWS)
-    flags = (WINDOW, "--remember=365d", f"--remember_partitions={REMEMBERED_PARTITIONS}")
-    command = bench.watch("dedup", given.folder, *flags, output="unique")
-    with running(command, bench.work / "unique") as stream:
-        panes = stream.wait(lambda panes: len(panes) >= count - 1, 2 * WAIT_SECONDS)
-        a_document = _remembered_bytes(bench, sum(given.rows[: count - 1]))
-    took = []
-    for first in (1, count - 2 - COMPARED):
+    flags = [
+        f"--input=replay:{given.folder}/*.parquet",
+        f"--output={bench.work / 'unique'}",
+        "--stream_splits=1",
+    ]
+    flags += [WINDOW, "--remember=365d", "--runner=BundleBasedDirectRunner"]
+    ran = measure([sys.executable, "-m", "benchmarks.remembering", *flags], 1)
+    yield f"{count * REMEMBERED_ROWS:,} documents", ran, ""
+    panes = published_panes(bench.work / "unique")
+    rates = []
+    for first in (0, count - 1 - COMPARED):
         at = [ended_at_last(panes, window_end(number)) for number in (first, first + COMPARED)]
-        took.append(at[1] - at[0])
+        rates.append(COMPARED * REMEMBERED_ROWS / (at[1] - at[0]))
+        known = f"{rates[-1]:,.0f} documents a second"
         yield (
-            f"{COMPARED * REMEMBERED_ROWS:,} documents after {(first + 1) * REMEMBERED_ROWS:,}",
-            lasted(took[-1]),
-            "",
+            f"{COMPARED} windows after {(first + 1) * REMEMBERED_ROWS:,} documents",
+            lasted(at[1] - at[0]),
+            known,
         )
-    note = f"{took[0] / took[1]:.2f}x the rate with little remembered (bound {REMEMBERED_BOUND})"
-    yield "the same, compared", lasted(took[1]), note
-    yield (
-        "state",
-        lasted(0),
-        f"{a_document:.0f} bytes a document, with an id of 13 (bound {STATE_BOUND + 13})",
+    a_document = int(ran.stdout.split()[-1]) / (count * REMEMBERED_ROWS)
+    note = (
+        f"{rates[1] / rates[0]:.2f}x the rate with little remembered (bound {REMEMBERED_BOUND}); state "
+        f"{a_document:.0f} bytes a document, with an id of {ID_BYTES} (bound {STATE_BOUND + ID_BYTES})"
     )
-
-
-def _remembered_bytes(bench: StreamBench, documents: int) -> float:
-    """State of a document: of the largest partition of each step, as it is now."""
-    rest = FlinkRest(bench.found.rest)
-    found = rest.user_metrics(rest.jobs()[-1].id).distributions
-    largest = [each.largest for (_, _, name), each in found.items() if name == REMEMBERED_BYTES]
-    return sum(largest) * REMEMBERED_PARTITIONS / documents
+    yield "the two compared", ran, note
 
 
 def messages(bench: StreamBench) -> Iterator[Row]:
-    """Words of small messages of Kafka: many of them a batch, and each of them an element."""
+    """Words of small messages of Kafka: many of them a batch, and each of them an element. Starting is taken off."""
     folder = bench.work / "kafka"
     folder.mkdir()
+    rates = []
     with broker(folder) as kafka:
-        size = _fill(kafka)
-        flags = (WINDOW, "--time_unit=us")
-        command = bench.stream("token_count", f"kafka://{kafka.address}/{TOPIC}", *flags, output="messages")
-        wanted = MESSAGES // MESSAGES_A_WINDOW - 2
-        with running(command, bench.work / "messages") as stream:
-            panes = stream.wait(lambda panes: len(panes) >= wanted, WAIT_SECONDS)
-        batches = _messages_a_second([pane.at for pane in panes])
-        one_by_one = _messages_a_second(_one_by_one(bench, kafka))
-    yield f"{size:.0f} bytes a message, in batches", lasted(1), f"{batches:,.0f} a second"
-    note = f"{one_by_one:,.0f} a second; batches {batches / one_by_one:.1f}x (bound {MESSAGES_BOUND})"
-    yield "an element each", lasted(1), note
+        for count in (FEW, SOME, MANY):
+            size = _fill(kafka, count)
+        for name, took, more in (("in batches", _in_batches, MANY), ("an element each", _one_by_one, SOME)):
+            seconds = took(bench, kafka, more) - took(bench, kafka, FEW)
+            rates.append((more - FEW) / seconds)
+            yield (
+                f"{more - FEW:,} messages of {size:.0f} bytes, {name}",
+                lasted(seconds),
+                f"{rates[-1]:,.0f} a second",
+            )
+    yield "batches to elements", lasted(0), f"{rates[0] / rates[1]:.1f}x (bound {MESSAGES_BOUND})"
 
 
-def _messages_a_second(published: list[float]) -> float:
-    return (len(published) - 1) * MESSAGES_A_WINDOW / (max(published) - min(published))
+def topic(count: int) -> str:
+    """The name of the topic that has so many messages."""
+    return f"messages-{count}"
 
 
-def _fill(kafka: Broker) -> float:
-    """Messages in the order of their times, spread over partitions; the mean of their bytes."""
-    kafka.create(TOPIC, PARTITIONS)
+def windows_of(count: int) -> int:
+    """How many windows of so many messages close: the last two of each topic wait for later ones."""
+    return count // MESSAGES_A_WINDOW - 2
+
+
+def _fill(kafka: Broker, count: int) -> float:
+    """A topic with messages in the order of their times, spread over partitions; the mean of their bytes."""
+    kafka.create(topic(count), PARTITIONS)
     producer = Producer(
         {"bootstrap.servers": kafka.address, "linger.ms": 20, "queue.buffering.max.messages": 500_000}
     )
-    size = 0
-    step = WINDOW_SECONDS * MICROSECONDS // MESSAGES_A_WINDOW
-    for number, row in enumerate(drawn(0, MESSAGES).to_pylist()):
+    size, step = 0, WINDOW_SECONDS * MICROSECONDS // MESSAGES_A_WINDOW
+    for number, row in enumerate(drawn(0, count, MESSAGE_WORDS).to_pylist()):
         at = START + number * step
         value = json.dumps({**row, "language": "en", "time": at}).encode()
-        producer.produce(TOPIC, value, partition=number % PARTITIONS, timestamp=at // 1000)
+        producer.produce(topic(count), value, partition=number % PARTITIONS, timestamp=at // 1000)
         size += len(value)
         if number % 1000 == 0:
             producer.poll(0)
     producer.flush(60)
-    return size / MESSAGES
+    return size / count
 
 
-def _one_by_one(bench: StreamBench, kafka: Broker) -> list[float]:
-    """When each window was summed."""
-    folder = bench.work / "one_by_one"
+def _in_batches(bench: StreamBench, kafka: Broker, count: int) -> float:
+    """Seconds from the start of a job to the last pane."""
+    output, began = bench.work / topic(count), time.time()
+    source = f"kafka://{kafka.address}/{topic(count)}"
+    command = bench.stream("token_count", source, WINDOW, "--time_unit=us", output=output.name)
+    with running(command, output) as stream:
+        panes = stream.wait(lambda panes: len(panes) >= windows_of(count), WAIT_SECONDS)
+    return max(pane.at for pane in panes) - began
+
+
+def _one_by_one(bench: StreamBench, kafka: Broker, count: int) -> float:
+    """The same of a pipeline with an element a message."""
+    folder, began = bench.work / f"one-by-one-{count}", time.time()
     folder.mkdir()
-    given = [kafka.address, TOPIC, str(PARTITIONS), str(folder), str(WINDOW_SECONDS)]
+    given = [kafka.address, topic(count), str(PARTITIONS), str(folder), str(WINDOW_SECONDS)]
     flags = [*bench.found.flags(), "--parallelism=2", f"--state_backend_storage_path=file://{folder}/state"]
     start = "from benchmarks.message_pipeline import main; main()"
-    with running([sys.executable, "-c", start, *given, *flags], folder) as stream:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(found := _summed(folder)) <= ONE_BY_ONE:
-            if stream.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{len(found)} windows, and no more came:\n{stream.said}")
-            time.sleep(0.1)
-    return found
+    try:
+        with running([sys.executable, "-c", start, *given, *flags], folder) as stream:
+            while len(found := _summed(folder)) < windows_of(count):
+                if stream.process.poll() is not None or time.time() > began + WAIT_SECONDS:
+                    raise RuntimeError(f"{len(found)} windows, and no more came:\n{stream.said}")
+                time.sleep(LOOK_SECONDS)
+    finally:  # its launcher leaves it
+        rest = FlinkRest(bench.found.rest)
+        rest.cancel(rest.jobs()[-1].id)
+    return max(found) - began
 
 
 def _summed(folder: Path) -> list[float]:
-    return [
-        float(line.split()[0])
-        for path in folder.iterdir()
-        if path.is_file()
-        for line in path.read_text().splitlines()
-    ]
+    """When each window was summed."""
+    lines = [line for path in folder.iterdir() if path.is_file() for line in path.read_text().splitlines()]
+    return [float(line.split()[0]) for line in lines]
 
 
 CASES = {case.__name__: case for case in (sustained, remembered, messages)}

@@ -24,6 +24,7 @@ Done = Callable[[list["Published"]], bool]
 class Published:
     """A pane on time."""
 
+    version: int
     start: int
     end: int
     """Of its window, microseconds since 1970."""
@@ -60,14 +61,21 @@ class Stream:
         return self.log.read_text(errors="replace")[-3000:]
 
     def _look(self) -> list[Published]:
-        for number in manifest.numbers(str(self.output)):
-            if number > self._seen:
-                self._seen = number
-                pane = manifest.version(str(self.output), number).about.get(PANE)
-                if pane and pane["timing"] == ON_TIME:
-                    at = os.stat(manifest.manifest_path(str(self.output), number)).st_mtime
-                    self.panes.append(Published(pane["start"], pane["end"], at))
+        found = published_panes(self.output, self._seen)
+        self._seen = max([self._seen, *(pane.version for pane in found)])
+        self.panes += found
         return self.panes
+
+
+def published_panes(dataset: Path, after: int = 0) -> list[Published]:
+    """The panes on time that versions after a number have added."""
+    found = []
+    for number in manifest.numbers(str(dataset)):
+        pane = manifest.version(str(dataset), number).about.get(PANE) if number > after else None
+        if pane and pane["timing"] == ON_TIME:
+            at = os.stat(manifest.manifest_path(str(dataset), number)).st_mtime
+            found.append(Published(number, pane["start"], pane["end"], at))
+    return found
 
 
 @contextmanager

@@ -240,7 +240,7 @@ class _Assign(beam.DoFn):
         for cut in cuts:
             yield from self._place(cut, timestamp)
         if cuts and schema.CLOCK in batch.schema.names:
-            yield self._count(batch, cuts, timestamp)
+            yield self._count(batch, cuts)
 
     def _place(self, cut: Cut, timestamp: Timestamp) -> Iterator[Any]:
         rows, windows = cut.rows, [beam_window(self._spec, number) for number in cut.open_windows()]
@@ -253,13 +253,12 @@ class _Assign(beam.DoFn):
                 self._metrics.gave_out(part)
                 yield WindowedValue(part, smallest_time(part), tuple(windows))
 
-    def _count(self, batch: pa.RecordBatch, cuts: list[Cut], timestamp: Timestamp) -> Any:
-        """What came for each window: in the newest one that the clock before the batch is in, so never late itself."""
+    def _count(self, batch: pa.RecordBatch, cuts: list[Cut]) -> Any:
+        """What came for each window: in one that the clock before the batch is in or before, so never late itself."""
         told = merge_batches([arrivals(cut, self._spec) for cut in cuts])
         for counter, name in ((ON_TIME, schema.ON_TIME), (LATE, schema.LATE), (TOO_LATE, schema.TOO_LATE)):
             self._metrics.add(counter, pc.sum(told.column(name)).as_py())
-        clock = int(clocks(batch).min())
-        time = after_all(timestamp) if clock == NO_CLOCK else max(clock, FIRST_TIME)
+        time = max(int(clocks(batch).min()), smallest_time(batch).micros)
         window = (beam_window(self._spec, self._spec.newest(time)),)
         return beam.pvalue.TaggedOutput(ARRIVALS, WindowedValue(told, Timestamp(micros=time), window))
 
