@@ -73,7 +73,7 @@ def given(place: Place) -> dict[str, list[str]]:
         assert inverted_index.run([f"--input={source}", f"--output={index}"]) == 0
     found = {}
     for number, command in enumerate(BATCH):
-        name, *flags = command.split()
+        name, *flags = command.format(source=source).split()
         read = index if name == "compact_index" else f"{place.cloud.root}/in/*.jsonl"
         sides = ["--left", "--right"] if name == "join" else ["--input"]
         output = f"--output={place.cloud.root}/out{number}"
