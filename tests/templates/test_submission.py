@@ -65,40 +65,49 @@ class Tried:
 
 
 @pytest.fixture(scope="module")
-def tried(place: Place) -> dict[str, Tried]:
-    """All jobs of BATCH."""
+def given(place: Place) -> dict[str, list[str]]:
+    """The flags of each of BATCH, and what they name."""
     source = place.put("in/a.jsonl", DOCUMENTS)
     index = f"{place.cloud.root}/index"
     with contextlib.redirect_stdout(io.StringIO()):
         assert inverted_index.run([f"--input={source}", f"--output={index}"]) == 0
-    given = {}
+    found = {}
     for number, command in enumerate(BATCH):
-        name, *flags = command.split()
+        name, *flags = command.format(source=source).split()
         read = index if name == "compact_index" else f"{place.cloud.root}/in/*.jsonl"
         sides = ["--left", "--right"] if name == "join" else ["--input"]
-        given[command] = [
-            *(f"{side}={read}" for side in sides),
-            f"--output={place.cloud.root}/out{number}",
-            *flags,
-        ]
-    plans = {command: _planned(command, given[command]) for command in BATCH}
+        output = f"--output={place.cloud.root}/out{number}"
+        found[command] = [*(f"{side}={read}" for side in sides), output, *flags]
+    return found
+
+
+@pytest.fixture(scope="module")
+def launched(place: Place, given: dict[str, list[str]]) -> dict[str, Launched]:
+    """All jobs of BATCH, and one with OPTIONS."""
     launches = [
-        Launch(
-            command, f"beam_etl.pipelines.{command.split()[0]}", [*given[command], *place.flags(str(number))]
-        )
-        for number, command in enumerate(BATCH)
+        Launch(command, f"beam_etl.pipelines.{command.split()[0]}", [*argv, *place.flags(str(number))])
+        for number, (command, argv) in enumerate(given.items())
     ]
-    launched = place.launch(launches)
+    more = ["--overwrite=true", "--experiments=some_experiment", *OPTIONS, *place.flags("options")]
+    options = Launch("options", "beam_etl.pipelines.token_count", [*given["token_count"], *more])
+    return place.launch([*launches, options])
+
+
+@pytest.fixture(scope="module")
+def tried(place: Place, given: dict[str, list[str]], launched: dict[str, Launched]) -> dict[str, Tried]:
+    """Of all jobs of BATCH, what was launched and what was planned."""
     return {
         command: Tried(
-            given[command],
+            argv,
             launched[command],
             place.submitted(str(number)),
             place.pipeline(str(number)),
-            *plans[command],
+            *_planned(
+                command, [f"{flag}-planned" if flag.startswith("--output=") else flag for flag in argv]
+            ),
             place.staged(str(number)),
         )
-        for number, command in enumerate(BATCH)
+        for number, (command, argv) in enumerate(given.items())
     }
 
 
@@ -220,11 +229,7 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def with_options(place: Place, tried: dict[str, Tried]) -> Submitted:
-    argv = [*tried["token_count"].argv, "--overwrite=true", "--experiments=some_experiment", *OPTIONS]
-    launched = place.launch(
-        [Launch("options", "beam_etl.pipelines.token_count", [*argv, *place.flags("options")])]
-    )
+def with_options(place: Place, launched: dict[str, Launched]) -> Submitted:
     assert launched["options"].code == 0, launched["options"].err
     return place.submitted("options")
 
