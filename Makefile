@@ -47,7 +47,7 @@ test-faults: ## the long form of the tests of faults, which writes the tables of
 	$(BIN)/python -m tests.kills docs/faults.md 12
 
 faults = tests/test_faults.py tests/io/test_append_processes.py tests/io/test_commit.py tests/io/test_verify.py \
-	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py
+	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py tests/pipelines/test_surviving.py
 
 fuzz: ## read a million changed files with each reader; hours
 	@$(install) dev
@@ -75,6 +75,7 @@ bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz wi
 	$(BIN)/python -m benchmarks.partitioning --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.skew --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.engines --corpora=.bench/corpora --peers=.bench/peers
+	$(BIN)/python -m benchmarks.streaming --corpora=.bench/corpora --peers=.bench/peers
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
 	@$(install) dev

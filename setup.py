@@ -19,6 +19,7 @@ RUNTIME = [
     "protobuf>=6,<7",
     "pyarrow>=21,<26",
     "tldextract>=5.3,<6",
+    'tomli>=2,<3; python_version < "3.11"',
     "tqdm>=4.67,<5",
 ]
 TOKENS = ["awkward>=2.6,<3", "gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "tokenizers>=0.22,<0.24"]

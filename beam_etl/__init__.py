@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from beam_etl.io.columns import Columns as Columns
     from beam_etl.io.errors import InputError as InputError
     from beam_etl.io.evaluations import evaluations_in as evaluations_in
+    from beam_etl.io.fit_per_key import FitPerKey as FitPerKey
     from beam_etl.io.index.files import WriteIndex as WriteIndex
     from beam_etl.io.index.reader import InvertedIndex as InvertedIndex
     from beam_etl.io.manifest import DatasetError as DatasetError
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.rows import BatchRows as BatchRows
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
     from beam_etl.transforms.sampling import SampleKeys as SampleKeys
+    from beam_etl.transforms.score_with_model import ScoreWithModel as ScoreWithModel
     from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
     from beam_etl.transforms.shuffle import Rebalance as Rebalance
     from beam_etl.transforms.shuffle import Shuffle as Shuffle
@@ -84,6 +86,7 @@ _PUBLIC = {
     "FilterDocuments": "transforms.filters",
     "FilterQuality": "transforms.quality",
     "FindRepeatedLines": "transforms.repeated_lines",
+    "FitPerKey": "io.fit_per_key",
     "GateLateRows": "transforms.late_gate",
     "InputError": "io.errors",
     "InvertedIndex": "io.index.reader",
@@ -106,6 +109,7 @@ _PUBLIC = {
     "RemoveRepeatedLines": "transforms.repeated_lines",
     "SampleKeys": "transforms.sampling",
     "ScoreDomains": "transforms.domain_score",
+    "ScoreWithModel": "transforms.score_with_model",
     "Shuffle": "transforms.shuffle",
     "TopK": "transforms.top",
     "UnbatchRows": "transforms.rows",

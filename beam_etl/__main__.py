@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from beam_etl.pipelines import PIPELINES
@@ -31,8 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no pipeline {name!r}", file=sys.stderr)
         list_pipelines(sys.stderr)
         return USAGE
-    code: int = importlib.import_module(f"beam_etl.pipelines.{name}").run(flags)
-    return code
+    run: Callable[[Sequence[str] | None], int] = importlib.import_module(f"beam_etl.pipelines.{name}").run
+    if argv is not None:
+        return run(flags)
+    sys.argv[1:] = flags
+    return run(None)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,13 @@ WINDOW = pa.schema(
 )
 """The window that a row of a result belongs to: from its start, up to its end, which is the next one's."""
 
+ON_TIME, LATE, TOO_LATE = "on_time", "late", "too_late"
+ARRIVALS = pa.schema(
+    [*WINDOW, *(pa.field(name, pa.int64(), nullable=False) for name in (ON_TIME, LATE, TOO_LATE))]
+)
+"""How many of a window's rows came before its end by their clock, after it, and too late. A window has several rows, to
+be added up."""
+
 CLOCK = "beam_etl.clock"
 """timestamp[us, UTC], only between a stream's source and its windows: the clock of the row's split before the row."""
 PARTITION = "beam_etl.partition"

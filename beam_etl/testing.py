@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import pyarrow as pa
 from apache_beam.internal import pickler
 
-from beam_etl.transforms.aggregate import Merge
 from beam_etl.transforms.batches import Kernel, RecordBatchCoder, merge_batches, run_kernel
+from beam_etl.transforms.gathering import Merge
 
 _CHILD = """
 import sys

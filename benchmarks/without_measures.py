@@ -18,9 +18,9 @@ from beam_etl.kernels.aggregations import StatePlan
 from beam_etl.kernels.answers import finish_states
 from beam_etl.kernels.join_salts import HotKeys
 from beam_etl.pipelines import join_sides
-from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.aggregate_columns import AggregateColumns
 from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.gathering import combine_all
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 
 

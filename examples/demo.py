@@ -62,6 +62,7 @@ Next:
   .venv/bin/beam-etl dedup --input=demo/documents --output=demo/exact --method=exact
   .venv/bin/beam-etl dedup --input=demo/documents --output=demo/planned --threshold=0.8 --plan
   .venv/bin/beam-etl domain_score --input=demo/documents --output=demo/good --min_domain_score=0.2
+  .venv/bin/beam-etl lines --input=demo/documents --output=demo/without_frames --scope=domain --more_than=2
   .venv/bin/beam-etl show demo/curate --removed=true --reason=each --rows=1
   .venv/bin/beam-etl search demo/inverted_index '"apache license" -warranty' --explain
   .venv/bin/beam-etl                                      (the pipelines; PIPELINE --help lists its flags)

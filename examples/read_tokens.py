@@ -33,12 +33,17 @@ class Shard:
 
 def sequences(shards: list[Shard], length: int) -> Iterator[np.ndarray]:
     """All ids in order, so many at a time, whatever the documents; a rest is left out."""
-    rest = np.empty(0, np.int64)
+    rest = shards[0].ids[:0]
     for shard in shards:
-        ids = np.concatenate([rest, shard.ids])
-        whole = len(ids) // length * length
-        yield from ids[:whole].reshape(-1, length)
-        rest = ids[whole:]
+        begin = length - len(rest) if len(rest) else 0
+        if len(rest):
+            rest = np.concatenate([rest, shard.ids[:begin]])
+            if len(rest) < length:
+                continue
+            yield rest
+        end = begin + (len(shard.ids) - begin) // length * length
+        yield from shard.ids[begin:end].reshape(-1, length)
+        rest = shard.ids[end:]
 
 
 def batches(shards: list[Shard], rows: int, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

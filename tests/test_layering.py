@@ -37,7 +37,10 @@ LAYERS = {
     "io": Layer(
         (
             *("schema", "kernels", "io"),
-            *(f"transforms.{name}" for name in ("batches", "gathering", "metrics", "shuffle")),
+            *(
+                f"transforms.{name}"
+                for name in ("batches", "gather_panes", "gathering", "metrics", "shuffle")
+            ),
         ),
         ("apache_beam", "fastavro", "numpy", "pyarrow"),
     ),
@@ -68,7 +71,7 @@ EXCEPTIONS = {
     "kernels/charsets.py": ("resiliparse",),
     "kernels/html.py": ("resiliparse",),
     "kernels/languages.py": ("fasttext",),
-    "pipelines/curate_file.py": ("tomli",),  # Python 3.10 reads no TOML
+    "pipelines/curate_file.py": ("tomli",),  # as the standard library has it from Python 3.11
 }
 """What single files may use beyond their layer."""
 
@@ -85,6 +88,9 @@ GROUPINGS = {
     "combiners",
 }
 """Transforms of Beam that shuffle, under whatever name they were imported from."""
+
+GROUPS = {"transforms/shuffle.py": GROUPINGS, "transforms/gather_panes.py": {"GroupByKey"}}
+"""The files that may name them: of rows, and of small elements of a stream's panes."""
 
 
 def imported(node: ast.AST, package: str) -> Iterator[str]:
@@ -135,7 +141,7 @@ def violations(path: str, source: str) -> list[str]:
         names = [
             name for name in imported(node, package) if not allowed(name, layer, EXCEPTIONS.get(path, ()))
         ]
-        if named(node) in GROUPINGS and path != "transforms/shuffle.py":
+        if named(node) in GROUPINGS - GROUPS.get(path, set()):
             names.append(f"{named(node)}")
         found += [f"line {node.lineno}: {name}" for name in names]  # type: ignore[attr-defined]
     return found
@@ -173,6 +179,7 @@ FORBIDDEN = {
     "grouping": ("transforms/a.py", "import apache_beam as beam\nx = beam.GroupByKey()"),
     "grouping under another name": ("io/a.py", "from apache_beam import CombinePerKey as c"),
     "grouping inside a combiner": ("pipelines/a.py", "import apache_beam as b\nb.combiners.Count.Globally()"),
+    "another grouping of panes": ("transforms/gather_panes.py", "import apache_beam as b\nb.GroupBy('a')"),
     "grouping by its module": ("io/a.py", "from apache_beam.transforms.util import Reshuffle"),
 }
 

@@ -158,7 +158,12 @@ def test_every_library_that_is_asked_for_is_imported(built: Path) -> None:
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_locks_satisfy_what_the_package_asks_for(built: Path, version: str) -> None:
-    for lock, wanted in (("demo.txt", asked_for(built)), ("dev.txt", asked_for(built, "dev"))):
+    image = asked_for(built, "tokens", "kafka", "warc", "gcp")
+    for lock, wanted in (
+        ("demo.txt", asked_for(built)),
+        ("dev.txt", asked_for(built, "dev")),
+        ("dataflow.txt", image),
+    ):
         found = pins(locked(lock), version)
         for requirement in wanted:
             assert requirement.specifier.contains(found[requirement.name]), (lock, requirement)
@@ -170,7 +175,15 @@ def test_the_demo_installs_versions_that_the_tests_run_with(version: str) -> Non
     assert demo.items() < dev.items()
 
 
-@pytest.mark.parametrize("lock", ["demo.txt", "dev.txt"])
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_image_has_the_versions_that_the_tests_run_with(version: str) -> None:
+    image, dev = (pins(locked(lock), version) for lock in ("dataflow.txt", "dev.txt"))
+    shared = image.keys() & dev.keys()
+    assert {"apache-beam", "pyarrow", "numba", "tiktoken"} <= shared
+    assert {name: image[name] for name in shared} == {name: dev[name] for name in shared}
+
+
+@pytest.mark.parametrize("lock", ["demo.txt", "dev.txt", "dataflow.txt", "tools.txt"])
 def test_every_line_of_a_lock_has_a_hash_and_none_an_address(lock: str) -> None:
     text = (REPOSITORY / "requirements" / lock).read_text()
     packages = re.findall(r"^\w.*(?:\\\n    --hash=sha256:[0-9a-f]{64} ?)+$", text, flags=re.MULTILINE)

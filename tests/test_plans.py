@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from beam_etl.pipelines import PIPELINES, inverted_index
+from tests.vocabularies import SMALL
 
 DOCUMENT = {"id": "a", "language": "en", "domain": "one.org", "text": "some words"}
 
@@ -28,7 +29,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "repartition --partition=hash:domain:2 --max_rows_per_key=1": [["domain"], ["partition"]],
     "sort --by=id": [["partition"]],
     "topk --by=id": [],
-    "tokenize --tokenizer=tiktoken:gpt2": [["partition"]],
+    "tokenize --tokenizer=hf:{folder}/small.json": [["partition"]],
     "join --on=id": [],
     "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],
@@ -89,7 +90,8 @@ def test_the_plan_shows_these_shuffles(
 ) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps(DOCUMENT))
-    name, *flags = command.split()
+    (tmp_path / "small.json").write_text(json.dumps(SMALL))
+    name, *flags = command.format(folder=tmp_path).split()
     if name == "compact_index":  # which reads indexes
         assert inverted_index.run([f"--input={source}", f"--output={tmp_path}/index"]) == 0
         source = tmp_path / "index"

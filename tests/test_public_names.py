@@ -7,18 +7,15 @@ import beam_etl
 
 PUBLIC = [
     *("AddWindows", "Aggregate", "AggregateColumns", "AssignWindows", "Banding"),
-    *("BatchRows", "Batches", "BuildInvertedIndex", "Columns"),
-    *("ConnectedComponents", "CountTokens", "DatasetError", "Decontaminate"),
-    *("DeduplicateExact", "DeduplicateNear", "DeduplicateWindows"),
-    *("DetectLanguages", "ExactRule", "ExtractText", "FilterDocuments"),
-    *("FilterQuality", "FindRepeatedLines", "GateLateRows", "InputError"),
-    *("InvertedIndex", "Join", "JoinDomainScores", "Keep", "KernelError"),
-    *("LineRule", "MapBatches", "MapDocumentPartitions", "MapPartitions"),
-    *("MaskAddresses", "NearRule", "Order", "Partitioning", "ReadDocuments"),
-    *("Rebalance", "RecordBatchCoder", "RemoveLines", "RemoveRepeatedLines"),
-    *("SampleKeys", "ScoreDomains", "Shuffle", "TopK", "UnbatchRows", "WindowSpec"),
-    *("WriteDataset", "WriteIndex", "__version__", "evaluations_in"),
-    *("load_vocabulary", "parse_window", "plan"),
+    *("BatchRows", "Batches", "BuildInvertedIndex", "Columns", "ConnectedComponents", "CountTokens"),
+    *("DatasetError", "Decontaminate", "DeduplicateExact", "DeduplicateNear", "DeduplicateWindows"),
+    *("DetectLanguages", "ExactRule", "ExtractText", "FilterDocuments", "FilterQuality"),
+    *("FindRepeatedLines", "FitPerKey", "GateLateRows", "InputError", "InvertedIndex", "Join"),
+    *("JoinDomainScores", "Keep", "KernelError", "LineRule", "MapBatches", "MapDocumentPartitions"),
+    *("MapPartitions", "MaskAddresses", "NearRule", "Order", "Partitioning", "ReadDocuments", "Rebalance"),
+    *("RecordBatchCoder", "RemoveLines", "RemoveRepeatedLines", "SampleKeys", "ScoreDomains"),
+    *("ScoreWithModel", "Shuffle", "TopK", "UnbatchRows", "WindowSpec", "WriteDataset", "WriteIndex"),
+    *("__version__", "evaluations_in", "load_vocabulary", "parse_window", "plan"),
 ]
 
 

@@ -18,7 +18,8 @@ from warcio.exceptions import ArchiveLoadFailed
 
 from beam_etl.io.access import open_file
 from beam_etl.io.formats import FileEntry, Split
-from beam_etl.io.formats.archives.records import Record, read_records
+from beam_etl.io.formats.archives.heads import Record
+from beam_etl.io.formats.archives.records import read_records
 from beam_etl.io.formats.base import LIMITS
 from beam_etl.io.rejects import Reject
 

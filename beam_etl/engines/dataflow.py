@@ -1,10 +1,12 @@
 """Jobs on Google's Dataflow: what their options need, waiting for them, and what to say of one that goes on there."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
@@ -92,6 +94,20 @@ def _has_code(options: PipelineOptions) -> bool:
     return bool(workers.sdk_container_image or setup.setup_file or setup.extra_packages)
 
 
+class _NoMetrics(MetricResults):
+    def query(self, filter: MetricsFilter | None = None) -> dict[str, list[Any]]:
+        return {"counters": [], "distributions": [], "gauges": [], "string_sets": []}
+
+
+def _keep_metrics(result: Any) -> None:
+    """Asks for the metrics of a job that has ended; Beam keeps them. A job is done without them as well."""
+    try:
+        result.metrics().query()
+    except Exception as error:  # noqa: BLE001 - whatever the service answers
+        sys.stderr.write(f"no counters: {type(error).__name__}: {error}\n")
+        result.metric_results = _NoMetrics()
+
+
 @dataclass(frozen=True)
 class Service:
     """Where a job was submitted to."""
@@ -118,13 +134,15 @@ class Service:
         from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 
         try:
-            return str(result.wait_until_finish())
+            state = str(result.wait_until_finish())
         except DataflowRuntimeException as error:  # of any end but DONE
-            if result.state == PipelineState.FAILED:
+            state = str(result.state)
+            if state == PipelineState.FAILED:
                 raise FailedError(str(error)) from None
-            return str(result.state)
         except Exception as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
+        _keep_metrics(result)
+        return state
 
     @staticmethod
     def hide_paths() -> None:
@@ -138,9 +156,9 @@ class Service:
         """What to say of a job that is left to the service: where it is seen, and how it is ended."""
         job = result.job_id()
         ways = ["cancel", *(["drain"] if self.streaming else [])]
+        page = f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{job}?project={self.project}"
         lines = [
-            f"the job goes on on Dataflow: https://console.cloud.google.com/dataflow/jobs/{self.region}/{job}"
-            f"?project={self.project}",
+            f"the job goes on on Dataflow: {page}",
             *(
                 f"to {way} it: gcloud dataflow jobs {way} {job} --project={self.project} --region={self.region}"
                 for way in ways

@@ -347,10 +347,11 @@ def _carried(
     columns: Columns, sources: Iterable[Source], stored: pa.Schema, path: str, common: pa.Schema | None
 ) -> tuple[Carried, ...]:
     read = {source.stored for source in sources if not source.derived and columns.carry == ALL}
-    read |= {source.column for source in sources if source.stored == source.column}
     everything = common if common is not None else stored
     taken = {schema.ADDRESS, *columns.reserved, *(source.column for source in sources)}
     own, known = set(stored.names), set(everything.names)
+    read |= {source.column for source in sources if source.stored == source.column}
+    read |= {source.column for source in sources if source.stored is None} - own  # other files may have it
     carried = []
     for name in everything.names if columns.carry == ALL else columns.carry:
         if name in read:

@@ -19,8 +19,11 @@ from beam_etl.io.formats.base import SPLIT_BYTES, limited
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.splits import plan_splits, read_split
 from beam_etl.kernels.contamination import FindShared, Shared
-from beam_etl.kernels.evaluations import NGRAM, TooManyWordsError, make_evaluations
+from beam_etl.kernels.evaluations import MAX_WORDS, NGRAM, TooManyWordsError, make_evaluations
 from beam_etl.kernels.process import OncePerProcess, once_per_process
+
+MAX_BYTES = 16 * MAX_WORDS
+"""Of the text of a file. With more there are too many words, which is told before all of it is in memory."""
 
 COLUMN = schema.TEXT
 """Of evaluation sets."""
@@ -87,10 +90,17 @@ def _texts(files: tuple[FileEntry, ...], columns: Columns) -> pa.Array:
 
 def _texts_of(file: FileEntry, known: Format, columns: Columns, stored: pa.Schema) -> pa.Array:
     texts, positions = [pa.array([], pa.large_string())], [np.empty(0, np.uint64)]
+    size = 0
     for split in plan_splits(file, known, SPLIT_BYTES):
         for found in read_split(split, known, columns, stored):
             if isinstance(found, pa.RecordBatch):
                 texts.append(found.column(schema.TEXT))
+                size += texts[-1].nbytes
+                if size > MAX_BYTES:
+                    raise InputError(
+                        f"{file.path}: an evaluation set of over {MAX_BYTES:,} bytes of text. Each process holds the "
+                        f"sets: give some of {MAX_WORDS:,} words together."
+                    )
                 positions.append(found.column(schema.ADDRESS).to_numpy() & np.uint64(schema.MAX_POSITION))
             elif found.reason == NULL_TEXT and found.position is not None:
                 texts.append(pa.nulls(1, pa.large_string()))

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -55,7 +55,8 @@ class Pane:
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest has it."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        told = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in told if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class DataFile:
     sha256: str
     pane: Pane | None = None
     """Of a stream's file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest has it, below its table. `asdict` would take ten times as long, and there are thousands."""
+        told = {"path": self.path, "rows": self.rows, "bytes": self.bytes, "sha256": self.sha256}
+        return {**told, "pane": self.pane.to_json()} if self.pane else told
 
 
 def list_name(number: int, run: str, files: Sequence[DataFile]) -> str:

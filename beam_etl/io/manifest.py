@@ -8,8 +8,8 @@ Where there are many files, the list of them is a Parquet file beside it.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,9 @@ FORMAT_VERSION = 3
 
 LISTED_FILES = 10_000
 """With more files than these, their list stands beside the manifest: a million are 200 MB of JSON, or 50 of Parquet."""
+
+READABLE_FILES = 200
+"""With more files than these, a manifest is one line of JSON: to indent it takes ten times as long, at each pane."""
 
 
 @dataclass(frozen=True)
@@ -138,16 +141,16 @@ class Manifest:
         Args:
           list_sha256: of the list of files, where there is one.
         """
-        tables = {
-            name: {
-                "rows": self.rows(name),
-                "bytes": sum(file.bytes for file in self.table(name)),
+        tables = {}
+        for name, columns in sorted(self.schemas.items()):
+            files = self.table(name)
+            tables[name] = {
+                "rows": sum(file.rows for file in files),
+                "bytes": sum(file.bytes for file in files),
                 "schema": dict(columns),
                 "partitioning": self.partitioning.get(name),
-                **({} if self.list_name else {"files": _entries(self.table(name))}),
+                **({} if self.list_name else {"files": [file.to_json() for file in files]}),
             }
-            for name, columns in sorted(self.schemas.items())
-        }
         body: dict[str, Any] = {
             "format": FORMAT,
             "version": 3 if self.streams else 2 if self.list_name else 1,
@@ -166,7 +169,8 @@ class Manifest:
             body["streams"] = {name: dict(told) for name, told in self.streams.items()}
         if self.list_name:
             body["files"] = {"path": self.list_name, "sha256": list_sha256}
-        return json.dumps({**body, "digest": _digest(body)}, indent=1, ensure_ascii=False).encode()
+        indent = 1 if len(self.files) <= READABLE_FILES else None
+        return json.dumps({**body, "digest": _digest(body)}, indent=indent, ensure_ascii=False).encode()
 
     @classmethod
     def read(cls, path: str, lists: str | None = None) -> "Manifest":
@@ -217,16 +221,6 @@ class Manifest:
             RecursionError,
         ) as error:  # any JSON, or none
             raise DatasetError(f"{path}: not a manifest of a dataset ({one_line(error)})") from error
-
-
-def _entries(files: Sequence[DataFile]) -> list[dict[str, Any]]:
-    return [
-        {
-            **{key: value for key, value in asdict(file).items() if key not in ("table", "pane")},
-            **({"pane": file.pane.to_json()} if file.pane else {}),
-        }
-        for file in files
-    ]
 
 
 def _listed_inside(tables: Mapping[str, Any]) -> tuple[DataFile, ...]:

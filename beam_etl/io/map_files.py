@@ -26,8 +26,9 @@ from beam_etl.transforms.batches import Batches, split_batch
 from beam_etl.transforms.metrics import ROWS_READ, StepMetrics
 from beam_etl.transforms.shuffle import Distribute
 
-FileKernel: TypeAlias = Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]]
-"""From all documents of a file or a group of files, read as they are iterated, to batches."""
+FileKernel: TypeAlias = Callable[..., Iterable[pa.RecordBatch]]
+"""From all documents of a file or a group of files, an iterator that reads them, to batches. Where there is a side
+input, its value comes behind."""
 
 Groups: TypeAlias = Sequence[Sequence[FileEntry]]
 """Files that are worked on together, by one worker, in their order."""
@@ -52,12 +53,14 @@ class MapFiles(beam.PTransform):
       kernel: it reads all documents, once.
       columns: as for FileSource.documents.
       groups: of the input's files; None for each by itself.
+      side: what the kernel gets besides.
     """
 
     source: FileSource
     kernel: FileKernel
     columns: Columns | None = None
     groups: Groups | None = None
+    side: beam.pvalue.AsSideInput | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -66,7 +69,8 @@ class MapFiles(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> MappedFiles:
         read = self.source.read
         columns = self.columns or read.columns
-        work = beam.ParDo(_MapFile(read, columns, self.kernel)).with_output_types(
+        sides = () if self.side is None else (self.side,)
+        work = beam.ParDo(_MapFile(read, columns, self.kernel), *sides).with_output_types(
             pa.RecordBatch, rejects=pa.RecordBatch
         )
         groups = [(file,) for file in read.files] if self.groups is None else self.groups
@@ -99,14 +103,14 @@ class _MapFile(beam.DoFn):
         self._kernel = kernel
         self._metrics = StepMetrics()
 
-    def process(self, group: bytes) -> Iterator[Any]:
+    def process(self, group: bytes, *side: Any) -> Iterator[Any]:
         splits = [
             split
             for file in unpack_files(group)
             for split in plan_splits(file, self._how[0], self._split_bytes)
         ]
         self._rejected = False
-        for out in self._metrics.timed(iter(self._kernel(self._documents(splits)))):
+        for out in self._metrics.timed(iter(self._kernel(self._documents(splits), *side))):
             for batch in split_batch(out):
                 self._metrics.gave_out(batch)
                 yield batch

@@ -9,20 +9,23 @@ from beam_etl.io import manifest, staging
 from beam_etl.io.append import publish_on_top
 from beam_etl.io.manifest import DatasetError, Manifest
 from beam_etl.io.pane_expiry import renew
-from beam_etl.io.panes import FAILED, retold
+from beam_etl.io.panes import FAILED, LAUNCH, retold
 
 _METADATA = "_metadata"
 """In a savepoint's folder, written last."""
 
 
-def restart(dataset: str, stream: str, savepoint: str, about: Mapping[str, Any]) -> None:
+def restart(dataset: str, stream: str, savepoint: str, about: Mapping[str, Any], launch: str) -> None:
     """Makes a dataset ready for a stream that goes on: what the savepoint names stays, and panes are published again.
+
+    The job that went on with it so far is refused from now on, where it still runs.
 
     Args:
       dataset: folder.
       stream: its name.
       savepoint: path or URL of a savepoint, or of a checkpoint.
       about: what the manifest tells of the job.
+      launch: its run.
 
     Raises:
       DatasetError: the stream has failed, and the savepoint may be of after that: panes that the job didn't publish
@@ -40,12 +43,12 @@ def restart(dataset: str, stream: str, savepoint: str, about: Mapping[str, Any])
                 f"what came since would be missing. Go on from an earlier one, or start the job anew into another "
                 f"--output. It failed with: {'; '.join(told[FAILED])}"
             )
-        _forget_failure(dataset, stream, about)
+    _take_over(dataset, stream, about, launch)
     renew(dataset, stream)
 
 
-def _forget_failure(dataset: str, stream: str, about: Mapping[str, Any]) -> None:
-    """Publishes a version of a run of its own: what is left of the job that failed is fenced by it."""
+def _take_over(dataset: str, stream: str, about: Mapping[str, Any], launch: str) -> None:
+    """Publishes a version of a run of its own: what is left of the job before is fenced by it, and its failure gone."""
     run = f"{stream}{staging.new_run()}"
     folder = staging.staging_folder(dataset, stream)
 
@@ -53,6 +56,7 @@ def _forget_failure(dataset: str, stream: str, about: Mapping[str, Any]) -> None
         if head is None or stream not in head.streams:
             raise DatasetError(f"{dataset}: it was replaced or removed meanwhile. Start the job anew.")
         told = {name: value for name, value in head.streams[stream].items() if name != FAILED}
+        told[LAUNCH] = launch
         return None if head.run == run else retold(head, stream, told, about, run)
 
     publish_on_top(dataset, merged, lambda made: os.path.join(folder, f"{run}-{made.number:06d}.json"))

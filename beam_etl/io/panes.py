@@ -10,8 +10,10 @@ tells of each file which pane it holds (`file_lists.Pane`), and of each stream t
 3. An attempt of before a restore may go on somewhere. Each bundle of the commit looks, when it begins, which commit of
    the stream was the latest, and publishes on top of that one and of its own only. Where there is another by then, one
    of the two began before a restore: it is refused, and an engine that wants it tries again, from what is there now.
-4. Files that a checkpoint may still name stay in staging for KEPT_SECONDS after they were published or superseded, and
-   as long the versions. So nothing is removed that an attempt might yet publish, and readers lose nothing they read.
+   That keeps bundles apart which overlap. A job that was started from a savepoint has another launch than the one that
+   made it; that is told before it starts, and the earlier job, should it still run, publishes nothing more.
+4. Files that a checkpoint may still name stay in staging for KEPT_SECONDS after they were published or superseded. So
+   nothing is removed that an attempt might yet publish, and readers lose nothing they read. Versions are fewer by then.
 """
 
 import os
@@ -22,7 +24,7 @@ from typing import Any
 from beam_etl.io import manifest, staging
 from beam_etl.io.append import LostError, misfits, publish_append, publish_on_top
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
-from beam_etl.io.pane_expiry import remove_expired, tell_done
+from beam_etl.io.pane_expiry import remove_expired_at_times, tell_done
 from beam_etl.io.place import place
 
 ALL_PARTITIONS = -1
@@ -33,6 +35,9 @@ ON_TIME = "on time"
 PANE = "pane"
 """Of `about`: what a version that a pane made tells of it, for people."""
 
+LAUNCH = "launch"
+"""Of what a manifest tells of a stream: the run of the job that goes on with it."""
+
 FAILED = "failed"
 """Of what a manifest tells of a stream: why nothing more of it is published."""
 
@@ -42,7 +47,7 @@ _LINEAGE = 50
 
 
 class FencedError(RuntimeError):
-    """Another attempt of the stream has published meanwhile. One of the two began before a restore."""
+    """Another attempt of the stream has published meanwhile, one of them before a restore; or another job goes on."""
 
 
 class StreamError(RuntimeError):
@@ -113,7 +118,7 @@ def register(
         schemas=tables,
         about=told.pop("about", {}),
         appended=((head.number, head.run),) if head else (),
-        streams={stream: {"job": job, "run": stream, **told}},
+        streams={stream: {"job": job, "run": stream, LAUNCH: stream, **told}},
     )
     if reasons := publish_append(dataset, own):
         raise DatasetError("; ".join(reasons))
@@ -239,8 +244,11 @@ def with_pane(head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, l
         appended=tuple(version for version in lineage if version not in dropped),
         streams={**head.streams, commit.stream: told},
     )
+    one_of_each = tuple(
+        {file.table: file for file in kept.values()}.values()
+    )  # a table's files have one format
     if reasons := list(
-        misfits(replace(head, files=tuple(kept.values())), replace(made, files=own, schemas=commit.schemas))
+        misfits(replace(head, files=one_of_each), replace(made, files=own, schemas=commit.schemas))
     ):
         raise StreamError("; ".join(reasons))
     return made, [file for file in gone if file.path not in files]
@@ -249,13 +257,20 @@ def with_pane(head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, l
 class PanePublisher:
     """One bundle of the commit: what it publishes is on top of what was there when it began, or of its own.
 
+    Args:
+      dataset: folder.
+      stream: its name.
+      launch: the run of the job that publishes; None where there is one only.
+
     Raises:
       StreamError: the dataset was replaced, so that it doesn't know the stream any more.
+      FencedError: another job goes on with the stream.
     """
 
-    def __init__(self, dataset: str, stream: str) -> None:
+    def __init__(self, dataset: str, stream: str, launch: str | None = None) -> None:
         self._dataset = dataset
         self._stream = stream
+        self._launch = launch
         self._folder = staging.staging_folder(dataset, stream)
         manifest.refresh(dataset)
         self._seen = self._latest(manifest.latest(dataset))
@@ -290,12 +305,12 @@ class PanePublisher:
             return made
 
         with staging.turn(self._stream):
-            publish_on_top(
+            made = publish_on_top(
                 self._dataset,
                 merged,
                 lambda made: os.path.join(self._folder, f"{run}-{made.number:06d}.json"),
             )
-        head = manifest.latest(self._dataset)
+        head = made or manifest.latest(self._dataset)
         assert head is not None
         staging.remove_prepared(self._folder, run)
         if FAILED in head.streams.get(self._stream, {}):  # a savepoint of before that may name all there is
@@ -304,7 +319,7 @@ class PanePublisher:
         gone = [file.path for file in dropped]
         staged = [*(file.path for file in commit.files), *commit.merged, *gone]
         tell_done(self._dataset, self._stream, run, staged, gone)
-        remove_expired(self._dataset, self._stream, head)
+        remove_expired_at_times(self._dataset, self._stream, head)
         return head
 
     def _make(self, head: Manifest, commit: PaneCommit, run: str) -> tuple[Manifest, list[DataFile]]:
@@ -325,5 +340,11 @@ class PanePublisher:
             raise StreamError(
                 f"{self._dataset}: it was replaced or removed while the stream {self._stream} wrote to it. Start the "
                 f"job anew."
+            )
+        launch = told.get(LAUNCH)
+        if self._launch is not None and launch not in (None, self._launch):
+            raise FencedError(
+                f"{self._dataset}: the job {launch} goes on with the stream {self._stream}, so this one, "
+                f"{self._launch}, publishes nothing more. Cancel it."
             )
         return str(told["run"])

@@ -228,7 +228,7 @@ class MergeRanges(beam.DoFn):
         self._metrics = StepMetrics()
 
     def write(self, number: int, rows: Iterator[pa.RecordBatch]) -> Iterator[Any]:
-        """What becomes of a range that has rows.
+        """What becomes of a range that has rows, or a part in a block that has rows before and behind it.
 
         Args:
           number: of the range, from 0.

@@ -86,6 +86,11 @@ def clear(split: Split) -> None:
                 os.unlink(path)
 
 
+def left_behind() -> frozenset[bytes]:
+    """What processes that have ended were reading, a digest for each."""
+    return frozenset(found for _, found in _left_behind())
+
+
 def folder() -> Path:
     """Where the files are: this user's own."""
     return Path(tempfile.gettempdir()) / f"beam_etl-reading-{os.getuid()}"

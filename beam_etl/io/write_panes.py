@@ -20,8 +20,8 @@ from beam_etl.io.pane_files import RUNS_FOLDER, PaneFiles, Place, lane_of, lates
 from beam_etl.io.panes import ON_TIME, PaneCommit, PanePublisher
 from beam_etl.io.write import FAILURES, FILE_BYTES
 from beam_etl.transforms.batches import Batches
+from beam_etl.transforms.gather_panes import GatherPanes
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.shuffle import GatherPanes
 
 RUN_BYTES = 64 << 20
 """Rows that a bundle holds before it writes them."""
@@ -57,6 +57,7 @@ class WritePanes(beam.PTransform):
     Args:
       output: folder of the dataset, to which `panes.register` has made the stream known.
       stream: its name.
+      launch: the run of the job, as of `PanePublisher`.
       trigger: when panes of the tables are published. Early and late panes of several partitions are one, where they
         come in the time that it takes.
       format: parquet, avro or jsonl.
@@ -69,6 +70,7 @@ class WritePanes(beam.PTransform):
 
     output: str
     stream: str
+    launch: str | None = None
     trigger: TriggerFn = field(default_factory=lambda: AfterWatermark(late=AfterCount(1)))
     format: str = "parquet"
     file_bytes: int = FILE_BYTES
@@ -105,7 +107,7 @@ class WritePanes(beam.PTransform):
             for name in tables
             if name == FAILURES
         ]
-        commit = beam.ParDo(_Commit(self.output, self.stream, names, self.about))
+        commit = beam.ParDo(_Commit(self.output, self.stream, self.launch, names, self.about))
         return (
             (merged, *(table[FIRINGS] for table in staged), *failures)
             | "Files of a pane" >> GatherPanes(trigger=self.trigger)
@@ -209,15 +211,23 @@ class _MakeFiles(beam.DoFn):
 class _Commit(beam.DoFn):
     """Publishes a pane."""
 
-    def __init__(self, output: str, stream: str, tables: tuple[str, ...], about: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        output: str,
+        stream: str,
+        launch: str | None,
+        tables: tuple[str, ...],
+        about: Mapping[str, Any],
+    ) -> None:
         self._output = output
         self._stream = stream
+        self._launch = launch
         self._tables = tables
         self._about = about
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
-        self._publisher = PanePublisher(self._output, self._stream)
+        self._publisher = PanePublisher(self._output, self._stream, self._launch)
 
     def process(
         self,

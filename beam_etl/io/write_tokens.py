@@ -1,8 +1,9 @@
 """WriteTokens: packed documents to shards of token ids, in one shuffled order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -98,39 +99,40 @@ class _WriteShard(MergeRanges):
         self._dtype = writing.packing.dtype
 
     def write(self, number: int, rows: Iterator[pa.RecordBatch]) -> Iterator[Any]:
+        first = next(rows, None)
+        if first is None:
+            return
         lengths: list[np.ndarray] = []
-        counted = self._counted(rows, lengths)
-        file = ""
-        for finished in (
-            self._parquet(number, counted) if self._layout == PARQUET else self._ids(number, counted)
-        ):
-            file = file or finished[0].path
-            yield finished
-        if file and self._layout == MEGATRON:
-            yield self._index(number, np.concatenate(lengths))
-        documents, ids = sum(map(len, lengths)), sum(int(some.sum(dtype=np.int64)) for some in lengths)
-        told = [[number], [file], [documents], [ids - documents], [documents]]
+        counted = self._counted(chain([first], rows), lengths)
+        finished = self._parquet(number, counted) if self._layout == PARQUET else self._ids(number, counted)
+        yield finished
+        ids_of = np.concatenate(lengths)
+        if self._layout == MEGATRON:
+            yield self._index(number, ids_of)
+        documents, ids = len(ids_of), int(ids_of.sum(dtype=np.int64))
+        told = [[number], [finished[0].path], [documents], [ids - documents], [documents]]
         columns = [pa.array(value, field.type) for value, field in zip(told, TOKEN_SHARD, strict=True)]
         yield beam.pvalue.TaggedOutput(_SHARDS, pa.RecordBatch.from_arrays(columns, schema=TOKEN_SHARD))
 
-    def _counted(self, rows: Iterator[pa.RecordBatch], lengths: list[np.ndarray]) -> Iterator[pa.RecordBatch]:
+    def _counted(self, rows: Iterable[pa.RecordBatch], lengths: list[np.ndarray]) -> Iterator[pa.RecordBatch]:
         """The rows, whose numbers of ids are added to `lengths`: 4 bytes a document are held."""
         for batch in rows:
             sizes = pc.binary_length(batch.column(PACKED)).to_numpy()
             lengths.append((sizes // self._dtype.itemsize).astype(np.int32))
             yield batch
 
-    def _parquet(self, number: int, rows: Iterator[pa.RecordBatch]) -> Iterator[Finished]:
+    def _parquet(self, number: int, rows: Iterator[pa.RecordBatch]) -> Finished:
         documents = (documents_of(batch, self._dtype) for batch in rows)
-        yield from write_files(documents, partial(self._open_parquet, number), _NO_BOUND, self._metrics)
+        [finished] = write_files(documents, partial(self._open_parquet, number), _NO_BOUND, self._metrics)
+        return finished
 
-    def _ids(self, number: int, rows: Iterator[pa.RecordBatch]) -> Iterator[Finished]:
+    def _ids(self, number: int, rows: Iterator[pa.RecordBatch]) -> Finished:
         file = self._open(number, IDS)
         for batch in rows:
             self._metrics.took_in(batch)
             offsets, data = string_buffers(batch.column(PACKED))
             file.writer.write(data[offsets[0] : offsets[-1]])
-        yield self._closed(file, 0)
+        return self._closed(file, 0)
 
     def _index(self, number: int, lengths: np.ndarray) -> Finished:
         file = self._open(number, INDEX)

@@ -78,12 +78,21 @@ def with_salt(rule: JoinRule) -> JoinRule:
 def _salts(sample: KeySample, rule: JoinRule, most_bytes: int) -> dict[int, int]:
     rows = sum(batch.num_rows for batch in sample.batches)
     hashes = [_hashes(batch, rule)[0] for batch in sample.batches if batch.num_rows]
-    if not hashes:
-        return {}
-    keys, counts = np.unique(np.concatenate(hashes), return_counts=True)
-    hot = (counts >= FEW_ROWS) & (counts * (sample.bytes / rows) > most_bytes)
+    return key_salts(hashes, sample.bytes / rows, most_bytes) if hashes else {}
+
+
+def key_salts(hashes: Iterable[Hashes], row_bytes: float, most_bytes: int = SALT_BYTES) -> dict[int, int]:
+    """The keys with more than `most_bytes`, by their hashes, and into how many parts they are cut to have less.
+
+    Args:
+      hashes: of the keys of sampled rows; one array at least.
+      row_bytes: of all rows, for each that was sampled.
+      most_bytes: of a key in one partition.
+    """
+    keys, counts = np.unique(np.concatenate(list(hashes)), return_counts=True)
+    hot = (counts >= FEW_ROWS) & (counts * row_bytes > most_bytes)
     return {
-        key: min(math.ceil(count * sample.bytes / rows / most_bytes), MOST_SALTS)
+        key: min(math.ceil(count * row_bytes / most_bytes), MOST_SALTS)
         for key, count in zip(keys[hot].tolist(), counts[hot].tolist(), strict=True)
     }
 

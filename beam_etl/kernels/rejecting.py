@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from beam_etl import schema
+from beam_etl.kernels.provenance import files_of
 
 REASON_CHARACTERS = 300
 """A longer message quotes data."""
@@ -15,7 +16,7 @@ def reject_documents(batch: pa.RecordBatch, reasons: Mapping[int, str], stage: s
     """Some documents as rejects.
 
     Args:
-      batch: documents, as they were read: its metadata names their file.
+      batch: documents, as they were read or after `carry_file`, by which their file is known.
       reasons: for each row that is rejected, why.
       stage: of the pipeline.
 
@@ -23,13 +24,13 @@ def reject_documents(batch: pa.RecordBatch, reasons: Mapping[int, str], stage: s
       schema.REJECT, in the order of `reasons`. Bytes, digest and payload are those of the text, else of the payload,
       where there is one; the position is null where there is no address.
     """
-    path = (batch.schema.metadata or {}).get(schema.FILE_METADATA, b"").decode("utf-8", "backslashreplace")
+    files = files_of(batch)
     rows = []
     for row, reason in reasons.items():
         text = _text(batch, row)
         rows.append(
             {
-                "file": path,
+                "file": "" if files is None else files[row].as_py(),
                 "position": _position(batch, row),
                 "stage": stage,
                 "reason": " ".join(reason.split())[:REASON_CHARACTERS]

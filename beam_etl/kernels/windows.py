@@ -198,14 +198,29 @@ def cut_by_window(batch: pa.RecordBatch, spec: WindowSpec) -> Iterator[Cut]:
         yield Cut(ordered.slice(start, end - start), *keys[:, start].tolist())
 
 
-def late_pairs(cut: Cut, spec: WindowSpec) -> int:
-    """Of the rows of `cut` in their open windows, those whose window had ended by the row's clock."""
-    if not spec.allowed_lateness:
-        return 0
-    clock = clocks(cut.rows)
-    opens, last = np.int64(cut.open), np.int64(cut.last)
-    ended = judge_lateness(opens, last, clock + spec.allowed_lateness, spec)
-    return int((ended - opens).sum())
+def arrivals(cut: Cut, spec: WindowSpec) -> pa.RecordBatch:
+    """How many rows of `cut` came before the end of each of their windows, by schema.CLOCK, after it, or too late.
+
+    Returns:
+      A row of schema.ARRIVALS for each window.
+    """
+    numbers, rows = np.arange(cut.first, cut.last + 1), cut.rows.num_rows
+    late = np.zeros(len(numbers), np.int64)
+    if spec.allowed_lateness:
+        opens, last = np.int64(cut.open), np.int64(cut.last)
+        ended = judge_lateness(opens, last, clocks(cut.rows) + spec.allowed_lateness, spec)
+        late = (ended[:, None] > numbers).sum(axis=0)
+    is_open = numbers >= cut.open
+    counts = (rows - late, late, rows)
+    starts = spec.offset + numbers * spec.period
+    columns = [
+        *(pa.array(times).cast(schema.UTC_TIME) for times in (starts, starts + spec.size)),
+        *(
+            pa.array(np.where(which, count, 0))
+            for which, count in zip((is_open, is_open, ~is_open), counts, strict=True)
+        ),
+    ]
+    return pa.record_batch(columns, schema=schema.ARRIVALS)
 
 
 def too_late(cut: Cut, number: int, spec: WindowSpec) -> dict[int, str]:

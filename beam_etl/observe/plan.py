@@ -3,9 +3,10 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pipeline import AppliedPTransform
@@ -59,13 +60,14 @@ class Plan:
     handed_out: tuple[str, ...]
     """Steps that hand out small elements: files, splits, names of finished files. No rows cross."""
 
-    def to_json(self, cluster: Cluster | None = None) -> str:
-        """The plan for programs. Bytes as integers, network seconds where a cluster is given."""
+    def to_json(self, cluster: Cluster | None = None, more: Mapping[str, Any] | None = None) -> str:
+        """The plan for programs. Bytes as integers, network seconds where a cluster is given; and what else is told."""
         shuffles = [
             {**asdict(step), "key_bytes": step.key_bytes, **_network(step, cluster)} for step in self.shuffles
         ]
         return json.dumps(
-            {"steps": self.steps, "shuffles": shuffles, "handed_out": self.handed_out}, indent=1
+            {"steps": self.steps, "shuffles": shuffles, "handed_out": self.handed_out, **(more or {})},
+            indent=1,
         )
 
     def to_text(self, cluster: Cluster | None = None) -> str:

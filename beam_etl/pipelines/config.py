@@ -21,6 +21,7 @@ from beam_etl.io.write import FILE_BYTES
 from beam_etl.kernels.where import Condition
 from beam_etl.kernels.where_text import parse_where
 from beam_etl.observe.cluster import Cluster, parse_cluster
+from beam_etl.observe.cost import Assumptions, read_assumptions
 from beam_etl.pipelines.flags import FILE, FOLDER, flag
 from beam_etl.pipelines.runners import FLINK, IN_PROCESS, runner_name
 
@@ -85,6 +86,12 @@ class RunConfig:
         "with --plan, add each shuffle's network time on nodes=100,nic=25Gbps,bisection=1.0", default=None
     )
 
+    prices: str | None = flag(
+        "with --plan and --runner=dataflow, JSON of assumptions to reckon the cost with, in place of the usual ones",
+        default=None,
+        unit=FILE,
+    )
+
     run: str = field(init=False, default_factory=staging.new_run, compare=False)
     """The name of this run, which all that it writes has in common. Not a flag."""
 
@@ -99,6 +106,7 @@ class RunConfig:
             raise ValueError(f"--keep_versions must be at least 1, got {self.keep_versions}")
         if self.cluster is not None:
             parse_cluster(self.cluster)
+        self.assumptions  # noqa: B018 - a file that can't be read is told at once
         if self.report is not None:
             check_page(self.report, self.folders)
 
@@ -126,6 +134,11 @@ class RunConfig:
     def described_cluster(self) -> Cluster | None:
         """The cluster of --cluster."""
         return parse_cluster(self.cluster) if self.cluster else None
+
+    @property
+    def assumptions(self) -> Assumptions:
+        """What the cost on Dataflow is reckoned with."""
+        return read_assumptions(self.prices) if self.prices else Assumptions()
 
     def to_json(self) -> dict[str, Any]:
         """The configuration for the manifest."""

@@ -20,11 +20,11 @@ from beam_etl.pipelines.as_stored import as_stored
 from beam_etl.pipelines.domain_score_config import NEEDED, Config
 from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.window_config import STREAM_PARTITIONS
-from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.documents import FailForRejects, usable
 from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
 from beam_etl.transforms.domain_score import CountDomains, ScoreTable, TabulateDomains
+from beam_etl.transforms.gathering import combine_all
 
 SAMPLE_BYTES = 4 << 20
 SAMPLE_PLACES = 16

@@ -22,6 +22,7 @@ from beam_etl.io.stores.urls import mask
 from beam_etl.io.write import WriteDataset
 from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
+from beam_etl.observe.cost import cost
 from beam_etl.observe.plan import Plan, plan
 from beam_etl.observe.progress import progress
 from beam_etl.observe.report import PREPARING
@@ -41,9 +42,10 @@ from beam_etl.pipelines.launching import (
 )
 from beam_etl.pipelines.memory import refuse_too_large
 from beam_etl.pipelines.run_report import RUNNING, Clock, Drawn
-from beam_etl.pipelines.runners import IN_PROCESS, make_options, runner_name
+from beam_etl.pipelines.runners import DATAFLOW, IN_PROCESS, make_options, runner_name
 from beam_etl.pipelines.stream_job import launch_stream
 from beam_etl.pipelines.stream_sources import is_stream, open_stream
+from beam_etl.pipelines.surviving import surviving
 from beam_etl.pipelines.tell_report import Ran, tell_report
 from beam_etl.pipelines.verdicts import exit_code, judged
 from beam_etl.pipelines.windowed import build_windowed
@@ -100,13 +102,19 @@ class Job(Generic[Config]):
     """Opens what `build` takes."""
 
     def run(self, argv: Sequence[str] | None) -> int:
-        """Parses, builds, runs and publishes; the exit code."""
+        """Parses, builds, runs and publishes; the exit code.
+
+        Args:
+          argv: flags; None for those of this process, which is for the job alone then and may be forked for it.
+        """
         clock = Clock(argv)
         try:
             config, rest = flags.parse(
                 self.config, sys.argv[1:] if argv is None else argv, f"beam-etl {self.name}", self.summary
             )
-            return self._launch(config, rest, clock)
+            launch = functools.partial(self._launch, config, rest, clock)
+            alone = argv is None and runner_name(config.runner) == IN_PROCESS and not is_stream(config.input)
+            return surviving(launch, self.name) if alone else launch()
         except (flags.UsageError, InputError, VocabularyError, manifest.DatasetError) as error:
             print(f"{self.name}: {mask(str(error))}", file=sys.stderr)
             return USAGE
@@ -146,9 +154,12 @@ class Job(Generic[Config]):
             after(verdict)
         drawn, cluster = plan(pipeline), config.described_cluster
         if config.plan:
-            more = "".join(f"\n{line}" for line in self.explain(source, config))
-            shown = _planned(source, drawn, cluster) + more
-            print(drawn.to_json(cluster) if config.plan == "json" else shown)
+            on_dataflow = runner_name(config.runner) == DATAFLOW
+            price = cost(drawn, self.name, source.input_bytes, config.assumptions) if on_dataflow else None
+            lines = [*self.explain(source, config), *([price.to_text()] if price else [])]
+            shown = _planned(source, drawn, cluster) + "".join(f"\n{line}" for line in lines)
+            told = {"cost": price.to_json()} if price else {}
+            print(drawn.to_json(cluster, told) if config.plan == "json" else shown)
             return DONE
         if runner_name(config.runner) == IN_PROCESS and not config.force:
             refuse_too_large(drawn)

@@ -11,6 +11,7 @@ from beam_etl.io import manifest
 from beam_etl.io.manifest import DatasetError, Manifest
 from beam_etl.io.panes import FAILED, PANE
 from beam_etl.kernels.windows import format_time
+from beam_etl.transforms.windows import ARRIVALS
 
 LOOK_SECONDS = 0.5
 """Between two looks at the dataset."""
@@ -70,7 +71,7 @@ def pane_line(version: Manifest) -> str:
     """`window 2026-01-01T00:00:00Z to 2026-01-01T00:10:00Z, on time (pane 0): counts 3, rejects 0; version 7`."""
     pane: dict[str, Any] = version.about[PANE]
     window = f"{format_time(pane['start'])} to {format_time(pane['end'])}"
-    rows = ", ".join(f"{table} {count:,}" for table, count in pane["rows"].items())
+    rows = ", ".join(f"{table} {count:,}" for table, count in pane["rows"].items() if table != ARRIVALS)
     return f"window {window}, {pane['timing']} (pane {pane['index']}): {rows}; version {version.number}"
 
 
@@ -84,7 +85,8 @@ def published_lines(dataset: str, stream: str) -> Iterator[str]:
     windows = {(file.pane.start, file.pane.end) for file in mine if file.pane}
     rows: Counter[str] = Counter()
     for file in mine:
-        rows[file.table] += file.rows
+        if file.table != ARRIVALS:
+            rows[file.table] += file.rows
     counts = ", ".join(f"{table} {count:,}" for table, count in sorted(rows.items()))
     first, last = min(windows)[0], max(end for _, end in windows)
     yield f"published: {len(windows):,} windows from {format_time(first)} to {format_time(last)}: {counts}"

@@ -40,7 +40,7 @@ from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.pipelines.windowed import WindowedSource, window_columns
 from beam_etl.transforms import metrics
 from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ
-from beam_etl.transforms.windows import LATE, ON_TIME, TOO_LATE, beam_trigger
+from beam_etl.transforms.windows import ARRIVALS, LATE, ON_TIME, TOO_LATE, beam_trigger
 
 DONE = 0
 
@@ -92,7 +92,7 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
             about=told,
         )
     elif savepoint is not None:
-        restart(config.output, stream, savepoint, told)
+        restart(config.output, stream, savepoint, told, str(config.run))
         folder = staging.staging_folder(config.output, stream)
         staging.remove(os.path.join(folder, mark) for mark in (END, DRAINED))
     return _Streaming(job, config, stream, savepoint).run(pipeline)
@@ -111,14 +111,18 @@ def build_stream(
       told: what manifests tell of the job.
     """
     spec = _windows(job.name, config)
-    found = job.build(WindowedSource(source, spec, config.disorder), config)
+    windowed = WindowedSource(source, spec, config.disorder)
+    found = job.build(windowed, config)
     tables = window_columns(
         {name: table for name, table in found.items() if not name.startswith("_") or name == FAILURES},
         streaming=True,
     )
+    if windowed.arrivals is not None:
+        tables[ARRIVALS] = windowed.arrivals
     sink = WritePanes(
         output=config.output,
         stream=stream,
+        launch=str(config.run),
         trigger=beam_trigger(_at_the_sink(spec)),
         format=config.output_format,
         file_bytes=config.file_bytes,

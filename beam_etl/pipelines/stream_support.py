@@ -8,7 +8,9 @@ from beam_etl.pipelines.stream_config import SCHEMES
 
 IN_PROCESS_STREAM = "BundleBasedDirectRunner"
 
-YES, UNTRIED = "yes", "not tried"
+YES, MADE, UNTRIED = "yes", "made, not run", "not tried"
+RUNS = (YES, MADE, UNTRIED)
+"""What isn't refused: seen to run; a job is made that nobody has seen run; neither."""
 
 _BATCH_ENGINE = "it runs batches only: it would read to an end that there isn't"
 _NO_SOURCE = "it runs no source that doesn't end"
@@ -28,25 +30,25 @@ SUPPORT: Mapping[str, Mapping[str, str]] = {
         IN_PROCESS: _BATCH_ENGINE,
         IN_PROCESS_STREAM: _NO_SOURCE,
         FLINK: YES,
-        DATAFLOW: UNTRIED,
+        DATAFLOW: MADE,
         SPARK: _SPARK,
     },
     "kafka": {
         IN_PROCESS: _BATCH_ENGINE,
         IN_PROCESS_STREAM: _NO_SOURCE,
         FLINK: YES,
-        DATAFLOW: UNTRIED,
+        DATAFLOW: MADE,
         SPARK: _SPARK,
     },
     "pubsub": {
         IN_PROCESS: _BATCH_ENGINE,
         IN_PROCESS_STREAM: UNTRIED,
         FLINK: _NO_PUBSUB,
-        DATAFLOW: UNTRIED,
+        DATAFLOW: MADE,
         SPARK: _SPARK,
     },
 }
-"""For each source and engine: YES, UNTRIED where it should run and nobody has seen it, or why it doesn't."""
+"""For each source and engine: one of RUNS, or why it doesn't."""
 
 
 def refuse_unsupported(source: str, runner: str) -> None:
@@ -61,8 +63,8 @@ def refuse_unsupported(source: str, runner: str) -> None:
     """
     engines = SUPPORT[source]
     said = engines.get(runner_name(runner), "nobody has looked whether that engine does streams")
-    if said not in (YES, UNTRIED):
-        others = " or ".join(short(name) for name, found in engines.items() if found in (YES, UNTRIED))
+    if said not in RUNS:
+        others = " or ".join(short(name) for name, found in engines.items() if found in RUNS)
         raise UsageError(
             f"--input={SCHEMES[source]}... doesn't run on --runner={runner}: {said}. Use --runner={others}."
         )
@@ -88,4 +90,4 @@ def support_table() -> str:
 
 
 def _cell(said: str) -> str:
-    return said if said in (YES, UNTRIED) else f"no: {said}"
+    return said if said in RUNS else f"no: {said}"

@@ -23,6 +23,8 @@ class WindowedSource:
         self._spec = spec
         self._max_disorder = max_disorder
         self._reads = 0
+        self.arrivals: beam.PCollection[Any] | None = None
+        """Of a stream whose splits have clocks, once it is read: schema.ARRIVALS."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
@@ -35,6 +37,7 @@ class WindowedSource:
         if not getattr(self._source, "has_clock", True):
             return self._gated(found, label)
         windowed = found.documents | label >> AssignWindows(spec=self._spec, max_disorder=self._max_disorder)
+        self.arrivals = windowed.arrivals
         unread = found.rejects | f"{label} of rejects" >> WindowRejects(spec=self._spec)
         rejects = (unread, windowed.rejects) | f"{label}: rejects" >> beam.Flatten()
         documents: Documents = found._replace(documents=windowed.documents, rejects=rejects)

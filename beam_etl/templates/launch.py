@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     first = f"--{PIPELINE}="
     name = next((flag.removeprefix(first) for flag in reversed(argv) if flag.startswith(first)), "")
     module = importlib.import_module(f"beam_etl.pipelines.{name}") if name in PIPELINES else None
-    if not hasattr(module, "JOB"):
+    if module is None or not hasattr(module, "JOB"):
         print(f"{PIPELINE}={name}: no template starts that; see templates/metadata", file=sys.stderr)
         return USAGE
     rest = [flag for flag in argv if not flag.startswith(first)]

@@ -18,7 +18,7 @@ from beam_etl.pipelines.stream_config import SCHEMES, STREAM_FLAGS, SUBSCRIPTION
 from beam_etl.pipelines.window_config import WINDOW_FLAGS, WindowConfig
 from beam_etl.templates.launch import PIPELINE
 
-OF_LAUNCHER = ("runner", "plan", "cluster", "force", "report")
+OF_LAUNCHER = ("runner", "plan", "cluster", "prices", "force", "report")
 """Flags about the machine that launches, or for plans, which a template doesn't make."""
 
 OF_BATCH = ("overwrite", "keep_versions", "strict", "format", "stream_splits")
@@ -126,6 +126,10 @@ def _parameter(template: Template, field: dataclasses.Field[Any], kind: Any) -> 
         told |= {"isOptional": False, "regexes": ["^(fixed|sliding):.+$"]}
     if default := _default(field.default):
         told["defaultValue"] = default
+    elif told["isOptional"] and told["paramType"] in ("BOOLEAN", "ENUM", "NUMBER"):
+        told["paramType"] = "TEXT"  # the console would fill in false, the first one or 0
+        if options := told.pop("enumOptions", None):
+            told["helpText"] += f": {', '.join(option['value'] for option in options)}"
     return told
 
 

@@ -4,7 +4,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -12,19 +11,13 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.kernels.partition import GATHER_BYTES
-from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch
-from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.batches import Batches, MapBatches, split_batch
+from beam_etl.transforms.gathering import GatherBatches, Merge, combine_all
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 from beam_etl.transforms.windows import accumulates
 
-Merge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
-"""A merge kernel: combines rows of equal key. Associative and commutative (`beam_etl.testing.check_merge` tests it)."""
-
 SALT = "beam_etl.salt"
 """uint32: only while rows travel."""
-
-PENDING_BYTES = 16 << 20
-"""Rows that wait before they are combined. Larger saves little: merge kernels are linear."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -95,36 +88,6 @@ class Aggregate(beam.PTransform):
             >> Shuffle(by=(*self.by, SALT), partitions=self.partitions, expected_bytes=self.expected_bytes)
             | "Combine parts" >> MapPartitions(kernel=partial(_combine_parts, merge=self.merge))
         )
-
-
-def combine_all(
-    batches: Iterable[pa.RecordBatch], merge: Merge, finish: Merge | None = None
-) -> Iterator[pa.RecordBatch]:
-    """All rows combined, in one pass and bounded memory.
-
-    Waits for as many bytes as were left by the last merge, and at least PENDING_BYTES, before it merges again: so the
-    work stays linear where most keys are distinct, and memory is about three times the result.
-
-    Args:
-      batches: any number, in any order.
-      merge: a merge kernel.
-      finish: a kernel over the combined rows.
-
-    Returns:
-      One batch, of any size; none for no rows.
-    """
-    waiting: list[pa.RecordBatch] = []
-    size = bound = 0
-    for batch in batches:
-        waiting.append(batch)
-        size += batch.nbytes
-        if size > max(PENDING_BYTES, bound):
-            waiting = [merge(merge_batches(waiting))]
-            size = waiting[0].nbytes
-            bound = 2 * size
-    if waiting:
-        combined = merge(merge_batches(waiting))
-        yield combined if finish is None else finish(combined)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -12,7 +12,9 @@ from apache_beam.coders import registry
 
 from beam_etl import schema
 from beam_etl.kernels.compaction import compact
+from beam_etl.kernels.halving import by_halves
 from beam_etl.kernels.mergeable import mergeable
+from beam_etl.kernels.rejecting import reject_documents
 from beam_etl.transforms.clock import Stopwatch, add_encoded
 from beam_etl.transforms.metrics import StepMetrics
 
@@ -25,6 +27,9 @@ MAX_ROWS = 16_384
 
 MAX_BYTES = 4 << 20
 """Bytes of a batch: smaller ones pay for calls, larger ones for memory that isn't in the cache (docs/design.md)."""
+
+MAX_FAILING = 100
+"""Rows of a batch that a kernel may fail on: with more it's the kernel that is wrong, and the job fails."""
 
 
 class RecordBatchCoder(coders.Coder):
@@ -129,6 +134,31 @@ def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch
         raise KernelError(
             f"{_name(kernel)} failed on {_place(batch)}: {type(error).__name__}: {error}"
         ) from error
+
+
+def run_or_reject(
+    kernel: Kernel, batch: pa.RecordBatch, stage: str
+) -> tuple[list[pa.RecordBatch], pa.RecordBatch | None]:
+    """What a kernel makes of documents, and the rejects of those that it fails on; None where there are none.
+
+    Raises:
+      KernelError: it fails on more than MAX_FAILING.
+    """
+    made: list[pa.RecordBatch] = []
+    reasons: dict[int, str] = {}
+
+    def run(start: int, stop: int) -> list[pa.RecordBatch]:
+        return list(run_kernel(kernel, batch.slice(start, stop - start)))
+
+    for start, _, result in by_halves(run, 0, batch.num_rows, (KernelError,)):
+        if not isinstance(result, Exception):
+            made += result
+            continue
+        cause = result.__cause__
+        reasons[start] = f"{type(cause).__name__}: {cause}"
+        if len(reasons) > MAX_FAILING:
+            raise result
+    return made, reject_documents(batch, reasons, stage) if reasons else None
 
 
 def _name(kernel: Kernel) -> str:

@@ -8,16 +8,11 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
-from beam_etl.kernels.halving import by_halves
-from beam_etl.kernels.rejecting import reject_documents
-from beam_etl.transforms.batches import Batches, Kernel, KernelError, run_kernel, split_batch, tagged
+from beam_etl.transforms.batches import Batches, Kernel, run_or_reject, split_batch, tagged
 from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
 
 REJECTS = "rejects"
 """Tag of the output."""
-
-MAX_FAILING = 100
-"""Rows of a batch that a kernel may fail on: with more it's the kernel that is wrong, and the job fails."""
 
 
 class MappedDocuments(NamedTuple):
@@ -105,31 +100,6 @@ def _told(rejects: pa.RecordBatch) -> Iterator[str]:
             f"{row['file']}: the document at position {row['position']} can't be used ({row['stage']}: "
             f"{row['reason']}). Remove it from the input."
         )
-
-
-def run_or_reject(
-    kernel: Kernel, batch: pa.RecordBatch, stage: str
-) -> tuple[list[pa.RecordBatch], pa.RecordBatch | None]:
-    """What a kernel makes of documents, and the rejects of those that it fails on; None where there are none.
-
-    Raises:
-      KernelError: it fails on more than MAX_FAILING.
-    """
-    made: list[pa.RecordBatch] = []
-    reasons: dict[int, str] = {}
-
-    def run(start: int, stop: int) -> list[pa.RecordBatch]:
-        return list(run_kernel(kernel, batch.slice(start, stop - start)))
-
-    for start, _, result in by_halves(run, 0, batch.num_rows, (KernelError,)):
-        if not isinstance(result, Exception):
-            made += result
-            continue
-        cause = result.__cause__
-        reasons[start] = f"{type(cause).__name__}: {cause}"
-        if len(reasons) > MAX_FAILING:
-            raise result
-    return made, reject_documents(batch, reasons, stage) if reasons else None
 
 
 def run_with_outputs(

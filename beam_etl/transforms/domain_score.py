@@ -31,9 +31,10 @@ from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.judging import MAIN_SIGNALS, JudgeDocuments
 from beam_etl.kernels.quality import Rule, rules_of
 from beam_etl.kernels.sampling import Flags
-from beam_etl.transforms.aggregate import Aggregate, combine_all
+from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.documents import MapDocuments
+from beam_etl.transforms.gathering import combine_all
 from beam_etl.transforms.quality import DEFAULT_RULES
 from beam_etl.transforms.shuffle import Gather, MapPartitions, Partition
 

@@ -40,13 +40,12 @@ from beam_etl.kernels.ordering import ORDER, sign_in_order
 from beam_etl.kernels.partition import GATHER_BYTES, plan_partitions
 from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
 from beam_etl.kernels.window_memory import choose_after_others, fact_rows
-from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch, tagged
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.components_of_windows import ComponentsOfWindows
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.earlier import Earlier, MeetKernel, Met, meet_nothing
-from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.gathering import GatherBatches, combine_all
 from beam_etl.transforms.leave_out import LeaveOut
 from beam_etl.transforms.memories import Memories
 from beam_etl.transforms.metrics import NAMESPACE

@@ -1,7 +1,7 @@
-"""What a bundle holds back, window by window, until there is enough of it to be worth sending."""
+"""What is held back until there is enough of it: by a bundle, window by window, and before rows are combined."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
@@ -9,10 +9,47 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.metrics import StepMetrics
+
+Merge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
+"""A merge kernel: combines rows of equal key. Associative and commutative (`beam_etl.testing.check_merge` tests it)."""
 
 ROW_BYTES = 64
 """Counted for each row besides its bytes, so that rows without bytes are bounded as well."""
+
+PENDING_BYTES = 16 << 20
+"""Rows that wait before they are combined. Larger saves little: merge kernels are linear."""
+
+
+def combine_all(
+    batches: Iterable[pa.RecordBatch], merge: Merge, finish: Merge | None = None
+) -> Iterator[pa.RecordBatch]:
+    """All rows combined, in one pass and bounded memory.
+
+    Waits for as many bytes as were left by the last merge, and at least PENDING_BYTES, before it merges again: so the
+    work stays linear where most keys are distinct, and memory is about three times the result.
+
+    Args:
+      batches: any number, in any order.
+      merge: a merge kernel.
+      finish: a kernel over the combined rows.
+
+    Returns:
+      One batch, of any size; none for no rows.
+    """
+    waiting: list[pa.RecordBatch] = []
+    size = bound = 0
+    for batch in batches:
+        waiting.append(batch)
+        size += batch.nbytes
+        if size > max(PENDING_BYTES, bound):
+            waiting = [merge(merge_batches(waiting))]
+            size = waiting[0].nbytes
+            bound = 2 * size
+    if waiting:
+        combined = merge(merge_batches(waiting))
+        yield combined if finish is None else finish(combined)
 
 
 class _Gathered:

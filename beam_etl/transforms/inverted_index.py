@@ -27,8 +27,8 @@ from beam_etl.kernels.pieces import PACKED
 from beam_etl.kernels.places import Numbered, number_places, pack_places, place_failures
 from beam_etl.kernels.split_terms import in_sample, sample_costs, term_strings
 from beam_etl.kernels.unicode_table import RULES
-from beam_etl.transforms.batches import Batches, split_batch, tagged
-from beam_etl.transforms.documents import REJECTS, run_or_reject
+from beam_etl.transforms.batches import Batches, run_or_reject, split_batch, tagged
+from beam_etl.transforms.documents import REJECTS
 from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
 from beam_etl.transforms.partition_index import NumberedIndex, PartitionIndex
 from beam_etl.transforms.shuffle import Gather, Partition

@@ -16,9 +16,9 @@ from beam_etl.kernels.banding import Banding
 from beam_etl.kernels.candidates import BUCKET, bucket_links, numbers
 from beam_etl.kernels.components import contract
 from beam_etl.kernels.oversized import beyond_limit, strict_buckets, within_limit
-from beam_etl.transforms.aggregate import combine_all
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.gathering import combine_all
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 

@@ -1,7 +1,7 @@
-"""The paid operation: rows meet across partitions. The only module that groups by key."""
+"""The paid operation: rows meet across partitions. The only module that groups rows by key."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -9,8 +9,6 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.coders import registry
-from apache_beam.transforms.core import Windowing
-from apache_beam.transforms.trigger import AccumulationMode, TriggerFn
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
 
@@ -98,19 +96,20 @@ class MapPartitions(beam.PTransform):
     """`kernel` over each partition of a Shuffle: its batches in, an iterator of batches out. No shuffle.
 
     The kernel may iterate over the batches again: they are decoded anew, and counted once. A `numbered` one takes the
-    partition's number before them.
+    partition's number before them, and where there is a `side` its value behind them.
     """
 
     kernel: Callable[..., Iterable[pa.RecordBatch]]
     numbered: bool = False
+    side: beam.pvalue.AsSideInput | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, partitions: beam.PCollection[Partition]) -> Batches:
-        return partitions | "Map" >> beam.ParDo(MapPartition(self.kernel, self.numbered)).with_output_types(
-            pa.RecordBatch
-        )
+        sides = () if self.side is None else (self.side,)
+        work = beam.ParDo(MapPartition(self.kernel, self.numbered), *sides)
+        return partitions | "Map" >> work.with_output_types(pa.RecordBatch)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -192,59 +191,6 @@ class Gather(beam.PTransform):
 
 
 @dataclass(eq=False, kw_only=True)
-class GatherPanes(beam.PTransform):
-    """The elements of each key and window as lists, one a pane. For names of files, never for rows.
-
-    Input: PCollections of (key, element) in windows of one WindowFn. Output: (key, elements that no earlier pane had),
-    in the same windows.
-
-    Args:
-      trigger: when panes are given out, whatever the inputs' triggers.
-    """
-
-    carries_rows: ClassVar[bool] = False
-
-    trigger: TriggerFn
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
-    def expand(self, keyed: Sequence[beam.PCollection[Any]]) -> beam.PCollection[tuple[bytes, Any]]:
-        windowing = keyed[0].windowing
-        firing = Windowing(
-            windowing.windowfn,
-            triggerfn=self.trigger,
-            accumulation_mode=AccumulationMode.DISCARDING,
-            allowed_lateness=windowing.allowed_lateness,
-        )
-        return (
-            [some | f"Fire {number}" >> _Fire(firing) for number, some in enumerate(keyed)]
-            | "All" >> beam.Flatten()
-            | "Group" >> beam.GroupByKey()
-        )
-
-
-class _Fire(beam.ParDo):
-    """The same elements in the same windows under another trigger. (WindowInto would ask for their windows anew.)"""
-
-    def __init__(self, windowing: Windowing) -> None:
-        super().__init__(_Same())
-        self._windowing = windowing
-        self.with_output_types(tuple[bytes, bytes])
-
-    def get_windowing(self, inputs: Any) -> Windowing:
-        """That of what goes out."""
-        del inputs
-        return self._windowing
-
-
-class _Same(beam.DoFn):
-    def process(self, element: Element) -> Iterable[Element]:
-        yield element
-
-
-@dataclass(eq=False, kw_only=True)
 class Fold(beam.PTransform):
     """All elements merged into one, at one worker, by way of FOLD_FANOUT others. For what a bundle was left with.
 
@@ -289,10 +235,10 @@ class MapPartition(beam.DoFn):
         self._numbered = numbered
         self._metrics = StepMetrics()
 
-    def process(self, partition: Partition) -> Iterator[pa.RecordBatch]:
+    def process(self, partition: Partition, *side: Any) -> Iterator[pa.RecordBatch]:
         first = partition[:1] if self._numbered else ()
         batches = _Counted(partition[1], self._metrics)
-        for out in self._metrics.timed(iter(self._kernel(*first, batches))):
+        for out in self._metrics.timed(iter(self._kernel(*first, batches, *side))):
             for bounded in split_batch(out):
                 self._metrics.gave_out(bounded)
                 yield bounded

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.transforms import trigger
 from apache_beam.transforms.core import Windowing
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, SlidingWindows
@@ -28,16 +29,19 @@ from beam_etl.kernels.windows import (
     Cut,
     Firing,
     WindowSpec,
+    arrivals,
     as_microseconds,
     clocks,
     cut_by_window,
-    late_pairs,
     split_unusable,
     too_late,
 )
-from beam_etl.transforms.batches import Batches, split_batch
+from beam_etl.transforms.batches import Batches, merge_batches, split_batch
 from beam_etl.transforms.documents import REJECTS
 from beam_etl.transforms.metrics import RECORDS_REJECTED, StepMetrics
+
+ARRIVALS = "arrivals"
+"""Tag of output."""
 
 STAGE = "windows"
 """What rejects have in the column `stage`."""
@@ -61,6 +65,8 @@ class WindowedDocuments(NamedTuple):
     """In their windows, without schema.CLOCK."""
     rejects: Batches
     """schema.REJECT: a row for each window that a document came too late for, and documents without a usable time."""
+    arrivals: Batches | None = None
+    """schema.ARRIVALS, in windows as rejects are; None where nobody has a clock."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -92,9 +98,9 @@ class AssignWindows(beam.PTransform):
     def expand(self, batches: Batches) -> WindowedDocuments:
         assign = IntoWindows(_Assign(self.spec, self.max_disorder), self.spec, batches.is_bounded)
         out = batches | "Assign" >> assign.with_output_types(
-            pa.RecordBatch, **{REJECTS: pa.RecordBatch}
-        ).with_outputs(REJECTS, main="batches")
-        return WindowedDocuments(out.batches, out[REJECTS])
+            pa.RecordBatch, **{REJECTS: pa.RecordBatch, ARRIVALS: pa.RecordBatch}
+        ).with_outputs(REJECTS, ARRIVALS, main="batches")
+        return WindowedDocuments(out.batches, out[REJECTS], out[ARRIVALS])
 
 
 @dataclass(eq=False, kw_only=True)
@@ -208,7 +214,7 @@ def _firing(firing: Firing) -> trigger.TriggerFn:
     if firing.count is not None:
         return trigger.AfterCount(firing.count)
     assert firing.every is not None
-    return trigger.AfterProcessingTime(firing.every / SECOND)
+    return trigger.AfterProcessingTime(-(-firing.every // SECOND))  # an engine is told of whole seconds only
 
 
 class _Assign(beam.DoFn):
@@ -230,16 +236,15 @@ class _Assign(beam.DoFn):
         if schema.CLOCK in batch.schema.names:
             for name, count in disorder_counts(batch, self._max_disorder).items():
                 self._metrics.add(name, count)
-        for cut in cut_by_window(batch, self._spec):
+        cuts = list(cut_by_window(batch, self._spec))
+        for cut in cuts:
             yield from self._place(cut, timestamp)
+        if cuts and schema.CLOCK in batch.schema.names:
+            yield self._count(batch, cuts, timestamp)
 
     def _place(self, cut: Cut, timestamp: Timestamp) -> Iterator[Any]:
         rows, windows = cut.rows, [beam_window(self._spec, number) for number in cut.open_windows()]
         if schema.CLOCK in rows.schema.names:
-            late = late_pairs(cut, self._spec)
-            self._metrics.add(TOO_LATE, rows.num_rows * len(cut.closed_windows()))
-            self._metrics.add(LATE, late)
-            self._metrics.add(ON_TIME, rows.num_rows * len(windows) - late)
             for number in cut.closed_windows():
                 yield from self._reject(rows, too_late(cut, number, self._spec), timestamp)
             rows = rows.drop_columns([schema.CLOCK])
@@ -247,6 +252,16 @@ class _Assign(beam.DoFn):
             for part in split_batch(rows):
                 self._metrics.gave_out(part)
                 yield WindowedValue(part, smallest_time(part), tuple(windows))
+
+    def _count(self, batch: pa.RecordBatch, cuts: list[Cut], timestamp: Timestamp) -> Any:
+        """What came for each window: in the newest one that the clock before the batch is in, so never late itself."""
+        told = merge_batches([arrivals(cut, self._spec) for cut in cuts])
+        for counter, name in ((ON_TIME, schema.ON_TIME), (LATE, schema.LATE), (TOO_LATE, schema.TOO_LATE)):
+            self._metrics.add(counter, pc.sum(told.column(name)).as_py())
+        clock = int(clocks(batch).min())
+        time = after_all(timestamp) if clock == NO_CLOCK else max(clock, FIRST_TIME)
+        window = (beam_window(self._spec, self._spec.newest(time)),)
+        return beam.pvalue.TaggedOutput(ARRIVALS, WindowedValue(told, Timestamp(micros=time), window))
 
     def _reject(
         self, rows: pa.RecordBatch, reasons: Mapping[int, str], timestamp: Timestamp

@@ -25,6 +25,16 @@ KILLS = (
     "read again",
     "restarts",
 )
+STREAMS = (
+    "input",
+    "killed",
+    "documents in",
+    "out",
+    "lost",
+    "doubled",
+    "restarts",
+    "s",
+)
 MEMORY = ("job", "cluster", "most memory of each process, MiB")
 
 
@@ -34,6 +44,7 @@ class Report:
 
     digests: list[tuple[str, ...]] = field(default_factory=list)
     kills: list[tuple[str, ...]] = field(default_factory=list)
+    streams: list[tuple[str, ...]] = field(default_factory=list)
     memories: list[tuple[str, ...]] = field(default_factory=list)
 
     def digest(
@@ -52,7 +63,12 @@ class Report:
     def kill(self, *row: object) -> None:
         """A disturbed run: values in the order of KILLS."""
         assert len(row) == len(KILLS)
-        self.kills.append(tuple(f"{value:.0f}" if isinstance(value, float) else str(value) for value in row))
+        self.kills.append(_cells(row))
+
+    def stream(self, *row: object) -> None:
+        """A disturbed stream: values in the order of STREAMS."""
+        assert len(row) == len(STREAMS)
+        self.streams.append(_cells(row))
 
     def memory(self, job: str, memory: str, peaks: Mapping[str, int]) -> None:
         """What processes of a cluster occupied at most."""
@@ -60,9 +76,19 @@ class Report:
         self.memories.append((job, memory, told))
 
     def tables(self) -> Iterator[str]:
-        for columns, rows in ((DIGESTS, self.digests), (KILLS, self.kills), (MEMORY, self.memories)):
+        for columns, rows in (
+            (DIGESTS, self.digests),
+            (KILLS, self.kills),
+            (STREAMS, self.streams),
+            (MEMORY, self.memories),
+        ):
             if rows:
                 yield table(columns, rows)
+
+
+def _cells(row: Sequence[object]) -> tuple[str, ...]:
+    """Numbers with separators, and seconds without fractions."""
+    return tuple(f"{value:,.0f}" if isinstance(value, int | float) else str(value) for value in row)
 
 
 _REPORT = pytest.StashKey[Report]()

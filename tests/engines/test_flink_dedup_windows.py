@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 @pytest.mark.parametrize("disorder", ["0s", "25m"])
 def test_a_stream_is_windows_one_after_another(
-    disorder: str, embedded_flink: cluster.Running, tmp_path: Path
+    disorder: str, flink_cluster: cluster.Running, tmp_path: Path
 ) -> None:
     rows = families_of(8)
     given = written(tmp_path / "in/a.jsonl", rows).parent
@@ -26,7 +26,7 @@ def test_a_stream_is_windows_one_after_another(
         "--runner=flink",
         "--parallelism=2",
         "--shutdown_sources_after_idle_ms=3000",
-        *embedded_flink.flags(),
+        *flink_cluster.flags(),
     ]
     assert run([*flags, *engine]) == 0
     expected = decide_windows(rows, near(NEAR), size=SIZE, remember=25 * MINUTE, number=number)

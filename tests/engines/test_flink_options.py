@@ -94,6 +94,10 @@ REFUSED = {
     "checkpoints in memory": ([*POOL, "--streaming"], "--state_backend_storage_path"),
     "a backend that Beam refuses": ([*POOL, "--streaming", STORED, "--state_backend=hashmap"], "rocksdb and"),
     "no checkpoints": ([*POOL, "--streaming", STORED, "--checkpointing_interval=-1"], "begins again after"),
+    "a stream that nobody can stop": (
+        [*POOL, "--streaming", STORED, "--flink_master=[local]"],
+        "can't be stopped, drained or gone on with.*--task_managers=1",
+    ),
     "sources that stall": (
         [*POOL, "--streaming", STORED, "--finish_bundle_before_checkpointing=false"],
         "sources stop at the first checkpoint",

@@ -158,6 +158,8 @@ def test_what_does_not_compile_is_not_kept(with_java: Path, cache: Path) -> None
     assert [path.name for path in cache.iterdir()] == ["jars.lock"]
 
 
+STREAMING = "org/apache/beam/runners/flink/translation/wrappers/streaming"
+
 REWRITTEN = {
     "servers": (
         "org/apache/beam/sdk/fn/server/ServerFactory$InetSocketAddressServerFactory",
@@ -183,6 +185,21 @@ REWRITTEN = {
         "org/apache/beam/runners/fnexecution/data/GrpcDataService",
         ["beametl/Lost.getInboundObserver", "beametl/Lost.registerConsumer", "beametl/Lost.get:"],
         "BeamFnDataGrpcMultiplexer.getInboundObserver",
+    ),
+    "the rest of a source": (
+        "org/apache/beam/runners/fnexecution/control/BundleCheckpointHandlers$StateAndTimerBundleCheckpointHandler",
+        ["beametl/Residuals.value", "beametl/Residuals.state"],
+        "StateTags.value",
+    ),
+    "going on with a source": (
+        f"{STREAMING}/ExecutableStageDoFnOperator$SdkHarnessDoFnRunner",
+        ["beametl/Residuals.value", "beametl/Residuals.state"],
+        "StateTags.value",
+    ),
+    "going on in batch": (
+        "org/apache/beam/runners/flink/translation/functions/FlinkExecutableStageFunction",
+        ["beametl/Residuals.value", "beametl/Residuals.state"],
+        "StateTags.value",
     ),
     "control of a worker": (
         "org/apache/beam/runners/fnexecution/environment/ExternalEnvironmentFactory",

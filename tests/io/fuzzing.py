@@ -57,7 +57,7 @@ COLUMNS = (Columns(), Columns(needed=(), carry=ALL))
 SENT = 8
 """Of so many files, the batches of one cross the coder as well: it takes a third of an execution."""
 
-TOLD = 50_000
+TOLD = 10_000
 """Files after which it is told how far reading is."""
 
 INTERESTING = (

@@ -202,3 +202,13 @@ def test_carried_columns_are_alike_in_all_files(tmp_path: Path) -> None:
         "column 'y' is in none of the files that were looked at before the job"
     ]
     assert found["other"].rejects[0].bytes == (tmp_path / "other.parquet").stat().st_size
+
+
+def test_columns_are_alike_where_a_file_lacks_one_that_is_made(tmp_path: Path) -> None:
+    """An id is made of path and position there, and not carried besides."""
+    common = pa.schema([("id", pa.string()), ("text", pa.string()), ("more", pa.int64())])
+    asked = Columns(needed=("id", "text"), optional=("url",), carry=ALL)
+    whole, lacking = (resolve(asked, stored, "a", common) for stored in (common, pa.schema(list(common)[1:])))
+    for reading in (whole, lacking):
+        assert [carried.column for carried in reading.carried] == ["more"]
+    assert [source.stored for source in lacking.sources] == [None, None, "text"]

@@ -328,6 +328,22 @@ def test_what_no_checkpoint_names_any_more_is_removed(tmp_path: Path) -> None:
     assert (folder / pending.path).exists()
 
 
+def test_of_old_versions_the_last_of_each_hour_stays_for_a_day(tmp_path: Path) -> None:
+    registered(tmp_path)
+    publisher = PanePublisher(str(tmp_path), STREAM)
+    noon = 1_800_000_000 // 3600 * 3600
+    hours = {2: -26.0, 3: -25.5, 4: -3.9, 5: -3.1, 6: -2.5, 7: -2.0, 8: -0.4, 9: -0.1, 10: -0.05, 11: 0.0}
+    for index in range(len(hours)):
+        head = publisher.publish(commit_of(tmp_path, Fired(0, 0, (f"{index}",))))
+    for number, hour in hours.items():
+        os.utime(manifest.manifest_path(str(tmp_path), number), (noon + hour * 3600,) * 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("beam_etl.io.pane_expiry.time.time", lambda: noon)
+        remove_expired(str(tmp_path), STREAM, head)
+    assert manifest.numbers(str(tmp_path)) == [1, 5, 6, 7, 9, 10, 11]
+    assert rows(tmp_path) == ["9"]
+
+
 def test_the_list_of_many_files_tells_panes_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "LISTED_FILES", 0)
     registered(tmp_path)

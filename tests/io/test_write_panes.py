@@ -231,7 +231,7 @@ def test_a_stream_ends_with_the_pane_that_must_not_be_published(tmp_path: Path) 
 def test_the_empty_pane_of_a_window_whose_state_goes_takes_nothing_back(tmp_path: Path) -> None:
     """Flink numbers it from 0 again, where a watermark passes the window's end and its lateness at once."""
     written = publish(tmp_path, with_clocks(ON_TIME, 0), spec_of(DISCARDING, lateness=0))
-    commit = _Commit(str(tmp_path), STREAM, TABLES, {})
+    commit = _Commit(str(tmp_path), STREAM, None, TABLES, {})
     commit.start_bundle()
     window = IntervalWindow(0, 600)
     for is_last, gone in ((True, 0), (False, 4)):

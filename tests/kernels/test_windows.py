@@ -12,7 +12,7 @@ from beam_etl import schema
 from beam_etl.kernels import windows
 from beam_etl.kernels.disorder import disorder_counts, disorder_note
 from beam_etl.kernels.window_text import parse_duration, parse_firing, parse_window
-from beam_etl.kernels.windows import Firing, WindowSpec, cut_by_window, late_pairs, too_late
+from beam_etl.kernels.windows import Firing, WindowSpec, arrivals, cut_by_window, too_late
 from tests.streams import Arrival, documents, with_clocks
 
 SPECS = {
@@ -47,6 +47,9 @@ def test_rows_are_in_the_windows_that_beam_assigns(text: str, offset: str) -> No
     assert found == expected
 
 
+ARRIVALS_IN_NUMBERS = pa.schema([pa.field(name, pa.int64()) for name in schema.ARRIVALS.names])
+
+
 def _beam(spec: WindowSpec) -> WindowFn:
     size, offset = Duration(micros=spec.size), Timestamp(micros=spec.offset)
     if spec.kind == windows.FIXED:
@@ -66,24 +69,27 @@ def test_a_window_takes_rows_until_its_end_and_the_lateness_are_at_the_clock(
     clocks[:3] = spec.bounds(2)[1] + spec.allowed_lateness + np.array([-1, 0, 1])
     times[:3] = spec.bounds(2)[1] - 1
     batch = documents(times.tolist()).append_column(schema.CLOCK, pa.array(clocks, schema.UTC_TIME))
-    opened, closed, late = set(), set(), 0
+    opened, closed = set(), set()
+    told: Counter[tuple[str, tuple[int, int]]] = Counter()
     for cut in cut_by_window(batch, spec):
         ids = cut.rows.column(schema.ID).to_pylist()
         opened |= {(row, spec.bounds(number)) for row in ids for number in cut.open_windows()}
         closed |= {(row, spec.bounds(number)) for row in ids for number in cut.closed_windows()}
-        late += late_pairs(cut, spec)
+        for row in arrivals(cut, spec).cast(ARRIVALS_IN_NUMBERS).to_pylist():
+            bounds = row["window_start"], row["window_end"]
+            told.update({(kind, bounds): row[kind] for kind in ("on_time", "late", "too_late")})
     expected: dict[bool, set[tuple[str, tuple[int, int]]]] = {True: set(), False: set()}
-    expected_late = 0
+    kinds: Counter[tuple[str, tuple[int, int]]] = Counter()
     for row, (time, clock) in enumerate(zip(times.tolist(), clocks.tolist(), strict=True)):
         for number in range(-10, 100):
             start, end = spec.bounds(number)
             if start <= time < end:
                 taken = end + spec.allowed_lateness > clock
                 expected[taken].add((f"d{row}", (start, end)))
-                expected_late += taken and end <= clock
-    assert (opened, closed, late) == (expected[True], expected[False], expected_late)
-    assert closed
-    assert (late > 0) == (lateness != "0s")
+                kinds["too_late" if not taken else "late" if end <= clock else "on_time", (start, end)] += 1
+    assert (opened, closed) == (expected[True], expected[False])
+    assert +told == kinds
+    assert {kind for kind, _ in kinds} == {"on_time", "too_late", *(["late"] if lateness != "0s" else [])}
 
 
 def test_a_null_clock_closes_nothing_and_an_absurd_one_everything() -> None:

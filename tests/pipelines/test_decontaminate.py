@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.io import evaluations
 from beam_etl.pipelines.decontaminate import run
 
 Row = dict[str, Any]
@@ -78,6 +79,14 @@ def test_quotations_are_masked(source: Path, sets: str, tmp_path: Path) -> None:
     given[11]["text"] = "<EVALUATION>" + ANSWER[:40].removeprefix("It depends on whether the swallow is an")
     assert table(tmp_path / "out", "documents") == given
     assert not table(tmp_path / "out", "removals")
+
+
+def test_a_set_that_is_no_evaluation_set_is_refused_before_it_is_in_memory(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluations, "MAX_BYTES", 10_000)
+    assert run([f"--input={source}", f"--output={tmp_path}/out", f"--evaluations={source}"]) == 2
+    assert "an evaluation set of over 10,000 bytes of text" in capsys.readouterr().err
 
 
 WRONG = [

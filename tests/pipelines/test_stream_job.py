@@ -61,6 +61,13 @@ def test_a_stream_tells_its_panes_and_in_the_end_how_late_rows_were(
         "published: 3 windows from 2026-01-01T00:00:00Z to 2026-01-01T00:30:00Z: counts 3, totals 3"
         in told.out
     )
+    arrived = pq.read_table(tmp_path / "out/arrivals", partitioning=None).group_by("window_start")
+    times = pq.read_table(documents / "a.parquet")["time"].to_numpy()
+    expected = np.bincount((times - START) // np.timedelta64(10, "m"))
+    assert (
+        arrived.aggregate([("on_time", "sum")]).sort_by("window_start")["on_time_sum"].to_pylist()
+        == expected.tolist()
+    )
     head = manifest.latest(str(tmp_path / "out"))
     assert head is not None
     assert not os.path.exists(staging.staging_folder(str(tmp_path / "out"), next(iter(head.streams))))
@@ -70,10 +77,10 @@ REFUSED: dict[str, tuple[Job, Sequence[str], str]] = {
     "no windows": (token_count.JOB, (), "--window=fixed:10m"),
     "replacing": (token_count.JOB, (WINDOW, "--overwrite=true"), "--overwrite=true is for input that ends"),
     "strict": (token_count.JOB, (WINDOW, "--strict=true"), "--strict=true is for input that ends"),
-    "an object store": (
+    "an object store, and Flink's checkpoints": (
         token_count.JOB,
-        (WINDOW, "--output=s3://bucket/out"),
-        "on local or mounted filesystems",
+        (WINDOW, "--output=s3://bucket/out", "--runner=flink"),
+        "lie beside its panes",
     ),
     "a job on what ends": (sort.JOB, ("--by=id",), "takes no stream"),
     "going on where nothing is": (

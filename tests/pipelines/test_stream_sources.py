@@ -26,7 +26,7 @@ from beam_etl.pipelines import flags, stream_sources
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.stream_config import SCHEMES, source_of
 from beam_etl.pipelines.stream_sources import StreamInput, is_stream, open_stream
-from beam_etl.pipelines.stream_support import SUPPORT, UNTRIED, YES, refuse_unsupported, short, support_table
+from beam_etl.pipelines.stream_support import RUNS, SUPPORT, refuse_unsupported, short, support_table
 from beam_etl.pipelines.window_config import WindowConfig
 from beam_etl.pipelines.windowed import WindowedSource
 from tests.io.streams.contract import table
@@ -79,7 +79,7 @@ CELLS = [(source, engine) for source, engines in SUPPORT.items() for engine in e
 @pytest.mark.parametrize(("source", "engine"), CELLS, ids=[f"{source}-{engine}" for source, engine in CELLS])
 def test_what_does_not_run_is_refused_with_the_reason(source: str, engine: str) -> None:
     said = SUPPORT[source][engine]
-    if said in (YES, UNTRIED):
+    if said in RUNS:
         refuse_unsupported(source, short(engine))
         return
     with pytest.raises(UsageError) as refused:

@@ -1,10 +1,5 @@
-"""The steps of each pipeline on a stream keep their names: an engine finds the state of a savepoint by them.
+"""The steps of each pipeline on a stream keep their names: see tests/steps.py."""
 
-Where a change of names is meant, CHANGELOG.md says that streams can't go on across it, and the list is written anew by
-`BEAM_ETL_WRITE_STEPS=1 pytest tests/pipelines/test_stream_steps.py`.
-"""
-
-import os
 from pathlib import Path
 
 import apache_beam as beam
@@ -19,8 +14,7 @@ from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.stream_job import build_stream
 from beam_etl.pipelines.stream_sources import open_stream
 from tests.beam import run
-
-STEPS = Path(__file__).parent / "steps"
+from tests.steps import STEPS, check_steps
 
 JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "token_count": (token_count.JOB, ()),
@@ -57,7 +51,4 @@ def test_steps_keep_their_names(name: str, job: Job, documents: Path, tmp_path: 
     build_stream(job, config, open_stream(pipeline, config), "5c5c5c5c5c5c", {})
     assert isinstance(pipeline, beam.Pipeline)
     pipeline.visit(leaves)
-    path = STEPS / f"{name}.txt"
-    if os.environ.get("BEAM_ETL_WRITE_STEPS") == "1":
-        path.write_text("".join(f"{label}\n" for label in sorted(leaves.names)), encoding="utf-8")
-    assert sorted(leaves.names) == path.read_text(encoding="utf-8").splitlines()
+    check_steps(STEPS / f"{name}.txt", leaves.names)

@@ -173,6 +173,17 @@ def test_documents_without_ids_are_shuffled_by_their_places(tokenizer: str, tmp_
     assert list(map(len, found[0])) != sorted(map(len, found[0]))
 
 
+def test_shards_without_documents_have_no_file(tokenizer: str, tmp_path: Path) -> None:
+    documents = [{"id": f"d{number}", "text": "the cat " * number} for number in range(5)]
+    source = stored(tmp_path / "in", documents, 1)
+    assert run([f"--input={source}", f"--output={tmp_path}/out", tokenizer, "--shards=50"]) == 0
+    assert read_shards(tmp_path / "out") == [
+        [*[1, 2] * int(one["id"][1:]), 3] for one in shuffled(documents, 0)
+    ]
+    shards = pq.read_table(tmp_path / "out/shards")["shard"].to_pylist()
+    assert len(list((tmp_path / "out/tokens").glob("*.bin"))) == len(shards) <= 5
+
+
 def test_no_documents_are_no_files(tokenizer: str, tmp_path: Path) -> None:
     source = stored(tmp_path / "in", [{"id": "a", "text": "the"}], 1)
     flags = [f"--input={source}", f"--output={tmp_path}/out", tokenizer, "--where=id = 'b'"]

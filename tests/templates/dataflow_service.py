@@ -34,7 +34,8 @@ class Submitted:
     state: str = RUNNING
     error: str = ""
     """What its messages say, where it has failed."""
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] | None = field(default_factory=list)
+    """None where nobody may read them."""
     asked: list[str] = field(default_factory=list)
     """The states that were asked for."""
 
@@ -88,6 +89,8 @@ class Service:
         if found["what"] == "messages":
             text = {"id": "1", "time": "2026-01-01T00:00:00Z", "messageImportance": "JOB_MESSAGE_ERROR"}
             return 200, {"jobMessages": [{**text, "messageText": job.error}] if job.error else []}
+        if found["what"] == "metrics" and job.metrics is None:
+            return 403, {"error": {"code": 403, "message": "metrics may not be read"}}
         if found["what"] == "metrics":
             return 200, {"metrics": job.metrics}
         if method == "PUT":
@@ -102,8 +105,9 @@ class Service:
         if replaced := body.get("replaceJobId"):
             next(other for other in self.jobs if other.id == replaced).state = UPDATED
         self.jobs.append(job)
+        told = job.told()
         threading.Thread(target=self.fate, args=(job,), daemon=True).start()
-        return 200, job.told()
+        return 200, told
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -20,7 +20,7 @@ PACE = 0.005
 
 
 class _Quick:
-    """In place of the module `time`, for what polls the service.
+    """In place of the module `time`, for what asks the service, and asks again.
 
     Attributes:
       interrupts: whether Ctrl-C is pressed while the launcher waits next.
@@ -59,8 +59,9 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """See the module."""
     from apache_beam.runners.dataflow import dataflow_runner
+    from apache_beam.utils import retry
 
-    dataflow_runner.time = _QUICK
+    dataflow_runner.time = retry.time = _QUICK
     for job in json.load(sys.stdin):
         sys.stdout.write(json.dumps(_run(job)) + "\n")
         sys.stdout.flush()

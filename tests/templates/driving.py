@@ -15,6 +15,9 @@ from gcp_storage_emulator.server import RequestHandler
 
 from tests.cloud import Cloud, gs
 
+SECONDS = 600
+"""For all launches of a process: what takes longer hangs."""
+
 DRIVER = Path(__file__).with_name("driver.py")
 
 
@@ -56,6 +59,7 @@ def drive(python: Path, launches: Sequence[Launch], environment: Mapping[str, st
         capture_output=True,
         text=True,
         check=False,
+        timeout=SECONDS,
     )
     assert ran.returncode == 0, ran.stderr
     return {told["name"]: Launched(**told) for told in map(json.loads, ran.stdout.splitlines())}
@@ -71,6 +75,9 @@ def google_storage() -> Iterator[Cloud]:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         cloud.environment["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{server.server_port}"
+        cloud.environment["NO_GCE_CHECK"] = (
+            "true"  # nobody looks 20 seconds for credentials of a machine of Google's
+        )
         try:
             yield cloud
         finally:

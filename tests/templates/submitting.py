@@ -16,6 +16,8 @@ from tests.cloud import Cloud
 from tests.templates.dataflow_service import Service, Submitted
 from tests.templates.driving import Launch, Launched, drive
 from tests.templates.executing import Pipeline, staged_pipeline
+from tests.templates.image import Image
+from tests.templates.workers import container
 
 PROJECT, REGION, IMAGE = "some-project", "europe-west4", "europe-docker.pkg.dev/some-project/etl/beam-etl:1.0"
 
@@ -26,7 +28,7 @@ USER, SECRET = "somebody-of-this-machine", "a-secret-of-this-machine"
 class Place:
     """Where jobs are launched, and where they go."""
 
-    image: Any
+    image: Image
     cloud: Cloud
     service: Service
 
@@ -44,16 +46,8 @@ class Place:
 
     def launch(self, launches: Sequence[Launch]) -> dict[str, Launched]:
         """Launches jobs from the image, as a user of another name, who has a secret."""
-        told = {
-            "BEAM_ETL_CACHE_DIR": os.environ.get(
-                "BEAM_ETL_CACHE_DIR", os.path.expanduser("~/.cache/beam_etl")
-            ),
-            **self.cloud.environment,
-            **self.image.environment,
-            "HOME": f"/home/{USER}",
-            "LOGNAME": USER,
-            "SOME_TOKEN": SECRET,
-        }
+        user = {"HOME": f"/home/{USER}", "LOGNAME": USER, "SOME_TOKEN": SECRET}
+        told = container(self.image, {**self.cloud.environment, **user})
         return drive(self.image.python, launches, told)
 
     def submitted(self, name: str) -> Submitted:

@@ -1,8 +1,13 @@
 """templates/Dockerfile: what it stands on, and the tree that its own lines make."""
 
+import json
 import re
 import subprocess
+from pathlib import Path
 
+import pytest
+
+from beam_etl.templates.__main__ import main
 from beam_etl.templates.launch import IMAGE
 from tests.templates.conftest import NAME
 from tests.templates.image import DOCKERFILE, REPOSITORY, Image, instructions
@@ -40,6 +45,7 @@ def test_packages_are_installed_with_hashes_and_none_when_a_worker_starts() -> N
     assert not re.search(r"FLEX_TEMPLATE_PYTHON_(REQUIREMENTS|SETUP)_FILE", TEXT)
 
 
+@pytest.mark.slow
 def test_launcher_and_workers_find_what_they_start_with(image: Image) -> None:
     assert image.foreign[image.entrypoint.removesuffix("/boot")].startswith("apache/beam_python3.11_sdk:")
     assert "/opt/google/dataflow/python_template_launcher" in image.foreign
@@ -48,6 +54,7 @@ def test_launcher_and_workers_find_what_they_start_with(image: Image) -> None:
     assert image.environment[IMAGE] == NAME
 
 
+@pytest.mark.slow
 def test_the_tree_has_the_versions_of_the_lock_and_nothing_else(image: Image) -> None:
     told = subprocess.run(
         [
@@ -74,3 +81,37 @@ def test_the_tree_has_the_versions_of_the_lock_and_nothing_else(image: Image) ->
         "tiktoken",
         "fastwarc",
     } <= names
+
+
+READ = """
+import json, pathlib, sys
+from google.cloud.dataflow_v1beta3 import ContainerSpec
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    spec = ContainerSpec.from_json(path.read_text(), ignore_unknown_fields=False)
+    told = [path.stem, spec.image, spec.sdk_info.language.name, spec.metadata.streaming]
+    parameters = spec.metadata.parameters
+    told.append([[each.name, each.param_type.name, len(each.enum_options)] for each in parameters])
+    print(json.dumps(told))
+"""
+
+
+@pytest.mark.slow
+def test_googles_own_client_reads_every_template(image: Image, tmp_path: Path) -> None:
+    main([f"--output={tmp_path}", f"--image={NAME}"])
+    read = subprocess.run(
+        [str(image.python), "-c", READ, str(tmp_path)],
+        env={},
+        cwd=image.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert read.returncode == 0, read.stderr
+    told = {name: rest for name, *rest in map(json.loads, read.stdout.splitlines())}
+    for path in tmp_path.iterdir():
+        metadata = json.loads(path.read_text())["metadata"]
+        parameters = [
+            [each["name"], each["paramType"], len(each.get("enumOptions", ()))]
+            for each in metadata["parameters"]
+        ]
+        assert told[path.stem] == [NAME, "PYTHON", metadata["streaming"], parameters]

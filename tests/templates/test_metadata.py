@@ -25,7 +25,7 @@ VALUES = {
     "GCS_READ_FOLDER": ["gs://bucket/folder"],
     "GCS_WRITE_FOLDER": ["gs://bucket/folder"],
     "PUBSUB_SUBSCRIPTION": ["projects/p/subscriptions/s", "pubsub://projects/p/subscriptions/s"],
-    "TEXT": ["a", "64MiB", "kafka://broker:9092/topic", "fixed:10m"],
+    "TEXT": ["a", "64MiB", "kafka://broker:9092/topic", "fixed:10m", "3", "true", "ms", "parquet"],
 }
 """Some that users write, by paramType."""
 
@@ -63,11 +63,20 @@ def test_every_parameter_is_a_flag_that_takes_what_the_service_takes(name: str) 
     parser = flags.parser(template.job.config, name, "")
     needed = [f"--{parameter}={value}" for parameter, value in REQUIRED[name].items()]
     for parameter in FILES[name]["parameters"][1:]:
-        values = accepted(parameter)
+        values = (
+            accepted(parameter) if parameter.get("regexes") or parameter["paramType"] != "TEXT" else ["a"]
+        )
         assert values, parameter
         for value in values:
             _, rest = parser.parse_known_args([*needed, f"--{parameter['name']}={value}"])
             assert not rest
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_console_fills_in_nothing_that_is_not_a_default(name: str) -> None:
+    for parameter in FILES[name]["parameters"]:
+        filled_in = parameter["paramType"] in ("BOOLEAN", "ENUM", "NUMBER")
+        assert not (filled_in and parameter["isOptional"]) or "defaultValue" in parameter, parameter
 
 
 def config(template: Template, parameters: dict[str, str]) -> Any:

@@ -20,9 +20,12 @@ from tests.cloud import in_environment
 from tests.templates.dataflow_service import RUNNING, Submitted, dataflow
 from tests.templates.driving import Launch, Launched, google_storage
 from tests.templates.executing import Pipeline, execute
+from tests.templates.image import Image
 from tests.templates.protos import grouped, groupings, top_steps, unpacked
 from tests.templates.submitting import IMAGE, PROJECT, REGION, Place, built, of_this_machine
 from tests.test_plans import NO_JOBS, SHUFFLES
+
+pytestmark = pytest.mark.slow
 
 DOCUMENTS = [
     {
@@ -42,7 +45,7 @@ BATCH = [*sorted(FIRST), "dedup --threshold=0.8"]
 
 
 @pytest.fixture(scope="module")
-def place(image: Any) -> Iterator[Place]:
+def place(image: Image) -> Iterator[Place]:
     with google_storage() as cloud, dataflow() as service, in_environment(cloud):
         service.fate = execute
         yield Place(image, cloud, service)

@@ -57,7 +57,12 @@ def on_pool(pipeline: Pipeline, address: str) -> Pipeline:
 
 def by_harness(pipeline: Pipeline, image: Image, environment: Mapping[str, str]) -> Pipeline:
     """The same pipeline, its workers started as Beam's boot starts them: `python -m ...sdk_worker_main`."""
-    told = "WORKER_ID CONTROL_API_SERVICE_DESCRIPTOR LOGGING_API_SERVICE_DESCRIPTOR PIPELINE_OPTIONS".split()
+    told = [
+        "WORKER_ID",
+        "CONTROL_API_SERVICE_DESCRIPTOR",
+        "LOGGING_API_SERVICE_DESCRIPTOR",
+        "PIPELINE_OPTIONS",
+    ]
     words = [f"{name}='{value}'" for name, value in container(image, environment).items()]
     words += [f'{name}="${name}"' for name in told]
     command = f"cd {image.root} && exec env -i {' '.join(words)} python -m apache_beam.runners.worker.sdk_worker_main"

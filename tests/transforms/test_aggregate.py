@@ -8,8 +8,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from beam_etl.testing import check_kernel, check_merge, run_once, sorted_rows
-from beam_etl.transforms.aggregate import SALT, Aggregate, combine_all, salted
+from beam_etl.transforms.aggregate import SALT, Aggregate, salted
 from beam_etl.transforms.batches import Kernel
+from beam_etl.transforms.gathering import combine_all
 from tests.beam import counters, run
 
 ROWS = 20_000
@@ -90,7 +91,7 @@ def test_windows_are_combined_apart() -> None:
 
 
 def test_combining_in_bounded_memory_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beam_etl.transforms.aggregate.PENDING_BYTES", 1000)
+    monkeypatch.setattr("beam_etl.transforms.gathering.PENDING_BYTES", 1000)
     combined = list(combine_all(iter(PIECES), sum_amounts))
     assert sorted(row for batch in combined for row in as_rows(batch)) == oracle()
 

@@ -17,7 +17,8 @@ from beam_etl.pipelines import dedup, domain_score, inverted_index, lines, token
 from beam_etl.transforms import domain_score as scoring
 from beam_etl.transforms import duplicates
 from beam_etl.transforms import inverted_index as indexing
-from beam_etl.transforms.documents import MAX_FAILING, MapDocuments
+from beam_etl.transforms.batches import MAX_FAILING
+from beam_etl.transforms.documents import MapDocuments
 from tests.beam import run
 from tests.stored import KEPT, json_lines, keep, write
 

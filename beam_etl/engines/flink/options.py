@@ -160,6 +160,11 @@ def refuse(arguments: Sequence[str]) -> None:
             "configuration"
         )
     if portable.view_as(StandardOptions).streaming:
+        if address == EMBEDDED:
+            raise RefusedError(
+                "a stream on the embedded Flink can't be stopped, drained or gone on with: it would run until the job "
+                "server ends. Start a cluster of its own, `python -m beam_etl.engines.flink start --task_managers=1`."
+            )
         _refuse_checkpoints(arguments)
 
 

@@ -10,6 +10,7 @@ from apache_beam.metrics.execution import MetricKey, MetricResult
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.metrics.metricbase import MetricName
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability import flink_runner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
@@ -38,6 +39,7 @@ class FlinkRunner(flink_runner.FlinkRunner):
     """
 
     def run_portable_pipeline(self, pipeline: Any, options: PipelineOptions) -> PipelineResult:
+        leave_out_closing_panes(pipeline)
         address = options.view_as(FlinkRunnerOptions).flink_master
         name = options.view_as(GoogleCloudOptions).job_name
         labels = {id: step.unique_name for id, step in pipeline.components.transforms.items()}
@@ -53,6 +55,15 @@ class FlinkRunner(flink_runner.FlinkRunner):
         except BaseException:
             _cancel_submitted(rest, name, earlier)
             raise
+
+
+def leave_out_closing_panes(pipeline: beam_runner_api_pb2.Pipeline) -> None:
+    """No pane when a window's lateness is over, unless something has come since the one before.
+
+    (Beam for Python asks for one always: where panes accumulate, all rows of each window would be written once more.)
+    """
+    for strategy in pipeline.components.windowing_strategies.values():
+        strategy.closing_behavior = beam_runner_api_pb2.ClosingBehavior.EMIT_IF_NONEMPTY
 
 
 class EmbeddedResult(PipelineResult):

@@ -43,6 +43,8 @@ LOST_MILLIS = 8000
 """A process that is silent for so long counts as lost."""
 RESTART_SECONDS = 3
 RESTARTS = 10
+REST_HOURS = 1
+"""A job that has run so long without a fault has all its restarts again: a stream runs for months."""
 
 HOST = "127.0.0.1"
 
@@ -177,9 +179,8 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
         "cluster.registration.error-delay": 200,
         "heartbeat.interval": HEARTBEAT_MILLIS,
         "heartbeat.timeout": LOST_MILLIS,
-        "restart-strategy.type": "fixed-delay",
-        "restart-strategy.fixed-delay.attempts": RESTARTS,
-        "restart-strategy.fixed-delay.delay": f"{RESTART_SECONDS} s",
+        "state.backend.rocksdb.options-factory": "beametl.SmallManifest",
+        **_restarts(),
         "pekko.ask.timeout": "30 s",
         # Task managers have all classes, and a job brings none.
         "classloader.resolve-order": "parent-first",
@@ -194,6 +195,21 @@ def flink_settings(plan: Plan) -> dict[str, str | int | bool]:
             "high-availability.storageDir": f"file://{plan.path('state/ha')}",
         }
     return settings
+
+
+def _restarts() -> dict[str, str | int | bool]:
+    """The one strategy that forgets faults in time. Its delay, which would grow, stays what it is."""
+    settings: dict[str, str | int] = {
+        "initial-backoff": f"{RESTART_SECONDS} s",
+        "max-backoff": f"{RESTART_SECONDS} s",
+        "jitter-factor": "0.0",
+        "attempts-before-reset-backoff": RESTARTS,
+        "reset-backoff-threshold": f"{REST_HOURS} h",
+    }
+    return {
+        "restart-strategy.type": "exponential-delay",
+        **{f"restart-strategy.exponential-delay.{name}": value for name, value in settings.items()},
+    }
 
 
 def _memory_settings(plan: Plan) -> dict[str, str | int | bool]:

@@ -13,8 +13,9 @@ from apache_beam.metrics import Metrics
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats.archives.cdx import Places, chosen_end, chosen_splits
+from beam_etl.io.formats.archives.heads import Record
 from beam_etl.io.formats.archives.members import PlainFile, open_members
-from beam_etl.io.formats.archives.records import ARC_HEADER, Record, read_records, record_places
+from beam_etl.io.formats.archives.records import ARC_HEADER, read_records, record_places
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
 from beam_etl.io.formats.base import (
     LIMITS,

@@ -70,7 +70,7 @@ class LocalStore:
         return _found(path, follow=True)
 
     def look_at(self, paths: Iterable[str]) -> list[Found | None]:
-        return [self.look(path) if os.path.exists(path) else None for path in paths]
+        return [_found_or_none(path) for path in paths]
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
@@ -130,6 +130,13 @@ def _found(path: str, follow: bool) -> Found:
         status.st_mtime_ns,
         identity=(status.st_dev, status.st_ino),
     )
+
+
+def _found_or_none(path: str) -> Found | None:
+    try:
+        return _found(path, follow=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 class SyncedFile:

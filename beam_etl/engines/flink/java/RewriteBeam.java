@@ -14,8 +14,8 @@ import org.apache.flink.shaded.asm9.org.objectweb.asm.Opcodes;
 
 /**
  * Writes copies of some of Beam's classes in which calls go to classes of ours: servers listen on the loopback address
- * (Loopback), what workers send is taken while their bundle runs (Drain), and nothing waits for a worker that is lost
- * (Lost). In one, a number is another. The copies go before Beam's jars on the class path. Argument: the folder of the
+ * (Loopback), what workers send is taken while their bundle runs (Drain), nothing waits for a worker that is lost (Lost),
+ * and what is left of a source doesn't stay in its state for ever (Residuals). In one, a number is another. The copies go before Beam's jars on the class path. Argument: the folder of the
  * copies.
  */
 public final class RewriteBeam {
@@ -24,6 +24,8 @@ public final class RewriteBeam {
   private static final String BUNDLES = CONTROL + "SdkHarnessClient$BundleProcessor";
   private static final String DATA = "org/apache/beam/runners/fnexecution/data/GrpcDataService";
   private static final String POOLS = "org/apache/beam/runners/fnexecution/environment/ExternalEnvironmentFactory";
+  private static final String STAGES =
+      "org/apache/beam/runners/flink/translation/wrappers/streaming/ExecutableStageDoFnOperator";
   private static final String SENDER = "org/apache/beam/sdk/fn/stream/DirectStreamObserver";
 
   /** Messages, of up to 5 MB, that Beam sends to a worker before it looks whether the worker takes them. */
@@ -48,6 +50,21 @@ public final class RewriteBeam {
         DATA,
         to("Lost", "/BeamFnDataGrpcMultiplexer", "getInboundObserver", "registerConsumer"),
         to("Lost", "/SettableFuture", "get"));
+    rewrite(
+        folder,
+        CONTROL + "BundleCheckpointHandlers$StateAndTimerBundleCheckpointHandler",
+        to("Residuals", "/StateTags", "value"),
+        to("Residuals", "/StateInternals", "state"));
+    rewrite(
+        folder,
+        STAGES + "$SdkHarnessDoFnRunner",
+        to("Residuals", "/StateTags", "value"),
+        to("Residuals", "/FlinkStateInternals", "state"));
+    rewrite(
+        folder,
+        "org/apache/beam/runners/flink/translation/functions/FlinkExecutableStageFunction",
+        to("Residuals", "/StateTags", "value"),
+        to("Residuals", "/StateInternals", "state"));
     rewrite(folder, POOLS, to("Lost", "/ControlClientPool$Source", "take"));
     rewrite(
         folder,

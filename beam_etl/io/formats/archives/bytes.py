@@ -80,6 +80,15 @@ class RecordBytes:
         self._entered, self._dropped, self._is_doubted = start, 0, False
         return True
 
+    def goes_on(self) -> bool:
+        """Whether another may read the next member, to which `members` goes then: in files that are compressed."""
+        if self._ended or self._plain is not None:
+            return False
+        if self._waiting is not None:
+            self._members.go(self._members.start)
+            self._waiting, self._waiting_damage = None, None
+        return True
+
     def leave(self) -> None:
         """There is nothing more to read."""
         self._ended = True

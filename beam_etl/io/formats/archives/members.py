@@ -25,6 +25,9 @@ _SKIPPABLE = b"\x2a\x4d\x18"
 _SEARCHED_BYTES = 1 << 20
 """Read at once to find where a file goes on."""
 
+_FED_BYTES = 16 << 10
+"""Stored bytes given to zlib at once: what is behind the end of a member it copies."""
+
 _TRIED_BYTES = 16 << 10
 """Stored bytes that the start of a record takes at most."""
 
@@ -113,18 +116,18 @@ class _Stored:
 
     def go(self, at: int) -> None:
         self._file.seek(at)
-        self.held, self.at = b"", at
+        self._held, self._used, self.at = b"", 0, at
 
-    def more(self) -> bool:
-        """Holds some bytes, if there are any."""
-        if not self.held:
-            self.held = bytes(self._file.read(STORED_BYTES))
-        return bool(self.held)
+    def look(self) -> bytes:
+        """Some of what comes next; nothing at the end of the file."""
+        if self._used == len(self._held):
+            self._held, self._used = bytes(self._file.read(STORED_BYTES)), 0
+        return self._held[self._used : self._used + _FED_BYTES]
 
-    def keep(self, rest: bytes) -> None:
-        """Only the `rest` of what is held is still wanted."""
-        self.at += len(self.held) - len(rest)
-        self.held = rest
+    def use(self, size: int) -> None:
+        """So much of it is done with."""
+        self._used += size
+        self.at += size
 
 
 class GzipMembers:
@@ -142,9 +145,10 @@ class GzipMembers:
 
     def next(self) -> bool:
         stored = self._stored
-        while stored.more():
-            stored.keep(stored.held.lstrip(b"\0"))
-            if stored.held:
+        while found := stored.look():
+            rest = found.lstrip(b"\0")
+            stored.use(len(found) - len(rest))
+            if rest:
                 self.start = stored.at
                 self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
                 return True
@@ -156,10 +160,11 @@ class GzipMembers:
     def read(self) -> bytes:
         inflate, stored = self._inflate, self._stored
         while not inflate.eof:
-            if not stored.more():
+            found = stored.look()
+            if not found:
                 raise EOFError("the gzip data ends early")
-            piece = inflate.decompress(stored.held, PIECE_BYTES)
-            stored.keep(inflate.unused_data if inflate.eof else inflate.unconsumed_tail)
+            piece = inflate.decompress(found, PIECE_BYTES)
+            stored.use(len(found) - len(inflate.unused_data if inflate.eof else inflate.unconsumed_tail))
             if piece:
                 return piece
         return b""

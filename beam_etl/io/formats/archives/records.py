@@ -4,64 +4,27 @@ What a record's length says is believed where a record, or the end, follows. Whe
 inside of it, the length is wrong: the record is a reject, and reading goes on at that one.
 """
 
-import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from beam_etl.io.errors import one_line
+from beam_etl.io.formats.archives.alone import records_alone
 from beam_etl.io.formats.archives.bytes import Passed, RecordBytes
+from beam_etl.io.formats.archives.heads import (
+    FIRST_HEAD_BYTES,
+    MAX_HEAD_BYTES,
+    Head,
+    Record,
+    head_end,
+    warc_head,
+)
 from beam_etl.io.formats.archives.members import PlainFile, open_members
 from beam_etl.io.formats.archives.starts import ARC_LINE, START_BYTES, next_start, starts_at
 from beam_etl.io.formats.base import Limits, Split
 from beam_etl.io.rejects import Reject, reject_record, reject_rest
 
-MAX_HEAD_BYTES = 256 << 10
-"""Of the lines in front of a record's block."""
-
 ARC_HEADER = "arc_header"
 """The type of the record that an ARC file begins with."""
-
-_FOLDED = re.compile(rb"\r?\n[ \t]+")
-FIRST_HEAD_BYTES = 4 << 10
-"""Looked at first: most heads take a quarter of it."""
-
-MAX_DIGITS = 18
-"""Of a length: a longer one is no file's."""
-
-
-class Record(NamedTuple):
-    """A record that was found whole."""
-
-    position: int
-    """See RecordBytes."""
-    type: str
-    """In lower case: response, request, ..., as the record says; ARC_HEADER."""
-    head: bytes
-    """Its lines, with the empty one, those that go on in the next one joined; of ARC, its only line."""
-    block: bytes
-
-    @property
-    def raw(self) -> bytes:
-        """For a reject."""
-        return self.head + self.block
-
-
-def field(head: bytes, name: bytes) -> bytes:
-    """The first value of a field, by its name in lower case, in a head without folded lines; nothing for none."""
-    lower = head.lower()
-    at = lower.find(b"\n" + name + b":")
-    if at < 0:
-        return b""
-    start = at + len(name) + 2
-    return head[start : head.find(b"\n", start)].strip()
-
-
-class _Head(NamedTuple):
-    type: str
-    text: bytes
-    size: int
-    """Bytes as they are stored."""
-    length: int
 
 
 def read_records(file: Any, split: Split, limits: Limits) -> Iterator[Record | Reject]:
@@ -94,7 +57,11 @@ class _Reading:
         self._arc = False
 
     def __iter__(self) -> Iterator[Record | Reject]:
-        while self._bytes.enter(self._stop):
+        while True:
+            if self._bytes.goes_on():
+                yield from records_alone(self._members, self._stop, self._most)
+            if not self._bytes.enter(self._stop):
+                return
             yield from self._records()
             if self._bytes.damage is not None:
                 yield self._damaged(self._bytes.damage)
@@ -116,39 +83,27 @@ class _Reading:
             else:
                 yield from self._record(head)
 
-    def _head(self) -> _Head | None:
+    def _head(self) -> Head | None:
         held = self._bytes
         line = ARC_LINE.match(held.data, held.at)
         self._arc = line is not None
         if line is not None:
             kind = ARC_HEADER if line[1].startswith(b"filedesc:") else "response"
-            return _Head(kind, line[0], len(line[0]), int(line[10]))
+            return Head(kind, line[0], len(line[0]), int(line[10]))
         end = self._head_end()
-        if end is None:
-            return None
-        text = bytes(held.data[held.at : end])
-        if b"\n " in text or b"\n\t" in text:
-            text = _FOLDED.sub(b" ", text)
-        length, told = field(text, b"content-length"), field(text, b"warc-type")
-        if not length.isdigit() or len(length) > MAX_DIGITS or not told:
-            return None
-        return _Head(told.decode("latin-1").lower(), text, end - held.at, int(length))
+        return None if end is None else warc_head(bytes(held.data[held.at : end]))
 
     def _head_end(self) -> int | None:
         """Behind the empty line after a head."""
         held, size = self._bytes, FIRST_HEAD_BYTES
         while True:
             more = held.need(size)
-            found = [
-                at + len(gap)
-                for gap in (b"\r\n\r\n", b"\n\n", b"\n\r\n")
-                if (at := held.data.find(gap, held.at, held.at + size)) >= 0
-            ]
-            if found or not more or size > MAX_HEAD_BYTES:
-                return min(found, default=None)
+            found = head_end(held.data, held.at, held.at + size)
+            if found is not None or not more or size > MAX_HEAD_BYTES:
+                return found
             size *= 2
 
-    def _record(self, head: _Head) -> Iterator[Record | Reject]:
+    def _record(self, head: Head) -> Iterator[Record | Reject]:
         held, whole = self._bytes, head.size + head.length
         there = held.need(whole)
         if not there and held.damage is not None:
@@ -173,7 +128,7 @@ class _Reading:
         raw = held.take(whole)
         yield Record(position, head.type, head.text, raw[head.size :])
 
-    def _too_long(self, head: _Head) -> Iterator[Reject]:
+    def _too_long(self, head: Head) -> Iterator[Reject]:
         reason = f"a record of {head.length} bytes: over the limit of {self._most}"
         yield from self._passed(reason, 1, self._bytes.pass_record(head.size + head.length, self._arc))
 

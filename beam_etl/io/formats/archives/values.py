@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.formats.archives.records import Record
+from beam_etl.io.formats.archives.heads import Record
 from beam_etl.io.formats.archives.starts import ARC_LINE
 from beam_etl.kernels.charsets import charset_of
 
@@ -66,10 +66,11 @@ def values_of(record: Record, names: frozenset[str], most: int) -> dict[str, Any
     """
     line = ARC_LINE.fullmatch(record.head)
     head = b"WARC" + record.head[4:] if line is None else _ARC_HEAD % len(record.block)
-    stored = head + record.block
-    told = WarcRecord.from_bytes(head).headers
+    stored = head + record.block if record.block.startswith(b"HTTP/") else head
+    parsed = WarcRecord.from_bytes(stored)
+    told = parsed.headers
     found = _of_warc(told.get_bytes) if line is None else _of_arc(line)
-    body = _body(stored, record.block, told.get("Content-Type"), most, not names.isdisjoint(_OF_BODY))
+    body = _body(stored, parsed, record.block, most, not names.isdisjoint(_OF_BODY))
     kind = body.type if line is None or body.status is not None else _media_type(line[4].decode("latin-1"))
     found |= {
         "http_status": body.status,
@@ -118,12 +119,14 @@ class _Body(NamedTuple):
     damaged: bool = False
 
 
-def _body(stored: bytes, block: bytes, kind: str | None, most: int, wanted: bool) -> _Body:
-    """What a record carries. `stored`: the record as WARC."""
+def _body(stored: bytes, parsed: Any, block: bytes, most: int, wanted: bool) -> _Body:
+    """What a record carries. `stored`: the record as WARC, if its block is HTTP; `parsed`: the same."""
+    kind = parsed.headers.get("Content-Type")
     if not (block.startswith(b"HTTP/") and (kind is None or "http" in kind.lower())):
         return _Body(block, _media_type(kind))
     for again, decoding in _attempts(stored, block) if wanted else ((stored, "none"),):
-        http, payload, error = _http(again, decoding, most, wanted)
+        http, payload, error = _http(again, parsed, decoding, most, wanted)
+        parsed = None  # it can be read once
         if error is None or payload:
             break
     cut_off = error is not None or again is not stored
@@ -161,8 +164,13 @@ def _chunks(body: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def _http(stored: bytes, decoding: str, most: int, wanted: bool) -> tuple[Any, bytes, Exception | None]:
+def _http(
+    stored: bytes, unread: Any, decoding: str, most: int, wanted: bool
+) -> tuple[Any, bytes, Exception | None]:
     """The headers of a response; what can be had of its body, if it is wanted; and why that isn't all.
+
+    Args:
+      stored, unread: it, and the same as a record of which nothing was read yet, or None.
 
     Raises:
       Exception: one that `is_content_error` knows: a head without encodings can't be read.
@@ -170,7 +178,7 @@ def _http(stored: bytes, decoding: str, most: int, wanted: bool) -> tuple[Any, b
     payload: bytes = b""
     failure: Exception | None = None
     for size in _READ_BYTES:
-        parsed = WarcRecord.from_bytes(stored)
+        parsed, unread = unread or WarcRecord.from_bytes(stored), None
         parsed.is_http = True
         try:
             parsed.parse_http(auto_decode=decoding, max_header_len=MAX_HTTP_HEAD_BYTES, quirks_mode=True)
