@@ -47,6 +47,7 @@ ALIKE = (
     "near, against earlier",
     "exact, a column",
     "lines",
+    "curated",
 )
 """Modes whose steps other modes have too."""
 
