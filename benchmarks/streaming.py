@@ -159,7 +159,7 @@ def remembered(bench: StreamBench) -> Iterator[Row]:
         f"--output={bench.work / 'unique'}",
         "--stream_splits=1",
     ]
-    flags += [WINDOW, "--remember=365d", "--runner=BundleBasedDirectRunner"]
+    flags += [WINDOW, "--remember=365d", "--remember_partitions=16", "--runner=BundleBasedDirectRunner"]
     ran = measure([sys.executable, "-m", "benchmarks.remembering", *flags], 1)
     yield f"{count * REMEMBERED_ROWS:,} documents", ran, ""
     panes = published_panes(bench.work / "unique")
