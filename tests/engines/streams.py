@@ -93,12 +93,8 @@ class Arriving:
 
     def panes(self) -> list[tuple[int, str]]:
         """Minute and timing of those published."""
-        versions = [
-            manifest.version(str(self.output), number) for number in manifest.numbers(str(self.output))
-        ]
         first = int(START.timestamp()) * 10**6
-        told = [version.about[PANE] for version in versions if PANE in version.about]
-        return [((pane["start"] - first) // MINUTE, pane["timing"]) for pane in told]
+        return [((pane["start"] - first) // MINUTE, pane["timing"]) for pane in panes(self.output)]
 
     def wait_for(self, minute: int, timing: str) -> None:
         wait_for(f"{timing} of minute {minute}", lambda: (minute, timing) in self.panes() or None)
@@ -165,6 +161,12 @@ class Sent(Arriving):
         assert self._producer.flush(120) == 0
 
 
+def panes(dataset: Path) -> list[dict[str, Any]]:
+    """What is told of those published."""
+    versions = [manifest.version(str(dataset), number) for number in manifest.numbers(str(dataset))]
+    return [version.about[PANE] for version in versions if PANE in version.about]
+
+
 def counts(dataset: Path, by: str) -> Counts:
     """Documents, bytes and tokens of each window and group; fails where one is there twice."""
     current, found = manifest.latest(str(dataset)), {}
@@ -193,8 +195,8 @@ def workers(running: Running) -> list[int]:
     return [int(number) for number in re.findall(r"process (\d+) started", log)]
 
 
-def control(running: Running, *arguments: str) -> str:
-    """What a command about the one job says."""
-    done = command(*arguments, "token_count-", f"--folder={running.folder}")
+def control(running: Running, *arguments: str, job: str = "token_count") -> str:
+    """What a command about the one run of a job says."""
+    done = command(*arguments, f"{job}-", f"--folder={running.folder}")
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
