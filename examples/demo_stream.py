@@ -96,7 +96,12 @@ def main() -> None:
     arrivals = rows(counted, "arrivals").group_by("window_start")
     kinds = ("on_time", "late", "too_late")
     print(f"\n{counted}/arrivals, added up: documents of each window by when they came:")
-    show(arrivals.aggregate([(kind, "sum") for kind in kinds]).rename_columns(["window_start", *kinds]))
+    added = arrivals.aggregate([(kind, "sum") for kind in kinds]).sort_by("window_start")
+    show(
+        added.select(["window_start", *(f"{kind}_sum" for kind in kinds)]).rename_columns(
+            ["window_start", *kinds]
+        )
+    )
     rejects = rows(counted, "rejects")
     print(f"\n{counted}/rejects: {rejects.num_rows:,} documents came too late for their window, such as:")
     for reason in rejects["reason"].to_pylist()[:REASONS_SHOWN]:
