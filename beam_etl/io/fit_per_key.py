@@ -155,10 +155,8 @@ class FitPerKey(beam.PTransform):
         shares, copies = {}, 0.0
         for key in salts:
             count = np.count_nonzero(sampled == np.uint64(key))
-            fewest = (count - 2 * np.sqrt(count)) / len(
-                sampled
-            )  # of all, unless it is by chance that there are so many
-            shares[key] = self._how.share(fewest * expected.rows, expected.look)
+            fewest = count - 2 * np.sqrt(count)  # so many there may be by chance
+            shares[key] = self._how.share(fewest / len(sampled) * expected.rows, expected.look)
             copies += salts[key] * min(shares[key], 1.0) * count / len(sampled) * expected.bytes
         return SpreadKeys.of(salts, shares), round(copies)
 
@@ -217,14 +215,18 @@ def _fitted(sample: bytes, how: KeyFit, share: float) -> bytes:
     if rows is None or not rows.num_rows:
         return b""
     if share < 1 and how.is_short(rows):
-        logging.getLogger(__name__).warning(
-            "the model of all documents is fitted to %d of them, fewer than %d: there are less than half as many as "
-            "the launcher took the input to have. With other files it may be fitted to more.",
-            rows.num_rows,
-            how.most,
-        )
+        _tell_short(ALL, how)
     packed: bytes = pickler.dumps(fitted(how, rows, ALL))
     return packed
+
+
+def _tell_short(of: str, how: KeyFit) -> None:
+    logging.getLogger(__name__).warning(
+        "the model of %s is fitted to fewer than %d documents: a look at the input had the "
+        "launcher expect more, or longer ones. With the same documents in other files it may be fitted to more.",
+        of,
+        how.most,
+    )
 
 
 class _Spread(GatherBatches):
@@ -252,6 +254,8 @@ def _fit_partition(
 ) -> Iterator[pa.RecordBatch]:
     """Documents with their scores, and rejects. The batches are read twice: for samples, and to be scored."""
     sample = next(combine_all(_candidates(batches, how, spread), how.sample), None)
+    for key in [] if sample is None else spread.short(sample, how):
+        _tell_short(f"{how.by}={key}", how)
     models = KeyModels(how, sample, pickler.loads(whole) if whole else None)
     for rows in _gathered(batches):
         for kernel, group in models.score(rows):

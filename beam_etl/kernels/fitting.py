@@ -243,7 +243,7 @@ class SpreadKeys:
     def of(cls, salts: dict[int, int], shares: dict[int, float]) -> "SpreadKeys":
         """From what `key_salts` and `KeyFit.share` tell of keys."""
         hashes = sorted(key for key, count in salts.items() if count > 1)
-        return cls(tuple(hashes), *(tuple(told[key] for key in hashes) for told in (salts, shares)))
+        return cls(tuple(hashes), tuple(salts[key] for key in hashes), tuple(shares[key] for key in hashes))
 
     def spread(self, rows: pa.RecordBatch, how: KeyFit) -> Iterator[pa.RecordBatch]:
         """The rows with the SALT of their part, and for each part of a spread key a COPY of what may be its sample."""
@@ -263,6 +263,12 @@ class SpreadKeys:
         others = np.ones(rows.num_rows, np.bool_)
         others[self._find(rows, how.by)[0]] = False
         return rows if others.all() else rows.filter(pa.array(others))
+
+    def short(self, sample: pa.RecordBatch, how: KeyFit) -> list[Any]:
+        """The keys that have fewer documents in a sample than they may, where copies of some weren't sent."""
+        at, key = self._find(sample, how.by)
+        cut = sample.take(pa.array(at[np.array(self.shares)[key] < 1]))
+        return [value for value, places in key_runs(cut, how.by) if how.is_short(cut.take(places))]
 
     def _find(self, rows: pa.RecordBatch, by: str) -> tuple[Integers, Integers]:
         """Rows of spread keys, and the place of each one's key."""

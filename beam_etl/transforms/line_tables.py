@@ -27,7 +27,6 @@ REPEATED_LINES = "repeated_lines"
 GATHERED_BYTES = 64 << 20
 """Of repeated lines, in one file."""
 
-
 WRITTEN_LINES = 1 << 20
 """Of a file, written at once."""
 
@@ -79,7 +78,7 @@ class PutTogether(beam.DoFn):
     def _together(self, files: list[LineFile]) -> LineFile:
         if not files:
             return LineFile("", 0)
-        hashes = self._column(files, 0)
+        hashes = self._column(files, "hashes")
         order = np.argsort(hashes) if self._kept else None
         if order is None:
             hashes.sort()
@@ -88,19 +87,19 @@ class PutTogether(beam.DoFn):
             _write_column(file, hashes, order)
             del hashes
             if order is not None:
-                _write_column(file, self._column(files, 1), order)
+                _write_column(file, self._column(files, "firsts"), order)
         return LineFile(path, sum(part.lines for part in files))
 
     @property
     def _kept(self) -> bool:
         return WHERE in self._rule.counts.names
 
-    def _column(self, files: list[LineFile], place: int) -> npt.NDArray[np.uint64]:
+    def _column(self, files: list[LineFile], name: str) -> npt.NDArray[np.uint64]:
         """A column of Repeated, of one file after the other."""
         column = np.empty(sum(file.lines for file in files), np.uint64)
         at = 0
         for file in files:
-            column[at : at + file.lines] = read_lines(file, self._rule, self._files)[place]
+            column[at : at + file.lines] = getattr(read_lines(file, self._rule, self._files), name)
             at += file.lines
         return column
 

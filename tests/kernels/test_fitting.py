@@ -109,6 +109,8 @@ def test_copies_of_a_key_do_not_grow_with_its_documents() -> None:
     together = pa.concat_batches(sent)
     assert together.num_rows < 1.5 * 2 * (2 * 20 + 100)
     assert how().sample(together)["address"].to_pylist() == first(seen, 20, 1 << 20)
+    assert spread.short(how().sample(together), how()) == []
+    assert spread.short(how().sample(together.slice(0, 30)), how()) == ["a"]
 
 
 WIDE = {"id": ["a" * 10] * 9, "text": ["x" * 90] * 9, "vector": [[0.0] * 4096] * 9}
