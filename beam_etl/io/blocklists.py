@@ -1,5 +1,6 @@
 """Blocklists of hosts and URLs, of any size."""
 
+import os
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -56,12 +57,12 @@ def read_listed(path: str, *what_it_is: int | str) -> Listed:
 
     Args:
       path: of the file.
-      what_it_is: bytes, time and the like, by which a process that has read it knows it from a later one.
+      what_it_is: bytes, time and ETag as the launcher saw them, by which a process that has read it knows it from a
+        later one; none where that doesn't matter.
 
     Raises:
-      InputError: there is no such file, it can't be decompressed, or isn't UTF-8.
+      InputError: there is no such file, it can't be decompressed, isn't UTF-8, or isn't the one that the launcher saw.
     """
-    del what_it_is
     hosts: list[Hashes] = [np.empty(0, np.uint64)]
     urls: list[Hashes] = [np.empty(0, np.uint64)]
     try:
@@ -74,6 +75,8 @@ def read_listed(path: str, *what_it_is: int | str) -> Listed:
             hosts.append(hash_values(pc.utf8_trim(pc.utf8_lower(names), ".")))
     except (OSError, *CONTENT_ERRORS) as error:
         raise _no_list(path, error) from error
+    if what_it_is and _file(path)[1:] != what_it_is:
+        raise InputError(f"{path}: the list changed while the job ran. Run again.")
     return Listed(_ascending(hosts), _ascending(urls))
 
 
@@ -85,12 +88,21 @@ def _ascending(parts: list[Hashes]) -> Hashes:
 
 
 def _file(path: str) -> Found:
-    """Its path wherever a worker runs, and what changes with its content."""
+    """Its path wherever a worker runs, and what changes with its content.
+
+    Raises:
+      InputError: there is none, or it is a glob or folder, which would stand for several.
+    """
     try:
         found = find_files((path,), "text")
     except InputError as error:
         raise _no_list(path, error) from error
-    return next((each, *told) for each, told in found.items())
+    [(only, told), *others] = found.items()
+    if others or only not in (path, os.path.abspath(path.removeprefix("file://"))):
+        raise InputError(
+            f"{path}: a list is one file, and this stands for {len(found)}, as {only}. Give each with its @."
+        )
+    return only, *told
 
 
 def _no_list(path: str, error: Exception) -> InputError:

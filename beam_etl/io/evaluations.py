@@ -23,7 +23,7 @@ from beam_etl.kernels.evaluations import MAX_WORDS, NGRAM, TooManyWordsError, ma
 from beam_etl.kernels.process import OncePerProcess, once_per_process
 
 MAX_BYTES = 16 * MAX_WORDS
-"""Of the text of a file. With more there are too many words, which is told before all of it is in memory."""
+"""Of the text of all sets. With more there are too many words, which is told before all of it is in memory."""
 
 COLUMN = schema.TEXT
 """Of evaluation sets."""
@@ -70,13 +70,34 @@ def set_names(paths: Sequence[str]) -> tuple[str, ...]:
 
 def _finder(sets: tuple[EvaluationSet, ...], column: str, ngram: int) -> FindShared:
     try:
-        read = [(each.name, _texts(each.files, Columns(text=column))) for each in sets]
+        held = _Held()
+        read = [(each.name, _texts(each.files, Columns(text=column), held)) for each in sets]
         return FindShared(make_evaluations(read, ngram))
     except TooManyWordsError as error:
         raise InputError(str(error)) from error
 
 
-def _texts(files: tuple[FileEntry, ...], columns: Columns) -> pa.Array:
+class _Held:
+    """Bytes of text that are in memory, of all files of all sets."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def add(self, texts: pa.Array, path: str) -> None:
+        """Counts these, of this file.
+
+        Raises:
+          InputError: together they are too many.
+        """
+        self._size += texts.nbytes
+        if self._size > MAX_BYTES:
+            raise InputError(
+                f"{path}: with it, evaluation sets have over {MAX_BYTES:,} bytes of text. Each process holds the "
+                f"sets: give some of {MAX_WORDS:,} words together."
+            )
+
+
+def _texts(files: tuple[FileEntry, ...], columns: Columns, held: _Held) -> pa.Array:
     """By row, null ones too.
 
     Raises:
@@ -84,23 +105,17 @@ def _texts(files: tuple[FileEntry, ...], columns: Columns) -> pa.Array:
     """
     known = limited(input_format(files), columns.limits)
     stored = check_files(files, known, columns, 0.0)
-    texts = [_texts_of(file, known, columns, stored) for file in files]
+    texts = [_texts_of(file, known, columns, stored, held) for file in files]
     return pa.chunked_array(texts, pa.large_string()).combine_chunks()
 
 
-def _texts_of(file: FileEntry, known: Format, columns: Columns, stored: pa.Schema) -> pa.Array:
+def _texts_of(file: FileEntry, known: Format, columns: Columns, stored: pa.Schema, held: _Held) -> pa.Array:
     texts, positions = [pa.array([], pa.large_string())], [np.empty(0, np.uint64)]
-    size = 0
     for split in plan_splits(file, known, SPLIT_BYTES):
         for found in read_split(split, known, columns, stored):
             if isinstance(found, pa.RecordBatch):
                 texts.append(found.column(schema.TEXT))
-                size += texts[-1].nbytes
-                if size > MAX_BYTES:
-                    raise InputError(
-                        f"{file.path}: an evaluation set of over {MAX_BYTES:,} bytes of text. Each process holds the "
-                        f"sets: give some of {MAX_WORDS:,} words together."
-                    )
+                held.add(texts[-1], file.path)
                 positions.append(found.column(schema.ADDRESS).to_numpy() & np.uint64(schema.MAX_POSITION))
             elif found.reason == NULL_TEXT and found.position is not None:
                 texts.append(pa.nulls(1, pa.large_string()))

@@ -1,10 +1,13 @@
 """FitPerKey: a model for each key, which scores the documents of that key."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam.internal import pickler
 from apache_beam.typehints.decorators import no_annotations
@@ -15,11 +18,10 @@ from beam_etl.io.key_buckets import KeyBuckets
 from beam_etl.io.map_files import MapFiles, MappedFiles
 from beam_etl.io.read import FileSource
 from beam_etl.io.together import together
-from beam_etl.kernels.fitting import ALL, COPY, SALT, SAMPLE_BYTES, Fit, KeyFit, KeyModels, SpreadKeys, fitted
+from beam_etl.kernels.fitting import ALL, COPY, SALT, Fit, KeyFit, KeyModels, SpreadKeys, fitted
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.join_salts import key_salts
 from beam_etl.kernels.provenance import carry_file
-from beam_etl.kernels.sampling import sample_keys
 from beam_etl.kernels.scoring import Predict
 from beam_etl.transforms.batches import (
     Batches,
@@ -41,10 +43,6 @@ LOOK_BYTES, LOOK_PLACES = 1 << 20, 16
 GATHER_BYTES = 32 << 20
 """Documents of a partition that are put together by key at once."""
 
-MARGIN, FEW = 2, 100
-"""How many times too many documents the files may be taken to have before the sample of all would be too small, and so
-many more are looked at, since hashes are even by chance only."""
-
 
 @dataclass(eq=False, kw_only=True)
 class FitPerKey(beam.PTransform):
@@ -57,7 +55,8 @@ class FitPerKey(beam.PTransform):
     A sample is the `most` documents with the smallest hashes of `sample_by`, less where they have more than 4 MiB of
     text; `fit` gets them in that order. So the scores depend on the documents alone, if `fit` and `score` do. A key
     with more documents than one partition should have, as a sample by the launcher tells, is spread over several, each
-    of which gets what may be in the key's sample.
+    of which gets what may be in the key's sample. What may be is told by hashes and a number of documents that the
+    launcher estimates: where it is more than twice too high, of such a key or of all, the sample has fewer than `most`.
 
     Input: the pipeline. Output: MappedFiles: the documents in no order, with `column`, and `own_model`: whether the
     key's own model gave it; rejects are what couldn't be read, and what `score` fails on by itself.
@@ -111,10 +110,10 @@ class FitPerKey(beam.PTransform):
             if missing := sorted({self.by, self.sample_by} - set(batch.schema.names)):
                 raise ValueError(f"no column {missing[0]!r}; documents have {', '.join(batch.schema.names)}")
         rows, size = look.expected(self.source.told_documents())
-        whole = _FitAll(self._how, rows, size)
+        whole = _FitAll(self._how, self._how.share(rows, look.batches))
         found = together(self.source.read, columns, (self.by,))
         if found is None:
-            return self._shuffled(columns, whole)
+            return self._shuffled(columns, whole, _Expected(rows, size, look.batches))
         documents, _, _ = self.source.documents(columns, again=True)
         mapped = pipeline | "Partitions" >> MapFiles(
             source=self.source,
@@ -125,16 +124,16 @@ class FitPerKey(beam.PTransform):
         )
         return _apart(mapped.batches, mapped.rejects)
 
-    def _shuffled(self, columns: Columns, whole: "_FitAll") -> MappedFiles:
+    def _shuffled(self, columns: Columns, whole: "_FitAll", expected: "_Expected") -> MappedFiles:
         documents, rejects, _ = self.source.documents(columns)
-        spread = self._spread_keys(columns, whole.size)
+        spread, copies = self._spread_keys(columns, expected)
         keys = (self.by, SALT) if spread.hashes else (self.by,)
         carried = documents | "Carry file" >> MapBatches(carry_file)
         if spread.hashes:
             carried |= "Spread" >> beam.ParDo(_Spread(self._how, spread)).with_output_types(pa.RecordBatch)
         scored = (
             carried
-            | "Shuffle" >> Shuffle(by=keys, expected_bytes=whole.size)
+            | "Shuffle" >> Shuffle(by=keys, expected_bytes=expected.bytes + copies)
             | "Fit"
             >> MapPartitions(
                 kernel=partial(_fit_partition, how=self._how, spread=spread),
@@ -143,13 +142,31 @@ class FitPerKey(beam.PTransform):
         )
         return _apart(scored, rejects)
 
-    def _spread_keys(self, columns: Columns, size: int) -> SpreadKeys:
-        """The keys with too many documents for one partition."""
+    def _spread_keys(self, columns: Columns, expected: "_Expected") -> tuple[SpreadKeys, int]:
+        """The keys with too many documents for one partition, and the bytes of copies that parts get."""
         needed, carry = ((self.by,), ()) if self.by in SHARED else ((), (self.by,))
         narrow = replace(columns, needed=needed, optional=(), carry=carry)
         keys = self.source.sample(LOOK_BYTES, LOOK_PLACES, narrow).batches
         hashes = [hash_values(batch.column(self.by)) for batch in keys if batch.num_rows]
-        return SpreadKeys.of(key_salts(hashes, size / sum(map(len, hashes)))) if hashes else SpreadKeys()
+        if not hashes:
+            return SpreadKeys(), 0
+        sampled = np.concatenate(hashes)
+        salts = key_salts(hashes, expected.bytes / len(sampled))
+        shares, copies = {}, 0.0
+        for key in salts:
+            count = np.count_nonzero(sampled == np.uint64(key))
+            fewest = count - 2 * np.sqrt(count)  # so many there may be by chance
+            shares[key] = self._how.share(fewest / len(sampled) * expected.rows, expected.look)
+            copies += salts[key] * min(shares[key], 1.0) * count / len(sampled) * expected.bytes
+        return SpreadKeys.of(salts, shares), round(copies)
+
+
+class _Expected(NamedTuple):
+    """What the launcher knows of all documents: about how many, their bytes in memory, and some of them."""
+
+    rows: int
+    bytes: int
+    look: list[pa.RecordBatch]
 
 
 @dataclass(eq=False)
@@ -158,32 +175,23 @@ class _FitAll(beam.PTransform):
 
     Args:
       how: it is fitted.
-      rows, size: of all documents, estimated.
+      share: of all documents, that the sample is chosen from.
     """
 
     how: KeyFit
-    rows: int
-    size: int
+    share: float
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, documents: Batches) -> beam.PCollection[bytes]:
-        most = min(self.how.most, SAMPLE_BYTES * self.rows // max(self.size, 1))
-        part = (MARGIN * most + FEW) / max(self.rows, 1)
         return (
             documents
-            | "Likely" >> MapBatches(partial(_likely, by=self.how.sample_by, part=part))
+            | "Likely" >> MapBatches(partial(self.how.likely, shares=self.share))
             | "Cut" >> beam.ParDo(_CutSample(self.how)).with_output_types(bytes)
             | "Sample" >> Fold(merge=partial(_merged, how=self.how))
-            | "Fit" >> beam.Map(_fitted, how=self.how).with_output_types(bytes)
+            | "Fit" >> beam.Map(_fitted, how=self.how, share=self.share).with_output_types(bytes)
         )
-
-
-def _likely(rows: pa.RecordBatch, by: str, part: float) -> pa.RecordBatch:
-    """The rows with the smallest hashes, of which a sample of all is chosen."""
-    hashes, _ = sample_keys(rows, (by,))
-    return rows.filter(pa.array(hashes < part * 2.0**63))
 
 
 class _CutSample(GatherBatches):
@@ -202,12 +210,23 @@ def _merged(samples: list[bytes], how: KeyFit) -> bytes:
     return RecordBatchCoder().encode(how.sample_of_all(merge_batches(batches))) if batches else b""
 
 
-def _fitted(sample: bytes, how: KeyFit) -> bytes:
+def _fitted(sample: bytes, how: KeyFit, share: float) -> bytes:
     rows = RecordBatchCoder().decode(sample) if sample else None
     if rows is None or not rows.num_rows:
         return b""
+    if share < 1 and how.is_short(rows):
+        _tell_short(ALL, how)
     packed: bytes = pickler.dumps(fitted(how, rows, ALL))
     return packed
+
+
+def _tell_short(of: str, how: KeyFit) -> None:
+    logging.getLogger(__name__).warning(
+        "the model of %s is fitted to fewer than %d documents: a look at the input had the "
+        "launcher expect more, or longer ones. With the same documents in other files it may be fitted to more.",
+        of,
+        how.most,
+    )
 
 
 class _Spread(GatherBatches):
@@ -235,6 +254,8 @@ def _fit_partition(
 ) -> Iterator[pa.RecordBatch]:
     """Documents with their scores, and rejects. The batches are read twice: for samples, and to be scored."""
     sample = next(combine_all(_candidates(batches, how, spread), how.sample), None)
+    for key in [] if sample is None else spread.short(sample, how):
+        _tell_short(f"{how.by}={key}", how)
     models = KeyModels(how, sample, pickler.loads(whole) if whole else None)
     for rows in _gathered(batches):
         for kernel, group in models.score(rows):

@@ -1,7 +1,7 @@
 """A model for each key: fitted to a sample of the key's documents that depends on nothing but them."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -31,6 +31,10 @@ SALT = "beam_etl.salt"
 
 COPY = "beam_etl.copy"
 """null: a column of documents that came to be fitted to; they are scored elsewhere."""
+
+MARGIN, FEW = 2, 100
+"""How many times too many documents a sample's key may be taken to have before too few are looked at for the sample,
+and so many more are looked at, since hashes are even by chance only."""
 
 ALL = "all documents"
 """Whose model it is, for messages."""
@@ -73,6 +77,26 @@ class KeyFit:
     def sample_of_all(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The same of all documents as if they had one key."""
         return self._first(rows, np.zeros(rows.num_rows, np.int64))
+
+    def share(self, rows: float, look: Sequence[pa.RecordBatch]) -> float:
+        """Of some documents, those with the smallest hashes, the part that a sample is chosen from; 1 and more for all.
+
+        Args:
+          rows: how many documents there are, estimated.
+          look: documents, for the bytes of one. By their median: long ones among few would make the part too small.
+        """
+        sizes = [_text_bytes(batch) for batch in look if batch.num_rows]
+        usual = float(np.median(np.concatenate(sizes))) if sizes else 0.0
+        return (MARGIN * min(self.most, SAMPLE_BYTES / max(usual, 1.0)) + FEW) / max(rows, 1.0)
+
+    def likely(self, rows: pa.RecordBatch, shares: npt.NDArray[np.float64] | float) -> pa.RecordBatch:
+        """The rows whose hashes are among the smallest: that share of all hashes, for each row or the same for all."""
+        hashes, _ = sample_keys(rows, (self.sample_by,))
+        return rows.filter(pa.array(hashes < shares * 2.0**63))
+
+    def is_short(self, sample: pa.RecordBatch) -> bool:
+        """Whether a sample of one key, or of all, has room for more documents."""
+        return bool(sample.num_rows < self.most and _text_bytes(sample).sum() < SAMPLE_BYTES)
 
     def _first(self, rows: pa.RecordBatch, codes: Integers) -> pa.RecordBatch:
         hashes, ties = sample_keys(rows, (self.sample_by,))
@@ -207,16 +231,19 @@ class _Scored:
 
 @dataclass(frozen=True)
 class SpreadKeys:
-    """Keys with too many documents for one partition, by their hashes, ascending, and into how many parts they go."""
+    """Keys with too many documents for one partition, by their hashes, ascending."""
 
     hashes: tuple[int, ...] = ()
     parts: tuple[int, ...] = ()
+    """Into how many each goes."""
+    shares: tuple[float, ...] = ()
+    """Of each one's documents, those with the smallest hashes, of which every part gets copies (`KeyFit.share`)."""
 
     @classmethod
-    def of(cls, salts: dict[int, int]) -> "SpreadKeys":
-        """From what `key_salts` tells."""
+    def of(cls, salts: dict[int, int], shares: dict[int, float]) -> "SpreadKeys":
+        """From what `key_salts` and `KeyFit.share` tell of keys."""
         hashes = sorted(key for key, count in salts.items() if count > 1)
-        return cls(tuple(hashes), tuple(salts[key] for key in hashes))
+        return cls(tuple(hashes), tuple(salts[key] for key in hashes), tuple(shares[key] for key in hashes))
 
     def spread(self, rows: pa.RecordBatch, how: KeyFit) -> Iterator[pa.RecordBatch]:
         """The rows with the SALT of their part, and for each part of a spread key a COPY of what may be its sample."""
@@ -225,7 +252,8 @@ class SpreadKeys:
         parts[at] = np.array(self.parts, np.uint64)[key]
         yield _salted(rows, hash_values(rows.column(how.sample_by)) % parts)
         if len(at):
-            sample = how.sample(rows.take(pa.array(at)))
+            likely = how.likely(rows.take(pa.array(at)), np.array(self.shares)[key])
+            sample = how.sample(likely)
             row, copy = repeat_rows(np.array(self.parts, np.int64)[self._find(sample, how.by)[1]])
             copies = _salted(sample.take(pa.array(row)), copy)
             yield copies.append_column(COPY, pa.nulls(len(row)))
@@ -235,6 +263,12 @@ class SpreadKeys:
         others = np.ones(rows.num_rows, np.bool_)
         others[self._find(rows, how.by)[0]] = False
         return rows if others.all() else rows.filter(pa.array(others))
+
+    def short(self, sample: pa.RecordBatch, how: KeyFit) -> list[Any]:
+        """The keys that have fewer documents in a sample than they may, where copies of some weren't sent."""
+        at, key = self._find(sample, how.by)
+        cut = sample.take(pa.array(at[np.array(self.shares)[key] < 1]))
+        return [value for value, places in key_runs(cut, how.by) if how.is_short(cut.take(places))]
 
     def _find(self, rows: pa.RecordBatch, by: str) -> tuple[Integers, Integers]:
         """Rows of spread keys, and the place of each one's key."""

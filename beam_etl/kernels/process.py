@@ -15,6 +15,10 @@ class _Slot:
     made: Callable[..., Any] | None = None
 
 
+class NotLoadedError(Exception):
+    """A process couldn't make what a kernel needs. That says nothing of the rows that it was called with."""
+
+
 _slots: dict[Hashable, _Slot] = {}
 _slots_lock = threading.Lock()
 
@@ -27,10 +31,25 @@ class OncePerProcess(Generic[Parameters, Result]):
     args: tuple[Hashable, ...]
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return self.get()(*args, **kwargs)
+        return self.ready()(*args, **kwargs)
+
+    def ready(self) -> Callable[Parameters, Result]:
+        """As `get`, for a kernel at work, whose failures are told apart from those of its rows.
+
+        Raises:
+          NotLoadedError: the factory raised.
+        """
+        try:
+            return self.get()
+        except Exception as error:
+            name = f"{self.factory.__module__}.{self.factory.__qualname__}"
+            raise NotLoadedError(f"{name} failed on this worker: {type(error).__name__}: {error}") from error
 
     def get(self) -> Callable[Parameters, Result]:
-        """The kernel itself. Threads that ask for the same one wait; those that ask for another don't."""
+        """The kernel itself. Threads that ask for the same one wait; those that ask for another don't.
+
+        When the factory raises, this raises the same.
+        """
         key = (self.factory.__module__, self.factory.__qualname__, self.args)
         with _slots_lock:
             slot = _slots.setdefault(key, _Slot(threading.Lock()))
@@ -46,7 +65,7 @@ def once_per_process(
     """A kernel that `factory(*args)` makes, once in each process that calls it.
 
     All threads and pipeline steps share it: so it must be thread-safe. When the factory raises, the call that
-    asked raises the same, and the next call tries again.
+    asked raises NotLoadedError, and the next call tries again.
 
     Args:
       factory: a function or class of an importable module; its name and `args` say what is the same kernel.

@@ -41,4 +41,4 @@ class Scorer:
     column: str
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return with_values(batch, self.predict(self.model.get(), batch), self.column)
+        return with_values(batch, self.predict(self.model.ready(), batch), self.column)

@@ -88,7 +88,9 @@ class Config(JobConfig):
 
     @property
     def counted(self) -> Columns:
-        """What is read to count."""
+        """What is read to count. Where the first stays, all: a document that has it must not be a reject later."""
+        if self.keep == FIRST:
+            return self.columns
         return self.read_as(self.line_rule.needed)
 
     @property
@@ -109,7 +111,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         memory=config.lines_memory,
         expected_bytes=_expected_crossing(source, config.line_rule),
     )
-    del rejects  # the second read wants more columns, so it rejects these as well
+    del rejects  # the second read wants as many columns or more, so it rejects these as well
     return {
         "documents": as_stored(done.documents, source),
         "edits": done.edits,

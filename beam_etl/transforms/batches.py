@@ -14,6 +14,7 @@ from beam_etl import schema
 from beam_etl.kernels.compaction import compact
 from beam_etl.kernels.halving import by_halves
 from beam_etl.kernels.mergeable import mergeable
+from beam_etl.kernels.process import NotLoadedError
 from beam_etl.kernels.rejecting import reject_documents
 from beam_etl.transforms.clock import Stopwatch, add_encoded
 from beam_etl.transforms.metrics import StepMetrics
@@ -116,7 +117,12 @@ class _Map(beam.DoFn):
 
 
 def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The kernel's batches, whatever form it returns them in; a failure becomes a KernelError that tells where."""
+    """The kernel's batches, whatever form it returns them in; a failure becomes a KernelError that tells where.
+
+    Raises:
+      KernelError: the kernel failed.
+      NotLoadedError: it couldn't begin, which is no matter of the batch.
+    """
     try:
         result = kernel(batch)
         if result is None:
@@ -130,6 +136,8 @@ def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch
                     f"a kernel returns RecordBatch, an iterable of them or None, got {type(out).__name__}"
                 )
             yield out
+    except NotLoadedError:
+        raise
     except Exception as error:
         raise KernelError(
             f"{_name(kernel)} failed on {_place(batch)}: {type(error).__name__}: {error}"
@@ -143,6 +151,7 @@ def run_or_reject(
 
     Raises:
       KernelError: it fails on more than MAX_FAILING.
+      NotLoadedError: a process can't make what it needs; documents aren't rejected for that.
     """
     made: list[pa.RecordBatch] = []
     reasons: dict[int, str] = {}

@@ -5,9 +5,11 @@ import secrets
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from beam_etl.kernels.repeated_lines import WHERE, LineRule, Repeated, repeated
@@ -24,6 +26,9 @@ REPEATED_LINES = "repeated_lines"
 
 GATHERED_BYTES = 64 << 20
 """Of repeated lines, in one file."""
+
+WRITTEN_LINES = 1 << 20
+"""Of a file, written at once."""
 
 
 class LineFile(NamedTuple):
@@ -47,7 +52,10 @@ class WriteRepeated(GatherBatches):
 
 
 class PutTogether(beam.DoFn):
-    """All files as one, ascending: a LineFile. A failure where there are more lines than a process may hold."""
+    """All files as one, ascending: a LineFile. A failure where there are more lines than a process may hold.
+
+    It has in memory what a process holds of them, `held_bytes` each, and a file besides.
+    """
 
     def __init__(self, rule: LineRule, folder: str, files: Files, memory: int) -> None:
         self._rule, self._folder, self._files, self._memory = rule, folder, files, memory
@@ -70,15 +78,30 @@ class PutTogether(beam.DoFn):
     def _together(self, files: list[LineFile]) -> LineFile:
         if not files:
             return LineFile("", 0)
-        parts = [read_lines(file, self._rule, self._files) for file in files]
-        hashes = np.concatenate([part.hashes for part in parts])
-        order = np.argsort(hashes)
-        firsts = [part.firsts for part in parts if part.firsts is not None]
-        return write_lines(
-            Repeated(hashes[order], np.concatenate(firsts)[order] if firsts else None),
-            self._folder,
-            self._files,
-        )
+        hashes = self._column(files, "hashes")
+        order = np.argsort(hashes) if self._kept else None
+        if order is None:
+            hashes.sort()
+        path = _new_path(self._folder)
+        with self._files.create(path) as file:
+            _write_column(file, hashes, order)
+            del hashes
+            if order is not None:
+                _write_column(file, self._column(files, "firsts"), order)
+        return LineFile(path, sum(part.lines for part in files))
+
+    @property
+    def _kept(self) -> bool:
+        return WHERE in self._rule.counts.names
+
+    def _column(self, files: list[LineFile], name: str) -> npt.NDArray[np.uint64]:
+        """A column of Repeated, of one file after the other."""
+        column = np.empty(sum(file.lines for file in files), np.uint64)
+        at = 0
+        for file in files:
+            column[at : at + file.lines] = getattr(read_lines(file, self._rule, self._files), name)
+            at += file.lines
+        return column
 
 
 def _too_many(lines: int, needed: int, rule: LineRule) -> str:
@@ -98,12 +121,25 @@ def told_gone(error: FileNotFoundError) -> str:
 
 def write_lines(found: Repeated, folder: str, files: Files) -> LineFile:
     """A new file of repeated lines."""
-    path = f"{folder}/lines-{secrets.token_hex(8)}.u64"
+    path = _new_path(folder)
     with files.create(path) as file:
         for column in found:
             if column is not None:
-                file.write(column.astype("<u8").tobytes())
+                _write_column(file, column)
     return LineFile(path, found.hashes.size)
+
+
+def _new_path(folder: str) -> str:
+    return f"{folder}/lines-{secrets.token_hex(8)}.u64"
+
+
+def _write_column(
+    file: Any, column: npt.NDArray[np.uint64], order: npt.NDArray[np.intp] | None = None
+) -> None:
+    """Adds a column to a file, in this order, some of it at a time."""
+    for start in range(0, column.size, WRITTEN_LINES):
+        some = slice(start, start + WRITTEN_LINES)
+        file.write((column[some] if order is None else column[order[some]]).astype("<u8").tobytes())
 
 
 def read_lines(file: LineFile, rule: LineRule, files: Files) -> Repeated:
@@ -125,19 +161,27 @@ def read_lines(file: LineFile, rule: LineRule, files: Files) -> Repeated:
     return Repeated(stored[: file.lines], stored[file.lines :] if kept else None)
 
 
+class Table:
+    """A table that is in memory, or mapped, while whoever got it holds it."""
+
+    def __init__(self, file: LineFile, lines: Repeated) -> None:
+        self.file, self.lines = file, lines
+
+
 class _Held:
-    """The table that a process has: of one run at a time."""
+    """The tables that steps of this process hold: each once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: tuple[LineFile, Repeated] | None = None
+        self._tables: WeakValueDictionary[tuple[LineFile, str], Table] = WeakValueDictionary()
 
-    def get(self, file: LineFile, rule: LineRule, files: Files) -> Repeated:
+    def get(self, file: LineFile, rule: LineRule, files: Files) -> Table:
         with self._lock:
-            if self._held is None or self._held[0] != file:
-                self._held = None
-                self._held = file, read_lines(file, rule, files)
-            return self._held[1]
+            key = file, rule.keep
+            table = self._tables.get(key)
+            if table is None:
+                table = self._tables[key] = Table(file, read_lines(file, rule, files))
+            return table
 
 
 HELD = _Held()

@@ -28,6 +28,7 @@ from beam_etl.transforms.line_tables import (
     HELD,
     LineFile,
     PutTogether,
+    Table,
     WriteRepeated,
     told_gone,
 )
@@ -207,6 +208,7 @@ class RemoveRepeatedLines(beam.PTransform):
 class _Remove(beam.DoFn):
     def __init__(self, rule: LineRule, id: str, files: Files) -> None:
         self._rule, self._id, self._files = rule, id, files
+        self._table: Table | None = None
         self._metrics = StepMetrics()
 
     def process(self, batch: pa.RecordBatch, file: LineFile) -> Iterator[Any]:
@@ -215,11 +217,12 @@ class _Remove(beam.DoFn):
 
     def _outputs(self, batch: pa.RecordBatch, file: LineFile) -> Iterator[Any]:
         try:
-            gone = HELD.get(file, self._rule, self._files)
+            if self._table is None or self._table.file != file:
+                self._table = HELD.get(file, self._rule, self._files)
         except FileNotFoundError as error:
             yield beam.pvalue.TaggedOutput(FAILURES, told_gone(error))
             return
-        kernel = partial(remove_lines, rule=self._rule, gone=gone, id=self._id)
+        kernel = partial(remove_lines, rule=self._rule, gone=self._table.lines, id=self._id)
         for out in run_with_outputs(kernel, batch, REMOVING, (EDITS, REMOVALS), self._metrics):
             if isinstance(out, beam.pvalue.TaggedOutput) and out.tag == EDITS:
                 self._metrics.add(PIECES_REMOVED, pc.sum(out.value.column("pieces")).as_py())

@@ -36,6 +36,7 @@ class ScoreWithModel(beam.PTransform):
       TypeError: one of both can't be called.
       ValueError: `load` has no name by which a process could know it again.
       KernelError: while running, when `predict` fails on more than MAX_FAILING rows of a batch.
+      NotLoadedError: while running, when `load` fails on a worker. No document is a reject for that.
     """
 
     load: Callable[..., Any]

@@ -10,6 +10,7 @@ from beam_etl.io import blocklists
 from beam_etl.io.blocklists import blocklist_rules, read_listed
 from beam_etl.io.errors import InputError
 from beam_etl.kernels.document_rules import NotBlocked, NotListed, filter_documents
+from beam_etl.kernels.process import OncePerProcess
 
 ITEMS = [
     *(f"{'WWW.' if n % 7 == 0 else ''}Host{n}.example" for n in range(40_000)),
@@ -66,7 +67,7 @@ def test_lists_are_taken_by_their_size(listed: Path, tmp_path: Path) -> None:
     small, packed = tmp_path / "small.txt", tmp_path / "list.txt.gz"
     small.write_text("small.example\n")
     packed.write_bytes(gzip.compress(b"packed.example\n"))
-    rules = blocklist_rules(["given.example", f"@{small}", f"@{listed}", f"@{packed}"])
+    rules = blocklist_rules(["given.example", f"@{small}", f"@{listed}", f"@file://{packed}"])
     assert [type(rule) for rule in rules] == [NotBlocked, NotListed, NotListed]
     urls = [f"https://{name}.example/" for name in ("given", "small", "host9", "packed", "none")]
     batch = pa.RecordBatch.from_pydict({"id": list("abcde"), "url": urls, "text": urls})
@@ -76,6 +77,25 @@ def test_lists_are_taken_by_their_size(listed: Path, tmp_path: Path) -> None:
         f"blocklist: {name}.example" for name in ("given", "small", "host9", "packed")
     ]
     assert blocklist_rules([]) == ()
+
+
+@pytest.mark.parametrize("pattern", ["*.txt", "", "a.tx?"], ids=["glob", "folder", "glob of one"])
+def test_a_list_is_one_file(pattern: str, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(f"{name}.example\n")
+    with pytest.raises(InputError, match=r"a list is one file, and this stands for [12], as .*\.txt"):
+        blocklist_rules([f"@{tmp_path}/{pattern}"])
+
+
+def test_a_list_that_is_replaced_while_the_job_runs_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt.gz"
+    path.write_bytes(gzip.compress(b"old.example\n"))
+    [rule] = blocklist_rules([f"@{path}"])
+    assert isinstance(rule, NotListed)
+    assert isinstance(rule.listed, OncePerProcess)
+    path.write_bytes(gzip.compress(b"old.example\nnew.example\n"))
+    with pytest.raises(InputError, match=r"list\.txt\.gz: the list changed while the job ran"):
+        rule.listed.factory(*rule.listed.args)  # as another process does
 
 
 @pytest.mark.parametrize("content", [None, b"caf\xe9.example\n" * 100_000], ids=["absent", "latin-1"])

@@ -13,6 +13,9 @@ ROWS = 600
 DOMAINS = ["a", "b", None, "c", "a", "a"]
 
 
+A = int(hash_values(pa.array(["a"]))[0])
+
+
 def documents(rows: int = ROWS) -> pa.RecordBatch:
     return pa.record_batch(
         {
@@ -68,7 +71,7 @@ def test_a_sample_has_the_smallest_hashes_of_each_key(
 
 def test_parts_of_a_key_get_all_of_its_sample_and_each_row_once() -> None:
     """Also where parts meet: then copies of a document are one."""
-    batch, spread = documents(), SpreadKeys.of({int(hash_values(pa.array(["a"]))[0]): 3, 5: 1})
+    batch, spread = documents(), SpreadKeys.of({A: 3, 5: 1}, {A: 0.5})
     rows, copies = [], []
     for start in range(0, ROWS, 100):
         plain, copied = spread.spread(batch.slice(start, 100), how())
@@ -87,6 +90,41 @@ def test_parts_of_a_key_get_all_of_its_sample_and_each_row_once() -> None:
     assert how().sample(together)["address"].to_pylist() == wanted
     left = spread.without(batch, how()).column("domain").to_pylist()
     assert left == [domain for domain in batch.column("domain").to_pylist() if domain != "a"]
+
+
+def test_copies_of_a_key_do_not_grow_with_its_documents() -> None:
+    """Every hundred documents are let go by themselves, as those of many bundles are; a part gets few of each."""
+    rows = 40_000
+    batch = documents(100)
+    share = how().share(rows / 2, [batch])
+    spread = SpreadKeys.of({A: 2}, {A: share})
+    sent, seen = [], []
+    for start in range(0, rows, 100):
+        numbers = range(start, start + 100)
+        some = batch.set_column(0, "address", pa.array(numbers, pa.uint64()))
+        some = some.set_column(1, "id", pa.array([f"d{number}" for number in numbers]))
+        _, copies = spread.spread(some, how())
+        sent.append(copies.drop_columns(["beam_etl.copy"]))
+        seen += [row for row in some.to_pylist() if row["domain"] == "a"]
+    together = pa.concat_batches(sent)
+    assert together.num_rows < 1.5 * 2 * (2 * 20 + 100)
+    assert how().sample(together)["address"].to_pylist() == first(seen, 20, 1 << 20)
+    assert spread.short(how().sample(together), how()) == []
+    assert spread.short(how().sample(together.slice(0, 30)), how()) == ["a"]
+
+
+WIDE = {"id": ["a" * 10] * 9, "text": ["x" * 90] * 9, "vector": [[0.0] * 4096] * 9}
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "wanted"), [(1 << 20, 1000), (5_000, 50)], ids=["by number", "by bytes of text"]
+)
+def test_enough_are_looked_at_for_a_sample_however_wide_documents_are(
+    most_bytes: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "SAMPLE_BYTES", most_bytes)
+    share = how(1000).share(1_000_000, [pa.RecordBatch.from_pydict(WIDE)])
+    assert share * 1_000_000 == pytest.approx(2 * wanted + 100)
 
 
 def test_models_that_do_not_fit_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from apache_beam.internal import pickler
 
 from beam_etl.kernels import process
-from beam_etl.kernels.process import once_per_process
+from beam_etl.kernels.process import NotLoadedError, once_per_process
 
 made: list[str] = []
 gate = threading.Event()
@@ -80,7 +80,9 @@ def test_a_pickle_carries_the_name_and_not_the_kernel(library: Any) -> None:
 
 def test_a_factory_that_raises_leaves_nothing_behind() -> None:
     kernel = once_per_process(failing_once, "late")
-    with pytest.raises(OSError, match="no such vocabulary"):
+    with pytest.raises(
+        NotLoadedError, match="failing_once failed on this worker: OSError: no such vocabulary"
+    ):
         kernel()
     assert kernel() == "late"
     assert kernel() == "late"

@@ -81,12 +81,22 @@ def test_quotations_are_masked(source: Path, sets: str, tmp_path: Path) -> None:
     assert not table(tmp_path / "out", "removals")
 
 
-def test_a_set_that_is_no_evaluation_set_is_refused_before_it_is_in_memory(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("given", ["{0}", "{0}/a.jsonl,{0}/b.jsonl"], ids=["a set", "two sets"])
+def test_what_is_no_evaluation_set_is_refused_before_it_is_in_memory(
+    given: str,
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The limit is that of all files of all sets."""
     monkeypatch.setattr(evaluations, "MAX_BYTES", 10_000)
-    assert run([f"--input={source}", f"--output={tmp_path}/out", f"--evaluations={source}"]) == 2
-    assert "an evaluation set of over 10,000 bytes of text" in capsys.readouterr().err
+    (tmp_path / "sets").mkdir()
+    for name in ("a.jsonl", "b.jsonl"):
+        lines(tmp_path / "sets" / name, [{"text": "long " * 1_200}])
+    flags = [f"--input={source}", f"--output={tmp_path}/out"]
+    assert run([*flags, f"--evaluations={given.format(tmp_path / 'sets')}"]) == 2
+    assert "b.jsonl: with it, evaluation sets have over 10,000 bytes of text" in capsys.readouterr().err
 
 
 WRONG = [

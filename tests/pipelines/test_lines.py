@@ -95,6 +95,28 @@ def test_the_first_stays_whatever_the_sharding(rows: list[Row], tmp_path: Path) 
     assert shared == [next(row["id"] for row in rows if "Share this page" in row["text"])]
 
 
+def test_a_line_stays_where_the_first_document_that_has_it_cannot_be_read(tmp_path: Path) -> None:
+    """Its text can: what is damaged is a column that is only copied."""
+    source = tmp_path / "in/all.parquet"
+    source.parent.mkdir()
+    texts = [f"Same line\nand {chr(97 + number)}" for number in range(20)]
+    columns = {
+        "id": list(map(str, range(20))),
+        "text": texts,
+        "other": [f"{number}" * 50 for number in range(20)],
+    }
+    pq.write_table(pa.table(columns), source, row_group_size=10, use_dictionary=False)
+    other = pq.read_metadata(source).row_group(0).column(2)
+    with source.open("r+b") as file:
+        file.seek(other.data_page_offset)
+        file.write(b"\xff" * other.total_compressed_size)
+    done = cut(source.parent, tmp_path / "out", "--max_reject_fraction=1")
+    assert [row["text"] for row in done["documents"]] == [
+        texts[10],
+        *(f"and {chr(97 + number)}" for number in range(11, 20)),
+    ]
+
+
 def test_more_lines_than_a_process_may_hold_are_told(
     rows: list[Row], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

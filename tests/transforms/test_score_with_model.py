@@ -57,6 +57,18 @@ def test_a_model_is_loaded_once_whatever_the_threads_and_steps() -> None:
     assert sorted(LOADED) == ["once", "other"]
 
 
+def fail_to_load(name: str) -> None:
+    raise OSError(f"{name}: the store is away")
+
+
+def test_a_model_that_cannot_be_loaded_rejects_no_documents() -> None:
+    pipeline = run()
+    batches = pipeline | beam.Create([documents(["a"])])
+    batches | ScoreWithModel(load=partial(fail_to_load, "m.bin"), predict=predict)
+    with pytest.raises(Exception, match=r"fail_to_load failed on this worker: OSError: m\.bin: the store"):
+        pipeline.run().wait_until_finish()
+
+
 FORMS: dict[str, Any] = {
     "list": [1.5, None],
     "numpy": np.array([1, 2]),
