@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 from beam_etl import __version__, schema
 from beam_etl.io.columns import ALL, Columns
+from beam_etl.io.files import find_files
 from beam_etl.io.item_lists import FILE_MARK
 from beam_etl.io.read import FileSource
 from beam_etl.io.staging import RUN_LETTERS, staging_folder
@@ -165,18 +165,21 @@ class Config(JobConfig):
         reserved = tuple(name for name, asked in made.items() if asked)
         return replace(self.read_as((schema.ID, *text), carry=ALL, optional=optional), reserved=reserved)
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        evaluations = clean.others if (clean := self.decontaminating) is not None else ()
+        return (self.config, *evaluations, *self.extracting.others)
+
     def spill_folder(self, source: FileSource) -> str:
         """Where a run puts its documents down: the same for equal steps and input, and for no others."""
         told = self.to_json()
-        lists = [
-            item[1:] for keys in self.file.sections.values() for item in _items(keys) if item[:1] == FILE_MARK
-        ]
+        lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others]
         on = {
             "beam_etl": __version__,
             "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
             "files": [list(file) for file in source.files],
             "evaluations": repr(clean.sets.args) if (clean := self.decontaminating) is not None else None,
-            "lists": [[path, os.stat(path).st_mtime_ns] for path in lists if os.path.exists(path)],
+            "lists": [find_files((path,), "text") for path in lists],
         }
         name = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:RUN_LETTERS]
         return staging_folder(self.output, name)
@@ -185,7 +188,3 @@ class Config(JobConfig):
         """The configuration for the manifest, with the steps as they are in the file, and how pages became texts."""
         pages = {name: getattr(self.extracting, name) for name in PAGE_KEYS} if self.has("extract") else {}
         return {**super().to_json(), **pages, "steps": self.file.sections}
-
-
-def _items(keys: dict[str, Any]) -> list[str]:
-    return [item for value in keys.values() if isinstance(value, tuple) for item in value]

@@ -22,7 +22,7 @@ from tests.templates.broken import without
 from tests.templates.conftest import NAME
 from tests.templates.driving import Launch, Launched, drive, google_storage
 from tests.templates.image import REPOSITORY, Image
-from tests.templates.parameters import REQUIRED, ROOT, SUBSCRIPTION, documents, json_lines
+from tests.templates.parameters import GIVEN, REQUIRED, ROOT, SUBSCRIPTION, documents, json_lines
 from tests.templates.workers import (
     Pipeline,
     by_harness,
@@ -74,6 +74,8 @@ def cloud() -> Iterator[Cloud]:
     with google_storage() as made, in_environment(made):
         for seed, name in enumerate("ab"):
             store_of(ROOT).write(f"{ROOT}/in/{name}.jsonl", json_lines(documents(seed)))
+        for path, content in GIVEN.items():
+            store_of(ROOT).write(path, content)
         assert inverted_index.run([f"--input={ROOT}/in/*.jsonl", f"--output={ROOT}/index"]) == 0
         yield made
 
