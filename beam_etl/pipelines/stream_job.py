@@ -29,6 +29,7 @@ from beam_etl.pipelines.launching import (
     on_cluster,
     refuse_files_of_this_machine,
     service_of,
+    tell_of_files_in_images,
 )
 from beam_etl.pipelines.pane_progress import PaneProgress, published_lines
 from beam_etl.pipelines.runners import DATAFLOW, FLINK, make_options, runner_name
@@ -65,7 +66,8 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     spec = _windows(job.name, config)
     savepoint, updates = _savepoint(rest), _updates(config, rest)
     if not config.plan:
-        refuse_files_of_this_machine(config.runner, (*folders_of(config), *_watched(config)))
+        refuse_files_of_this_machine(config.runner, (*folders_of(config), *config.others, *_watched(config)))
+        tell_of_files_in_images(config.runner, "kafka_config", config.kafka_config)
     stream = _stream(job.name, config, savepoint, updates)
     flags = ["--streaming", *_checkpoint_flags(config, stream), *rest]
     own = [f"--{name}" for name in config.to_json()]
