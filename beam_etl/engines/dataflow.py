@@ -115,6 +115,8 @@ class Service:
     project: str
     region: str
     streaming: bool
+    name: str
+    """Of the job."""
     template: str | None
     """The file that takes the job in place of the service."""
 
@@ -122,7 +124,7 @@ class Service:
     def of(cls, options: PipelineOptions) -> "Service":
         """From the options of a pipeline."""
         cloud, streaming = options.view_as(GoogleCloudOptions), options.view_as(StandardOptions).streaming
-        return cls(cloud.project, cloud.region, bool(streaming), cloud.template_location)
+        return cls(cloud.project, cloud.region, bool(streaming), cloud.job_name, cloud.template_location)
 
     def wait(self, result: Any) -> str:
         """Waits until a job has ended; Beam's name of the state that it is in then.
@@ -151,6 +153,15 @@ class Service:
         from apache_beam.internal.cloudpickle.cloudpickle import get_relative_path
 
         cloudpickle_pickler.DEFAULT_CONFIG.filepath_interceptor = get_relative_path
+
+    def may_have_it(self) -> str:
+        """What to say where nobody knows whether the service took the job: how to look, and to end it."""
+        where = f"--project={self.project} --region={self.region}"
+        return (
+            "interrupted while the job was submitted: the service may have it, and run it. It publishes nothing.\n"
+            f"to see whether it runs: gcloud dataflow jobs list --filter=name={self.name} --status=active {where}\n"
+            f"to cancel it: gcloud dataflow jobs cancel ID {where}"
+        )
 
     def goes_on(self, result: Any) -> str:
         """What to say of a job that is left to the service: where it is seen, and how it is ended."""

@@ -59,7 +59,10 @@ def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: floa
     for path, at in _written(_done_of(folder)):
         if at >= before:
             continue
-        done = json.loads(store.read(path))
+        try:
+            done = json.loads(store.read(path))
+        except staging.GONE:  # another process has done it meanwhile
+            continue
         current = versions.paths_of([head]) if current is None else current
         staging.remove(os.path.join(folder, staged) for staged in done["staged"])
         staging.remove_files(dataset, [gone for gone in done["dropped"] if gone not in current])
@@ -72,10 +75,16 @@ def remove_expired(dataset: str, stream: str, head: Manifest, kept_seconds: floa
 def _old_versions(dataset: str, stream: str, head: Manifest, before: float) -> Iterator[int]:
     """Numbers of those that can go: each lists all files, so one for each pane of a day would take more than the data.
 
-    Of what is older than RECENT_SECONDS the last one of each hour stays, up to `before`.
+    Of what is older than RECENT_SECONDS the last one of each hour stays, up to `before`. Those that another run made
+    stay, with their reports.
     """
     first = next((number for number, run in head.lineage if run == stream), head.number)
-    there = [number for number in manifest.numbers(dataset) if first < number <= head.number]
+    others = {number for number, run in head.lineage if run[: staging.RUN_LETTERS] != stream}
+    there = [
+        number
+        for number in manifest.numbers(dataset)
+        if first < number <= head.number and number not in others
+    ]
     paths = {manifest.manifest_path(dataset, number): number for number in there}
     for (path, at), (_, next_at) in itertools.pairwise(_written(list(paths))):
         recent = at > time.time() - RECENT_SECONDS

@@ -57,12 +57,18 @@ class PaneFiles:
             metrics.add(BYTES_OUT, file.bytes)
             yield replace(file, pane=place.pane(self.stream)), columns
 
-    def stage(self, batches: Iterable[pa.RecordBatch], table: str) -> Finished | None:
-        """The rows as a run: what the window's firing makes files of. None where the stream was given up."""
+    def stage(self, batches: Iterable[pa.RecordBatch], table: str) -> Finished:
+        """The rows as a run: what the window's firing makes files of.
+
+        Raises:
+          AbandonedError: the stream was given up, while a job still writes to it. Its rows would be lost.
+        """
         rows = merge_batches(map(stored_rows, batches))
         folder = working_folder(self.output, self.stream, RUNS_FOLDER, append=True)
         if folder is None:
-            return None
+            raise staging.AbandonedError(
+                f"{self.output}: the stream {self.stream} was given up, and this job takes in rows of it. Cancel it."
+            )
         name, content = f"{staging.new_attempt()}.arrow", pa.BufferOutputStream()
         with pa.ipc.new_file(content, rows.schema, options=_LZ4) as writer:
             for part in split_batch(rows):

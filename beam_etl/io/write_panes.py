@@ -170,8 +170,8 @@ class _Stage(beam.DoFn):
         with self._metrics.timing():
             if held.batches and place.partition is not None:
                 held.written += self._files.write(held.batches, self._table, place, self._metrics)
-            elif held.batches and (run := self._files.stage(held.batches, self._table)):
-                held.written.append(run)
+            elif held.batches:
+                held.written.append(self._files.stage(held.batches, self._table))
         held.batches, held.size = [], 0
 
 

@@ -95,6 +95,8 @@ class Execution:
         except FlinkError as error:
             self._lost(error)
             return code
+        if self.service and not self.service.template:
+            say(self.service.may_have_it())
         self._after_interrupt(result)
         return code
 

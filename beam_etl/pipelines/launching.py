@@ -61,6 +61,22 @@ def refuse_files_of_this_machine(runner: str, paths: Iterable[str]) -> None:
         )
 
 
+def tell_of_files_in_images(runner: str, flag: str, path: str | None) -> None:
+    """Says of a file that the launcher and workers read that Dataflow's have none but those of their image.
+
+    Args:
+      runner: as the user gave it.
+      flag: that names the file.
+      path: of the file; None where there is none.
+    """
+    if path is not None and runner_name(runner) == DATAFLOW and is_local(path):
+        print(
+            f"--{flag}={path}: workers of Dataflow read it, too. It must be in their image, at this path, or begin "
+            f"with gs://",
+            file=sys.stderr,
+        )
+
+
 def on_cluster(options: PipelineOptions) -> str:
     """What `attach` takes: the job's name on its cluster, and where that is."""
     name = options.view_as(GoogleCloudOptions).job_name

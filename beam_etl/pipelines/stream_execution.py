@@ -33,6 +33,8 @@ SAVEPOINT = "--savepoint_path"
 RETRY_SECONDS = 5
 """From a question that Flink doesn't answer to the next."""
 
+_LEFT_TO_JOB = "the job that ran goes on with the stream, unless this one took its place: nothing is removed"
+
 _OF_JOB = 6
 """Letters of a job's id in the names of its savepoints."""
 
@@ -43,6 +45,8 @@ class StreamExecution(Execution):
 
     savepoint: str | None = None
     """What it goes on from itself."""
+    updates: bool = False
+    """Whether it is to take the place of a job that runs: until it has, the stream is that one's."""
 
     def keep_or_clean(self, result: PipelineResult) -> str | None:
         """When the job has ended well: what to tell of how to go on, unless the stream has come to its end."""
@@ -89,6 +93,9 @@ class StreamExecution(Execution):
         return super()._interrupted(result, code)
 
     def _after_interrupt(self, result: PipelineResult | None) -> None:
+        if self.updates:
+            say(f"interrupted; {_LEFT_TO_JOB}")
+            return
         point = self._resume_point(result)
         if point is None:
             super()._after_interrupt(result)
@@ -98,6 +105,10 @@ class StreamExecution(Execution):
     def _after_failure(self, result: PipelineResult | None, error: Exception) -> int:
         if reasons := panes.failures_of(self.folders[0], self.run):
             return tell_failures(self.job, reasons)
+        if self.updates:
+            print(f"\n{self.job} failed: {mask(str(error))}", file=sys.stderr)
+            say("\n".join([*self._published(), _LEFT_TO_JOB]))
+            return FAILED
         point = self._resume_point(result)
         if point is None:
             return super()._after_failure(result, error)

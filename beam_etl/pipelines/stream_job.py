@@ -29,6 +29,7 @@ from beam_etl.pipelines.launching import (
     on_cluster,
     refuse_files_of_this_machine,
     service_of,
+    tell_of_files_in_images,
 )
 from beam_etl.pipelines.pane_progress import PaneProgress, published_lines
 from beam_etl.pipelines.runners import DATAFLOW, FLINK, make_options, runner_name
@@ -65,7 +66,8 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     spec = _windows(job.name, config)
     savepoint, updates = _savepoint(rest), _updates(config, rest)
     if not config.plan:
-        refuse_files_of_this_machine(config.runner, (*folders_of(config), *_watched(config)))
+        refuse_files_of_this_machine(config.runner, (*folders_of(config), *config.others, *_watched(config)))
+        tell_of_files_in_images(config.runner, "kafka_config", config.kafka_config)
     stream = _stream(job.name, config, savepoint, updates)
     flags = ["--streaming", *_checkpoint_flags(config, stream), *rest]
     own = [f"--{name}" for name in config.to_json()]
@@ -77,7 +79,8 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     source = open_stream(pipeline, config)
     source.end = os.path.join(staging.staging_folder(config.output, stream), END)
     told = about(job.name, config, source)
-    tables = build_stream(job, config, source, stream, told)
+    launch = panes.launch_of(config.output, stream) if updates else str(config.run)
+    tables = build_stream(job, config, source, stream, told, launch)
     if config.plan:
         drawn, cluster = plan(pipeline), config.described_cluster
         print(drawn.to_json(cluster) if config.plan == "json" else drawn.to_text(cluster))
@@ -95,11 +98,11 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
         restart(config.output, stream, savepoint, told, str(config.run))
         folder = staging.staging_folder(config.output, stream)
         staging.remove(os.path.join(folder, mark) for mark in (END, DRAINED))
-    return _Streaming(job, config, stream, savepoint).run(pipeline)
+    return _Streaming(job, config, stream, savepoint, updates).run(pipeline)
 
 
 def build_stream(
-    job: Any, config: Any, source: Any, stream: str, told: Mapping[str, Any]
+    job: Any, config: Any, source: Any, stream: str, told: Mapping[str, Any], launch: str | None
 ) -> dict[str, beam.PCollection[Any]]:
     """Builds a job on a stream, and the sink of its tables; the tables.
 
@@ -109,6 +112,7 @@ def build_stream(
       source: the stream.
       stream: its name in the dataset.
       told: what manifests tell of the job.
+      launch: as of `WritePanes`.
     """
     spec = _windows(job.name, config)
     windowed = WindowedSource(source, spec, config.disorder)
@@ -122,7 +126,7 @@ def build_stream(
     sink = WritePanes(
         output=config.output,
         stream=stream,
-        launch=str(config.run),
+        launch=launch,
         trigger=beam_trigger(_at_the_sink(spec)),
         format=config.output_format,
         file_bytes=config.file_bytes,
@@ -207,11 +211,12 @@ def _checkpoint_flags(config: Any, stream: str) -> list[str]:
 class _Streaming:
     """A stream that was built, while it runs."""
 
-    def __init__(self, job: Any, config: Any, stream: str, savepoint: str | None) -> None:
+    def __init__(self, job: Any, config: Any, stream: str, savepoint: str | None, updates: bool) -> None:
         self._job = job
         self._config = config
         self._stream = stream
         self._savepoint = savepoint
+        self._updates = updates
         self._in_process = runner_name(config.runner) == IN_PROCESS_STREAM
 
     def run(self, pipeline: beam.Pipeline) -> int:
@@ -226,6 +231,7 @@ class _Streaming:
             in_process=self._in_process,
             progress=PaneProgress(self._config.output, self._stream),
             savepoint=self._savepoint,
+            updates=self._updates,
             service=service_of(self._config.runner, pipeline.options),
         )
         result = execution(pipeline)

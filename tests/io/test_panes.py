@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_etl.io import manifest, panes, staging
+from beam_etl.io import manifest, pane_expiry, panes, staging
 from beam_etl.io.commit import PUBLISHED, settle
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
 from beam_etl.io.pane_expiry import remove_expired
@@ -342,6 +342,35 @@ def test_of_old_versions_the_last_of_each_hour_stays_for_a_day(tmp_path: Path) -
         remove_expired(str(tmp_path), STREAM, head)
     assert manifest.numbers(str(tmp_path)) == [1, 5, 6, 7, 9, 10, 11]
     assert rows(tmp_path) == ["9"]
+
+
+def test_what_another_run_appends_stays_while_the_stream_goes_on(tmp_path: Path) -> None:
+    registered(tmp_path)
+    PanePublisher(str(tmp_path), STREAM).publish(commit_of(tmp_path, EARLY))
+    append_to(tmp_path, OTHER, manifest.latest(str(tmp_path)))
+    for index in range(3):
+        publisher = PanePublisher(str(tmp_path), STREAM)
+        head = publisher.publish(commit_of(tmp_path, Fired(0, 0, (f"{index}",))))
+    remove_expired(str(tmp_path), STREAM, head, kept_seconds=-1)
+    assert manifest.numbers(str(tmp_path)) == [1, 3, head.number]
+    assert manifest.run_of(str(tmp_path), 3) == OTHER
+
+
+def test_two_processes_may_remove_what_expired_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(tmp_path)
+    head = PanePublisher(str(tmp_path), STREAM).publish(commit_of(tmp_path, EARLY))
+    found = pane_expiry._written
+
+    def meanwhile(paths: list[str]) -> list[tuple[str, float]]:
+        written = found(paths)
+        staging.remove(path for path, _ in written if "done-" in path)
+        return written
+
+    monkeypatch.setattr(pane_expiry, "_written", meanwhile)
+    remove_expired(str(tmp_path), STREAM, head, kept_seconds=-1)
+    assert rows(tmp_path) == ["a"]
 
 
 def test_the_list_of_many_files_tells_panes_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

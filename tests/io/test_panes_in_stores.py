@@ -6,11 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.io import manifest, panes, staging
+from beam_etl.io.commit import clean_run
+from beam_etl.io.formats import format_named
 from beam_etl.io.pane_expiry import remove_expired
+from beam_etl.io.pane_files import PaneFiles
 from beam_etl.io.panes import FencedError, PaneCommit, PanePublisher
 from beam_etl.io.stores import store_of
 from beam_etl.io.write_panes import WritePanes
@@ -108,3 +112,12 @@ def test_an_attempt_of_before_another_publishes_nothing(place: Place) -> None:
     with pytest.raises(FencedError):
         early.publish(replace(commit_of(dataset, 0, ["b"]), about={"attempt": 2}))
     assert listed(dataset) == ["a"]
+
+
+@stores
+def test_rows_that_come_after_a_stream_was_given_up_are_not_lost_silently(place: Place) -> None:
+    dataset = begun(place)
+    clean_run(dataset, STREAM)  # in another process
+    files = PaneFiles(dataset, STREAM, format_named("parquet"), 1 << 20)
+    with pytest.raises(staging.AbandonedError, match="Cancel it"):
+        files.stage([pa.record_batch({"row": ["a"]})], "documents")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from apache_beam.runners.runner import PipelineResult
 
+from beam_etl.engines import dataflow
 from beam_etl.engines.flink.rest import FlinkError, FlinkRest
 from beam_etl.engines.flink.runner import FlinkResult, JobFailedError
 from beam_etl.io import panes, staging
@@ -23,6 +24,17 @@ from tests.engines.stub_flink import StubFlink
 STREAM = "e4e4e4e4e4e4"
 JOB = "a0a0a0a0"
 GIVEN = "file:///out/_staging/e4e4e4e4e4e4/savepoints/savepoint-b0b0b0-1"
+FAILING = panes.PaneCommit(
+    stream=STREAM,
+    start=0,
+    end=1,
+    index=0,
+    timing="",
+    files=(),
+    schemas={},
+    about={},
+    failures=("too large",),
+)
 
 
 class Ended(FlinkResult):
@@ -143,6 +155,24 @@ def test_where_nothing_can_be_gone_on_from_nothing_is_left(
     assert not staged(tmp_path).exists()
 
 
+@pytest.mark.parametrize(("error", "code"), EARLY_ENDS.values(), ids=EARLY_ENDS)
+def test_an_update_that_is_not_taken_leaves_the_stream_to_the_job_that_runs(
+    error: BaseException,
+    code: int,
+    execution: StreamExecution,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    submitted: Any = Submitted(error)
+    service = dataflow.Service("project", "region", True, "counts-of-pages", None)
+    assert replace(execution, updates=True, service=service)(submitted) == code
+    told = capsys.readouterr().err
+    assert "the job that ran goes on" in told
+    assert ("--filter=name=counts-of-pages" in told) == (code == 143)
+    panes.PanePublisher(str(tmp_path), STREAM).publish(FAILING)
+    assert staged(tmp_path).exists()
+
+
 def test_a_job_that_the_launcher_fails_to_watch_is_cancelled(
     stub: StubFlink, execution: StreamExecution, tmp_path: Path
 ) -> None:
@@ -198,19 +228,8 @@ def test_what_watches_a_stream_bears_a_flink_that_does_not_answer_for_a_while(
     monkeypatch.setattr(stream_execution, "end_when_drained", drain)
     result = FlinkResult(FlinkRest(stub.address), JOB, {})
     monkeypatch.setattr(result, "cancel", cancel)
-    failing = panes.PaneCommit(
-        stream=STREAM,
-        start=0,
-        end=1,
-        index=0,
-        timing="",
-        files=(),
-        schemas={},
-        about={},
-        failures=("too large",),
-    )
     with progress:
-        panes.PanePublisher(str(tmp_path), STREAM).publish(failing)
+        panes.PanePublisher(str(tmp_path), STREAM).publish(FAILING)
         with replace(execution, progress=progress)._watching(result):
             assert cancel.done.wait(60)
             assert drain.done.wait(60)

@@ -176,3 +176,15 @@ def test_a_savepoint_is_for_flink_only(
 ) -> None:
     assert restarted(documents, tmp_path, "--runner=BundleBasedDirectRunner") == 2
     assert "savepoints are Flink's" in capsys.readouterr().err
+
+
+def test_a_job_that_takes_the_place_of_one_publishes_as_that_one(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panes.register(str(tmp_path), STREAM, "token_count", {})
+    monkeypatch.setattr(stream_job, "_updates", lambda *_: True)
+    assert launch(documents, tmp_path, WINDOW) == 0
+    head = manifest.latest(str(tmp_path))
+    assert head is not None
+    assert {file.pane.stream for file in head.table("counts") if file.pane} == {STREAM}
+    assert head.streams[STREAM][panes.LAUNCH] == STREAM

@@ -48,7 +48,7 @@ def test_steps_keep_their_names(name: str, job: Job, documents: Path, tmp_path: 
     given = ["--window=fixed:10m", *JOBS[name][1], f"--input=replay:{documents}", f"--output={tmp_path}/out"]
     config, _ = flags.parse(job.config, [*given, "--runner=flink"], name, "")
     pipeline, leaves = run(), _Leaves()
-    build_stream(job, config, open_stream(pipeline, config), "5c5c5c5c5c5c", {})
+    build_stream(job, config, open_stream(pipeline, config), "5c5c5c5c5c5c", {}, None)
     assert isinstance(pipeline, beam.Pipeline)
     pipeline.visit(leaves)
     check_steps(STEPS / f"{name}.txt", leaves.names)

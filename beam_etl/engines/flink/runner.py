@@ -9,7 +9,12 @@ from apache_beam.metrics.cells import DistributionData, DistributionResult
 from apache_beam.metrics.execution import MetricKey, MetricResult
 from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.metrics.metricbase import MetricName
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability import flink_runner
 from apache_beam.runners.runner import PipelineResult, PipelineState
@@ -17,6 +22,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from beam_etl.engines.flink import jobs
 from beam_etl.engines.flink.accumulated import Key, UserMetrics
 from beam_etl.engines.flink.rest import TERMINAL, FlinkError, FlinkRest, JobStatus
+from beam_etl.engines.flink.settings import RESTARTS
 
 EMBEDDED = "[local]"
 """The address of a Flink that runs inside Beam's job server: it has no REST."""
@@ -51,7 +57,8 @@ class FlinkRunner(flink_runner.FlinkRunner):
         earlier = {job.id for job in rest.jobs()}  # one may have the same name: that of every night
         try:
             submitted = super().run_portable_pipeline(pipeline, options)
-            return FlinkResult(rest, _appeared(submitted, rest, name, earlier), labels)
+            most = None if options.view_as(StandardOptions).streaming else RESTARTS
+            return FlinkResult(rest, _appeared(submitted, rest, name, earlier), labels, most)
         except BaseException:
             _cancel_submitted(rest, name, earlier)
             raise
@@ -99,13 +106,19 @@ class FlinkResult(PipelineResult):
       rest: of the cluster.
       job_id: Flink's.
       labels: of its steps, by the ids that Flink tells metrics by.
+      most_restarts: without a stage finished meanwhile; then `wait_until_finish` cancels it. None: Flink decides, which
+        forgets restarts in time.
     """
 
-    def __init__(self, rest: FlinkRest, job_id: str, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, rest: FlinkRest, job_id: str, labels: Mapping[str, str], most_restarts: int | None = None
+    ) -> None:
         super().__init__(PipelineState.RUNNING)
         self.rest = rest
         self.job_id = job_id
         self._labels = labels
+        self._most_restarts = most_restarts
+        self._finished, self._restarts_before = 0, 0
         self.latest: JobStatus | None = None
         """What Flink last said, while `wait_until_finish` runs."""
         self.at_each_look: Callable[[], None] = lambda: None
@@ -123,7 +136,7 @@ class FlinkResult(PipelineResult):
           duration: milliseconds to wait at most; None waits as long as it takes.
 
         Raises:
-          JobFailedError: the job failed.
+          JobFailedError: the job failed, or was cancelled because restarts brought it no further.
           FlinkError: Flink doesn't answer any more, or has lost the job. It may still run.
         """
         deadline = None if not duration else time.monotonic() + duration / 1000
@@ -159,6 +172,21 @@ class FlinkResult(PipelineResult):
     def _saw(self, status: JobStatus) -> None:
         self.latest = status
         self.at_each_look()
+        if self._most_restarts is not None and status.state not in TERMINAL:
+            self._end_if_stuck(status, self._most_restarts)
+
+    def _end_if_stuck(self, status: JobStatus, most: int) -> None:
+        """Cancels a job of which no more is finished than some restarts ago: it would fail again for ever."""
+        finished = sum(stage.state == "FINISHED" for stage in status.stages)
+        if finished > self._finished:
+            self._finished, self._restarts_before = finished, status.restarts
+        restarts = status.restarts - self._restarts_before
+        if restarts > most:
+            reason = self.rest.failure(self.job_id) or "Flink tells no cause"
+            self.cancel()
+            raise JobFailedError(
+                f"cancelled after {restarts} restarts in which no stage was finished: {reason}"
+            )
 
 
 class _Metrics(MetricResults):

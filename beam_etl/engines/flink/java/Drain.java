@@ -53,7 +53,12 @@ public final class Drain implements CloseableFnDataReceiver<Elements> {
     Drain drain = new Drain(observer, bundle);
     DRAINS.put(observer, drain);
     BEGINNING.set(drain);
-    service.registerReceiver(bundle, drain);
+    try {
+      service.registerReceiver(bundle, drain);
+    } catch (RuntimeException thrown) {
+      giveUpBeginning(thrown);
+      throw thrown;
+    }
   }
 
   /** In place of the service's method: where it fails there is no bundle that would end its drain. */
@@ -62,14 +67,20 @@ public final class Drain implements CloseableFnDataReceiver<Elements> {
     try {
       return service.createOutboundAggregator(bundle, collects);
     } catch (RuntimeException thrown) {
-      Drain drain = BEGINNING.get();
-      if (drain != null) {
-        DRAINS.remove(drain.observer);
-        drain.end(thrown);
-      }
+      giveUpBeginning(thrown);
       throw thrown;
     } finally {
       BEGINNING.remove();
+    }
+  }
+
+  /** Ends the drain of a bundle that fails before there is anybody who would. */
+  private static void giveUpBeginning(Throwable thrown) {
+    Drain drain = BEGINNING.get();
+    if (drain != null) {
+      BEGINNING.remove();
+      DRAINS.remove(drain.observer);
+      drain.end(thrown);
     }
   }
 

@@ -29,9 +29,6 @@ import org.apache.beam.vendor.guava.v32_1_2_jre.com.google.common.util.concurren
 public final class Lost {
   private static final long LOOK_SECONDS = 1;
 
-  /** For the control stream of a worker that the pool has told to have reached its task manager. */
-  private static final Duration CONNECT = Duration.ofSeconds(30);
-
   /** What the worker answers to the bundle that this thread begins. */
   private static final ThreadLocal<CompletableFuture<InstructionResponse>> RESPONSE = new ThreadLocal<>();
 
@@ -41,13 +38,16 @@ public final class Lost {
 
   private Lost() {}
 
-  /** In place of the source's method: a worker that was lost before it came to its control stream never comes. */
+  /**
+   * In place of the source's method: a worker that was lost before it came to its control stream never comes, and Beam
+   * would ask again without end. Beam's time, of minutes, is enough also where a pool answers before its worker connects.
+   */
   public static InstructionRequestHandler take(ControlClientPool.Source source, String worker, Duration longest)
       throws Exception {
     try {
-      return source.take(worker, CONNECT.compareTo(longest) < 0 ? CONNECT : longest);
+      return source.take(worker, longest);
     } catch (TimeoutException late) {
-      throw new IllegalStateException("worker " + worker + " opened no control stream", late);
+      throw new IllegalStateException("worker " + worker + " opened no control stream in " + longest, late);
     }
   }
 
@@ -128,14 +128,20 @@ public final class Lost {
 
     @Override
     public void onError(Throwable thrown) {
-      beams.onError(thrown);
-      lose();
+      try {
+        beams.onError(thrown);
+      } finally {
+        lose();
+      }
     }
 
     @Override
     public void onCompleted() {
-      beams.onCompleted();
-      lose();
+      try {
+        beams.onCompleted();
+      } finally {
+        lose();
+      }
     }
 
     private void lose() {
