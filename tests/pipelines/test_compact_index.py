@@ -118,7 +118,13 @@ def lay_out(layout: Layout, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(partition_index, "Shuffle", many)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param(layout, id=name, marks=[pytest.mark.long] * (name == "across granules"))
+        for name, layout in LAYOUTS.items()
+    ],
+)
 def test_a_merged_index_equals_one_built_at_once(
     layout: Layout, rows: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +214,7 @@ KEEP: dict[str, tuple[str, Callable[[int], bool]]] = {
 @pytest.mark.parametrize(
     ("format", "keep"),
     [
-        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name == "some go, jsonl"))
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name in ("some go, jsonl", "some go, avro")))
         for name, case in KEEP.items()
     ],
 )

@@ -118,7 +118,13 @@ SHARDINGS = {
 }
 
 
-@pytest.mark.parametrize(("count", "suffix", "flags"), SHARDINGS.values(), ids=SHARDINGS)
+@pytest.mark.parametrize(
+    ("count", "suffix", "flags"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name == "ten files, one worker"))
+        for name, case in SHARDINGS.items()
+    ],
+)
 def test_the_same_documents_stay_however_they_are_stored(
     count: int, suffix: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -167,7 +167,13 @@ GONE: dict[str, tuple[Callable[[Path], object], str]] = {
         pytest.param(("--threshold=0.8",), id="verified"),
     ],
 )
-@pytest.mark.parametrize(("change", "message"), GONE.values(), ids=GONE)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name == "buckets damaged"))
+        for name, case in GONE.items()
+    ],
+)
 def test_signatures_that_go_away_while_a_run_reads_them_fail_it_and_nothing_is_published(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

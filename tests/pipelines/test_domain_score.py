@@ -167,7 +167,13 @@ def reference(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> dict
     return score(write(folder / "in", [rows]), folder / "out", *FILTERS)
 
 
-@pytest.mark.parametrize(("parts", "suffix", "flags"), SHARDINGS.values(), ids=SHARDINGS)
+@pytest.mark.parametrize(
+    ("parts", "suffix", "flags"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name == "seven files, one worker"))
+        for name, case in SHARDINGS.items()
+    ],
+)
 def test_all_tables_are_the_same_however_the_input_is_cut(
     parts: int, suffix: str, flags: tuple[str, ...], rows: list[Row], reference: dict[str, list[Row]],
     small: None, tmp_path: Path,

@@ -132,7 +132,9 @@ SHARDINGS = {
 @pytest.mark.parametrize(
     "sharding",
     [
-        pytest.param(sharding, id=name, marks=[pytest.mark.long] * (name == "one worker"))
+        pytest.param(
+            sharding, id=name, marks=[pytest.mark.long] * (name in ("one worker", "small row groups"))
+        )
         for name, sharding in SHARDINGS.items()
     ],
 )
