@@ -72,10 +72,10 @@ class CurateFile:
             with open_file(path) as file:
                 self._text = bytes(file.read()).decode()
             told = tomllib.loads(self._text)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--config={path}: {error}") from error
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{path} is no TOML: {error}") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--config={path}: {error}") from error
         self.flags = {
             key: _as_flag(value)
             for key, value in told.items()
