@@ -59,7 +59,9 @@ class Spilled(NamedTuple):
 class SpillTables(beam.PTransform):
     """Tables as files, all of which are written, and recorded, before the first is given on. No shuffle.
 
-    Rows with an address keep their order; of one split of a file they come one after the other.
+    Rows with an address keep their order, and no file has such rows of two splits: a bundle may have every other one of
+    a file. So their batches are to tell their split (`FileSource.documents(tell_splits=True)`); one that doesn't has a
+    file of its own.
 
     Input: a dict of table name to batches. Output: Spilled, handed out.
 
@@ -138,11 +140,12 @@ class _OpenSpill:
         self._writer = pa.ipc.new_stream(self._file, batch.schema, options=options)
 
     def takes(self, batch: pa.RecordBatch, most: int) -> bool:
-        """Whether a batch can go on here: of the same file, behind what was written, where rows have addresses."""
+        """Whether a batch can go on here: of the same split, behind what was written, where rows have addresses."""
         if self._file.size >= most or not batch.schema.equals(self._schema, check_metadata=True):
             return False
-        span = _span(batch)
-        return span is None or self._last is None or self._last < span[0]
+        if (span := _span(batch)) is None or self._last is None:
+            return True
+        return schema.SPLIT_METADATA in (batch.schema.metadata or {}) and self._last < span[0]
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(compact(batch))

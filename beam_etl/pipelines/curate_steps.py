@@ -90,7 +90,7 @@ def count_step(batch: Any, step: str, by: tuple[str, ...]) -> Any:
 
 def first_steps(source: FileSource, config: Config) -> DocumentSteps:
     """What looks at each document by itself, from reading it to its quality. No shuffle."""
-    documents, rejects, _ = source.documents()
+    documents, rejects, _ = source.documents(tell_splits=True)
     stored, how = source.stored_schema.names, config.extracting
     pages = is_pages(source)
     if pages:

@@ -1,5 +1,6 @@
 """Tables that are put down come back as they were, and what a later run may take over is told from their folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -13,19 +14,26 @@ from tests.beam import run
 BATCH_ROWS = 500
 
 
+SPLIT_ROWS = 2 * BATCH_ROWS
+
+
 def documents(file: int, first: int, rows: int = BATCH_ROWS) -> pa.RecordBatch:
-    """Documents of a file, from a position on."""
+    """Documents of a file, from a position on; a split has two batches."""
     positions = [(file << schema.POSITION_BITS) + first + row for row in range(rows)]
     told = {schema.ADDRESS: pa.array(positions, pa.uint64()), schema.TEXT: [f"text {n}" for n in positions]}
-    return pa.record_batch(told).replace_schema_metadata({schema.FILE_METADATA: f"{file}.jsonl"})
+    split = str((file << schema.POSITION_BITS) + first // SPLIT_ROWS * SPLIT_ROWS)
+    return pa.record_batch(told).replace_schema_metadata(
+        {schema.FILE_METADATA: f"{file}.jsonl", schema.SPLIT_METADATA: split}
+    )
 
 
 BATCHES = [documents(file, first) for file in (0, 3) for first in range(0, 4 * BATCH_ROWS, BATCH_ROWS)]
+BATCHES_OF_FIVE = [documents(0, first) for first in range(0, 5 * SPLIT_ROWS, BATCH_ROWS)]
 
 
-def put_down(folder: Path, spill_bytes: int = 1 << 20) -> None:
+def put_down(folder: Path, spill_bytes: int = 1 << 20, batches: Sequence[pa.RecordBatch] = BATCHES) -> None:
     with run() as pipeline:
-        told = pipeline | "Batches" >> beam.Create(BATCHES, reshuffle=False).with_output_types(pa.RecordBatch)
+        told = pipeline | "Batches" >> beam.Create(batches, reshuffle=False).with_output_types(pa.RecordBatch)
         none = pipeline | "None" >> beam.Create([], reshuffle=False).with_output_types(pa.RecordBatch)
         spilled = {"documents": told, "rejects": none} | SpillTables(
             folder=str(folder), spill_bytes=spill_bytes
@@ -33,11 +41,11 @@ def put_down(folder: Path, spill_bytes: int = 1 << 20) -> None:
         _ = spilled | ReadSpilled(table="documents")
 
 
-@pytest.mark.parametrize("spill_bytes", [1, 1 << 20], ids=["a file a batch", "a file an input file"])
-def test_files_hold_neighbouring_documents_of_one_file(spill_bytes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spill_bytes", [1, 1 << 20], ids=["a file a batch", "a file a split"])
+def test_files_hold_neighbouring_documents_of_one_split(spill_bytes: int, tmp_path: Path) -> None:
     put_down(tmp_path / "put", spill_bytes)
     files = sorted(find_spilled(str(tmp_path / "put")).files, key=lambda file: file.first)
-    assert len(files) == (len(BATCHES) if spill_bytes == 1 else 2)
+    assert len(files) == (len(BATCHES) if spill_bytes == 1 else 4)
     found = [batch for file in files for batch in read_spilled(file)]
     assert found == BATCHES
     assert [batch.schema.metadata for batch in found] == [batch.schema.metadata for batch in BATCHES]
@@ -47,11 +55,24 @@ def test_files_hold_neighbouring_documents_of_one_file(spill_bytes: int, tmp_pat
     ]
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["splits are told", "splits aren't told"])
+def test_splits_that_come_in_any_order_lie_in_files_with_nothing_between(told: bool, tmp_path: Path) -> None:
+    """As workers get them: every other split of a file is another worker's."""
+    every_other = [batch for start in (0, 2, 4, 1, 3) for batch in BATCHES_OF_FIVE[2 * start : 2 * start + 2]]
+    if not told:
+        every_other = [batch.replace_schema_metadata(None) for batch in every_other]
+    put_down(tmp_path / "put", batches=every_other)
+    files = sorted(find_spilled(str(tmp_path / "put")).files, key=lambda file: file.first)
+    assert len(files) == (5 if told else 10)
+    addresses = [n for file in files for batch in read_spilled(file) for n in batch["address"].to_pylist()]
+    assert addresses == list(range(5 * SPLIT_ROWS))
+
+
 def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "put"
     assert not find_spilled(str(folder)).files
     put_down(folder)
-    [first, second] = find_spilled(str(folder)).files
+    [first, second, *_] = find_spilled(str(folder)).files
     record = (folder / RECORD).read_bytes()
     (folder / RECORD).unlink()
     found = find_spilled(str(folder))

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.io.read import ReadDocuments
 from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, token_count
 from beam_etl.transforms.children import close_children
 from tests.archives import response
@@ -277,6 +278,22 @@ def test_lines_go_before_documents_are_judged_again(tmp_path: Path) -> None:
     assert "fineweb.min_punctuated_lines: 0 < 0.12" in removed["c", "quality_again"]
     funnel = {row["step"]: (row["documents"], row["tokens"]) for row in table(tmp_path / "out", "funnel")}
     assert funnel == {"read": (3, 25), "c4_lines": (2, 20), "quality_again": (1, 8)}
+
+
+def test_a_file_of_many_splits_is_dealt_out_and_decided_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker has every other split of it; decisions find their documents all the same."""
+    size = 400
+    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", size)
+    told = [{"id": f"{n:03}", "text": f"This is text number {n % 60}."} for n in range(90)]
+    content = "\n".join(map(json.dumps, told)).encode()
+    assert len(content) > 10 * size
+    given = job(tmp_path, write(tmp_path, "a.jsonl", content), "[exact]\n")
+    assert curate.run([*given, "--direct_num_workers=2"]) == 0
+    assert sorted(row["id"] for row in table(tmp_path / "out", "documents")) == [f"{n:03}" for n in range(60)]
+    removed = {row["id"]: row["survivor_id"] for row in table(tmp_path / "out", "removals")}
+    assert removed == {f"{n:03}": f"{n - 60:03}" for n in range(60, 90)}
 
 
 KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {
