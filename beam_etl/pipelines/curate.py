@@ -35,7 +35,7 @@ from beam_etl.pipelines.curate_steps import (
 from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import AFTER, USAGE, Job, read_documents
+from beam_etl.pipelines.job import AFTER, Job, read_documents
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.decontaminate import MATCHES
@@ -271,17 +271,13 @@ JOB = Job(
     build,
     notes,
     source=read,
+    spelled=partial(with_file, config=Config),
 )
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs the job with these flags, and those of its file; the exit code."""
-    try:
-        given = with_file(sys.argv[1:] if argv is None else argv, Config)
-    except UsageError as error:
-        print(f"{JOB.name}: {error}", file=sys.stderr)
-        return USAGE
-    return JOB.run(given)
+    return JOB.run(argv)
 
 
 if __name__ == "__main__":

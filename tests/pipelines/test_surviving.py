@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from beam_etl.pipelines import curate, job
 from tests.faults import LOCAL, FaultReport
 
 REPOSITORY = Path(__file__).parents[2]
@@ -57,6 +58,22 @@ def test_the_first_job_that_meets_a_deadly_record_rejects_it(tmp_path: Path, fau
     faults.fault(
         LOCAL, "a record ends the process of a job, launched once", 1, "a reject; the same job reads the rest"
     )
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["launched by its command", "called by a program"])
+def test_curate_outlives_such_a_record_too(
+    own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its flags come from a file besides: those of the process are its own all the same."""
+    (tmp_path / "in.txt").write_text("one")
+    (tmp_path / "steps.toml").write_text(f'input = ["{tmp_path}/in.txt"]\nformat = "text"\n[tokens]\n')
+    flags = [f"--config={tmp_path}/steps.toml", f"--output={tmp_path}/out"]
+    monkeypatch.setattr(sys, "argv", ["curate", *flags])
+    apart = list[str]()
+    monkeypatch.setattr(job, "surviving", lambda work, name: apart.append(name) or 0)
+    monkeypatch.setattr(job.Job, "_launch", lambda *launched: 0)
+    assert curate.run(None if own else flags) == 0
+    assert apart == (["curate"] if own else [])
 
 
 CASES = """
