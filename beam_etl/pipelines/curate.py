@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -19,6 +19,7 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
 from beam_etl.io.spill import SPILL_BYTES, ReadSpilled, Spilled, SpillTables, find_spilled
 from beam_etl.io.write import FAILURES
+from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel
 from beam_etl.kernels.removals import removals_of_step
 from beam_etl.pipelines.curate_checks import check_steps
@@ -47,6 +48,14 @@ DOCUMENTS, REMOVALS, REJECTS, FUNNEL = "documents", "removals", "rejects", "funn
 COMPARED = ("exact", "near", "domain_score")
 """Steps that know all documents before they decide about any."""
 
+
+class Expected(NamedTuple):
+    """The input as it is read, estimated."""
+
+    documents: int
+    bytes: int
+
+
 FUNNEL_BYTES = 64 << 10
 """Of a funnel without groups: some rows a bundle."""
 
@@ -55,7 +64,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Documents, removals, rejects, the funnel, and the tables of the steps that are asked for.
 
     Text is read once, or where steps compare documents twice: then it is put down in between, as the steps before have
-    made it. It crosses no shuffle.
+    made it. It crosses a shuffle to the scores of domains alone, and only where these are too many to be broadcast.
     """
     check_steps(source, config)
     if not config.has(*COMPARED):
@@ -63,8 +72,8 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         return _finished(source, config, first, {})
     folder = config.spill_folder(source)
     documents, spilled = _taken_over(source, config, folder) or _first_part(source, config, folder)
-    expected = source.expected_documents(SAMPLE_BYTES)
-    compared = compare(documents, config, source, expected)
+    expected = Expected(*source.sample(SAMPLE_BYTES).expected(source.told_documents()))
+    compared = compare(documents, config, source, expected.documents)
     steps = DocumentSteps(documents, _again(spilled, REJECTS), config)
     steps.removals.append(_again(spilled, REMOVALS))
     steps.counts.append(_again(spilled, FUNNEL))
@@ -123,18 +132,20 @@ def _second_part(
     steps: DocumentSteps,
     spilled: beam.PCollection[Spilled],
     compared: Compared,
-    expected: int,
+    expected: Expected,
 ) -> dict[str, Any]:
     """Removes what was decided; tables of the steps."""
     failures, tables = list(compared.failures), dict[str, Any]()
     if compared.decisions:
-        applied = _apply(source, config, spilled, compared, expected)
+        applied = _apply(source, config, spilled, compared, expected.documents)
         steps.documents = applied.documents
         steps.counts.append(applied.counts)
         failures.append(applied.failures)
         for step, how in (("exact", config.exact), ("near", config.near)):
             if how is not None:
-                told = applied.found[step] | f"Describe {step} removals" >> describing(source, how, expected)
+                told = applied.found[step] | f"Describe {step} removals" >> describing(
+                    source, how, expected.documents
+                )
                 steps.removals.append(
                     told.removals | f"Removed: {step}" >> MapBatches(partial(removals_of_step, step=step))
                 )
@@ -174,12 +185,12 @@ def _apply(
     return applied
 
 
-def _join(config: Config, steps: DocumentSteps, scored: Any, expected: int) -> dict[str, Any]:
+def _join(config: Config, steps: DocumentSteps, scored: Any, expected: Expected) -> dict[str, Any]:
     how = config.domain_score
     assert how is not None
-    few = how.join == AUTO and expected * SCORE_BYTES <= how.broadcast_bytes
+    few = how.join == AUTO and expected.documents * SCORE_BYTES <= how.broadcast_bytes
     joined = {"documents": steps.documents, "scores": scored.scores} | "Join scores" >> how.joining(
-        schema.columns(schema.ID), way=BROADCAST if few else how.join
+        schema.columns(schema.ID), way=BROADCAST if few else how.join, expected_bytes=expected.bytes
     )
     steps.documents = joined.documents
     steps.removals.append(
@@ -245,11 +256,12 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
 
 
 def _told(config: Config) -> Iterator[str]:
-    table = TableRows(config.output, FUNNEL)
-    rows = list(table.numbered(range(table.rows)))
-    yield from funnel_lines(rows)
+    columns = [name for name in FUNNEL_ROWS.names if name not in GROUPS or name in config.funnel_by]
+    batches = (batch.select(columns) for batch in TableRows(config.output, FUNNEL).batches())
+    table = pa.Table.from_batches(batches)
+    yield from funnel_lines(table)
     for by in config.funnel_by:
-        yield from group_lines(rows, by)
+        yield from group_lines(table, by)
 
 
 def read(pipeline: beam.Pipeline, config: Config) -> FileSource:

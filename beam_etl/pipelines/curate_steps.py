@@ -46,6 +46,10 @@ FACT_BYTES = 160
 """Of a document's facts for the score of its domain, on their way to what is left of the documents."""
 
 
+STATISTIC_BYTES = 700
+"""Of a document's part in the statistics of its domain, at most: where it is alone there."""
+
+
 class DocumentSteps(Steps):
     """Documents after the steps so far, and what these left.
 
@@ -190,7 +194,7 @@ def compare(documents: Batches, config: Config, source: FileSource, expected: in
             failures.append(found.failures)
     scored = None
     if (scores := config.domain_score) is not None:
-        scoring = scores.scoring(schema.columns(schema.ID))
+        scoring = scores.scoring(schema.columns(schema.ID), expected_bytes=expected * STATISTIC_BYTES)
         facts, rejects = (
             documents
             | "Languages of facts" >> MapBatches(language_column)

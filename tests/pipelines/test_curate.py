@@ -296,6 +296,19 @@ def test_a_file_of_many_splits_is_dealt_out_and_decided_as_a_whole(
     assert removed == {f"{n:03}": f"{n - 60:03}" for n in range(60, 90)}
 
 
+def test_each_shuffle_is_planned_by_the_bytes_that_it_expects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Documents too, where they are shuffled to the scores of their domains."""
+    rows = [{"id": str(n), "text": "Some words. " * 90, "domain": f"{n}.example"} for n in range(50)]
+    source = write(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    steps = '[exact]\n[domain_score]\njoin = "shuffle"\n'
+    assert curate.run([*job(tmp_path, source, steps), "--plan=text"]) == 0
+    shuffles = [line for line in capsys.readouterr().out.splitlines() if " SHUFFLE by " in line]
+    assert len(shuffles) == 8
+    assert not [line for line in shuffles if ": about " not in line]
+
+
 KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {
     "at the first file put down": (("beam_etl.io.spill", "_OpenSpill.close", "", 0, True), False),
     "before all are recorded": (("beam_etl.io.spill", "_record", "", 0, False), False),
