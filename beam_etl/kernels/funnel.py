@@ -33,7 +33,7 @@ FUNNEL = pa.schema(
     ]
 )
 """What a step leaves: of the text, or before there is one of the payload, which has no tokens. `domain` and `language`
-are null where the funnel isn't told by them."""
+are null where the funnel isn't told by them. A step that left nothing has a row, too."""
 
 
 def language_of(batch: pa.RecordBatch) -> pa.Array | None:
@@ -66,6 +66,19 @@ def funnel_rows(batch: pa.RecordBatch, number: int, step: str, by: Sequence[str]
         "tokens": batch.column(TEXT_TOKENS) if TEXT_TOKENS in names else pa.nulls(rows, pa.int64()),
     }
     return sum_funnel(pa.RecordBatch.from_arrays(list(columns.values()), schema=FUNNEL))
+
+
+def nothing_left(steps: Sequence[tuple[int, str, bool]]) -> pa.RecordBatch:
+    """FUNNEL of steps that may leave no document, of which no other row tells.
+
+    Args:
+      steps: the place and name of each, and whether there are tokens by then.
+    """
+    rows = [
+        {STEP_NUMBER: number, schema.STEP: step, "documents": 0, "bytes": 0, "tokens": 0 if counted else None}
+        for number, step, counted in steps
+    ]
+    return pa.RecordBatch.from_pylist(rows, FUNNEL)
 
 
 def sum_funnel(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -74,7 +74,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     documents, spilled = _taken_over(source, config, folder) or _first_part(source, config, folder)
     expected = Expected(*source.sample(SAMPLE_BYTES).expected(source.told_documents()))
     compared = compare(documents, config, source, expected.documents)
-    steps = DocumentSteps(documents, _again(spilled, REJECTS), config)
+    steps = DocumentSteps(documents, _again(spilled, REJECTS), config, has_tokens=True)
     steps.removals.append(_again(spilled, REMOVALS))
     steps.counts.append(_again(spilled, FUNNEL))
     if config.decontaminating is not None:
@@ -89,7 +89,7 @@ def _first_part(source: FileSource, config: Config, folder: str) -> tuple[Batche
         DOCUMENTS: first.documents,
         REMOVALS: first.removals | "First removals" >> beam.Flatten(pipeline=source.pipeline),
         REJECTS: first.rejects | "First rejects" >> beam.Flatten(),
-        FUNNEL: first.counts | "First counts" >> beam.Flatten(),
+        FUNNEL: first.funnel("First counts"),
         **first.tables,
     }
     return first.documents, {
@@ -140,6 +140,7 @@ def _second_part(
         applied = _apply(source, config, spilled, compared, expected.documents)
         steps.documents = applied.documents
         steps.counts.append(applied.counts)
+        steps.note(*compared.decisions)
         failures.append(applied.failures)
         for step, how in (("exact", config.exact), ("near", config.near)):
             if how is not None:
@@ -215,8 +216,7 @@ def _finished(
         **told,
         DOCUMENTS: steps.documents | "As stored" >> MapBatches(partial(_without, names=_own(source, config))),
         REJECTS: steps.rejects | "Rejects" >> beam.Flatten(),
-        FUNNEL: steps.counts
-        | "Counts" >> beam.Flatten()
+        FUNNEL: steps.funnel("Counts")
         | "Funnel"
         >> Aggregate(
             by=(STEP_NUMBER, *GROUPS), merge=sum_funnel, expected_bytes=None if by_groups else FUNNEL_BYTES

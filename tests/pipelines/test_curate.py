@@ -198,7 +198,8 @@ def test_the_funnel_tells_what_each_step_left(curated: Path, chain: Chain) -> No
         rows = table(output, "documents")
         assert left["language" if step == "extract" else step] == len(rows)
         size = sum(len(row["text"].encode()) for row in rows)
-        told = [row for row in funnel if row["step"] == ("language" if step == "extract" else step)]
+        name = "language" if step == "extract" else step
+        told = [row for row in funnel if row["step"] == name and row["documents"]]
         assert sum(row["bytes"] for row in told) == size
         assert {row["language"] for row in told} == {row.get("lang") or row["language"] for row in rows}
     [totals] = table(chain.left["tokens"], "totals")
@@ -307,6 +308,17 @@ def test_each_shuffle_is_planned_by_the_bytes_that_it_expects(
     shuffles = [line for line in capsys.readouterr().out.splitlines() if " SHUFFLE by " in line]
     assert len(shuffles) == 8
     assert not [line for line in shuffles if ": about " not in line]
+
+
+def test_a_step_that_leaves_nothing_is_in_the_funnel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path, "a.jsonl", b'{"id": "a", "text": "Some words."}\n')
+    steps = '[words]\nforbidden_words = ["some"]\n[exact]\n[mask]\n[funnel]\nby = ["language"]\n'
+    assert curate.run(job(tmp_path, source, steps)) == 0
+    funnel = {row["step"]: (row["documents"], row["tokens"]) for row in table(tmp_path / "out", "funnel")}
+    assert funnel == {"read": (1, 2), **dict.fromkeys(("words", "exact", "mask"), (0, 0))}
+    assert "mask                    0    0.0%                  0                0" in capsys.readouterr().out
 
 
 KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {
