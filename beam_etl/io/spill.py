@@ -24,6 +24,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.data_files import HashedFile
+from beam_etl.io.read import GROUP_FILES
 from beam_etl.io.stores import store_of
 from beam_etl.kernels.compaction import compact
 from beam_etl.transforms.batches import Batches
@@ -67,10 +68,12 @@ class SpillTables(beam.PTransform):
 
     Args:
       folder: where the files and the record go.
+      run: whose they are first.
       spill_bytes: a file is closed at so many.
     """
 
     folder: str
+    run: str
     spill_bytes: int = SPILL_BYTES
 
     def __post_init__(self) -> None:
@@ -89,7 +92,7 @@ class SpillTables(beam.PTransform):
             | "All spilled" >> beam.Flatten()
             | "Pack" >> beam.ParDo(_Pack()).with_output_types(bytes)
             | "Gather" >> Gather()
-            | "Record" >> beam.FlatMap(_record, folder=self.folder).with_output_types(Spilled)
+            | "Record" >> beam.FlatMap(_record, folder=self.folder, run=self.run).with_output_types(Spilled)
             | "Distribute" >> Distribute()
         )
 
@@ -185,13 +188,28 @@ def _packed(files: Sequence[Spilled]) -> bytes:
     return zlib.compress(json.dumps(files, ensure_ascii=False).encode(), 1)
 
 
-def _record(packs: list[bytes], folder: str) -> list[Spilled]:
-    """All files, when what to go on from stands in the folder."""
-    files = sorted(Spilled(*file) for pack in packs for file in json.loads(zlib.decompress(pack)))
+def _unpacked(packed: bytes) -> list[Spilled]:
+    return [Spilled(*file) for file in json.loads(zlib.decompress(packed))]
+
+
+def _record(packs: list[bytes], folder: str, run: str) -> list[Spilled]:
+    """All files, when what to go on from stands in the folder: in place of what an earlier run had left, if damaged."""
+    files = sorted(file for pack in packs for file in _unpacked(pack))
     told = [file._replace(path=os.path.basename(file.path)) for file in files]
-    store_of(folder).make_folder(folder)
-    store_of(folder).create(os.path.join(folder, RECORD), json.dumps(told, ensure_ascii=False).encode())
+    staging.mark_owner(folder, run)
+    store_of(folder).write(os.path.join(folder, RECORD), json.dumps(told, ensure_ascii=False).encode())
     return files
+
+
+def hand_out_spilled(pipeline: beam.Pipeline, files: Sequence[Spilled]) -> beam.PCollection[Spilled]:
+    """The files, one by one. They are a part of the job's description, in groups of GROUP_FILES."""
+    groups = [_packed(files[at : at + GROUP_FILES]) for at in range(0, len(files), GROUP_FILES)]
+    return (
+        pipeline
+        | "Files put down" >> beam.Create(groups, reshuffle=False)
+        | "Unpack" >> beam.FlatMap(_unpacked).with_output_types(Spilled)
+        | "Distribute" >> Distribute()
+    )
 
 
 class Found(NamedTuple):
@@ -203,14 +221,18 @@ class Found(NamedTuple):
     """Why what there is can't be taken over, for people."""
 
 
-def find_spilled(folder: str) -> Found:
-    """What a run that died has left in its folder, every byte of it checked."""
+def find_spilled(folder: str, check: bool = True) -> Found:
+    """What a run that died has left in its folder, and if asked for, every byte of it checked."""
+    record = os.path.join(folder, RECORD)
     try:
-        told = json.loads(store_of(folder).read(os.path.join(folder, RECORD)))
+        files = [Spilled(*file) for file in json.loads(store_of(folder).read(record))]
+        files = [file._replace(path=os.path.join(folder, file.path)) for file in files]
     except (FileNotFoundError, NotADirectoryError):
         return Found((), "no run with this configuration and input has finished its first part")
-    files = [Spilled(*file) for file in told]
-    files = [file._replace(path=os.path.join(folder, file.path)) for file in files]
+    except (ValueError, TypeError) as error:
+        return Found((), f"{record} isn't as it was written ({error})")
+    if not check:
+        return Found(tuple(files))
     with ThreadPoolExecutor(_CHECKERS) as pool:
         wrong = next((reason for reason in pool.map(_damage, files) if reason), None)
     return Found((), wrong) if wrong else Found(tuple(files))

@@ -17,7 +17,7 @@ from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.dataset_rows import TableRows
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
-from beam_etl.io.spill import SPILL_BYTES, ReadSpilled, Spilled, SpillTables, find_spilled
+from beam_etl.io.spill import SPILL_BYTES, ReadSpilled, Spilled, SpillTables, find_spilled, hand_out_spilled
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel
@@ -41,7 +41,6 @@ from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.decontaminate import MATCHES
 from beam_etl.transforms.domain_join import AUTO, BROADCAST
-from beam_etl.transforms.shuffle import Distribute
 
 DOCUMENTS, REMOVALS, REJECTS, FUNNEL = "documents", "removals", "rejects", "funnel"
 
@@ -94,7 +93,7 @@ def _first_part(source: FileSource, config: Config, folder: str) -> tuple[Batche
     }
     return first.documents, {
         name: table for name, table in tables.items() if name != REMOVALS or first.removals
-    } | "Put down" >> SpillTables(folder=folder)
+    } | "Put down" >> SpillTables(folder=folder, run=config.run)
 
 
 def _taken_over(
@@ -103,21 +102,19 @@ def _taken_over(
     """What an earlier run put down, where that is asked for and there."""
     if not config.resume:
         return None
-    found = find_spilled(folder)
+    found = find_spilled(folder, check=not config.plan)
     if not found.files:
         print(f"{JOB.name}: starting from the beginning: {found.why}", file=sys.stderr)
         return None
+    if not config.plan:
+        staging.mark_owner(folder, config.run)
     rows, size = (sum(getattr(file, name) for file in found.files) for name in ("rows", "bytes"))
     print(
         f"{JOB.name}: taken over from an earlier run: all steps that look at documents one by one; {rows:,} rows in "
-        f"{len(found.files):,} files of {size:,} bytes, whose checksums are right",
+        f"{len(found.files):,} files of {size:,} bytes{'' if config.plan else ', whose checksums are right'}",
         file=sys.stderr,
     )
-    spilled = (
-        source.pipeline
-        | "Taken over" >> beam.Create(list(found.files), reshuffle=False).with_output_types(Spilled)
-        | "Distribute" >> Distribute()
-    )
+    spilled = hand_out_spilled(source.pipeline, found.files)
     return spilled | "Documents taken over" >> ReadSpilled(table=DOCUMENTS), spilled
 
 

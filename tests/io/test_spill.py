@@ -8,10 +8,22 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
-from beam_etl.io.spill import RECORD, ReadSpilled, SpillTables, find_spilled, read_spilled
+from beam_etl.io.spill import (
+    RECORD,
+    ReadSpilled,
+    Spilled,
+    SpillTables,
+    find_spilled,
+    hand_out_spilled,
+    read_spilled,
+)
 from tests.beam import run
 
 BATCH_ROWS = 500
+
+
+def compare(found: list[Spilled], expected: list[Spilled]) -> None:
+    assert found == expected
 
 
 SPLIT_ROWS = 2 * BATCH_ROWS
@@ -36,7 +48,7 @@ def put_down(folder: Path, spill_bytes: int = 1 << 20, batches: Sequence[pa.Reco
         told = pipeline | "Batches" >> beam.Create(batches, reshuffle=False).with_output_types(pa.RecordBatch)
         none = pipeline | "None" >> beam.Create([], reshuffle=False).with_output_types(pa.RecordBatch)
         spilled = {"documents": told, "rejects": none} | SpillTables(
-            folder=str(folder), spill_bytes=spill_bytes
+            folder=str(folder), run="0123456789ab", spill_bytes=spill_bytes
         )
         _ = spilled | ReadSpilled(table="documents")
 
@@ -84,8 +96,23 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     found = find_spilled(str(folder))
     assert not found.files
     assert found.why == f"{first.path} isn't as it was written (SHA-256)"
+    assert find_spilled(str(folder), check=False).files
     Path(first.path).write_bytes(content)
     Path(second.path).unlink()
     found = find_spilled(str(folder))
     assert not found.files
     assert found.why == f"{second.path} is gone"
+    for damaged in (record, record[:-9], b'[["a", "b"]]'):
+        (folder / RECORD).write_bytes(damaged)
+        assert not find_spilled(str(folder)).files
+        put_down(folder)
+        assert len(find_spilled(str(folder)).files) == 4
+
+
+def test_many_files_are_a_small_part_of_a_job(tmp_path: Path) -> None:
+    digest = "0123456789abcdef" * 4
+    files = [Spilled("documents", f"{tmp_path}/{n:05}.arrows", 9, 99, digest, n) for n in range(2500)]
+    with run() as pipeline:
+        found = hand_out_spilled(pipeline, files) | "List" >> beam.combiners.ToList()
+        _ = found | "Check" >> beam.Map(lambda found: compare(sorted(found), files))
+    assert len(pipeline.to_runner_api().SerializeToString()) < 150_000

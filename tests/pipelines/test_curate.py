@@ -2,11 +2,13 @@
 
 import html
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ import pytest
 
 from beam_etl.io.read import ReadDocuments
 from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, token_count
+from beam_etl.pipelines.curate_config import Config
 from beam_etl.transforms.children import close_children
 from tests.archives import response
 from tests.stored import write
@@ -49,6 +52,8 @@ by = ["language", "domain"]
 """
 
 EVALUATIONS = "questions.jsonl"
+
+TOKENIZER = b"{}"
 
 RULES = "--rules=gopher_quality,gopher_repetition"
 
@@ -319,6 +324,37 @@ def test_a_step_that_leaves_nothing_is_in_the_funnel(
     funnel = {row["step"]: (row["documents"], row["tokens"]) for row in table(tmp_path / "out", "funnel")}
     assert funnel == {"read": (1, 2), **dict.fromkeys(("words", "exact", "mask"), (0, 0))}
     assert "mask                    0    0.0%                  0                0" in capsys.readouterr().out
+
+
+CHANGES = ("nothing", "a list", "a vocabulary", "a package", "a step")
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_what_decides_about_documents_decides_what_can_be_taken_over(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contents, not times and paths: copies may have the same, and names in stores have none of a file."""
+    words, vocabulary = write(tmp_path, "words.txt", b"some"), write(tmp_path, "small.json", TOKENIZER)
+    steps = f'[words]\nforbidden_words = ["@{words}"]\n[exact]\n[tokens]\ntokenizer = "hf:{vocabulary}"\n'
+
+    def folder(steps: str = steps) -> str:
+        write(tmp_path, "steps.toml", steps.encode())
+        config = Config(
+            input=("in.jsonl",), output=f"{tmp_path}/out", config=f"{tmp_path}/steps.toml", resume=True
+        )
+        return config.spill_folder(SimpleNamespace(files=[]))  # type: ignore[arg-type]
+
+    before = folder()
+    if changed == "a list":
+        words.write_bytes(b"word")
+    elif changed == "a vocabulary":
+        vocabulary.write_bytes(TOKENIZER + b" ")
+    elif changed == "a package":
+        monkeypatch.setattr("beam_etl.pipelines.curate_config.version", lambda name: "0.0")
+    for path in (words, vocabulary):
+        os.utime(path, (5, 5))
+    after = folder(steps + "[mask]\n" if changed == "a step" else steps)
+    assert (before == after) == (changed == "nothing")
 
 
 KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {
