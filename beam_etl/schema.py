@@ -75,6 +75,10 @@ PAYLOAD_BYTES = 4096
 FILE_METADATA = b"beam_etl.file"
 """Schema metadata key: the path a batch was read from. Kept until a shuffle."""
 
+SPLIT_METADATA = b"beam_etl.split"
+"""Schema metadata key, where that is asked for: the address that the batch's split begins with. Kept until a shuffle.
+"""
+
 WINDOW_START = "window_start"
 WINDOW_END = "window_end"
 WINDOW = pa.schema(

@@ -138,12 +138,15 @@ def _runs(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
             continue
         places.setdefault(run, []).extend(store.files(folder))
         written[run] = max(written.get(run, 0.0), _folders_written(folder))
+    for run, inside in places.items():
+        written[run] = max([written.get(run, 0.0), *(found.modified for found in inside)])
     for run, inside in sorted(places.items()):
         files = [found for found in inside if staging.run_of_file(found.path)]
         names = {found.identity or found.path for found in files}
         kept = ", kept for another try" if staging.is_kept(dataset, run) else ""
         what = f"run {run}: {len(names):,} files that weren't published{kept}"
-        last = max([written.get(run, 0.0), *(found.modified for found in inside)])
+        users = staging.owners(found.path for found in inside)
+        last = max(written.get(each, 0.0) for each in (run, *users))
         yield what, last, Leftover(what, _bytes(inside), run=run)
 
 

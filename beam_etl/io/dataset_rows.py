@@ -56,6 +56,11 @@ class TableRows:
                 if number is None or number >= first:
                     break
 
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows."""
+        for path, _ in self._files:
+            yield from self._read(path)
+
     def where(self, holds: Callable[[pa.RecordBatch], Sequence[bool | None]]) -> Iterator[int]:
         """Numbers of the rows for which `holds` is true, ascending. Everything is read, as far as it is asked for."""
         first = 0

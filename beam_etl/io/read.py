@@ -12,6 +12,7 @@ import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.typehints.decorators import no_annotations
 
+from beam_etl import schema
 from beam_etl.io.access import compression
 from beam_etl.io.checks import LOOKED_AT, check_files, evenly
 from beam_etl.io.columns import Columns
@@ -81,7 +82,7 @@ class ReadDocuments(beam.PTransform):
       files: the numbered input.
       stored_schema: the columns of the input, as the files tell that were looked at.
       again: what is read was counted already.
-      spare: as for `FileSource.documents`.
+      spare, tell_splits: as for `FileSource.documents`.
       skipped_bytes: of files that are left out, since by their partitions no row fulfils `columns.where`.
       partitions: how the files are partitioned; None where they aren't those of one partitioned dataset.
 
@@ -102,6 +103,7 @@ class ReadDocuments(beam.PTransform):
             raise ValueError(f"split_bytes must be at least 1, got {self.split_bytes}")
         self.again = False
         self.spare: Spare | None = None
+        self.tell_splits = False
         try:
             datasets = DatasetInput(self.columns.where)
             self.files = match_files(self.patterns, self.format, datasets)
@@ -117,7 +119,9 @@ class ReadDocuments(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:
-        work = _ReadSplit(self.known, self.columns, self.stored_schema, self.again, self.spare)
+        work = _ReadSplit(
+            self.known, self.columns, self.stored_schema, self.again, self.spare, self.tell_splits
+        )
         read = beam.ParDo(work).with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
         splits = (
             hand_out_files(pipeline, self.files)
@@ -147,9 +151,16 @@ def _plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[S
 
 class _ReadSplit(beam.DoFn):
     def __init__(
-        self, known: Format, columns: Columns, stored: pa.Schema, again: bool, spare: Spare | None
+        self,
+        known: Format,
+        columns: Columns,
+        stored: pa.Schema,
+        again: bool,
+        spare: Spare | None,
+        tell_splits: bool,
     ) -> None:
         self._spare = spare
+        self._tell_splits = tell_splits
         self._known = known
         self._columns = columns
         self._stored = stored
@@ -163,11 +174,19 @@ class _ReadSplit(beam.DoFn):
                 self._metrics.gave_out(found)
                 if not self._again:
                     self._metrics.add(ROWS_READ, found.num_rows)
-            yield found
+                yield self._told(found, split)
+            else:
+                yield found
         if self._again:
             count_live(BYTES_READ_AGAIN, split.stop - split.start)
         else:
             count_split(split, self._metrics)
+
+    def _told(self, batch: pa.RecordBatch, split: Split) -> pa.RecordBatch:
+        if not self._tell_splits:
+            return batch
+        told = {**(batch.schema.metadata or {}), schema.SPLIT_METADATA: str(split.address)}
+        return batch.replace_schema_metadata(told)
 
 
 def count_split(split: Split, metrics: StepMetrics) -> None:
@@ -298,7 +317,11 @@ class FileSource:
         return self._read.stored_schema
 
     def documents(
-        self, columns: Columns | None = None, again: bool = False, spare: Spare | None = None
+        self,
+        columns: Columns | None = None,
+        again: bool = False,
+        spare: Spare | None = None,
+        tell_splits: bool = False,
     ) -> Documents:
         """Documents, rejects and splits; each call reads the files anew.
 
@@ -306,6 +329,7 @@ class FileSource:
           columns: others than the source's, needed ones only if it needs them too.
           again: they are counted for people elsewhere, as by the first call.
           spare: leaves out some that aren't wanted; see `splits.Spare`.
+          tell_splits: batches say of which split they are; see schema.SPLIT_METADATA.
         """
         self._reads += 1
         label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
@@ -313,6 +337,7 @@ class FileSource:
         read.columns = columns or read.columns
         read.again = again or self._reads > 1
         read.spare = spare
+        read.tell_splits = tell_splits
         found: Documents = self.pipeline | label >> read
         self._splits = self._splits or found.splits
         return found

@@ -24,6 +24,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.data_files import HashedFile
+from beam_etl.io.read import GROUP_FILES
 from beam_etl.io.stores import store_of
 from beam_etl.kernels.compaction import compact
 from beam_etl.transforms.batches import Batches
@@ -59,16 +60,20 @@ class Spilled(NamedTuple):
 class SpillTables(beam.PTransform):
     """Tables as files, all of which are written, and recorded, before the first is given on. No shuffle.
 
-    Rows with an address keep their order; of one split of a file they come one after the other.
+    Rows with an address keep their order, and no file has such rows of two splits: a bundle may have every other one of
+    a file. So their batches are to tell their split (`FileSource.documents(tell_splits=True)`); one that doesn't has a
+    file of its own.
 
     Input: a dict of table name to batches. Output: Spilled, handed out.
 
     Args:
       folder: where the files and the record go.
+      run: whose they are first.
       spill_bytes: a file is closed at so many.
     """
 
     folder: str
+    run: str
     spill_bytes: int = SPILL_BYTES
 
     def __post_init__(self) -> None:
@@ -87,7 +92,7 @@ class SpillTables(beam.PTransform):
             | "All spilled" >> beam.Flatten()
             | "Pack" >> beam.ParDo(_Pack()).with_output_types(bytes)
             | "Gather" >> Gather()
-            | "Record" >> beam.FlatMap(_record, folder=self.folder).with_output_types(Spilled)
+            | "Record" >> beam.FlatMap(_record, folder=self.folder, run=self.run).with_output_types(Spilled)
             | "Distribute" >> Distribute()
         )
 
@@ -138,11 +143,12 @@ class _OpenSpill:
         self._writer = pa.ipc.new_stream(self._file, batch.schema, options=options)
 
     def takes(self, batch: pa.RecordBatch, most: int) -> bool:
-        """Whether a batch can go on here: of the same file, behind what was written, where rows have addresses."""
+        """Whether a batch can go on here: of the same split, behind what was written, where rows have addresses."""
         if self._file.size >= most or not batch.schema.equals(self._schema, check_metadata=True):
             return False
-        span = _span(batch)
-        return span is None or self._last is None or self._last < span[0]
+        if (span := _span(batch)) is None or self._last is None:
+            return True
+        return schema.SPLIT_METADATA in (batch.schema.metadata or {}) and self._last < span[0]
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(compact(batch))
@@ -182,13 +188,28 @@ def _packed(files: Sequence[Spilled]) -> bytes:
     return zlib.compress(json.dumps(files, ensure_ascii=False).encode(), 1)
 
 
-def _record(packs: list[bytes], folder: str) -> list[Spilled]:
-    """All files, when what to go on from stands in the folder."""
-    files = sorted(Spilled(*file) for pack in packs for file in json.loads(zlib.decompress(pack)))
+def _unpacked(packed: bytes) -> list[Spilled]:
+    return [Spilled(*file) for file in json.loads(zlib.decompress(packed))]
+
+
+def _record(packs: list[bytes], folder: str, run: str) -> list[Spilled]:
+    """All files, when what to go on from stands in the folder: in place of what an earlier run had left, if damaged."""
+    files = sorted(file for pack in packs for file in _unpacked(pack))
     told = [file._replace(path=os.path.basename(file.path)) for file in files]
-    store_of(folder).make_folder(folder)
-    store_of(folder).create(os.path.join(folder, RECORD), json.dumps(told, ensure_ascii=False).encode())
+    staging.mark_owner(folder, run)
+    store_of(folder).write(os.path.join(folder, RECORD), json.dumps(told, ensure_ascii=False).encode())
     return files
+
+
+def hand_out_spilled(pipeline: beam.Pipeline, files: Sequence[Spilled]) -> beam.PCollection[Spilled]:
+    """The files, one by one. They are a part of the job's description, in groups of GROUP_FILES."""
+    groups = [_packed(files[at : at + GROUP_FILES]) for at in range(0, len(files), GROUP_FILES)]
+    return (
+        pipeline
+        | "Files put down" >> beam.Create(groups, reshuffle=False)
+        | "Unpack" >> beam.FlatMap(_unpacked).with_output_types(Spilled)
+        | "Distribute" >> Distribute()
+    )
 
 
 class Found(NamedTuple):
@@ -200,14 +221,18 @@ class Found(NamedTuple):
     """Why what there is can't be taken over, for people."""
 
 
-def find_spilled(folder: str) -> Found:
-    """What a run that died has left in its folder, every byte of it checked."""
+def find_spilled(folder: str, check: bool = True) -> Found:
+    """What a run that died has left in its folder, and if asked for, every byte of it checked."""
+    record = os.path.join(folder, RECORD)
     try:
-        told = json.loads(store_of(folder).read(os.path.join(folder, RECORD)))
+        files = [Spilled(*file) for file in json.loads(store_of(folder).read(record))]
+        files = [file._replace(path=os.path.join(folder, file.path)) for file in files]
     except (FileNotFoundError, NotADirectoryError):
         return Found((), "no run with this configuration and input has finished its first part")
-    files = [Spilled(*file) for file in told]
-    files = [file._replace(path=os.path.join(folder, file.path)) for file in files]
+    except (ValueError, TypeError) as error:
+        return Found((), f"{record} isn't as it was written ({error})")
+    if not check:
+        return Found(tuple(files))
     with ThreadPoolExecutor(_CHECKERS) as pool:
         wrong = next((reason for reason in pool.map(_damage, files) if reason), None)
     return Found((), wrong) if wrong else Found(tuple(files))

@@ -33,6 +33,7 @@ _LOST = "lost.json"
 APPENDING = "appending"
 """A file in the staging folder of a run that adds to a dataset."""
 _BEGUN = "begun.json"
+_OWNER = "owner-"
 _TOLD = 20
 
 GIVEN_UP = "the run was given up before it came to anything"
@@ -188,6 +189,18 @@ def begun(dataset: str, run: str) -> Begun | None:
         return Begun(**json.loads(store_of(dataset).read(os.path.join(staging_folder(dataset, run), _BEGUN))))
     except FileNotFoundError:
         return None
+
+
+def mark_owner(folder: str, run: str) -> None:
+    """Says of a folder below `_staging` that isn't named by a run that this one needs it."""
+    store_of(folder).make_folder(folder)
+    store_of(folder).write(os.path.join(folder, f"{_OWNER}{run}"), b"")
+
+
+def owners(paths: Iterable[str]) -> set[str]:
+    """The runs that `mark_owner` told, of the files in a folder."""
+    names = map(os.path.basename, paths)
+    return {name.removeprefix(_OWNER) for name in names if name.startswith(_OWNER)}
 
 
 def is_decided(dataset: str, run: str) -> bool:

@@ -86,9 +86,13 @@ def clear(split: Split) -> None:
                 os.unlink(path)
 
 
-def left_behind() -> frozenset[bytes]:
-    """What processes that have ended were reading, a digest for each."""
-    return frozenset(found for _, found in _left_behind())
+def left_behind(process: int | None = None) -> frozenset[bytes]:
+    """What processes that have ended were reading, a digest for each; or what this one was."""
+    return frozenset(
+        found
+        for path, found in _left_behind()
+        if process is None or os.path.basename(path).startswith(_prefix(process))
+    )
 
 
 def folder() -> Path:
@@ -102,13 +106,18 @@ def _digest(split: Split) -> bytes:
     return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).digest()
 
 
+def _prefix(process: int) -> str:
+    """Of the names of a process's files."""
+    return f"{process}-"
+
+
 def _new_place() -> mmap.mmap | None:
     """A file of its own that is locked until this process ends; None where there can't be one."""
     try:
         folder().mkdir(mode=0o700, exist_ok=True)
         if folder().stat().st_uid != os.getuid():
             return None
-        handle, path = tempfile.mkstemp(dir=folder())
+        handle, path = tempfile.mkstemp(prefix=_prefix(os.getpid()), dir=folder())
         _mine.add(path)
         fcntl.flock(handle, fcntl.LOCK_EX)  # until the handle is closed, which nobody does
         os.ftruncate(handle, _DIGEST_BYTES)

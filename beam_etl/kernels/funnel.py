@@ -1,8 +1,7 @@
 """The funnel of a corpus: documents, bytes and tokens that each step leaves, and how it is told."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +33,7 @@ FUNNEL = pa.schema(
     ]
 )
 """What a step leaves: of the text, or before there is one of the payload, which has no tokens. `domain` and `language`
-are null where the funnel isn't told by them."""
+are null where the funnel isn't told by them. A step that left nothing has a row, too."""
 
 
 def language_of(batch: pa.RecordBatch) -> pa.Array | None:
@@ -69,16 +68,24 @@ def funnel_rows(batch: pa.RecordBatch, number: int, step: str, by: Sequence[str]
     return sum_funnel(pa.RecordBatch.from_arrays(list(columns.values()), schema=FUNNEL))
 
 
+def nothing_left(steps: Sequence[tuple[int, str, bool]]) -> pa.RecordBatch:
+    """FUNNEL of steps that may leave no document, of which no other row tells.
+
+    Args:
+      steps: the place and name of each, and whether there are tokens by then.
+    """
+    rows = [
+        {STEP_NUMBER: number, schema.STEP: step, "documents": 0, "bytes": 0, "tokens": 0 if counted else None}
+        for number, step, counted in steps
+    ]
+    return pa.RecordBatch.from_pylist(rows, FUNNEL)
+
+
 def sum_funnel(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The merge kernel: FUNNEL with rows of equal step and group added up, in their order, nulls last."""
     if not batch.num_rows:
         return batch
-    keys = [STEP_NUMBER, schema.STEP, *GROUPS]
-    table = pa.Table.from_batches([batch]).group_by(keys, use_threads=False)
-    summed = table.aggregate([(name, "sum") for name in _SUMS])
-    summed = summed.take(pc.sort_indices(summed, sort_keys=[(key, "ascending") for key in keys]))
-    named = summed.select([*keys, *(f"{name}_sum" for name in _SUMS)]).rename_columns([*keys, *_SUMS])
-    [merged] = named.cast(FUNNEL).combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], FUNNEL)]
+    [merged] = _totals(pa.Table.from_batches([batch]), *GROUPS).cast(FUNNEL).combine_chunks().to_batches()
     return merged
 
 
@@ -126,49 +133,46 @@ def count_text(vocabulary: Vocabulary, changed: str | None = None) -> CountText:
     return CountText(token_counter(vocabulary), changed)
 
 
-Row = dict[str, Any]
-
-
-def funnel_lines(rows: Sequence[Row]) -> Iterator[str]:
-    """A table for people, of rows of FUNNEL in any order: a line a step, with what is left of the first."""
-    totals = _totals(rows, lambda row: row[schema.STEP])
+def funnel_lines(funnel: pa.Table) -> Iterator[str]:
+    """A table for people, of FUNNEL in any order: a line a step, with what is left of the first."""
+    totals = _totals(funnel).to_pylist()
     if not totals:
         return
-    first = max(next(iter(totals.values()))["documents"], 1)
-    width = max(map(len, ["left after", *totals]))
+    first = max(totals[0]["documents"], 1)
+    width = max(map(len, ["left after", *(left[schema.STEP] for left in totals)]))
     yield f"{'left after':{width}}  {'documents':>13}  {'':>6}  {'bytes':>17}  {'tokens':>15}"
-    for step, left in totals.items():
+    for left in totals:
         told = f"{left['tokens']:,}" if left["tokens"] is not None else "-"
         share = f"{left['documents'] / first:.1%}"
-        yield f"{step:{width}}  {left['documents']:>13,}  {share:>6}  {left['bytes']:>17,}  {told:>15}"
+        yield (
+            f"{left[schema.STEP]:{width}}  {left['documents']:>13,}  {share:>6}  {left['bytes']:>17,}  {told:>15}"
+        )
 
 
-def group_lines(rows: Sequence[Row], by: str, most: int = 10) -> Iterator[str]:
+def group_lines(funnel: pa.Table, by: str, most: int = 10) -> Iterator[str]:
     """The documents that each step left of the groups with the most of them, a line a group; other groups together."""
-    steps = list(_totals(rows, lambda row: row[schema.STEP]))
-    told = _totals(rows, lambda row: (row[by], row[schema.STEP]))
-    largest: dict[Any, int] = {}
-    for (group, _), left in told.items():
-        largest[group] = max(largest.get(group, 0), left["documents"])
-    named = sorted(largest, key=lambda group: (-largest[group], str(group)))[:most]
-    width = max([len(by), *(len(str(group)) for group in named)])
+    steps = _totals(funnel).column(schema.STEP).to_pylist()
+    told = _totals(funnel, by)
+    largest = told.group_by([by]).aggregate([("documents", "max")])
+    largest = largest.filter(pc.field("documents_max") > 0)
+    order = [("documents_max", "descending"), (by, "ascending")]
+    named = largest.take(pc.sort_indices(largest, sort_keys=order)[:most]).column(by)
+    rows = told.filter(pc.is_in(told.column(by), value_set=named)).to_pylist()
+    counts = {(row[by], row[schema.STEP]): row["documents"] for row in rows}
+    width = max([len(by), *(len(str(group)) for group in named.to_pylist())])
     yield f"{by:{width}}  " + "  ".join(f"{step:>10}" for step in steps)
-    for group in named:
-        counts = [told.get((group, step), {"documents": 0})["documents"] for step in steps]
+    for group in named.to_pylist():
         name = "none" if group is None else group
         yield f"{name:{width}}  " + "  ".join(
-            f"{count:>{max(10, len(step))},}" for count, step in zip(counts, steps, strict=True)
+            f"{counts.get((group, step), 0):>{max(10, len(step))},}" for step in steps
         )
-    if len(largest) > most:
-        yield f"and {len(largest) - most:,} more: see the table funnel"
+    if largest.num_rows > most:
+        yield f"and {largest.num_rows - most:,} more: see the table funnel"
 
 
-def _totals(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, Row]:
-    """The sums of rows of equal key, in the order of steps."""
-    totals: dict[Any, Row] = {}
-    for row in sorted(rows, key=lambda row: row[STEP_NUMBER]):
-        known = totals.setdefault(key(row), dict.fromkeys(_SUMS))
-        for name in _SUMS:
-            if row[name] is not None:
-                known[name] = (known[name] or 0) + row[name]
-    return totals
+def _totals(funnel: pa.Table, *by: str) -> pa.Table:
+    """The sums of FUNNEL by step and some of GROUPS, in their order, nulls last."""
+    keys = [STEP_NUMBER, schema.STEP, *by]
+    summed = funnel.group_by(keys, use_threads=False).aggregate([(name, "sum") for name in _SUMS])
+    summed = summed.select([*keys, *(f"{name}_sum" for name in _SUMS)]).rename_columns([*keys, *_SUMS])
+    return summed.sort_by([(key, "ascending") for key in keys])

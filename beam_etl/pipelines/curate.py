@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,8 +17,9 @@ from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.dataset_rows import TableRows
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
-from beam_etl.io.spill import SPILL_BYTES, ReadSpilled, Spilled, SpillTables, find_spilled
+from beam_etl.io.spill import SPILL_BYTES, ReadSpilled, Spilled, SpillTables, find_spilled, hand_out_spilled
 from beam_etl.io.write import FAILURES
+from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel
 from beam_etl.kernels.removals import removals_of_step
 from beam_etl.pipelines.curate_checks import check_steps
@@ -35,17 +36,24 @@ from beam_etl.pipelines.curate_steps import (
 from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import AFTER, USAGE, Job, read_documents
+from beam_etl.pipelines.job import AFTER, Job, read_documents
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.decontaminate import MATCHES
 from beam_etl.transforms.domain_join import AUTO, BROADCAST
-from beam_etl.transforms.shuffle import Distribute
 
 DOCUMENTS, REMOVALS, REJECTS, FUNNEL = "documents", "removals", "rejects", "funnel"
 
 COMPARED = ("exact", "near", "domain_score")
 """Steps that know all documents before they decide about any."""
+
+
+class Expected(NamedTuple):
+    """The input as it is read, estimated."""
+
+    documents: int
+    bytes: int
+
 
 FUNNEL_BYTES = 64 << 10
 """Of a funnel without groups: some rows a bundle."""
@@ -55,7 +63,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Documents, removals, rejects, the funnel, and the tables of the steps that are asked for.
 
     Text is read once, or where steps compare documents twice: then it is put down in between, as the steps before have
-    made it. It crosses no shuffle.
+    made it. It crosses a shuffle to the scores of domains alone, and only where these are too many to be broadcast.
     """
     check_steps(source, config)
     if not config.has(*COMPARED):
@@ -63,9 +71,9 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         return _finished(source, config, first, {})
     folder = config.spill_folder(source)
     documents, spilled = _taken_over(source, config, folder) or _first_part(source, config, folder)
-    expected = source.expected_documents(SAMPLE_BYTES)
-    compared = compare(documents, config, source, expected)
-    steps = DocumentSteps(documents, _again(spilled, REJECTS), config)
+    expected = Expected(*source.sample(SAMPLE_BYTES).expected(source.told_documents()))
+    compared = compare(documents, config, source, expected.documents)
+    steps = DocumentSteps(documents, _again(spilled, REJECTS), config, has_tokens=True)
     steps.removals.append(_again(spilled, REMOVALS))
     steps.counts.append(_again(spilled, FUNNEL))
     if config.decontaminating is not None:
@@ -80,12 +88,12 @@ def _first_part(source: FileSource, config: Config, folder: str) -> tuple[Batche
         DOCUMENTS: first.documents,
         REMOVALS: first.removals | "First removals" >> beam.Flatten(pipeline=source.pipeline),
         REJECTS: first.rejects | "First rejects" >> beam.Flatten(),
-        FUNNEL: first.counts | "First counts" >> beam.Flatten(),
+        FUNNEL: first.funnel("First counts"),
         **first.tables,
     }
     return first.documents, {
         name: table for name, table in tables.items() if name != REMOVALS or first.removals
-    } | "Put down" >> SpillTables(folder=folder)
+    } | "Put down" >> SpillTables(folder=folder, run=config.run)
 
 
 def _taken_over(
@@ -94,21 +102,19 @@ def _taken_over(
     """What an earlier run put down, where that is asked for and there."""
     if not config.resume:
         return None
-    found = find_spilled(folder)
+    found = find_spilled(folder, check=not config.plan)
     if not found.files:
         print(f"{JOB.name}: starting from the beginning: {found.why}", file=sys.stderr)
         return None
+    if not config.plan:
+        staging.mark_owner(folder, config.run)
     rows, size = (sum(getattr(file, name) for file in found.files) for name in ("rows", "bytes"))
     print(
         f"{JOB.name}: taken over from an earlier run: all steps that look at documents one by one; {rows:,} rows in "
-        f"{len(found.files):,} files of {size:,} bytes, whose checksums are right",
+        f"{len(found.files):,} files of {size:,} bytes{'' if config.plan else ', whose checksums are right'}",
         file=sys.stderr,
     )
-    spilled = (
-        source.pipeline
-        | "Taken over" >> beam.Create(list(found.files), reshuffle=False).with_output_types(Spilled)
-        | "Distribute" >> Distribute()
-    )
+    spilled = hand_out_spilled(source.pipeline, found.files)
     return spilled | "Documents taken over" >> ReadSpilled(table=DOCUMENTS), spilled
 
 
@@ -123,18 +129,21 @@ def _second_part(
     steps: DocumentSteps,
     spilled: beam.PCollection[Spilled],
     compared: Compared,
-    expected: int,
+    expected: Expected,
 ) -> dict[str, Any]:
     """Removes what was decided; tables of the steps."""
     failures, tables = list(compared.failures), dict[str, Any]()
     if compared.decisions:
-        applied = _apply(source, config, spilled, compared, expected)
+        applied = _apply(source, config, spilled, compared, expected.documents)
         steps.documents = applied.documents
         steps.counts.append(applied.counts)
+        steps.note(*compared.decisions)
         failures.append(applied.failures)
         for step, how in (("exact", config.exact), ("near", config.near)):
             if how is not None:
-                told = applied.found[step] | f"Describe {step} removals" >> describing(source, how, expected)
+                told = applied.found[step] | f"Describe {step} removals" >> describing(
+                    source, how, expected.documents
+                )
                 steps.removals.append(
                     told.removals | f"Removed: {step}" >> MapBatches(partial(removals_of_step, step=step))
                 )
@@ -174,12 +183,12 @@ def _apply(
     return applied
 
 
-def _join(config: Config, steps: DocumentSteps, scored: Any, expected: int) -> dict[str, Any]:
+def _join(config: Config, steps: DocumentSteps, scored: Any, expected: Expected) -> dict[str, Any]:
     how = config.domain_score
     assert how is not None
-    few = how.join == AUTO and expected * SCORE_BYTES <= how.broadcast_bytes
+    few = how.join == AUTO and expected.documents * SCORE_BYTES <= how.broadcast_bytes
     joined = {"documents": steps.documents, "scores": scored.scores} | "Join scores" >> how.joining(
-        schema.columns(schema.ID), way=BROADCAST if few else how.join
+        schema.columns(schema.ID), way=BROADCAST if few else how.join, expected_bytes=expected.bytes
     )
     steps.documents = joined.documents
     steps.removals.append(
@@ -204,8 +213,7 @@ def _finished(
         **told,
         DOCUMENTS: steps.documents | "As stored" >> MapBatches(partial(_without, names=_own(source, config))),
         REJECTS: steps.rejects | "Rejects" >> beam.Flatten(),
-        FUNNEL: steps.counts
-        | "Counts" >> beam.Flatten()
+        FUNNEL: steps.funnel("Counts")
         | "Funnel"
         >> Aggregate(
             by=(STEP_NUMBER, *GROUPS), merge=sum_funnel, expected_bytes=None if by_groups else FUNNEL_BYTES
@@ -245,11 +253,12 @@ def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
 
 
 def _told(config: Config) -> Iterator[str]:
-    table = TableRows(config.output, FUNNEL)
-    rows = list(table.numbered(range(table.rows)))
-    yield from funnel_lines(rows)
+    columns = [name for name in FUNNEL_ROWS.names if name not in GROUPS or name in config.funnel_by]
+    batches = (batch.select(columns) for batch in TableRows(config.output, FUNNEL).batches())
+    table = pa.Table.from_batches(batches)
+    yield from funnel_lines(table)
     for by in config.funnel_by:
-        yield from group_lines(rows, by)
+        yield from group_lines(table, by)
 
 
 def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
@@ -271,17 +280,13 @@ JOB = Job(
     build,
     notes,
     source=read,
+    spelled=partial(with_file, config=Config),
 )
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs the job with these flags, and those of its file; the exit code."""
-    try:
-        given = with_file(sys.argv[1:] if argv is None else argv, Config)
-    except UsageError as error:
-        print(f"{JOB.name}: {error}", file=sys.stderr)
-        return USAGE
-    return JOB.run(given)
+    return JOB.run(argv)
 
 
 if __name__ == "__main__":

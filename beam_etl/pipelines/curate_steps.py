@@ -4,12 +4,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.read import FileSource
 from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels.c4_lines import DROPPED_LINES
-from beam_etl.kernels.funnel import count_text, funnel_rows, language_column
+from beam_etl.kernels.funnel import count_text, funnel_rows, language_column, nothing_left
 from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.process import once_per_process
 from beam_etl.kernels.removals import removals_of_step
@@ -46,27 +47,49 @@ FACT_BYTES = 160
 """Of a document's facts for the score of its domain, on their way to what is left of the documents."""
 
 
+STATISTIC_BYTES = 700
+"""Of a document's part in the statistics of its domain, at most: where it is alone there."""
+
+
 class DocumentSteps(Steps):
     """Documents after the steps so far, and what these left.
 
     Attributes:
-      counts: kernels.funnel.FUNNEL of each step.
+      counts: kernels.funnel.FUNNEL of what each step left.
       tables: more of them, by name.
     """
 
-    def __init__(self, documents: Batches, rejects: Batches, config: Config) -> None:
+    def __init__(
+        self, documents: Batches, rejects: Batches, config: Config, has_tokens: bool = False
+    ) -> None:
         super().__init__(documents, rejects)
         self._config = config
         self.counts: list[Batches] = []
+        self._noted: list[tuple[int, str, bool]] = []
+        self._has_tokens = has_tokens
         self.tables: dict[str, Batches] = {}
 
     def count(self, step: str) -> None:
         """Notes what is left."""
+        self.note(step)
         counting = partial(count_step, step=step, by=self._config.funnel_by)
         self.counts.append(self.documents | f"Left after {step}" >> MapBatches(counting))
 
+    def note(self, *steps: str) -> None:
+        """These are told in the funnel, even where nothing is left."""
+        self._noted += [(ORDER.index(step), step, self._has_tokens) for step in steps]
+
+    def funnel(self, label: str) -> Batches:
+        """All counts."""
+        none = nothing_left(self._noted)
+        asked = self.documents.pipeline | f"{label} asked for" >> beam.Create(
+            [none] if self._noted else [], reshuffle=False
+        ).with_output_types(pa.RecordBatch)
+        return [*self.counts, asked] | label >> beam.Flatten()
+
     def count_tokens(self, label: str, changed: str | None = None) -> None:
         """Counts the tokens of texts; of those only that a step changed, if a column tells."""
+        self._has_tokens = True
         tokens = self._config.tokens
         vocabulary = WORDS if tokens is None else load_vocabulary(tokens.tokenizer)
         self.map(label, MapDocuments(once_per_process(count_text, vocabulary, changed), stage=label.lower()))
@@ -90,7 +113,7 @@ def count_step(batch: Any, step: str, by: tuple[str, ...]) -> Any:
 
 def first_steps(source: FileSource, config: Config) -> DocumentSteps:
     """What looks at each document by itself, from reading it to its quality. No shuffle."""
-    documents, rejects, _ = source.documents()
+    documents, rejects, _ = source.documents(tell_splits=True)
     stored, how = source.stored_schema.names, config.extracting
     pages = is_pages(source)
     if pages:
@@ -190,7 +213,7 @@ def compare(documents: Batches, config: Config, source: FileSource, expected: in
             failures.append(found.failures)
     scored = None
     if (scores := config.domain_score) is not None:
-        scoring = scores.scoring(schema.columns(schema.ID))
+        scoring = scores.scoring(schema.columns(schema.ID), expected_bytes=expected * STATISTIC_BYTES)
         facts, rejects = (
             documents
             | "Languages of facts" >> MapBatches(language_column)

@@ -100,6 +100,8 @@ class Job(Generic[Config]):
     """What else the plan says, from the source and the configuration."""
     source: Callable[[beam.Pipeline, Config], Source] = read_documents
     """Opens what `build` takes."""
+    spelled: Callable[[Sequence[str]], Sequence[str]] = tuple
+    """From the flags as they were given to all that they stand for, before they are parsed."""
 
     def run(self, argv: Sequence[str] | None) -> int:
         """Parses, builds, runs and publishes; the exit code.
@@ -109,9 +111,8 @@ class Job(Generic[Config]):
         """
         clock = Clock(argv)
         try:
-            config, rest = flags.parse(
-                self.config, sys.argv[1:] if argv is None else argv, f"beam-etl {self.name}", self.summary
-            )
+            given = self.spelled(sys.argv[1:] if argv is None else argv)
+            config, rest = flags.parse(self.config, given, f"beam-etl {self.name}", self.summary)
             launch = functools.partial(self._launch, config, rest, clock)
             alone = argv is None and runner_name(config.runner) == IN_PROCESS and not is_stream(config.input)
             return surviving(launch, self.name) if alone else launch()

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
+from typing import NamedTuple
 
 from beam_etl.engines.lifeline import end_with
 from beam_etl.io import suspects
@@ -16,6 +16,12 @@ from beam_etl.pipelines.interrupt import SIGNALS, say
 
 DEADLY = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 """What ends a process by its own fault."""
+
+LOOK_SECONDS = 1.0
+"""After which a signal is passed on that a library's thread took."""
+
+_SI_KERNEL = 0x80
+"""As Linux has it: the sender of a signal is the kernel."""
 
 MOST_STARTS = 10
 """Of one job: each begins anew."""
@@ -36,13 +42,13 @@ def surviving(work: Callable[[], int], name: str) -> int:
         return work()
     for start in range(1, MOST_STARTS + 1):
         known = suspects.left_behind()
-        ended = _apart()
-        if ended is None:
+        apart = _apart()
+        if apart is None:
             return work()
-        if ended >= 0:
-            return ended
-        number = signal.Signals(-ended)
-        new = suspects.left_behind() - known
+        if apart.code >= 0:
+            return apart.code
+        number = signal.Signals(-apart.code)
+        new = suspects.left_behind(apart.process) - known
         if number not in DEADLY or not new or start == MOST_STARTS:
             break
         say(
@@ -52,33 +58,60 @@ def surviving(work: Callable[[], int], name: str) -> int:
     return _end_by(number)
 
 
-def _apart() -> int | None:
-    """None in a new process that goes on; in this one, how that ended: its exit code, or a signal below 0."""
+class _Ended(NamedTuple):
+    """A process that has ended."""
+
+    process: int
+    code: int
+    """Its exit code, or a signal below 0."""
+
+
+def _apart() -> _Ended | None:
+    """None in a new process that goes on; in this one, how that ended."""
     sys.stdout.flush()
     sys.stderr.flush()
-    own, child, early = os.getpid(), 0, list[int]()
-
-    def pass_on(signal_number: int, frame: FrameType | None) -> None:
-        del frame
-        if not child:
-            early.append(signal_number)
-            return
-        with suppress(ProcessLookupError):  # it has just ended
-            os.kill(child, signal_number)
-
+    own, missed = os.getpid(), list[int]()
     gc.freeze()  # else the collector writes to all that both processes share, which copies it
-    previous = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    # Blocked signals wait for `_passing_on`; a thread of a library may take one all the same.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*SIGNALS, signal.SIGCHLD})
+    previous = {number: signal.signal(number, lambda number, _: missed.append(number)) for number in SIGNALS}
     child = os.fork()
     try:
         if child:
-            for signal_number in early:
-                pass_on(signal_number, None)
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            return _Ended(child, _passing_on(child, missed))
+        end_with(own)
+        return None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    end_with(own)
-    return None
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _passing_on(child: int, missed: list[int]) -> int:
+    """Waits for a process, and tells it of signals; how it ended.
+
+    Args:
+      missed: signals that were handled instead of waiting.
+    """
+
+    def tell(number: int) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, number)
+
+    while (
+        came := signal.sigtimedwait(SIGNALS, 0)
+    ) is not None:  # before there was a child, if from the terminal
+        tell(came.si_signo)
+    while True:
+        came = signal.sigtimedwait([*SIGNALS, signal.SIGCHLD], LOOK_SECONDS)
+        # Ctrl-C comes from the kernel, to all processes at the terminal.
+        if came is not None and came.si_signo in SIGNALS and came.si_code != _SI_KERNEL:
+            tell(came.si_signo)
+        while missed:
+            tell(missed.pop())
+        process, status = os.waitpid(child, os.WNOHANG)
+        if process:
+            return os.waitstatus_to_exitcode(status)
 
 
 def _end_by(number: signal.Signals) -> int:

@@ -166,7 +166,7 @@ def test_the_jobs_are_the_pipelines() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "answer"),
-    [("dedupe", "Did you mean dedup?"), ("xyz", "There is: aggregate, compact_index, dedup")],
+    [("dedupe", "Did you mean dedup?"), ("xyz", "There is: aggregate, compact_index, curate")],
 )
 def test_an_unknown_job_is_told_before_a_cluster_is_started(asked: str, answer: str, folder: Path) -> None:
     done = command("run", f"--folder={folder}", asked, "--input=x")

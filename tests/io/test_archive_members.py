@@ -49,7 +49,12 @@ def test_records_and_rejects_are_those_of_the_careful_reader(
     alone = reading.records_alone
 
     def counted(*arguments: Any) -> Any:
-        for record in alone(*arguments):
+        records = alone(*arguments)
+        while True:
+            try:
+                record = next(records)
+            except StopIteration as end:
+                return end.value
             quick.append(record.position)
             yield record
 
@@ -62,3 +67,36 @@ def test_records_and_rejects_are_those_of_the_careful_reader(
         monkeypatch.setattr(reading, "records_alone", lambda *_: iter(()))
         assert at_once == found(path, limits), f"file {number}"
     assert bool(quick) == (how in ALONE)
+
+
+ARC = b"filedesc://a 0.0.0.0 20240501120000 text/plain 4\n1 0\n\n"
+
+SHARED = {
+    "several records a member": [one + other for one, other in zip(MADE[::2], MADE[1::2], strict=True)],
+    "several records in megabytes": [MADE[1] * 3000, MADE[1] * 3000],
+    "an ARC file": [ARC, ARC, ARC],
+    "a damaged member": [MADE[0], b"garbage\n", MADE[1], MADE[2]],
+    "a record that is too long": [MADE[0], MADE[5], MADE[0]],
+}
+"""Members, of which some aren't a record alone."""
+
+TRIES = {"a damaged member": 2, "a record that is too long": 2}
+"""How often it is tried to read members at once; else once."""
+
+
+@pytest.mark.parametrize("made", SHARED.values(), ids=SHARED)
+def test_members_that_hold_several_records_are_not_read_twice(
+    made: list[bytes], request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, pack = PACKED["gzip by record"]
+    path = write(tmp_path, name, pack(made))
+    tries: list[int] = []
+    alone = reading.records_alone
+
+    def counted(members: Any, *arguments: Any) -> Any:
+        tries.append(members.start)
+        return alone(members, *arguments)
+
+    monkeypatch.setattr(reading, "records_alone", counted)
+    assert found(path, LIMITS._replace(record_bytes=500))
+    assert len(tries) == TRIES.get(request.node.callspec.id, 1)

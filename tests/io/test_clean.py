@@ -68,6 +68,22 @@ def test_what_a_run_that_died_left_goes_and_the_versions_stay(
     assert seen(world.dataset) == sorted(rows_of(BASE) + rows_of(RUN) + rows_of(OTHER))
 
 
+def test_what_a_run_needs_of_another_folder_stays_as_long_as_the_run(tmp_path: Path) -> None:
+    """What curate put down may be read again long after it was written."""
+    world = Additions(tmp_path / "dataset")
+    world.attempt(OTHER)
+    put_down = world.dataset / "_staging" / DEAD
+    put(put_down / "documents.arrows", "ARROW")
+    staging.mark_owner(str(put_down), RUN)
+    age(put_down, 2 * DAY)
+    stage(world.dataset, RUN, 1, ((1, BASE),))
+    assert clean.run([str(world.dataset)]) == 0
+    assert (put_down / "documents.arrows").exists()
+    age(world.dataset, 2 * DAY)
+    assert clean.run([str(world.dataset)]) == 0
+    assert not put_down.exists()
+
+
 def test_a_run_that_may_go_on_is_left_alone_and_can_publish(
     world: Additions, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """Tables that are put down come back as they were, and what a later run may take over is told from their folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -7,37 +8,56 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
-from beam_etl.io.spill import RECORD, ReadSpilled, SpillTables, find_spilled, read_spilled
+from beam_etl.io.spill import (
+    RECORD,
+    ReadSpilled,
+    Spilled,
+    SpillTables,
+    find_spilled,
+    hand_out_spilled,
+    read_spilled,
+)
 from tests.beam import run
 
 BATCH_ROWS = 500
 
 
+def compare(found: list[Spilled], expected: list[Spilled]) -> None:
+    assert found == expected
+
+
+SPLIT_ROWS = 2 * BATCH_ROWS
+
+
 def documents(file: int, first: int, rows: int = BATCH_ROWS) -> pa.RecordBatch:
-    """Documents of a file, from a position on."""
+    """Documents of a file, from a position on; a split has two batches."""
     positions = [(file << schema.POSITION_BITS) + first + row for row in range(rows)]
     told = {schema.ADDRESS: pa.array(positions, pa.uint64()), schema.TEXT: [f"text {n}" for n in positions]}
-    return pa.record_batch(told).replace_schema_metadata({schema.FILE_METADATA: f"{file}.jsonl"})
+    split = str((file << schema.POSITION_BITS) + first // SPLIT_ROWS * SPLIT_ROWS)
+    return pa.record_batch(told).replace_schema_metadata(
+        {schema.FILE_METADATA: f"{file}.jsonl", schema.SPLIT_METADATA: split}
+    )
 
 
 BATCHES = [documents(file, first) for file in (0, 3) for first in range(0, 4 * BATCH_ROWS, BATCH_ROWS)]
+BATCHES_OF_FIVE = [documents(0, first) for first in range(0, 5 * SPLIT_ROWS, BATCH_ROWS)]
 
 
-def put_down(folder: Path, spill_bytes: int = 1 << 20) -> None:
+def put_down(folder: Path, spill_bytes: int = 1 << 20, batches: Sequence[pa.RecordBatch] = BATCHES) -> None:
     with run() as pipeline:
-        told = pipeline | "Batches" >> beam.Create(BATCHES, reshuffle=False).with_output_types(pa.RecordBatch)
+        told = pipeline | "Batches" >> beam.Create(batches, reshuffle=False).with_output_types(pa.RecordBatch)
         none = pipeline | "None" >> beam.Create([], reshuffle=False).with_output_types(pa.RecordBatch)
         spilled = {"documents": told, "rejects": none} | SpillTables(
-            folder=str(folder), spill_bytes=spill_bytes
+            folder=str(folder), run="0123456789ab", spill_bytes=spill_bytes
         )
         _ = spilled | ReadSpilled(table="documents")
 
 
-@pytest.mark.parametrize("spill_bytes", [1, 1 << 20], ids=["a file a batch", "a file an input file"])
-def test_files_hold_neighbouring_documents_of_one_file(spill_bytes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spill_bytes", [1, 1 << 20], ids=["a file a batch", "a file a split"])
+def test_files_hold_neighbouring_documents_of_one_split(spill_bytes: int, tmp_path: Path) -> None:
     put_down(tmp_path / "put", spill_bytes)
     files = sorted(find_spilled(str(tmp_path / "put")).files, key=lambda file: file.first)
-    assert len(files) == (len(BATCHES) if spill_bytes == 1 else 2)
+    assert len(files) == (len(BATCHES) if spill_bytes == 1 else 4)
     found = [batch for file in files for batch in read_spilled(file)]
     assert found == BATCHES
     assert [batch.schema.metadata for batch in found] == [batch.schema.metadata for batch in BATCHES]
@@ -47,11 +67,24 @@ def test_files_hold_neighbouring_documents_of_one_file(spill_bytes: int, tmp_pat
     ]
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["splits are told", "splits aren't told"])
+def test_splits_that_come_in_any_order_lie_in_files_with_nothing_between(told: bool, tmp_path: Path) -> None:
+    """As workers get them: every other split of a file is another worker's."""
+    every_other = [batch for start in (0, 2, 4, 1, 3) for batch in BATCHES_OF_FIVE[2 * start : 2 * start + 2]]
+    if not told:
+        every_other = [batch.replace_schema_metadata(None) for batch in every_other]
+    put_down(tmp_path / "put", batches=every_other)
+    files = sorted(find_spilled(str(tmp_path / "put")).files, key=lambda file: file.first)
+    assert len(files) == (5 if told else 10)
+    addresses = [n for file in files for batch in read_spilled(file) for n in batch["address"].to_pylist()]
+    assert addresses == list(range(5 * SPLIT_ROWS))
+
+
 def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "put"
     assert not find_spilled(str(folder)).files
     put_down(folder)
-    [first, second] = find_spilled(str(folder)).files
+    [first, second, *_] = find_spilled(str(folder)).files
     record = (folder / RECORD).read_bytes()
     (folder / RECORD).unlink()
     found = find_spilled(str(folder))
@@ -63,8 +96,23 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     found = find_spilled(str(folder))
     assert not found.files
     assert found.why == f"{first.path} isn't as it was written (SHA-256)"
+    assert find_spilled(str(folder), check=False).files
     Path(first.path).write_bytes(content)
     Path(second.path).unlink()
     found = find_spilled(str(folder))
     assert not found.files
     assert found.why == f"{second.path} is gone"
+    for damaged in (record, record[:-9], b'[["a", "b"]]'):
+        (folder / RECORD).write_bytes(damaged)
+        assert not find_spilled(str(folder)).files
+        put_down(folder)
+        assert len(find_spilled(str(folder)).files) == 4
+
+
+def test_many_files_are_a_small_part_of_a_job(tmp_path: Path) -> None:
+    digest = "0123456789abcdef" * 4
+    files = [Spilled("documents", f"{tmp_path}/{n:05}.arrows", 9, 99, digest, n) for n in range(2500)]
+    with run() as pipeline:
+        found = hand_out_spilled(pipeline, files) | "List" >> beam.combiners.ToList()
+        _ = found | "Check" >> beam.Map(lambda found: compare(sorted(found), files))
+    assert len(pipeline.to_runner_api().SerializeToString()) < 150_000

@@ -2,17 +2,21 @@
 
 import html
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.io.read import ReadDocuments
 from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, token_count
+from beam_etl.pipelines.curate_config import Config
 from beam_etl.transforms.children import close_children
 from tests.archives import response
 from tests.stored import write
@@ -48,6 +52,8 @@ by = ["language", "domain"]
 """
 
 EVALUATIONS = "questions.jsonl"
+
+TOKENIZER = b"{}"
 
 RULES = "--rules=gopher_quality,gopher_repetition"
 
@@ -197,7 +203,8 @@ def test_the_funnel_tells_what_each_step_left(curated: Path, chain: Chain) -> No
         rows = table(output, "documents")
         assert left["language" if step == "extract" else step] == len(rows)
         size = sum(len(row["text"].encode()) for row in rows)
-        told = [row for row in funnel if row["step"] == ("language" if step == "extract" else step)]
+        name = "language" if step == "extract" else step
+        told = [row for row in funnel if row["step"] == name and row["documents"]]
         assert sum(row["bytes"] for row in told) == size
         assert {row["language"] for row in told} == {row.get("lang") or row["language"] for row in rows}
     [totals] = table(chain.left["tokens"], "totals")
@@ -277,6 +284,77 @@ def test_lines_go_before_documents_are_judged_again(tmp_path: Path) -> None:
     assert "fineweb.min_punctuated_lines: 0 < 0.12" in removed["c", "quality_again"]
     funnel = {row["step"]: (row["documents"], row["tokens"]) for row in table(tmp_path / "out", "funnel")}
     assert funnel == {"read": (3, 25), "c4_lines": (2, 20), "quality_again": (1, 8)}
+
+
+def test_a_file_of_many_splits_is_dealt_out_and_decided_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker has every other split of it; decisions find their documents all the same."""
+    size = 400
+    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", size)
+    told = [{"id": f"{n:03}", "text": f"This is text number {n % 60}."} for n in range(90)]
+    content = "\n".join(map(json.dumps, told)).encode()
+    assert len(content) > 10 * size
+    given = job(tmp_path, write(tmp_path, "a.jsonl", content), "[exact]\n")
+    assert curate.run([*given, "--direct_num_workers=2"]) == 0
+    assert sorted(row["id"] for row in table(tmp_path / "out", "documents")) == [f"{n:03}" for n in range(60)]
+    removed = {row["id"]: row["survivor_id"] for row in table(tmp_path / "out", "removals")}
+    assert removed == {f"{n:03}": f"{n - 60:03}" for n in range(60, 90)}
+
+
+def test_each_shuffle_is_planned_by_the_bytes_that_it_expects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Documents too, where they are shuffled to the scores of their domains."""
+    rows = [{"id": str(n), "text": "Some words. " * 90, "domain": f"{n}.example"} for n in range(50)]
+    source = write(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    steps = '[exact]\n[domain_score]\njoin = "shuffle"\n'
+    assert curate.run([*job(tmp_path, source, steps), "--plan=text"]) == 0
+    shuffles = [line for line in capsys.readouterr().out.splitlines() if " SHUFFLE by " in line]
+    assert len(shuffles) == 8
+    assert not [line for line in shuffles if ": about " not in line]
+
+
+def test_a_step_that_leaves_nothing_is_in_the_funnel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path, "a.jsonl", b'{"id": "a", "text": "Some words."}\n')
+    steps = '[words]\nforbidden_words = ["some"]\n[exact]\n[mask]\n[funnel]\nby = ["language"]\n'
+    assert curate.run(job(tmp_path, source, steps)) == 0
+    funnel = {row["step"]: (row["documents"], row["tokens"]) for row in table(tmp_path / "out", "funnel")}
+    assert funnel == {"read": (1, 2), **dict.fromkeys(("words", "exact", "mask"), (0, 0))}
+    assert "mask                    0    0.0%                  0                0" in capsys.readouterr().out
+
+
+CHANGES = ("nothing", "a list", "a vocabulary", "a package", "a step")
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_what_decides_about_documents_decides_what_can_be_taken_over(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contents, not times and paths: copies may have the same, and names in stores have none of a file."""
+    words, vocabulary = write(tmp_path, "words.txt", b"some"), write(tmp_path, "small.json", TOKENIZER)
+    steps = f'[words]\nforbidden_words = ["@{words}"]\n[exact]\n[tokens]\ntokenizer = "hf:{vocabulary}"\n'
+
+    def folder(steps: str = steps) -> str:
+        write(tmp_path, "steps.toml", steps.encode())
+        config = Config(
+            input=("in.jsonl",), output=f"{tmp_path}/out", config=f"{tmp_path}/steps.toml", resume=True
+        )
+        return config.spill_folder(SimpleNamespace(files=[]))  # type: ignore[arg-type]
+
+    before = folder()
+    if changed == "a list":
+        words.write_bytes(b"word")
+    elif changed == "a vocabulary":
+        vocabulary.write_bytes(TOKENIZER + b" ")
+    elif changed == "a package":
+        monkeypatch.setattr("beam_etl.pipelines.curate_config.version", lambda name: "0.0")
+    for path in (words, vocabulary):
+        os.utime(path, (5, 5))
+    after = folder(steps + "[mask]\n" if changed == "a step" else steps)
+    assert (before == after) == (changed == "nothing")
 
 
 KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {

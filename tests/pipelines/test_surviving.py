@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from beam_etl.pipelines import curate, job
 from tests.faults import LOCAL, FaultReport
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,8 +60,24 @@ def test_the_first_job_that_meets_a_deadly_record_rejects_it(tmp_path: Path, fau
     )
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["launched by its command", "called by a program"])
+def test_curate_outlives_such_a_record_too(
+    own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its flags come from a file besides: those of the process are its own all the same."""
+    (tmp_path / "in.txt").write_text("one")
+    (tmp_path / "steps.toml").write_text(f'input = ["{tmp_path}/in.txt"]\nformat = "text"\n[tokens]\n')
+    flags = [f"--config={tmp_path}/steps.toml", f"--output={tmp_path}/out"]
+    monkeypatch.setattr(sys, "argv", ["curate", *flags])
+    apart = list[str]()
+    monkeypatch.setattr(job, "surviving", lambda work, name: apart.append(name) or 0)
+    monkeypatch.setattr(job.Job, "_launch", lambda *launched: 0)
+    assert curate.run(None if own else flags) == 0
+    assert apart == (["curate"] if own else [])
+
+
 CASES = """
-import json, os, signal, sys, time
+import json, os, pty, signal, sys, time
 from pathlib import Path
 from beam_etl.io import suspects
 from beam_etl.io.formats import FileEntry, Split
@@ -76,6 +93,37 @@ def reading_and(signal_number):
     with suspects.note_of(Split(FileEntry(0, f"{signal_number} {number}.txt", 7), 0, 7)) as note:
         note.put()
         os.kill(os.getpid(), signal_number)
+
+def told(signal_number):
+    def tell(number, frame):
+        with open(folder / "signals", "a") as signals:
+            signals.write(f"{number} ")
+    signal.signal(signal_number, tell)
+    (folder / "child").write_text(str(os.getpid()))
+    while not (folder / "signals").exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    return len((folder / "signals").read_text().split())
+
+def at_a_terminal():
+    # A process with a terminal of its own, where somebody presses Ctrl-C.
+    (folder / "child").unlink(missing_ok=True)
+    (folder / "signals").unlink(missing_ok=True)
+    process, terminal = pty.fork()
+    if not process:
+        os._exit(surviving(lambda: told(signal.SIGINT), "job"))
+    while not (folder / "child").exists() or not (folder / "child").read_text():
+        time.sleep(0.01)
+    os.write(terminal, b"\\x03")
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+def crash_beside_another():
+    # Another process of this user has ended while it read, meanwhile.
+    other = os.fork()
+    if not other:
+        reading_and(signal.SIGSEGV)
+    os.waitpid(other, 0)
+    crash()
 
 def crash():
     os.kill(os.getpid(), signal.SIGSEGV)
@@ -103,17 +151,22 @@ def ended(work, sent=None):
         time.sleep(0.01)
     return "the child lives"
 
-told = {
+outcomes = {
     "an exit code": ended(lambda: 3),
     "a crash of no reader": ended(crash),
     "killed while it read": ended(lambda: reading_and(signal.SIGKILL)),
     "terminated": ended(wait, signal.SIGTERM),
+    "interrupted by a program": ended(lambda: told(signal.SIGINT), signal.SIGINT),
+    "interrupted at a terminal": at_a_terminal(),
     "the first one is killed": ended(wait, signal.SIGKILL),
 }
 (folder / "starts").unlink()
-told["crashes without end"] = ended(lambda: reading_and(signal.SIGABRT))
-told["starts"] = (folder / "starts").stat().st_size == MOST_STARTS
-print(json.dumps(told))
+outcomes["a crash beside another job's"] = ended(crash_beside_another)
+outcomes["starts beside another job"] = (folder / "starts").stat().st_size
+(folder / "starts").unlink()
+outcomes["crashes without end"] = ended(lambda: reading_and(signal.SIGABRT))
+outcomes["starts"] = (folder / "starts").stat().st_size == MOST_STARTS
+print(json.dumps(outcomes))
 """
 
 
@@ -125,7 +178,11 @@ def test_how_the_work_ended_is_how_the_process_does(tmp_path: Path) -> None:
         "an exit code": 3,
         "a crash of no reader": -signal.SIGSEGV,
         "killed while it read": -signal.SIGKILL,
+        "a crash beside another job's": -signal.SIGSEGV,
+        "starts beside another job": 1,
         "terminated": -signal.SIGTERM,
+        "interrupted by a program": 1,
+        "interrupted at a terminal": 1,
         "the first one is killed": -signal.SIGKILL,
         "crashes without end": -signal.SIGABRT,
         "starts": True,

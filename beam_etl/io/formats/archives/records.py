@@ -54,12 +54,13 @@ class _Reading:
         self._most = limits.record_bytes
         self._members = open_members(file, split.start)
         self._bytes = RecordBytes(self._members, limits)
+        self._alone = True
         self._arc = False
 
     def __iter__(self) -> Iterator[Record | Reject]:
         while True:
-            if self._bytes.goes_on():
-                yield from records_alone(self._members, self._stop, self._most)
+            if self._alone and self._bytes.goes_on():
+                self._alone = yield from records_alone(self._members, self._stop, self._most)
             if not self._bytes.enter(self._stop):
                 return
             yield from self._records()
