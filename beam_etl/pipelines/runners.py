@@ -73,6 +73,10 @@ def make_runner(name: str) -> PipelineRunner:
 
         return FlinkRunner()
     try:
+        if runner_name(name) == DATAFLOW:
+            from beam_etl.engines.dataflow_runner import DataflowRunner
+
+            return DataflowRunner()
         return create_runner(runner_name(name))
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"--runner={name}: {error}. Use direct, flink, dataflow or spark.") from error

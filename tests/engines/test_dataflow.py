@@ -1,7 +1,9 @@
 """What a job on Dataflow is given besides what its user said, and what is missing."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import (
     DebugOptions,
@@ -9,8 +11,12 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     SetupOptions,
 )
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.dataflow import dataflow_runner
+from apache_beam.transforms.window import FixedWindows
 
 from beam_etl.engines import dataflow
+from beam_etl.pipelines.runners import make_runner
 
 ENOUGH = ("--project=some-project", "--region=here", "--temp_location=gs://b/t", "--sdk_container_image=i")
 
@@ -57,3 +63,21 @@ def test_all_that_is_missing_is_told_together(monkeypatch: pytest.MonkeyPatch) -
         filled("--temp_location=/tmp", given=())
     for flag in ("--project=", "--region=", "--temp_location=gs://", "--sdk_container_image="):
         assert flag in str(refused.value)
+
+
+@pytest.mark.parametrize("with_context", [False, True])
+def test_no_window_closes_with_a_pane_that_brings_nothing(
+    with_context: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        dataflow_runner.DataflowRunner,
+        "run_pipeline",
+        lambda _, pipeline, *__: pipeline.to_runner_api(return_context=with_context),
+    )
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    _ = pipeline | beam.Create([1]) | beam.WindowInto(FixedWindows(60))
+    found: Any = make_runner("dataflow").run_pipeline(pipeline, pipeline.options)
+    submitted = found[0] if with_context else found
+    assert {each.closing_behavior for each in submitted.components.windowing_strategies.values()} == {
+        beam_runner_api_pb2.ClosingBehavior.EMIT_IF_NONEMPTY
+    }

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from apache_beam.portability.api import beam_runner_api_pb2
 
 from beam_etl.io import manifest
 from beam_etl.io.stores import store_of
@@ -240,6 +241,8 @@ def test_a_stream_is_submitted_as_its_plan_shows_it(
     assert {
         next((label for label in known if step.startswith(f"{label}/")), step) for step in groupings(pipeline)
     } == (known)
+    closing = {each.closing_behavior for each in pipeline.components.windowing_strategies.values()}
+    assert closing == {beam_runner_api_pb2.ClosingBehavior.EMIT_IF_NONEMPTY}
     assert any(
         "FixedWindows {'size': '600'" in text.replace("Duration(600)", "600") for text in grouped(pipeline)
     )

@@ -15,10 +15,10 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
 )
-from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability import flink_runner
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from beam_etl.engines.closing_panes import leave_out_closing_panes
 from beam_etl.engines.flink import jobs
 from beam_etl.engines.flink.accumulated import Key, UserMetrics
 from beam_etl.engines.flink.rest import TERMINAL, FlinkError, FlinkRest, JobStatus
@@ -62,15 +62,6 @@ class FlinkRunner(flink_runner.FlinkRunner):
         except BaseException:
             _cancel_submitted(rest, name, earlier)
             raise
-
-
-def leave_out_closing_panes(pipeline: beam_runner_api_pb2.Pipeline) -> None:
-    """No pane when a window's lateness is over, unless something has come since the one before.
-
-    (Beam for Python asks for one always: where panes accumulate, all rows of each window would be written once more.)
-    """
-    for strategy in pipeline.components.windowing_strategies.values():
-        strategy.closing_behavior = beam_runner_api_pb2.ClosingBehavior.EMIT_IF_NONEMPTY
 
 
 class EmbeddedResult(PipelineResult):
