@@ -79,7 +79,8 @@ def read_exactly(folder: str, number: int, report: Report) -> Manifest | None:
         report.count(bytes=len(encoded), files=1)
         current = Manifest.read(path)
         body = json.loads(encoded)
-        if json.dumps(body, indent=1, ensure_ascii=False).encode() != encoded:
+        forms = (json.dumps(body, indent=indent, ensure_ascii=False).encode() for indent in (1, None))
+        if encoded not in forms:  # that of few files, and that of many
             report.add(place, one("manifest", "it isn't written as it was: the same content, other bytes"))
     except (*CONTENT_ERRORS, AttributeError) as error:
         report.add(place, one("manifest", one_line(error).removeprefix(f"{path}: ")))
