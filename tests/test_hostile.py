@@ -102,7 +102,7 @@ READING_DATASETS = (
 )
 """Each that reads what others have published: see test_hostile_datasets.py."""
 
-ALL_COLUMNS = ("extract", "curate", "topk", "sort", "repartition")
+ALL_COLUMNS = ("extract", "topk", "sort", "repartition")
 
 REFUSED = {
     *((job, known) for job in ALL_COLUMNS for known in ("parquet", "avro")),

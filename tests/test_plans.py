@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from beam_etl.pipelines import PIPELINES, inverted_index
 from tests.vocabularies import SMALL
+
+EXAMPLE = Path(__file__).parents[1] / "examples/texts.toml"
 
 DOCUMENT = {"id": "a", "language": "en", "domain": "one.org", "text": "some words"}
 
@@ -34,7 +37,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],
     "inverted_index": [["term"], ["term", "range"]],
-    "curate --config=examples/texts.toml": [
+    "curate --config={folder}/texts.toml": [
         ["content_hash"],
         ["node"],  # signatures of what exact removal left
         *(["bucket"], ["node"], ["root"], *FACTS),
@@ -91,6 +94,7 @@ def test_the_plan_shows_these_shuffles(
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps(DOCUMENT))
     (tmp_path / "small.json").write_text(json.dumps(SMALL))
+    shutil.copy(EXAMPLE, tmp_path / "texts.toml")
     name, *flags = command.format(folder=tmp_path, source=source).split()
     if name == "compact_index":  # which reads indexes
         assert inverted_index.run([f"--input={source}", f"--output={tmp_path}/index"]) == 0

@@ -43,6 +43,7 @@ def printed_by_example(page: str, folder: Path | None = None) -> str:
 
 def make_documents(folder: Path) -> None:
     script = REPOSITORY / "examples/demo_documents.py"
+    (folder / "examples").symlink_to(REPOSITORY / "examples")  # files that commands name
     subprocess.run([sys.executable, script, "--output=demo/documents", "--limit=200"], cwd=folder, check=True)
 
 

@@ -126,6 +126,11 @@ class RunConfig:
         return FILE_BYTES
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """What the job is given to read beside its input: paths, and lists with `@` before them."""
+        return ()
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """The datasets that the job publishes, in this order."""
         return (self.output,)

@@ -179,12 +179,15 @@ class Config(JobConfig):
         reserved = tuple(name for name, asked in made.items() if asked)
         return replace(self.read_as((schema.ID, *text), carry=ALL, optional=optional), reserved=reserved)
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        evaluations = clean.others if (clean := self.decontaminating) is not None else ()
+        return (self.config, *evaluations, *self.extracting.others)
+
     def spill_folder(self, source: FileSource) -> str:
         """Where a run puts its documents down: the same for equal steps and input, and for no others."""
         told = self.to_json()
-        lists = [
-            item[1:] for keys in self.file.sections.values() for item in _items(keys) if item[:1] == FILE_MARK
-        ]
+        lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others if item[:1] == FILE_MARK]
         kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
         on = {
             "versions": {"beam_etl": __version__, **{name: _version(name) for name in DECIDING}},
@@ -225,7 +228,3 @@ def _digest(path: str) -> str:
             f"{path}: can't be read ({error}). Check the path, and that you may read it."
         ) from error
     return digest.hexdigest()
-
-
-def _items(keys: dict[str, Any]) -> list[str]:
-    return [item for value in keys.values() if isinstance(value, tuple) for item in value]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
+from beam_etl.io.access import open_file
 from beam_etl.kernels.funnel import GROUPS
 from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
 from beam_etl.pipelines.flags import UsageError, convert, plain_type
@@ -55,7 +56,7 @@ class CurateFile:
     """A file as it was read.
 
     Args:
-      path: local.
+      path: on any filesystem that Beam knows.
 
     Attributes:
       flags: of the job, by name, as they are written on a command line.
@@ -68,13 +69,13 @@ class CurateFile:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            with open(path, encoding="utf-8") as file:
-                self._text = file.read()
+            with open_file(path) as file:
+                self._text = bytes(file.read()).decode()
             told = tomllib.loads(self._text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--config={path}: {error}") from error
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{path} is no TOML: {error}") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--config={path}: {error}") from error
         self.flags = {
             key: _as_flag(value)
             for key, value in told.items()

@@ -16,7 +16,7 @@ from beam_etl.kernels.contamination import ACTIONS, REMOVE
 from beam_etl.kernels.evaluations import MAX_NGRAM, NGRAM, Evaluations
 from beam_etl.pipelines.as_stored import as_stored
 from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.flags import FILE, flag
 from beam_etl.pipelines.job import Job
 from beam_etl.transforms.decontaminate import Decontaminate
 
@@ -26,7 +26,8 @@ class Config(JobConfig):
     """What can be asked of the job."""
 
     evaluations: tuple[str, ...] = flag(
-        "evaluation sets: a file, folder, glob or @list.txt each, of any format that is read; all workers read them"
+        "evaluation sets: a file, folder, glob or @list.txt each, of any format that is read; all workers read them",
+        unit=FILE,
     )
     evaluation_column: str = flag("the column of their texts", default=COLUMN)
     ngram: int = flag("words that a document and a set have to share", default=NGRAM, unit="words")
@@ -38,6 +39,10 @@ class Config(JobConfig):
             raise ValueError("--evaluations needs one set at least")
         if not 1 <= self.ngram <= MAX_NGRAM:
             raise ValueError(f"--ngram must be from 1 to {MAX_NGRAM} words, got {self.ngram}")
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        return self.evaluations
 
     @property
     def columns(self) -> Columns:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from beam_etl import schema
 from beam_etl.io.blocklists import blocklist_rules
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.item_lists import read_items
+from beam_etl.io.item_lists import FILE_MARK, read_items
 from beam_etl.kernels.document_rules import (
     HTTP_STATUS,
     DocumentRule,
@@ -69,6 +69,11 @@ class Config(JobConfig):
         if (self.languages or self.min_language_score) and not self.detect_language:
             raise ValueError("--languages and --min_language_score need --detect_language=true")
         self.extracting  # noqa: B018 - limits that can't be are told at once
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        words = (*self.blocklist, *self.required_words, *self.forbidden_words)
+        return (*self.cdx, *(item for item in words if item.startswith(FILE_MARK)))
 
     @property
     def columns(self) -> Columns:

@@ -131,7 +131,7 @@ class Job(Generic[Config]):
         options = make_options(config.runner, rest, own, name)
         pipeline = make_pipeline(config.runner, options, planned=config.plan is not None)
         if not config.plan:
-            refuse_files_of_this_machine(config.runner, flags.folders_of(config))
+            refuse_files_of_this_machine(config.runner, (*flags.folders_of(config), *config.others))
         source = self.source(pipeline, config)
         if not config.plan:
             refuse_files_of_this_machine(config.runner, (file.path for file in source.files))

@@ -94,10 +94,25 @@ MISSING = {
 WRONG = {
     "local output": (["--output=/tmp/out"], "/tmp/out: workers of Dataflow hold no files of this machine"),
     "local input": (["--input={here}"], "hold no files of this machine"),
+    "local evaluations": (
+        ["--evaluations={here}"],
+        "a.jsonl: workers of Dataflow hold no files of this machine",
+    ),
+    "local list": (
+        ["--blocklist=a.example,@{here}"],
+        "a.jsonl: workers of Dataflow hold no files of this machine",
+    ),
+    "local config": (
+        ["--config={here}.toml"],
+        "a.jsonl.toml: workers of Dataflow hold no files of this machine",
+    ),
     "local staging": (["--temp_location=/tmp/staged"], "--temp_location=gs://BUCKET/FOLDER"),
     "update": (["--update"], "--job_name=NAME"),
     "unknown": (["--regoin=europe-west4"], "Did you mean --region"),
 }
+
+OTHERS = {"local evaluations": "decontaminate", "local list": "extract", "local config": "curate"}
+"""Of these, other jobs than token_count."""
 
 WINDOW = "--window=fixed:10m"
 MESSAGES = "--input=pubsub://projects/some-project/subscriptions/pages"
@@ -127,6 +142,7 @@ def launched(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     place.put("bad/a.jsonl", [*rows, {"id": "null", "text": None}])
     here = tmp_path_factory.mktemp("in") / "a.jsonl"
     here.write_text(json.dumps(rows[0]))
+    here.with_name("a.jsonl.toml").write_text("[mask]\n")
 
     def fate(job: Submitted) -> None:
         if job.job["type"] == 2:
@@ -158,7 +174,7 @@ def _launches(place: Place, here: Path) -> Iterator[Launch]:
     for name in MISSING:
         yield launch(f"no {name}", "token_count", [read], left_out=name)
     for name, (flags, _) in WRONG.items():
-        yield launch(name, "token_count", [read, *flags])
+        yield launch(name, OTHERS.get(name, "token_count"), [read, *flags])
     for name, flags in STREAMS.items():
         module = name.split(maxsplit=1)[0]
         yield launch(f"stream {name}", module, [*flags, WINDOW], interrupted=name == "token_count")

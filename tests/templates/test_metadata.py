@@ -18,6 +18,9 @@ from tests.templates.parameters import REQUIRED
 TEMPLATES = {template.name: template for template in templates()}
 FILES = {path.stem: json.loads(path.read_text()) for path in (REPOSITORY / METADATA).glob("*.json")}
 
+READ = {"curate": {"config": str(REPOSITORY / "examples/texts.toml")}}
+"""Instead of files in a store that a Config reads."""
+
 VALUES = {
     "BOOLEAN": ["true", "false"],
     "NUMBER": ["3"],
@@ -90,7 +93,7 @@ def config(template: Template, parameters: dict[str, str]) -> Any:
 @pytest.mark.parametrize("name", FILES)
 def test_defaults_are_those_of_the_flags(name: str) -> None:
     parameters = FILES[name]["parameters"][1:]
-    needed = REQUIRED[name]
+    needed = {**REQUIRED[name], **READ.get(name, {})}
     assert {parameter["name"] for parameter in parameters if not parameter["isOptional"]} == set(needed)
     told = {
         parameter["name"]: parameter["defaultValue"]

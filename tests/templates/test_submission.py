@@ -21,6 +21,7 @@ from tests.templates.dataflow_service import RUNNING, Submitted, dataflow
 from tests.templates.driving import Launch, Launched, google_storage
 from tests.templates.executing import Pipeline, execute
 from tests.templates.image import Image
+from tests.templates.parameters import FOLDER, GIVEN
 from tests.templates.protos import grouped, groupings, top_steps, unpacked
 from tests.templates.submitting import IMAGE, PROJECT, REGION, Place, built, of_this_machine
 from tests.test_plans import NO_JOBS, SHUFFLES
@@ -68,12 +69,14 @@ class Tried:
 def given(place: Place) -> dict[str, list[str]]:
     """The flags of each of BATCH, and what they name."""
     source = place.put("in/a.jsonl", DOCUMENTS)
+    for path, content in GIVEN.items():
+        store_of(path).create(path, content)
     index = f"{place.cloud.root}/index"
     with contextlib.redirect_stdout(io.StringIO()):
         assert inverted_index.run([f"--input={source}", f"--output={index}"]) == 0
     found = {}
     for number, command in enumerate(BATCH):
-        name, *flags = command.format(source=source).split()
+        name, *flags = command.format(source=source, folder=FOLDER).split()
         read = index if name == "compact_index" else f"{place.cloud.root}/in/*.jsonl"
         sides = ["--left", "--right"] if name == "join" else ["--input"]
         output = f"--output={place.cloud.root}/out{number}"
