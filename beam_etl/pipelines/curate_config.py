@@ -187,7 +187,7 @@ class Config(JobConfig):
     def spill_folder(self, source: FileSource) -> str:
         """Where a run puts its documents down: the same for equal steps and input, and for no others."""
         told = self.to_json()
-        lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others]
+        lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others if item[:1] == FILE_MARK]
         kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
         on = {
             "versions": {"beam_etl": __version__, **{name: _version(name) for name in DECIDING}},

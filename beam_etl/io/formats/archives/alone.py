@@ -12,7 +12,7 @@ ALONE_BYTES = 8 << 20
 """Most that a member is decompressed to at once."""
 
 _BETWEEN = b"\r\n\r\n"
-"""Records."""
+"""What a record ends with, behind its block."""
 
 
 def records_alone(members: Members, stop: int, most: int) -> Generator[Record, None, bool]:
