@@ -231,6 +231,7 @@ def test_beams_classes_are_ours_on_the_class_path(
 
 LOST = {
     "before its control stream": "IllegalStateException: worker 1-1 opened no control stream in PT2M",
+    "before its output has a taker": "IllegalStateException: the service is closed",
     "before its stream of data": "IllegalStateException: the control stream broke",
     "while it is sent to": "StatusRuntimeException: CANCELLED: call already cancelled",
     "while it sends": "IllegalStateException: the worker was lost before all output of its bundle had come",

@@ -1,3 +1,5 @@
+import beametl.Drain;
+import java.lang.reflect.Proxy;
 import java.net.InetSocketAddress;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -29,10 +31,12 @@ import org.apache.beam.runners.fnexecution.control.ControlClientPool;
 import org.apache.beam.runners.fnexecution.control.InstructionRequestHandler;
 import org.apache.beam.runners.fnexecution.control.RemoteOutputReceiver;
 import org.apache.beam.runners.fnexecution.control.SdkHarnessClient;
+import org.apache.beam.runners.fnexecution.data.FnDataService;
 import org.apache.beam.runners.fnexecution.data.GrpcDataService;
 import org.apache.beam.runners.fnexecution.data.RemoteInputDestination;
 import org.apache.beam.runners.fnexecution.environment.ExternalEnvironmentFactory;
 import org.apache.beam.sdk.coders.ByteArrayCoder;
+import org.apache.beam.sdk.fn.data.BeamFnDataInboundObserver;
 import org.apache.beam.sdk.fn.data.FnDataReceiver;
 import org.apache.beam.sdk.fn.server.GrpcFnServer;
 import org.apache.beam.sdk.fn.server.ServerFactory;
@@ -70,6 +74,7 @@ public final class LostWorker {
   public static void main(String[] arguments) throws Exception {
     Map<String, Callable<Object>> points = new LinkedHashMap<>();
     points.put("before its control stream", () -> new LostWorker().beforeItsControlStream());
+    points.put("before its output has a taker", LostWorker::beforeItsOutputHasATaker);
     points.put("before its stream of data", () -> new LostWorker().beforeItsStreamOfData());
     points.put("while it is sent to", () -> new LostWorker().whileItIsSentTo());
     points.put("while it sends", () -> new LostWorker().whileItSends());
@@ -121,6 +126,29 @@ public final class LostWorker {
     return ExternalEnvironmentFactory.create(any, any, any, any, nobody, () -> "1")
         .createEnvironment(
             Environment.newBuilder().setUrn("beam:env:external:v1").setPayload(payload).build(), "1-1");
+  }
+
+  /** The service takes no bundle any more: nothing of it is left that would wait for output. */
+  private static Object beforeItsOutputHasATaker() throws Exception {
+    FnDataService closed =
+        (FnDataService)
+            Proxy.newProxyInstance(
+                LostWorker.class.getClassLoader(),
+                new Class<?>[] {FnDataService.class},
+                (proxy, method, given) -> {
+                  throw new IllegalStateException("the service is closed");
+                });
+    try {
+      Drain.registerReceiver(closed, "refused", BeamFnDataInboundObserver.forConsumers(List.of(), List.of()));
+    } catch (IllegalStateException thrown) {
+      for (Thread thread : Thread.getAllStackTraces().keySet()) {
+        if (thread.getName().equals("output of bundle refused")) {
+          thread.join();
+        }
+      }
+      throw thrown;
+    }
+    return closed;
   }
 
   private Object beforeItsStreamOfData() {
