@@ -158,7 +158,7 @@ class Service:
         """What to say where nobody knows whether the service took the job: how to look, and to end it."""
         where = f"--project={self.project} --region={self.region}"
         return (
-            "interrupted while the job was submitted: the service may have it, and run it. It publishes nothing.\n"
+            "interrupted while the job was submitted: the service may have it, and run it.\n"
             f"to see whether it runs: gcloud dataflow jobs list --filter=name={self.name} --status=active {where}\n"
             f"to cancel it: gcloud dataflow jobs cancel ID {where}"
         )

@@ -47,6 +47,16 @@ def restart(dataset: str, stream: str, savepoint: str, about: Mapping[str, Any],
     renew(dataset, stream)
 
 
+def launch_of(dataset: str, stream: str) -> str | None:
+    """The run of the job that goes on with a stream: what takes its place on its engine publishes as that one.
+
+    So each of the two may run, whichever the engine leaves. None where one that was never told apart may be there.
+    """
+    manifest.refresh(dataset)
+    head = manifest.latest(dataset)
+    return head.streams.get(stream, {}).get(LAUNCH) if head else None
+
+
 def _take_over(dataset: str, stream: str, about: Mapping[str, Any], launch: str) -> None:
     """Publishes a version of a run of its own: what is left of the job before is fenced by it, and its failure gone."""
     run = f"{stream}{staging.new_run()}"

@@ -151,16 +151,6 @@ def stream_in(dataset: str, stream: str | None, job: str) -> str:
     )
 
 
-def launch_of(dataset: str, stream: str) -> str | None:
-    """The run of the job that goes on with a stream: what takes its place on its engine publishes as that one.
-
-    So each of the two may run, whichever the engine leaves. None where one that was never told apart may be there.
-    """
-    manifest.refresh(dataset)
-    head = manifest.latest(dataset)
-    return head.streams.get(stream, {}).get(LAUNCH) if head else None
-
-
 def superseded(head: Manifest, commit: PaneCommit) -> list[DataFile]:
     """The files of `head` that a pane takes the place of.
 

@@ -103,6 +103,8 @@ class Execution:
     def _after_interrupt(self, result: PipelineResult | None) -> None:
         """What is left to do when an interrupted job has ended."""
         tell_and_give_up(self.folders, self.run, self.in_process, for_good=result is None)
+        if self.service and not self.service.template:
+            say("should the job run, it publishes nothing")
 
     def _leave(self, result: PipelineResult | None) -> None:
         """Says what becomes of a job that is left to its service."""

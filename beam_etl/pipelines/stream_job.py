@@ -13,7 +13,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from beam_etl.engines.flink.savepoints import DRAINED, END
 from beam_etl.io import panes, staging
-from beam_etl.io.pane_restart import restart
+from beam_etl.io.pane_restart import launch_of, restart
 from beam_etl.io.stores import is_local
 from beam_etl.io.write import FAILURES, check_output
 from beam_etl.io.write_panes import WritePanes
@@ -79,7 +79,7 @@ def launch_stream(job: Any, config: Any, rest: Sequence[str]) -> int:
     source = open_stream(pipeline, config)
     source.end = os.path.join(staging.staging_folder(config.output, stream), END)
     told = about(job.name, config, source)
-    launch = panes.launch_of(config.output, stream) if updates else str(config.run)
+    launch = launch_of(config.output, stream) if updates else str(config.run)
     tables = build_stream(job, config, source, stream, told, launch)
     if config.plan:
         drawn, cluster = plan(pipeline), config.described_cluster

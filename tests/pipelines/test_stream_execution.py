@@ -168,9 +168,23 @@ def test_an_update_that_is_not_taken_leaves_the_stream_to_the_job_that_runs(
     assert replace(execution, updates=True, service=service)(submitted) == code
     told = capsys.readouterr().err
     assert "the job that ran goes on" in told
+    assert "publishes nothing" not in told
     assert ("--filter=name=counts-of-pages" in told) == (code == 143)
     panes.PanePublisher(str(tmp_path), STREAM).publish(FAILING)
     assert staged(tmp_path).exists()
+
+
+def test_a_job_that_may_have_been_submitted_is_told_with_the_way_to_end_it(
+    execution: StreamExecution, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted: Any = Submitted(Interrupted(2))
+    service = dataflow.Service("project", "here", True, "counts-of-pages", None)
+    assert replace(execution, service=service)(submitted) == 130
+    told = capsys.readouterr().err
+    assert "--filter=name=counts-of-pages --status=active --project=project --region=here" in told
+    assert "should the job run, it publishes nothing" in told
+    with pytest.raises(staging.AbandonedError):
+        panes.PanePublisher(str(tmp_path), STREAM).publish(FAILING)
 
 
 def test_a_job_that_the_launcher_fails_to_watch_is_cancelled(
