@@ -19,6 +19,9 @@ from tests.gcs_xml import GoogleXml
 
 BUCKET = "bucket"
 
+_SERVING: list[str] = []
+"""Urls of moto's servers: all of a process have one storage."""
+
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 _WRITES = ("PUT", "POST", "DELETE")
@@ -120,12 +123,15 @@ def s3() -> Iterator[Cloud]:
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         )
         client.create_bucket(Bucket=BUCKET)
+        _SERVING.append(url)
         try:
             yield Cloud("s3", watched, environment)
         finally:
-            for regions in get_backend("s3").values():
-                for backend in regions.values():
-                    backend.reset()
+            _SERVING.remove(url)
+            if not _SERVING:
+                for regions in get_backend("s3").values():
+                    for backend in regions.values():
+                        backend.reset()
 
 
 @contextlib.contextmanager
