@@ -142,7 +142,7 @@ def test_footers_of_any_size_are_read(
     assert InvertedIndex(folders).search("w1 w3").hits
 
 
-@pytest.mark.parametrize("partitions", [1, 8])
+@pytest.mark.parametrize("partitions", [pytest.param(1, marks=pytest.mark.long), 8])
 def test_a_term_costs_its_row_groups(partitions: int, webtext: list[dict[str, Any]], tmp_path: Path) -> None:
     texts = [row["text"] for row in webtext[::8]]
     wanted = Expected(texts=texts, positions=False, partitions=partitions)

@@ -170,7 +170,9 @@ def reference(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.mark.parametrize(
     ("parts", "suffix", "flags"),
     [
-        pytest.param(*case, id=name, marks=[pytest.mark.long] * (name == "seven files, one worker"))
+        pytest.param(
+            *case, id=name, marks=[pytest.mark.long] * (name in ("one file", "seven files, one worker"))
+        )
         for name, case in SHARDINGS.items()
     ],
 )

@@ -88,7 +88,9 @@ def rows(webtext: list[Document]) -> list[Document]:
     return webtext[::4]
 
 
-@pytest.mark.parametrize("positions", [False, True], ids=["frequencies", "positions"])
+@pytest.mark.parametrize(
+    "positions", [pytest.param(False, marks=pytest.mark.long), True], ids=["frequencies", "positions"]
+)
 def test_an_index_has_the_postings_of_real_documents(
     positions: bool, rows: list[Document], tmp_path: Path
 ) -> None:
