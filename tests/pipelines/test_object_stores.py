@@ -3,7 +3,6 @@
 import datetime
 import gzip
 import json
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,36 +22,7 @@ from beam_etl.io.stores.signing import Keys, sign_request
 from beam_etl.pipelines import dedup, token_count, verify
 from tests.beam import run
 from tests.cloud import CLOUDS, Cloud, in_environment
-
-WORDS = [
-    "grid",
-    "lamp",
-    "stone",
-    "river",
-    "cloud",
-    "paper",
-    "glass",
-    "north",
-    "green",
-    "seven",
-    "quick",
-    "maple",
-]
-
-
-def documents(seed: int, count: int) -> list[dict[str, str]]:
-    """Documents of which every tenth is there twice."""
-    choice = random.Random(seed)
-    made = [
-        {
-            "id": f"{seed}-{number}",
-            "url": f"https://site{number % 5}.example/{number}",
-            "language": choice.choice(("en", "de")),
-            "text": " ".join(choice.choices(WORDS, k=80)),
-        }
-        for number in range(count)
-    ]
-    return made + [{**document, "id": f"{document['id']}-again"} for document in made[::10]]
+from tests.sites import site_documents
 
 
 @pytest.fixture(scope="module", params=CLOUDS)
@@ -67,7 +37,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("in")
     for seed in range(2):
         pq.write_table(
-            pa.Table.from_pylist(documents(seed, 200)), folder / f"{seed}.parquet", row_group_size=40
+            pa.Table.from_pylist(site_documents(seed, 200)), folder / f"{seed}.parquet", row_group_size=40
         )
     return folder
 
@@ -116,7 +86,7 @@ def test_a_job_from_store_to_store_has_the_rows_of_a_local_one(
 
 def test_a_dataset_in_a_store_is_read_by_its_manifest(cloud: Cloud) -> None:
     output = f"{cloud.root}/cleaned"
-    table = pa.Table.from_pylist(documents(0, 10))
+    table = pa.Table.from_pylist(site_documents(0, 10))
     with run() as pipeline:
         rows = pipeline | beam.Create(table.to_batches())
         {"documents": rows} | WriteDataset(output=output)
@@ -132,7 +102,7 @@ def test_a_dataset_in_a_store_is_read_by_its_manifest(cloud: Cloud) -> None:
 def test_records_are_read_at_their_positions_however_a_file_is_split(
     suffix: str, cloud: Cloud, tmp_path: Path
 ) -> None:
-    content = "".join(json.dumps(each) + "\n" for each in documents(3, 3000)).encode()
+    content = "".join(json.dumps(each) + "\n" for each in site_documents(3, 3000)).encode()
     content = gzip.compress(content) if suffix.endswith(".gz") else content
     (tmp_path / f"a.{suffix}").write_bytes(content)
     store_of(cloud.root).write(f"{cloud.root}/lines/a.{suffix}", content)
@@ -216,7 +186,7 @@ def test_what_a_user_can_mend_is_told_before_anything_runs(
         "output": f"{cloud.root}/elsewhere",
         side: path,
     }
-    pq.write_table(pa.Table.from_pylist(documents(0, 10)), tmp_path / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(site_documents(0, 10)), tmp_path / "a.parquet")
     if side == "input":
         given["output"] = str(tmp_path / "out")
     with cloud.answering(lambda method, path: answer):

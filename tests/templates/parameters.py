@@ -2,10 +2,10 @@
 
 import datetime
 import json
-import random
 from typing import Any
 
 from tests.cloud import BUCKET
+from tests.sites import site_documents
 from tests.templates.image import REPOSITORY
 from tests.vocabularies import SMALL
 
@@ -53,39 +53,16 @@ GIVEN: dict[str, bytes] = {
 }
 """Files that parameters name, beside documents."""
 
-_WORDS = (
-    "grid",
-    "lamp",
-    "stone",
-    "river",
-    "cloud",
-    "paper",
-    "glass",
-    "north",
-    "green",
-    "seven",
-    "quick",
-    "maple",
-)
-
 
 def documents(seed: int, count: int = 60) -> list[dict[str, Any]]:
-    """Documents of which every tenth is there twice."""
-    choice = random.Random(seed)
+    """Documents of which every tenth is there twice, with a domain, a time and a size."""
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
-    made = [
-        {
-            "id": f"{seed}-{number}",
-            "url": f"https://site{number % 5}.example/{number}",
-            "language": choice.choice(("en", "de")),
-            "domain": f"site{number % 5}.example",
-            "time": (start + datetime.timedelta(seconds=number)).isoformat(),
-            "size": number,
-            "text": " ".join(choice.choices(_WORDS, k=80)),
-        }
-        for number in range(count)
-    ]
-    return made + [{**document, "id": f"{document['id']}-again"} for document in made[::10]]
+
+    def more(number: int) -> dict[str, Any]:
+        time = (start + datetime.timedelta(seconds=number)).isoformat()
+        return {"domain": f"site{number % 5}.example", "time": time, "size": number}
+
+    return site_documents(seed, count, more)
 
 
 def json_lines(rows: list[dict[str, Any]]) -> bytes:
