@@ -92,23 +92,35 @@ def _parse(file: "_Reader") -> FastTextModel:
     _check(**{"output quantised": file.numbers("?")[0]})
     height, width = file.numbers("2q")
     output = file.array(np.float32, height * width).reshape(height, width)
-    buckets = np.empty(len(pruned), np.int64)
-    buckets[pruned[:, 1]] = pruned[:, 0]
     words = [word for word, _, _ in entries[:word_count]]
+    counts = [count for _, count, _ in entries[word_count:]]
+    if len(counts) < 2 or output.shape != (len(counts), WIDTH):
+        raise ValueError(f"a model of fastText with {output.shape} numbers for {len(counts)} labels")
     if words[:1] != [LINE_END]:
         raise ValueError(f"a model of fastText whose first word is {words[:1]}, not {LINE_END!r}")
-    if rows.shape != (word_count + len(buckets), WIDTH):
+    if rows.shape != (word_count + kept, WIDTH):
         raise ValueError(
-            f"a model of fastText with {rows.shape} numbers for {word_count} words and {len(buckets)} n-grams"
+            f"a model of fastText with {rows.shape} numbers for {word_count} words and {kept} n-grams"
         )
     return FastTextModel(
         words=words,
         labels=[word.decode().removeprefix(_LABEL) for word, _, _ in entries[word_count:]],
         rows=rows,
-        buckets=buckets,
+        buckets=_by_number(pruned),
         nodes=output[: height - 1],
-        children=_tree([count for _, count, _ in entries[word_count:]]),
+        children=_tree(counts),
     )
+
+
+def _by_number(pruned: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """The buckets of n-grams that were kept, in the order of their numbers, from pairs of both."""
+    buckets, numbers = pruned[:, 0].astype(np.int64), pruned[:, 1]
+    order = np.argsort(numbers)
+    if not np.array_equal(numbers[order], np.arange(len(order))) or not np.all(
+        (buckets >= 0) & (buckets < BUCKETS)
+    ):
+        raise ValueError("a model of fastText whose n-grams are numbered otherwise")
+    return buckets[order]
 
 
 def _check(**found: int) -> None:

