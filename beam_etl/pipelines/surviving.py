@@ -47,7 +47,7 @@ def surviving(work: Callable[[], int], name: str) -> int:
         if apart is None:
             return _end_with(work())
         if apart.code >= 0:
-            return apart.code
+            return _end_with(apart.code)
         number = signal.Signals(-apart.code)
         new = suspects.left_behind(apart.process) - known
         if number not in DEADLY or not new or start == MOST_STARTS:
