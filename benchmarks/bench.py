@@ -1,6 +1,7 @@
 """What the benchmarks of all pipelines share: their command line, commands, tables, and the cases each one has."""
 
 import argparse
+import compileall
 import dataclasses
 import os
 import platform
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import beam_etl
 from benchmarks.measure import Measured, measure
 
 PEERS = Path(__file__).parent / "peers"
@@ -77,6 +79,9 @@ def parser(about: str | None, cases: Sequence[str]) -> argparse.ArgumentParser:
 
 def run(kind: type[Kind], cases: Cases[Kind], given: argparse.Namespace) -> None:
     """Runs the cases that were asked for, and prints a table of each."""
+    compileall.compile_dir(
+        Path(beam_etl.__file__).parent, quiet=1
+    )  # as the peers were when they were installed
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     options = {
         field.name: getattr(given, field.name) for field in dataclasses.fields(kind) if field.name != "work"

@@ -25,7 +25,8 @@ _BREAK = r"\r\n|[\n\r\v\f\x1c-\x1e\x{85}\x{2028}\x{2029}]"
 _ENOUGH = r"\S+" + r"\s+\S+" * (FEWEST_WORDS - 1)
 _LONG = rf"\S{{{LONGEST_WORD}}}\S"
 _REFERENCE = r"\[\d*\]|\[edit\]|\[citation needed\]"
-_LOREM_IPSUM, *_DROPPED = PHRASES
+_LOREM_IPSUM, _JAVASCRIPT, *_POLICIES = PHRASES
+_POLICY = "|".join(_POLICIES)
 
 
 def keep_lines(batch: pa.RecordBatch, id: str = schema.ID) -> Filtered:
@@ -45,13 +46,12 @@ def keep_lines(batch: pa.RecordBatch, id: str = schema.ID) -> Filtered:
     split = pc.split_pattern_regex(text, _BREAK)
     document = pc.list_parent_indices(split).to_numpy()
     line = pc.utf8_trim_whitespace(pc.list_flatten(split))
-    stays = pc.and_(pc.match_substring_regex(line, _ENOUGH), pc.invert(pc.match_substring_regex(line, _LONG)))
+    stays = pc.and_not(pc.match_substring_regex(line, _ENOUGH), _has_long_word(line))
     line = pc.replace_substring_regex(line, _REFERENCE, "")
     lorem = pc.and_(stays, pc.match_substring(line, _LOREM_IPSUM, ignore_case=True))
-    stays = pc.and_not(stays, pc.match_substring(line, _DROPPED[0], ignore_case=True))
+    stays = pc.and_not(stays, pc.match_substring(line, _JAVASCRIPT, ignore_case=True))
     brace = pc.and_(stays, pc.match_substring(line, chr(BRACE)))
-    for phrase in _DROPPED[1:]:
-        stays = pc.and_not(stays, pc.match_substring(line, phrase, ignore_case=True))
+    stays = pc.and_not(stays, pc.match_substring_regex(line, _POLICY, ignore_case=True))
     filled = pc.not_equal(line, "")
     kept = _count(document, stays, rows)
     dropped = _count(document, filled, rows) - _count(document, pc.and_(stays, filled), rows)
@@ -60,6 +60,12 @@ def keep_lines(batch: pa.RecordBatch, id: str = schema.ID) -> Filtered:
     fails = pc.and_(pc.is_valid(text), pc.is_valid(why))
     made = _with(batch, pc.if_else(pc.is_valid(text), joined, text), dropped)
     return Filtered(made.filter(pc.invert(fails)), _removals(batch.filter(fails), why.filter(fails), id))
+
+
+def _has_long_word(line: pa.Array) -> pa.Array:
+    """bool[lines]. Most lines are shorter than such a word."""
+    long = pc.greater(pc.binary_length(line), LONGEST_WORD)
+    return pc.replace_with_mask(long, long, pc.match_substring_regex(line.filter(long), _LONG))
 
 
 def _count(document: np.ndarray, flags: pa.Array, rows: int) -> np.ndarray:

@@ -5,19 +5,12 @@ spaCy's rules for English cut from words, and the symbols of datatrove and CCNet
 """
 
 import string
-from collections.abc import Iterable
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_etl.kernels.unicode_table import (
-    CATEGORIES,
-    CATEGORY_MASK,
-    CODE_POINTS,
-    SENTENCE_TERMINAL,
-    categories,
-)
+from beam_etl.kernels.process import made_once
+from beam_etl.kernels.unicode_table import CATEGORIES, SENTENCE_TERMINAL, categories
 
 SPACE = 1 << 0
 """What str.isspace says of it."""
@@ -72,63 +65,50 @@ _INSIDE = "+-*^.,:<>=/~"
 
 _FIRST_ALPHA = 0xC0
 """Beyond ASCII no letter before it is ALPHA: those are signs of ordinals and units."""
-_COMBINING_DIACRITICS = range(0x300, 0x370)
-_LAST_OF_HOSTS = 0xFFFF
+_COMBINING_DIACRITICS = slice(0x300, 0x370)
+"""Marks of no letter."""
+_HOSTS = slice(0xA1, 0x10000)
 
 
-@cache
+@made_once
 def character_table() -> npt.NDArray[np.uint32]:
     """The flags of each code point: uint32[CODE_POINTS], read-only, the same array each time."""
-    stored = categories()
-    category = np.array(CATEGORIES)[stored & CATEGORY_MASK]
-    major = category.astype("U1")
-    table = np.zeros(CODE_POINTS, np.uint32)
-    points = np.arange(CODE_POINTS)
+    of_stored = np.zeros(1 << 8, np.uint32)
+    for place, category in enumerate(CATEGORIES):
+        of_stored[place] = _of_category(category)
+        of_stored[place | SENTENCE_TERMINAL] = of_stored[place] | SENTENCE_END | TERMINAL | SYMBOL
+    table = of_stored[categories()]
 
-    def flag(value: int, members: npt.NDArray[np.bool_] | Iterable[str]) -> None:
-        where = members if isinstance(members, np.ndarray) else [ord(member) for member in members]
-        table[where] |= np.uint32(value)
+    def flag(value: int, members: str) -> None:
+        table[[ord(member) for member in members]] |= np.uint32(value)
 
-    flag(SPACE, np.isin(category, ("Zs", "Zl", "Zp")))
+    table[[ord("\t"), ord("\n")]] &= ~np.uint32(SYMBOL)
+    for others in (slice(0x80, _FIRST_ALPHA), _COMBINING_DIACRITICS):
+        table[others] &= ~np.uint32(ALPHA | LOWER | UPPER | BEFORE_STOP)
     flag(SPACE, "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85")
     flag(LINE_BREAK, "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
-    flag(LETTER, major == "L")
-    flag(DIGIT, string.digits)
-    flag(DECIMAL, category == "Nd")
-    flag(WORD, (major == "L") | (major == "N"))
+    flag(DIGIT | BEFORE_STOP, string.digits)
     flag(WORD, "_")
-    _flag_letters(table, points, category, major)
-    flag(OPENING, _ASCII_MARKS + _OTHER_MARKS + _DASHES + _CURRENCIES + "§%=")
-    flag(CLOSING, _ASCII_MARKS + _OTHER_MARKS + _DASHES)
-    flag(ICON, category == "So")
-    flag(CURRENCY, _CURRENCIES)
+    flag(OPENING | MARK, _ASCII_MARKS + _OTHER_MARKS + _DASHES + _CURRENCIES + "§%=")
+    flag(CLOSING | MARK, _ASCII_MARKS + _OTHER_MARKS + _DASHES)
+    flag(CURRENCY | MARK, _CURRENCIES)
     flag(QUOTE, _QUOTES)
-    flag(BEFORE_STOP, (table & (DIGIT | LOWER)) != 0)
     flag(BEFORE_STOP, _ASCII_MARKS + _OTHER_MARKS + "%²-+|")
-    flag(MARK, (table & (OPENING | CLOSING | ICON | CURRENCY)) != 0)
     flag(MARK, _INSIDE)
-    flag(PUNCTUATION, major == "P")
     flag(SYMBOL, string.punctuation + _OTHER_SYMBOLS)
-    flag(SYMBOL, (category == "Cc") & (points != ord("\t")) & (points != ord("\n")))
-    flag(SENTENCE_END, (stored & SENTENCE_TERMINAL) != 0)
-    flag(TERMINAL, (stored & SENTENCE_TERMINAL) != 0)
-    flag(TERMINAL, _KHMER_TERMINALS)
-    flag(SYMBOL, (table & TERMINAL) != 0)
+    flag(TERMINAL | SYMBOL, _KHMER_TERMINALS)
     flag(HOST, string.ascii_letters + string.digits)
-    flag(HOST, (points > 0xA0) & (points <= _LAST_OF_HOSTS))
+    table[_HOSTS] |= np.uint32(HOST)
     table.flags.writeable = False
     return table
 
 
-def _flag_letters(
-    table: npt.NDArray[np.uint32],
-    points: npt.NDArray[np.int64],
-    category: npt.NDArray[np.str_],
-    major: npt.NDArray[np.str_],
-) -> None:
-    marks = (major == "M") & ~np.isin(points, _COMBINING_DIACRITICS)
-    alpha = ((major == "L") | marks) & ((points < 0x80) | (points >= _FIRST_ALPHA))
-    uncased = alpha & (marks | (category == "Lo"))
-    table[alpha] |= np.uint32(ALPHA)
-    table[uncased | (alpha & (category == "Ll"))] |= np.uint32(LOWER)
-    table[uncased | (alpha & np.isin(category, ("Lu", "Lt")))] |= np.uint32(UPPER)
+def _of_category(category: str) -> int:
+    """The flags of a character without any rule of its own."""
+    of_major = {"L": LETTER | WORD | ALPHA, "M": ALPHA, "N": WORD, "P": PUNCTUATION, "Z": SPACE}
+    flags = of_major.get(category[0], 0)
+    if category[0] == "M" or category in ("Ll", "Lo"):
+        flags |= LOWER | BEFORE_STOP
+    if category[0] == "M" or category in ("Lu", "Lt", "Lo"):
+        flags |= UPPER
+    return flags | {"Nd": DECIMAL, "So": ICON | MARK, "Cc": SYMBOL}.get(category, 0)

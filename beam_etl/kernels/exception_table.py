@@ -1,7 +1,5 @@
 """The hash table of exceptions and units that `english` looks words up in."""
 
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +14,7 @@ from beam_etl.kernels.exception_lookup import (
     joined_key,
     pair_of,
 )
+from beam_etl.kernels.process import made_once
 from beam_etl.kernels.text_tokens import CUT_BITS, hash_points
 from beam_etl.kernels.word_exceptions import exceptions
 
@@ -32,7 +31,7 @@ MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм�
 """Cut from the digits before them."""
 
 
-@cache
+@made_once
 def exception_table() -> Exceptions:
     """The table: built once a process, in some milliseconds. Not to be written to.
 

@@ -1,5 +1,6 @@
 """Heavy resources (vocabularies, models) loaded once a process, whatever the threads, steps and elements."""
 
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -7,6 +8,18 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+
+def made_once(make: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """As functools.cache, for what takes long: threads that ask meanwhile wait, and don't make it each."""
+    lock, made = threading.RLock(), functools.cache(make)
+
+    @functools.wraps(make)
+    def waiting(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        with lock:
+            return made(*args, **kwargs)  # type: ignore[arg-type]  # hashable, as of any cache
+
+    return waiting
 
 
 @dataclass

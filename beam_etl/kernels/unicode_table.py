@@ -16,12 +16,13 @@ alphanumeric  The same without the underscore: `[^\W_]+`.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from beam_etl.kernels.process import made_once
 
 UNICODE_VERSION = "15.0.0"
 DATA = Path(__file__).with_name("data") / "unicode.npz"
@@ -73,7 +74,7 @@ PARTS_SHIFT = 16
 """Above is the place in Composition.parts, 0 for a character that has none."""
 
 
-@cache
+@made_once
 def rule_table(rule: str) -> npt.NDArray[np.uint32]:
     """The table of a rule: uint32[CODE_POINTS], read-only, the same array each time.
 
@@ -107,13 +108,13 @@ class Composition:
     pairs: npt.NDArray[np.uint64]
 
 
-@cache
+@made_once
 def categories() -> npt.NDArray[np.uint8]:
     """The place of each code point's category in CATEGORIES, and SENTENCE_TERMINAL: uint8[CODE_POINTS], read-only."""
     return _read_only(_stored("category"))
 
 
-@cache
+@made_once
 def composition() -> Composition:
     """The data of NFC: read-only arrays, the same each time."""
     with np.load(DATA) as arrays:

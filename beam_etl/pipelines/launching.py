@@ -12,6 +12,7 @@ from apache_beam.runners.runner import PipelineResult
 from beam_etl import __version__
 from beam_etl.engines.dataflow import Service
 from beam_etl.engines.flink.rest import FlinkError
+from beam_etl.engines.method_arguments import look_up_once
 from beam_etl.io.stores import is_local
 from beam_etl.observe.skew import ShuffleSkew
 from beam_etl.pipelines import flags
@@ -32,6 +33,7 @@ def make_pipeline(runner: str, options: PipelineOptions, planned: bool = False) 
     Raises:
       UsageError: the engine doesn't take its flags.
     """
+    look_up_once()
     try:
         return beam.Pipeline(runner=make_runner(IN_PROCESS if planned else runner), options=options)
     except ValueError as error:  # an engine's own flags are missing or wrong

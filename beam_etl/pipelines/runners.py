@@ -77,6 +77,10 @@ def make_runner(name: str) -> PipelineRunner:
             from beam_etl.engines.dataflow_runner import DataflowRunner
 
             return DataflowRunner()
+        if runner_name(name) == IN_PROCESS:
+            from beam_etl.engines.in_process import FnApiRunner
+
+            return FnApiRunner()
         return create_runner(runner_name(name))
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"--runner={name}: {error}. Use direct, flink, dataflow or spark.") from error

@@ -1,5 +1,6 @@
 """Jobs in process that outlive what ends the process: a process of their own does the work, and another takes over."""
 
+import atexit
 import gc
 import os
 import resource
@@ -44,9 +45,9 @@ def surviving(work: Callable[[], int], name: str) -> int:
         known = suspects.left_behind()
         apart = _apart()
         if apart is None:
-            return work()
+            return _end_with(work())
         if apart.code >= 0:
-            return apart.code
+            return _end_with(apart.code)
         number = signal.Signals(-apart.code)
         new = suspects.left_behind(apart.process) - known
         if number not in DEADLY or not new or start == MOST_STARTS:
@@ -112,6 +113,18 @@ def _passing_on(child: int, missed: list[int]) -> int:
         process, status = os.waitpid(child, os.WNOHANG)
         if process:
             return os.waitstatus_to_exitcode(status)
+
+
+def _end_with(code: int) -> int:
+    """Ends this process as Python does, but for freeing all that it holds, which would take as long as a small job."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for what was begun
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # nobody reads: Python tells of it at its own end
+        return code
+    os._exit(code)
 
 
 def _end_by(number: signal.Signals) -> int:

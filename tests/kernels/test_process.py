@@ -1,7 +1,7 @@
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from apache_beam.internal import pickler
 
 from beam_etl.kernels import process
-from beam_etl.kernels.process import NotLoadedError, once_per_process
+from beam_etl.kernels.process import NotLoadedError, made_once, once_per_process
 
 made: list[str] = []
 gate = threading.Event()
@@ -100,3 +100,20 @@ def test_a_factory_without_a_name_is_refused(factory: Callable[[], Callable[[], 
 def test_an_argument_that_cannot_be_a_key_is_refused() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         once_per_process(adder, ["a"], 1)
+
+
+def test_what_is_made_once_is_waited_for() -> None:
+    known, both = made_once(slow), threading.Barrier(3)
+
+    def ask() -> Callable[[], str]:
+        both.wait(20)
+        return known("table")
+
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(ask) for _ in range(2)]
+        both.wait(20)
+        assert not wait(asked, timeout=0.05).done
+        gate.set()
+    assert asked[0].result() is asked[1].result() is known("table")
+    assert made == ["table"]
+    assert known("other")() == "other"
