@@ -78,6 +78,7 @@ def gpt_dataset(files: list[Path], shards: list[Shard], mark: int) -> str:
                 reset_position_ids=True,
                 reset_attention_mask=True,
                 eod_mask_loss=True,
+                create_attention_mask=False,
                 tokenizer=SimpleNamespace(eod=mark, pad=-1, vocab_size=largest, unique_identifiers={}),
             )
             documents = np.arange(len(shard), dtype=np.int32)
