@@ -1,4 +1,4 @@
-"""token_count beside what a user would pick instead: one run, one table.
+"""token_count and tokenize beside what a user would pick instead: one run, one table.
 
     python -m benchmarks.token_count --corpora=FOLDER --peers=PEERS_ENVIRONMENT [--runs=3] [--cases=words,...]
 
@@ -10,11 +10,19 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from benchmarks.bench import SIZES, Bench, Row, growth_rows, parser, run
 from benchmarks.measure import Measured, measure
+
+ID_BYTES = 4
+"""Of an id of 100,000, here and there."""
+
+CL100K_MARK = 100_257
+PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+"""How a tokenizer.json finds a token that is added."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,29 @@ def tokens(bench: TokenBench) -> Iterator[Row]:
     yield f"beam_etl, 100k vocabulary, {corpus}", ours, f"{counted:,} tokens"
     yield (
         f"datatrove TokensCounter, 2 workers, {corpus}",
+        theirs,
+        f"{theirs.seconds / ours.seconds:.1f}x ours; {same}",
+    )
+
+
+def shards(bench: TokenBench) -> Iterator[Row]:
+    """Token ids in shards: datatrove's DocumentTokenizer with 2 workers shuffles within each of its files."""
+    corpus = "0.25gb"
+    flags = ("--tokenizer=tiktoken:cl100k_base", "--shards=2")
+    ours = measure(bench.job("tokenize", bench.corpora / corpus, *flags), bench.runs)
+    ids = sum(file.stat().st_size for file in (bench.work / "ours/tokens").glob("*.bin")) // ID_BYTES
+    mark = "<|endoftext|>"
+    marked = bench.work / "marked.json"
+    vocabulary = json.loads(Path(bench.tokenizer).read_text())
+    vocabulary["added_tokens"].append({"id": CL100K_MARK, "content": mark, "special": True, **PLAIN})
+    marked.write_text(json.dumps(vocabulary))
+    peer = bench.peer("datatrove_tokenize.py", bench.corpora / corpus, marked, mark, ID_BYTES, 2)
+    theirs = measure(peer, 1)
+    counted = int(theirs.stdout.split()[-1])
+    same = "equal counts" if counted == ids else f"OTHER COUNT {counted:,}"
+    yield f"beam_etl tokenize, 100k vocabulary, {corpus}", ours, f"{ids:,} ids"
+    yield (
+        f"datatrove DocumentTokenizer, 2 workers, {corpus}",
         theirs,
         f"{theirs.seconds / ours.seconds:.1f}x ours; {same}",
     )
@@ -94,7 +125,7 @@ def tiny(bench: TokenBench) -> Iterator[Row]:
     yield "beam_etl, 100 documents", ours, f"{ours.seconds / bound:.2f} of 1.5 x the import + 1 s"
 
 
-CASES = {case.__name__: case for case in (tiny, words, growth, tokens)}
+CASES = {case.__name__: case for case in (tiny, words, growth, tokens, shards)}
 
 
 def main() -> None:

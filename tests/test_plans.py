@@ -33,6 +33,7 @@ SHUFFLES: dict[str, list[list[str]]] = {
     "sort --by=id": [["partition"]],
     "topk --by=id": [],
     "tokenize --tokenizer=hf:{folder}/small.json": [["partition"]],
+    "tokenize --tokenizer=hf:{folder}/small.json --layout=numpy": [["partition"]],
     "join --on=id": [],
     "join --on=id --way=shuffle": [["id"]],
     "compact_index": [["term"], ["term", "range"]],

@@ -37,6 +37,8 @@ from beam_etl.transforms.shuffle import Fold, MapPartitions, Shuffle
 STAGE = "fit per key"
 """What rejects have in the column `stage`."""
 
+OWN_COLUMN = "own_model"
+
 LOOK_BYTES, LOOK_PLACES = 1 << 20, 16
 """Of documents that the launcher reads to expect their bytes, and of keys, to find those with many documents."""
 
@@ -72,8 +74,9 @@ class FitPerKey(beam.PTransform):
       columns: as for FileSource.documents.
 
     Raises:
-      ValueError: least and most are out of range, or the documents lack a column.
+      ValueError: least and most are out of range, a column has no name of its own, or the documents lack one.
       KernelError, ValueError: while running, where `fit` fails, or `score` on more than MAX_FAILING rows at once.
+      NoValuesError: while running, where `score` gives something else than a row of values.
     """
 
     source: FileSource
@@ -91,12 +94,14 @@ class FitPerKey(beam.PTransform):
         super().__init__()
         if not 1 <= self.least <= self.most:
             raise ValueError(f"least is 1 to most, got least={self.least}, most={self.most}")
+        if self.column == OWN_COLUMN:
+            raise ValueError(f"column={OWN_COLUMN!r} is the name of another column that FitPerKey adds")
         self._how = KeyFit(
             by=self.by,
             fit=self.fit,
             score=self.score,
             column=self.column,
-            own_column="own_model",
+            own_column=OWN_COLUMN,
             sample_by=self.sample_by,
             most=self.most,
             least=self.least,
@@ -216,7 +221,14 @@ def _fitted(sample: bytes, how: KeyFit, share: float) -> bytes:
         return b""
     if share < 1 and how.is_short(rows):
         _tell_short(ALL, how)
-    packed: bytes = pickler.dumps(fitted(how, rows, ALL))
+    model = fitted(how, rows, ALL)
+    try:
+        packed: bytes = pickler.dumps(model)
+    except Exception as error:
+        raise ValueError(
+            f"the model of {ALL}, a {type(model).__name__}, travels to the workers and doesn't pickle: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     return packed
 
 

@@ -10,24 +10,41 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl.io import staging
 from beam_etl.io.data_files import Finished, HashedFile, OpenFile, write_files
 from beam_etl.io.formats.parquet import Parquet
 from beam_etl.io.sort_ranges import MergeRanges, SortIntoRanges
-from beam_etl.io.token_files import IDS, INDEX
+from beam_etl.io.token_files import ARRAY, IDS, INDEX, OFFSETS
 from beam_etl.kernels.hashing import string_buffers
+from beam_etl.kernels.token_arrays import array_header, offset_pieces
 from beam_etl.kernels.token_index import index_pieces
-from beam_etl.kernels.tokenizing import PACKED, SHUFFLED_ORDER, TOKENS, Packing, documents_of, shard_bounds
+from beam_etl.kernels.tokenizing import (
+    PACKED,
+    SHUFFLED_ORDER,
+    TOKENS,
+    Integers,
+    Packing,
+    documents_of,
+    ids_of_shards,
+    shard_bounds,
+)
 from beam_etl.schema import TOKEN_SHARD
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import BYTES_OUT, ROWS_OUT
+from beam_etl.transforms.shuffle import Fold
 
-MEGATRON, PARQUET = "megatron", "parquet"
-LAYOUTS = (MEGATRON, PARQUET)
+MEGATRON, NUMPY, PARQUET = "megatron", "numpy", "parquet"
+LAYOUTS = (MEGATRON, NUMPY, PARQUET)
+_SUFFIXES = {MEGATRON: (IDS, INDEX), NUMPY: (ARRAY, OFFSETS)}
+"""Of ids, and of what tells of documents."""
 
 _SHARDS = "shards"
+
+_COUNTS = np.dtype("<i8")
+"""Of ids, as they travel."""
 
 
 class WrittenTokens(NamedTuple):
@@ -52,8 +69,8 @@ class WriteTokens(beam.PTransform):
       packing: what made the input.
       output, run: folder of the dataset and the run's name, those of the WriteDataset that takes the files.
       table: its name.
-      layout: megatron, files of ids with an index (kernels/token_index.py), or parquet, rows of `id` and `tokens`, for
-        which the input has ids.
+      layout: megatron, files of ids with an index (kernels/token_index.py); numpy, arrays of ids and of offsets
+        (kernels/token_arrays.py); or parquet, rows of `id` and `tokens`, for which the input has ids.
       shards: how many, up to sort_ranges.MAX_PARTITIONS.
       expected_bytes: of all ids, estimated.
 
@@ -85,9 +102,45 @@ class WriteTokens(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, packed: Batches) -> WrittenTokens:
         ranges, _ = packed | "Shuffle documents" >> self._sort
-        writing = beam.ParDo(_WriteShard(self)).with_output_types(Finished, shards=pa.RecordBatch)
+        sides = [beam.pvalue.AsSingleton(self._ids_of_all(packed))] if self.layout == NUMPY else []
+        writing = beam.ParDo(_WriteShard(self), *sides).with_output_types(Finished, shards=pa.RecordBatch)
         written = ranges | "Write" >> writing.with_outputs(_SHARDS, main="files")
         return WrittenTokens(written.files, written[_SHARDS])
+
+    def _ids_of_all(self, packed: Batches) -> beam.PCollection[bytes]:
+        """The ids of each shard: an array tells its length before its values."""
+        count = _CountIds(self.shards, self.packing.dtype.itemsize)
+        return (
+            packed
+            | "Count ids" >> beam.ParDo(count).with_output_types(bytes)
+            | "Sum" >> Fold(merge=partial(_summed, shards=self.shards))
+        )
+
+
+class _CountIds(beam.DoFn):
+    """The ids of each shard in a bundle: int64[shards], as bytes."""
+
+    def __init__(self, shards: int, id_bytes: int) -> None:
+        self._shards, self._id_bytes = shards, id_bytes
+
+    def setup(self) -> None:
+        self._bounds = shard_bounds(self._shards)
+
+    def start_bundle(self) -> None:
+        self._found: Integers = np.zeros(self._shards, np.int64)
+
+    def process(self, packed: pa.RecordBatch) -> None:
+        self._found += ids_of_shards(packed, self._bounds, self._id_bytes)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield GlobalWindows.windowed_value(self._found.astype(_COUNTS).tobytes())
+
+
+def _summed(counts: list[bytes], shards: int) -> bytes:
+    total = np.zeros(shards, _COUNTS)
+    for some in counts:
+        total += np.frombuffer(some, _COUNTS)
+    return total.tobytes()
 
 
 class _WriteShard(MergeRanges):
@@ -98,6 +151,10 @@ class _WriteShard(MergeRanges):
         self._table, self._layout = writing.table, writing.layout
         self._dtype = writing.packing.dtype
 
+    def process(self, element: tuple[bytes, Any], ids_of_all: bytes = b"") -> Iterator[Any]:
+        self._ids_of_all = np.frombuffer(ids_of_all, _COUNTS)
+        yield from super().process(element)
+
     def write(self, number: int, rows: Iterator[pa.RecordBatch]) -> Iterator[Any]:
         first = next(rows, None)
         if first is None:
@@ -107,7 +164,7 @@ class _WriteShard(MergeRanges):
         finished = self._parquet(number, counted) if self._layout == PARQUET else self._ids(number, counted)
         yield finished
         ids_of = np.concatenate(lengths)
-        if self._layout == MEGATRON:
+        if self._layout in _SUFFIXES:
             yield self._index(number, ids_of)
         documents, ids = len(ids_of), int(ids_of.sum(dtype=np.int64))
         told = [[number], [finished[0].path], [documents], [ids - documents], [documents]]
@@ -127,7 +184,9 @@ class _WriteShard(MergeRanges):
         return finished
 
     def _ids(self, number: int, rows: Iterator[pa.RecordBatch]) -> Finished:
-        file = self._open(number, IDS)
+        file = self._open(number, _SUFFIXES[self._layout][0])
+        if self._layout == NUMPY:
+            file.writer.write(array_header(self._dtype, int(self._ids_of_all[number])))
         for batch in rows:
             self._metrics.took_in(batch)
             offsets, data = string_buffers(batch.column(PACKED))
@@ -135,8 +194,10 @@ class _WriteShard(MergeRanges):
         return self._closed(file, 0)
 
     def _index(self, number: int, lengths: np.ndarray) -> Finished:
-        file = self._open(number, INDEX)
-        for piece in index_pieces(lengths, self._dtype.itemsize):
+        is_array = self._layout == NUMPY
+        pieces = offset_pieces(lengths) if is_array else index_pieces(lengths, self._dtype.itemsize)
+        file = self._open(number, _SUFFIXES[self._layout][1])
+        for piece in pieces:
             file.writer.write(piece)
         return self._closed(file, len(lengths))
 

@@ -28,8 +28,12 @@ class _Slot:
     made: Callable[..., Any] | None = None
 
 
-class NotLoadedError(Exception):
-    """A process couldn't make what a kernel needs. That says nothing of the rows that it was called with."""
+class NotOfRowsError(Exception):
+    """A kernel can't do its work, which says nothing of the rows that it was called with."""
+
+
+class NotLoadedError(NotOfRowsError):
+    """A process couldn't make what a kernel needs."""
 
 
 _slots: dict[Hashable, _Slot] = {}

@@ -33,13 +33,18 @@ def index_pieces(lengths: npt.NDArray[np.int32], id_bytes: int) -> Iterator[byte
     """
     yield _HEADER.pack(MAGIC, _VERSION, _CODES[id_bytes], len(lengths), len(lengths) + 1)
     yield lengths.astype("<i4", copy=False).tobytes()
-    begin = 0
-    for at in range(0, len(lengths), _PIECE):
-        ends = begin + np.cumsum(lengths[at : at + _PIECE], dtype=np.int64) * id_bytes
-        yield np.append(begin, ends[:-1]).astype("<i8").tobytes()
-        begin = int(ends[-1])
+    yield from begin_pieces(lengths, id_bytes)
     for at in range(0, len(lengths) + 1, _PIECE):
         yield np.arange(at, min(at + _PIECE, len(lengths) + 1), dtype="<i8").tobytes()
+
+
+def begin_pieces(lengths: npt.NDArray[np.int32], unit: int) -> Iterator[bytes]:
+    """Where each document begins, in units of which an id has so many: int64[documents], piece by piece."""
+    begin = 0
+    for at in range(0, len(lengths), _PIECE):
+        ends = begin + np.cumsum(lengths[at : at + _PIECE], dtype=np.int64) * unit
+        yield np.append(begin, ends[:-1]).astype("<i8").tobytes()
+        begin = int(ends[-1])
 
 
 def check_index(index: bytes) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from beam_etl.kernels.tokens import TokenCounter
 from beam_etl.kernels.vocabularies import Vocabulary, VocabularyError
 from beam_etl.schema import ADDRESS, ID, TEXT
 
+Integers = npt.NDArray[np.int64]
+
 SHUFFLED = "shuffled"
 """uint64: what documents are ordered by; all values are equally likely."""
 
@@ -153,6 +155,15 @@ def shard_bounds(shards: int) -> pa.RecordBatch:
     """Where each shard but the first begins, as `key_rows` of SHUFFLED_ORDER: equal parts of all hashes."""
     begins = [(number << 64) // shards for number in range(1, shards)]
     return pa.RecordBatch.from_arrays([pa.array(begins, pa.uint64())], [FIRST_KEY])
+
+
+def ids_of_shards(batch: pa.RecordBatch, bounds: pa.RecordBatch, id_bytes: int) -> Integers:
+    """int64[shards]: ids of packed documents by their shards, as `shard_bounds` parts them."""
+    begins = bounds.column(FIRST_KEY).to_numpy()
+    numbers = np.searchsorted(begins, batch.column(SHUFFLED).to_numpy(), side="right")
+    found = np.zeros(len(begins) + 1, np.int64)
+    np.add.at(found, numbers, pc.binary_length(batch.column(PACKED)).to_numpy() // id_bytes)
+    return found
 
 
 def packed_bytes(batches: Sequence[pa.RecordBatch]) -> int:

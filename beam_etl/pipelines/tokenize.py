@@ -43,7 +43,7 @@ class Config(JobConfig):
     )
     seed: int = flag("of the order of documents", default=0)
     layout: str = flag(
-        "of a shard: megatron, a .bin of ids and an .idx; parquet, rows of id and tokens",
+        "of a shard: megatron, .bin and .idx; numpy, .npy of ids and .offsets; parquet, rows of id and tokens",
         default=MEGATRON,
         choices=LAYOUTS,
     )

@@ -14,7 +14,7 @@ from beam_etl import schema
 from beam_etl.kernels.compaction import compact
 from beam_etl.kernels.halving import by_halves
 from beam_etl.kernels.mergeable import mergeable
-from beam_etl.kernels.process import NotLoadedError
+from beam_etl.kernels.process import NotOfRowsError
 from beam_etl.kernels.rejecting import reject_documents
 from beam_etl.transforms.clock import Stopwatch, add_encoded
 from beam_etl.transforms.metrics import StepMetrics
@@ -121,7 +121,7 @@ def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch
 
     Raises:
       KernelError: the kernel failed.
-      NotLoadedError: it couldn't begin, which is no matter of the batch.
+      NotOfRowsError: it can't do its work, which is no matter of the batch.
     """
     try:
         result = kernel(batch)
@@ -136,7 +136,7 @@ def run_kernel(kernel: Kernel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch
                     f"a kernel returns RecordBatch, an iterable of them or None, got {type(out).__name__}"
                 )
             yield out
-    except NotLoadedError:
+    except NotOfRowsError:
         raise
     except Exception as error:
         raise KernelError(
@@ -151,7 +151,7 @@ def run_or_reject(
 
     Raises:
       KernelError: it fails on more than MAX_FAILING.
-      NotLoadedError: a process can't make what it needs; documents aren't rejected for that.
+      NotOfRowsError: the kernel can't do its work, whatever the documents; they aren't rejected for that.
     """
     made: list[pa.RecordBatch] = []
     reasons: dict[int, str] = {}
@@ -253,11 +253,11 @@ def _alike(batches: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
             joined = mergeable(found)
         bare.append(batch.replace_schema_metadata(None) if found == joined else batch.cast(joined))
         if joined != bare[0].schema:
-            raise TypeError(_difference(bare[0].schema, joined))
+            raise TypeError(difference(bare[0].schema, joined))
     return bare
 
 
-def _difference(one: pa.Schema, other: pa.Schema) -> str:
+def difference(one: pa.Schema, other: pa.Schema) -> str:
     """The first column in which two schemas differ, in words."""
     described = [
         [

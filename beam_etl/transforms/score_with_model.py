@@ -37,6 +37,7 @@ class ScoreWithModel(beam.PTransform):
       ValueError: `load` has no name by which a process could know it again.
       KernelError: while running, when `predict` fails on more than MAX_FAILING rows of a batch.
       NotLoadedError: while running, when `load` fails on a worker. No document is a reject for that.
+      NoValuesError: while running, when `predict` gives something else than a row of values. Nor for that.
     """
 
     load: Callable[..., Any]

@@ -1,5 +1,6 @@
 """What engines are compared on: corpora, and what each mode makes of them in process."""
 
+import shutil
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +46,9 @@ class Bench:
             assert dedup.run([*earlier, f"--write_signatures={source}-{name}"]) == 0
         elif name == "removals":
             assert dedup.run([f"--input={source}", f"--output={source}-{name}"]) == 0
+        elif name == "tokenizer":
+            vocabulary = self._documents.parents[1] / "tokens/gpt-neo-test-tokenizer.json"
+            shutil.copy(vocabulary, f"{source}-{name}")
         elif name == "domains":
             large = corpus == LARGE
             documents = corpora.read_tables(source) if large else corpora.read_lines(self._documents)

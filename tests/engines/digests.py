@@ -52,7 +52,8 @@ def contents(dataset: Path) -> Contents:
     assert there == listed, f"files that no manifest lists, or none: {sorted(there ^ listed)}"
     assert not (dataset / "_staging").exists()
     for name in published.schemas:
-        if paths := [path for path in listed if path.relative_to(dataset).parts[0] == name]:
+        paths = [path for path in listed if path.relative_to(dataset).parts[0] == name]
+        if paths and paths[0].suffix not in _OF_TOKENS:
             assert _globbed(dataset / name, paths[0].suffix) == published.rows(name)
     return Contents(
         {name: Counter(_hashes(dataset, published, name)) for name in published.schemas},
@@ -63,6 +64,10 @@ def contents(dataset: Path) -> Contents:
             if published.about["job"] == "dedup" and _split_of(file.path)
         },
     )
+
+
+_OF_TOKENS = (".bin", ".idx", ".npy", ".offsets")
+"""Files that are compared whole."""
 
 
 def _globbed(folder: Path, suffix: str) -> int:
@@ -76,7 +81,8 @@ def _hashes(dataset: Path, published: manifest.Manifest, table: str) -> Iterator
     places = _places(dataset, published) if table in ("buckets", "signatures") else {}
     for file in published.table(table):
         for batch in _batches(dataset / file.path):
-            names = sorted(batch.schema.names)
+            named_by_run = ("file",) if table == "shards" else ()
+            names = sorted(set(batch.schema.names).difference(named_by_run))
             columns = [batch.column(name).to_pylist() for name in names]
             if places:
                 columns[names.index(schema.NUMBER)] = [
@@ -97,7 +103,10 @@ def _places(dataset: Path, published: manifest.Manifest) -> dict[int, tuple[str,
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    if path.suffix == ".parquet":
+    if path.suffix in _OF_TOKENS:
+        number = path.name.split("-")[1]
+        yield pa.record_batch({"shard": [f"{number}{path.suffix}"], "bytes": [path.read_bytes()]})
+    elif path.suffix == ".parquet":
         yield from pq.ParquetFile(path).iter_batches(4096)
     else:
         lines = path.read_bytes().splitlines()

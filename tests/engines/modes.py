@@ -65,6 +65,11 @@ MODES = {
     "domains, partitioned": Mode(
         "domain_score", ("--partitioned=true",), needs=("domains",), input="{source}-domains"
     ),
+    "token ids": Mode(
+        "tokenize",
+        ("--tokenizer=hf:{source}-tokenizer", "--layout=numpy", "--shards=3"),
+        needs=("tokenizer",),
+    ),
     "lines": Mode("lines", ("--min_length=5", "--scope=domain")),
     "curated": Mode("curate", (f"--config={Path(__file__).parents[2]}/examples/texts.toml",)),
     "partitioned": Mode("repartition", ("--partition=time:date:month,hash:domain:4", "--order=url")),

@@ -34,6 +34,7 @@ SETTINGS = [
 
 
 ALIKE = (
+    "near",
     "near, partitioned",
     "domains, shuffled",
     "domains, partitioned",

@@ -188,6 +188,52 @@ def test_a_fit_that_fails_ends_the_job_and_names_the_key(tmp_path: Path) -> None
         pipeline.run().wait_until_finish()
 
 
+def refuse_one(sample: pa.RecordBatch) -> Lengths | None:
+    if set(sample.column("domain").to_pylist()) == {"middle.example"}:
+        raise RuntimeError("can't")
+    return fit(sample)
+
+
+def unfinished(sample: pa.RecordBatch) -> Any:
+    return (text for text in sample.column("text"))
+
+
+FAILING: dict[str, tuple[Any, Any, str]] = {
+    "a fit of one key": (refuse_one, score, "a sample of domain='middle.example': RuntimeError: can't"),
+    "a model of all that stays": (
+        unfinished,
+        score,
+        "the model of all documents, a generator, travels to the workers",
+    ),
+    "a score of all": (fit, lambda model, batch: 0.5, "a model gave 'score' as float, of .* rows"),
+}
+
+
+@pytest.mark.parametrize(("fitting", "scoring", "message"), FAILING.values(), ids=FAILING)
+def test_what_is_wrong_with_functions_is_told_with_the_key(
+    fitting: Any, scoring: Any, message: str, tmp_path: Path
+) -> None:
+    source = stored(tmp_path / "docs", made(), 1)
+    pipeline = run()
+    read = FileSource(pipeline, str(source), Columns(needed=("id", "domain", "text")))
+    pipeline | FitPerKey(source=read, by="domain", fit=fitting, score=scoring, least=LEAST, most=MOST)
+    with pytest.raises(Exception, match=message):
+        pipeline.run().wait_until_finish()
+
+
+def test_a_key_of_one_document_may_have_a_model(tmp_path: Path) -> None:
+    documents = [{"id": f"d{number}", "domain": f"{number}.example", "text": "x" * 7} for number in range(5)]
+    source = stored(tmp_path / "docs", documents, 1)
+    with run() as pipeline:
+        read = FileSource(pipeline, str(source), Columns(needed=("id", "domain", "text")))
+        done = pipeline | FitPerKey(source=read, by="domain", fit=fit, score=score, least=1)
+        found = (
+            done.batches | UnbatchRows() | beam.Map(lambda row: (row["id"], row["score"], row["own_model"]))
+        )
+        alone = [(one["id"], 1 + xxhash.xxh32_intdigest(one["id"].encode()), True) for one in documents]
+        assert_that(found, equal_to(alone))
+
+
 def test_columns_that_are_absent_and_sizes_that_can_not_be_are_told_at_once(tmp_path: Path) -> None:
     source = stored(tmp_path / "docs", made(), 1)
     pipeline = run()
@@ -196,6 +242,8 @@ def test_columns_that_are_absent_and_sizes_that_can_not_be_are_told_at_once(tmp_
         pipeline | FitPerKey(source=read, by="domain", fit=fit, score=score)
     with pytest.raises(ValueError, match="least is 1 to most, got least=5, most=4"):
         FitPerKey(source=read, by="domain", fit=fit, score=score, least=5, most=4)
+    with pytest.raises(ValueError, match="column='own_model' is the name of another column"):
+        FitPerKey(source=read, by="domain", fit=fit, score=score, column="own_model")
 
 
 @pytest.mark.parametrize("held", [10, 1 << 20], ids=["in files", "held"])

@@ -126,6 +126,15 @@ def test_parquet_gathers_batches_into_row_groups_with_checksums(monkeypatch: pyt
         pq.read_table(io.BytesIO(bytes(damaged)), page_checksum_verification=True)
 
 
+def test_a_column_of_two_types_is_told_by_its_name() -> None:
+    first, other = (pa.RecordBatch.from_pylist([{"id": "a", "score": value}]) for value in (1, 0.5))
+    writer = format_named("parquet").writer(io.BytesIO(), first.schema)
+    writer.write(first)
+    with pytest.raises(TypeError, match="one has 'score' of type int64, another 'score' of type double"):
+        writer.write(other)
+    writer.close()
+
+
 def test_json_has_no_infinity() -> None:
     batch = pa.RecordBatch.from_pylist([{"x": float("inf"), "y": [float("nan"), 1.0]}])
     assert from_jsonl(written("jsonl", [batch], batch.schema)) == [{"x": None, "y": [None, 1.0]}]

@@ -15,6 +15,7 @@ from beam_etl.kernels.tokenizing import (
     SHUFFLED,
     Packing,
     document_packer,
+    ids_of_shards,
     mark_of,
     packed_ids,
     shard_bounds,
@@ -130,6 +131,23 @@ def test_shards_are_equal_parts_of_all_hashes(shards: int) -> None:
 
 
 LENGTHS = [3, 1, 70000, 2]
+
+
+@pytest.mark.parametrize("shards", [1, 3, 1000])
+def test_ids_are_counted_by_the_shards_that_they_go_to(shards: int) -> None:
+    bounds = [-(-(number << 64) // shards) for number in range(shards)]
+    hashes = [0, (1 << 64) - 1, 1 << 63, (1 << 63) - 1, 12345, *bounds]
+    sizes = [number % 5 + 1 for number in range(len(hashes))]
+    packed = pa.record_batch(
+        {
+            "shuffled": pa.array(hashes, pa.uint64()),
+            "packed": pa.array([bytes(4 * size) for size in sizes], pa.large_binary()),
+        }
+    ).slice(1)
+    wanted = [0] * shards
+    for place, size in list(zip(hashes, sizes, strict=True))[1:]:
+        wanted[place * shards >> 64] += size
+    assert ids_of_shards(packed, shard_bounds(shards), 4).tolist() == wanted
 
 
 def test_an_index_is_as_published() -> None:

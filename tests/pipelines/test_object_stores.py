@@ -2,12 +2,14 @@
 
 import datetime
 import gzip
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,10 +21,11 @@ from beam_etl.io.read import FileSource
 from beam_etl.io.stores import store_of
 from beam_etl.io.stores.objects import forget_stores
 from beam_etl.io.stores.signing import Keys, sign_request
-from beam_etl.pipelines import dedup, token_count, verify
+from beam_etl.pipelines import dedup, token_count, tokenize, verify
 from tests.beam import run
 from tests.cloud import CLOUDS, Cloud, in_environment
 from tests.sites import site_documents
+from tests.vocabularies import SMALL
 
 
 @pytest.fixture(scope="module", params=CLOUDS)
@@ -82,6 +85,37 @@ def test_a_job_from_store_to_store_has_the_rows_of_a_local_one(
     assert module.run([f"--input={copied}", f"--output={output}"]) == 2
     assert store_of(output).names(f"{output}/_staging") == []
     assert verify.run([output]) == 0
+
+
+def shards(dataset: str) -> dict[str, list[bytes]]:
+    """The files of token ids by the ends of their names, each kind in the order of shards."""
+    found: dict[str, list[bytes]] = {}
+    for path in sorted(file.path for file in manifest.latest(dataset).table("tokens")):  # type: ignore[union-attr]
+        found.setdefault(Path(path).suffix, []).append(store_of(dataset).read(f"{dataset}/{path}"))
+    return found
+
+
+def test_token_ids_in_a_store_are_the_bytes_of_a_local_run(
+    copied: str, cloud: Cloud, local: Path, tmp_path: Path
+) -> None:
+    """Also where another layout takes their place."""
+    (tmp_path / "small.json").write_text(json.dumps(SMALL))
+    flags = [f"--tokenizer=hf:{tmp_path}/small.json", "--shards=2", "--seed=3"]
+    output = f"{cloud.root}/ids"
+    assert tokenize.run([f"--input={local}", f"--output={tmp_path}/ids", *flags]) == 0
+    assert tokenize.run([f"--input={copied}/*.parquet", f"--output={output}", *flags]) == 0
+    here = shards(f"{tmp_path}/ids")
+    assert shards(output) == here
+    assert list(map(len, here.values())) == [2, 2]
+    assert all(here[".bin"])
+    again = [f"--input={copied}", f"--output={output}", *flags, "--layout=numpy"]
+    assert tokenize.run(again) == 2
+    assert tokenize.run([*again, "--overwrite=true"]) == 0
+    arrays = shards(output)
+    assert [np.load(io.BytesIO(array)).tobytes() for array in arrays[".npy"]] == here[".bin"]
+    assert verify.run([output]) == 0
+    assert len(list(store_of(output).files(f"{output}/tokens"))) == 4
+    assert store_of(output).names(f"{output}/_staging") == []
 
 
 def test_a_dataset_in_a_store_is_read_by_its_manifest(cloud: Cloud) -> None:

@@ -70,6 +70,16 @@ def read_shards(output: Path) -> list[list[int]]:
     return found
 
 
+def read_arrays(output: Path) -> list[list[int]]:
+    """The documents of all shards as NumPy loads them."""
+    found = []
+    for file in sorted((output / "tokens").glob("*.npy")):
+        ids, offsets = np.load(file, mmap_mode="r"), np.load(file.with_suffix(".offsets"))
+        assert (ids.ndim, offsets.dtype, offsets[-1]) == (1, np.int64, len(ids))
+        found += [ids[begin:end].tolist() for begin, end in itertools.pairwise(offsets)]
+    return found
+
+
 def shuffled(documents: Documents, seed: int) -> Documents:
     """In the order of the hashes of their ids with the seed, by the library xxhash."""
 
@@ -154,6 +164,28 @@ def test_parquet_has_a_row_for_each_document(tokenizer: str, tmp_path: Path) -> 
     assert rows.to_pylist() == [
         {"id": one["id"], "tokens": [*[1, 2] * int(one["id"][1:]), 0]} for one in shuffled(documents, 0)
     ]
+
+
+@pytest.mark.parametrize(("shards", "wide"), [(1, True), (7, False)], ids=["uint32", "uint16"])
+def test_arrays_hold_all_documents_in_their_order(
+    shards: int, wide: bool, small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And tell their lengths before their values, which are written as they come."""
+    documents = [{"id": f"d{number}", "text": "the cat " * (number % 90)} for number in range(400)]
+    (tmp_path / "small.json").write_text(json.dumps(WIDE if wide else SMALL))
+    source = stored(tmp_path / "in", documents, 3)
+    flags = [f"--input={source}", f"--output={tmp_path}/out", f"--tokenizer=hf:{tmp_path}/small.json"]
+    assert run([*flags, "--layout=numpy", f"--shards={shards}", "--direct_num_workers=2"]) == 0
+    mark = 70000 if wide else 3
+    expected = [[*[1, 2] * (int(one["id"][1:]) % 90), mark] for one in shuffled(documents, 0)]
+    assert read_arrays(tmp_path / "out") == expected
+    files = sorted((tmp_path / "out/tokens").glob("*.npy"))
+    assert len(files) == shards
+    assert {np.load(file, mmap_mode="r").dtype.name for file in files} == {"uint32" if wide else "uint16"}
+    told = pq.read_table(tmp_path / "out/shards").to_pylist()
+    assert sum(shard["tokens"] + shard["marks"] for shard in told) == sum(map(len, expected))
+    assert verify.run([str(tmp_path / "out")]) == 0
+    assert "not checked" not in capsys.readouterr().out
 
 
 def test_documents_without_ids_are_shuffled_by_their_places(tokenizer: str, tmp_path: Path) -> None:

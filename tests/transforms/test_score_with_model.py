@@ -9,7 +9,8 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import ScoreWithModel, UnbatchRows
-from beam_etl.kernels.scoring import with_values
+from beam_etl.kernels.scoring import NoValuesError, with_values
+from beam_etl.transforms.batches import run_kernel
 from tests.beam import run
 
 LOADED: list[str] = []
@@ -88,12 +89,33 @@ def test_values_may_come_in_any_form(values: Any) -> None:
     assert with_values(scored, [7, 8], "n").column("n").to_pylist() == [7, 8]
 
 
-@pytest.mark.parametrize(
-    "values", [[1.0], np.zeros((2, 2)), np.zeros((2, 1)), []], ids=["few", "square", "column", "none"]
-)
+@pytest.mark.parametrize("values", [[1.0], np.zeros(3), []], ids=["few", "many", "none"])
 def test_other_than_one_value_a_row_is_an_error(values: Any) -> None:
     with pytest.raises(ValueError, match="of 2 rows, which need one each"):
         with_values(documents(["a", "b"]), values, "score")
+
+
+def test_nothing_but_nulls_has_the_type_of_scores() -> None:
+    """So a batch without any is like the others."""
+    some, none = (with_values(documents(["a"]), [value], "score").schema for value in (0.5, None))
+    assert some == none
+
+
+NO_VALUES: dict[str, tuple[Any, str]] = {
+    "a number": (0.5, "as float, of 2 rows: give one value for each row"),
+    "a number of NumPy": (np.float32(0.5), r"as float32 of shape \(\)"),
+    "nothing": (None, "as NoneType"),
+    "a matrix": (np.zeros((2, 1)), r"as ndarray of shape \(2, 1\)"),
+    "a table": (pa.table({"a": [1, 2]}), r"as Table of shape \(2, 1\)"),
+    "an iterator": (iter([1, 2]), "as list_iterator"),
+    "text": ("ab", "as str"),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), NO_VALUES.values(), ids=NO_VALUES)
+def test_what_is_no_row_of_values_is_told_and_rejects_no_documents(values: Any, message: str) -> None:
+    with pytest.raises(NoValuesError, match=message):
+        list(run_kernel(lambda batch: with_values(batch, values, "score"), documents(["a", "b"])))
 
 
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {

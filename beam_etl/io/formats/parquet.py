@@ -30,7 +30,7 @@ from beam_etl.io.formats.statistics import group_facts
 from beam_etl.io.isolate import entering
 from beam_etl.io.json_text import row_line
 from beam_etl.io.rejects import Reject, reject_rest
-from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS
+from beam_etl.transforms.batches import MAX_BYTES, MAX_ROWS, difference
 
 BUFFER_BYTES = 4 << 20
 """A column of a row group is read through a buffer of this size, not whole."""
@@ -327,6 +327,8 @@ class _ParquetWriter:
         self._bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
+        if not batch.schema.equals(self._writer.schema):
+            raise TypeError(difference(self._writer.schema, batch.schema))
         self._held.append(batch)
         self._bytes += batch.nbytes
         if self._bytes >= ROW_GROUP_BYTES:
