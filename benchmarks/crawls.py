@@ -116,7 +116,7 @@ def repeat_crawls(real: Path, folder: Path, times: int) -> Path:
     """A folder of archives that hold real ones, one behind another, all of them so many times."""
     folder.mkdir(parents=True)
     stored = [path.read_bytes() for path in sorted(real.glob("*.warc.gz"))]
-    for number, one in enumerate(stored * times):
-        with (folder / f"{number % min(LARGE_FILES, times)}.warc.gz").open("ab") as file:
-            file.write(one)
+    for number in range(times):
+        with (folder / f"{number % LARGE_FILES}.warc.gz").open("ab") as file:
+            file.writelines(stored)
     return folder
