@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.io.read import ReadDocuments
-from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, token_count
+from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, lines, token_count
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.transforms.children import close_children
 from tests.archives import response
@@ -35,6 +35,9 @@ rules = ["gopher_quality", "gopher_repetition"]
 thresholds = ["gopher_repetition.max_top_2gram:none", "gopher_quality.min_letter_tokens:0.6"]
 [decontaminate]
 evaluations = ["EVALUATIONS"]
+[lines]
+more_than = 2
+min_length = 12
 [exact]
 keep = "first"
 [near]
@@ -53,6 +56,8 @@ by = ["language", "domain"]
 
 EVALUATIONS = "questions.jsonl"
 
+FILES = 5
+
 TOKENIZER = b"{}"
 
 RULES = "--rules=gopher_quality,gopher_repetition"
@@ -66,7 +71,7 @@ def table(output: Path, name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def crawl(webtext: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A WARC of pages: real texts, some again as they are, some with other words, some with addresses."""
+    """WARCs of pages: real texts, some again as they are, some with other words, some with addresses."""
     chosen = [row for row in webtext if 400 < len(row["text"]) < 20_000][:420]
     texts = [(row["url"], row["text"]) for row in chosen]
     for place, (url, text) in enumerate(texts[:400:4]):
@@ -81,7 +86,13 @@ def crawl(webtext: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("crawl")
     questions = [{"text": " ".join(row["text"].split()[-30:])} for row in chosen]
     write(folder, EVALUATIONS, "\n".join(map(json.dumps, questions[::9])).encode())
-    return write(folder, "a.warc", b"".join(pages))
+    for file in range(FILES):
+        write(
+            folder,
+            f"{file}.warc",
+            b"".join(pages[file * len(pages) // FILES : (file + 1) * len(pages) // FILES]),
+        )
+    return folder / "*.warc"
 
 
 def job(folder: Path, crawl: Path, steps: str = STEPS) -> list[str]:
@@ -114,6 +125,7 @@ class Chain:
         thresholds = "--thresholds=gopher_repetition.max_top_2gram:none,gopher_quality.min_letter_tokens:0.6"
         self._run("quality", domain_score.run, RULES, thresholds, "--filter=true")
         self._run("decontaminate", decontaminate.run, f"--evaluations={crawl.parent / EVALUATIONS}")
+        self._run("lines", lines.run, "--more_than=2", "--min_length=12")
         self._run("exact", dedup.run, "--method=exact")
         self._run("near", dedup.run, "--bands=14", "--band_rows=8", "--keep=longest")
         self._run("domain_score", domain_score.run, "--rules=fineweb", "--min_domain_score=0.06")
@@ -187,10 +199,12 @@ def test_scores_and_counts_are_those_of_the_single_pipelines(curated: Path, chai
 
     steps = {
         "matches": "decontaminate",
+        "edits": "lines",
         **dict.fromkeys(("domains", "score_parts"), "domain_score"),
         "counts": "tokens",
     }
     for name, step in steps.items():
+        assert table(curated, name), name
         assert sorted_rows(curated, name) == sorted_rows(chain.left[step], name), name
 
 
