@@ -23,10 +23,17 @@ from beam_etl.io.write import FAILURES
 from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel
 from beam_etl.kernels.removals import removals_of_step
+from beam_etl.pipelines.chosen_records import read_crawl
 from beam_etl.pipelines.curate_checks import check_steps
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.curate_file import with_file
-from beam_etl.pipelines.curate_parts import PutDown, cut_lines, first_part, lines_part
+from beam_etl.pipelines.curate_parts import (
+    PutDown,
+    cut_lines,
+    first_part,
+    lines_part,
+    tell_that_none_is_put_down,
+)
 from beam_etl.pipelines.curate_steps import (
     DOCUMENTS,
     FUNNEL,
@@ -43,7 +50,7 @@ from beam_etl.pipelines.curate_steps import (
 from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import AFTER, Job, read_documents
+from beam_etl.pipelines.job import AFTER, Job
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import MapBatches
 from beam_etl.transforms.decontaminate import MATCHES
@@ -75,6 +82,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     check_steps(source, config)
     compares, how = config.has(*COMPARED), config.repeated_lines
     if not compares and how is None:
+        tell_that_none_is_put_down(config)
         return _finished(source, config, first_steps(source, config), {})
     last = first_part(source, config)
     parts = [last]
@@ -251,9 +259,9 @@ def _told(config: Config) -> Iterator[str]:
 
 
 def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
-    """The input."""
+    """The input, or what indexes choose of it."""
     try:
-        source: FileSource = read_documents(pipeline, config)
+        source = read_crawl(pipeline, config)
     except InputError as error:
         if config.has("extract") or repr(schema.PAYLOAD) not in str(error):
             raise

@@ -4,12 +4,15 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from beam_etl.io.access import open_file
+from beam_etl.io.errors import InputError
 from beam_etl.kernels.funnel import GROUPS
+from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.pipelines import (
     decontaminate,
     dedup_config,
@@ -98,6 +101,14 @@ class CurateFile:
         line = self._line(section, key)
         return ", ".join(filter(None, [self.path, f"line {line}" if line else "", told]))
 
+    @contextmanager
+    def telling(self, section: str, key: str) -> Iterator[None]:
+        """What is wrong with what a key names, such as a file, is told with the key's place."""
+        try:
+            yield
+        except (InputError, VocabularyError) as error:
+            raise UsageError(f"{self.at(section, key)}: {error}") from error
+
     def _line(self, section: str | None, key: str | None) -> int | None:
         now = None
         for number, line in enumerate(self._text.splitlines(), 1):
@@ -144,10 +155,13 @@ class CurateFile:
             raise UsageError(f"{self.at(section, key)}: {error}") from error
 
 
+_WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+"""What a value of a type is called."""
+
+
 def _converted(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """A value of the file as a Config takes it."""
     kind = plain_type(hint)
-    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"a list of texts is needed, got {value!r}")
@@ -158,10 +172,25 @@ def _converted(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
         value, bool
     )
     if not fits:
-        raise ValueError(f"{wanted[kind]} is needed, got {value!r}")
+        raise ValueError(f"{_WANTED[kind]} is needed, got {value!r}")
+    _check_choice(value, metadata)
+    return kind(value)
+
+
+def _check_choice(value: Any, metadata: Mapping[str, Any]) -> None:
     if metadata["choices"] and value not in metadata["choices"]:
         raise ValueError(f"one of {', '.join(metadata['choices'])} is needed, got {value!r}")
-    return kind(value)
+
+
+def _check_flag(text: str, hint: Any, metadata: Mapping[str, Any]) -> None:
+    """Raises a ValueError where it isn't what the flag takes."""
+    kind = plain_type(hint)
+    try:
+        convert(text, hint, metadata["unit"])
+    except ValueError as error:
+        told = f"{_WANTED[kind]} is needed, got {text!r}" if kind in _WANTED else str(error)
+        raise ValueError(told) from error
+    _check_choice(text, metadata)
 
 
 def _groups(value: Any) -> tuple[str, ...]:
@@ -187,12 +216,17 @@ def with_file(argv: Sequence[str], config: type) -> list[str]:
     if path is None:
         return given
     file = CurateFile(path)
-    names = {field.name for field in fields(config) if field.init and field.name != "config"}
-    for key in file.flags:
-        if key not in names:
+    known = {field.name: field for field in fields(config) if field.init and field.name != "config"}
+    hints = typing.get_type_hints(config)
+    for key, text in file.flags.items():
+        if key not in known:
             raise UsageError(
-                f"{file.at(None, key)}: no such key. Above the steps there may be {', '.join(sorted(names))}"
+                f"{file.at(None, key)}: no such key. Above the steps there may be {', '.join(sorted(known))}"
             )
+        try:
+            _check_flag(text, hints[key], known[key].metadata)
+        except ValueError as error:
+            raise UsageError(f"{file.at(None, key)}: {error}") from error
     return [*(f"--{key}={value}" for key, value in file.flags.items()), *given]
 
 

@@ -153,6 +153,13 @@ def _finished_splits(config: Config, folder: str, why: str) -> tuple[SplitFile, 
     return found.files
 
 
+def tell_that_none_is_put_down(config: Config) -> None:
+    """Where that is what a run should go on with."""
+    if config.resume:
+        why = "steps put documents down only where [lines], [exact], [near] or [domain_score] follow"
+        _say(f"--resume=true finds nothing to take over, starting from the beginning: {why}")
+
+
 def _say_taken(config: Config, folder: str, what: str) -> None:
     """Tells it, and that this run needs the folder."""
     checked = "" if config.plan else ", and what was made of them has the right checksums"

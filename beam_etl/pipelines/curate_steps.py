@@ -8,13 +8,12 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.read import FileSource
-from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.funnel import count_text, funnel_rows, language_column, nothing_left
 from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.process import once_per_process
+from beam_etl.kernels.provenance import add_file
 from beam_etl.kernels.removals import removals_of_step
-from beam_etl.kernels.vocabularies import WORDS
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.dedup import finder
 from beam_etl.pipelines.steps import Steps
@@ -101,9 +100,8 @@ class DocumentSteps(Steps):
     def count_tokens(self, label: str, changed: str | None = None) -> None:
         """Counts the tokens of texts; of those only that a step changed, if a column tells."""
         self._has_tokens = True
-        tokens = self._config.tokens
-        vocabulary = WORDS if tokens is None else load_vocabulary(tokens.tokenizer)
-        self.map(label, MapDocuments(once_per_process(count_text, vocabulary, changed), stage=label.lower()))
+        counting = once_per_process(count_text, self._config.vocabulary, changed)
+        self.map(label, MapDocuments(counting, stage=label.lower()))
 
     def decontaminate(self, step: Decontaminate) -> None:
         """The step that has one more table: of matches."""
@@ -156,12 +154,9 @@ def first_steps(source: FileSource, config: Config, **reading: Any) -> DocumentS
       source, config: the input and the steps.
       reading: more for `FileSource.documents`.
     """
-    documents, rejects, _ = source.documents(tell_splits=True, **reading)
     stored, how = source.stored_schema.names, config.extracting
     pages = is_pages(source)
-    if pages:
-        documents = documents | "Pages" >> MapBatches(_without_text)
-    steps = DocumentSteps(documents, rejects, config)
+    steps = _as_read(source, config, **reading)
     if not pages:
         steps.count_tokens("Tokens read")
     steps.count("read")
@@ -185,11 +180,19 @@ def first_steps(source: FileSource, config: Config, **reading: Any) -> DocumentS
         steps.count("language")
     _judge(steps, config)
     if (clean := config.decontaminating) is not None:
-        clean.sets.get()  # what is wrong with them is told before the job starts
         steps.decontaminate(Decontaminate(find=clean.sets, action=clean.action))
         steps.count_tokens("Tokens without evaluations")
         steps.count("decontaminate")
     return steps
+
+
+def _as_read(source: FileSource, config: Config, **reading: Any) -> DocumentSteps:
+    documents, rejects, _ = source.documents(tell_splits=True, **reading)
+    if config.by_file:
+        documents = documents | "Add file" >> MapBatches(add_file)
+    if is_pages(source):
+        documents = documents | "Pages" >> MapBatches(_without_text)
+    return DocumentSteps(documents, rejects, config)
 
 
 def _judge(steps: DocumentSteps, config: Config) -> None:
@@ -226,9 +229,7 @@ def last_steps(steps: DocumentSteps, config: Config) -> dict[str, Batches]:
         return {}
     if schema.LANGUAGE in tokens.by:
         steps.documents = steps.documents | "Languages" >> MapBatches(language_column)
-    counted = steps.documents | "Count tokens" >> CountTokens(
-        by=tokens.by, vocabulary=load_vocabulary(tokens.tokenizer)
-    )
+    counted = steps.documents | "Count tokens" >> CountTokens(by=tokens.by, vocabulary=config.vocabulary)
     steps.documents = counted.documents
     steps.rejects.append(counted.rejects)
     steps.count("tokens")
