@@ -153,12 +153,12 @@ class WholeSplits:
         read = _Read(split)
         try:
             yield read.saw
+            here.closed += file.close_split(split, read.documents, read.lasts)
         except BaseException:  # GeneratorExit, too: a bundle that failed is left where it was
             file.release()
             raise
         finally:
             here.file = None
-        here.closed += file.close_split(split, read.documents, read.lasts)
 
 
 class _Read:

@@ -220,11 +220,11 @@ def _finished(
 def _own(source: FileSource, config: Config) -> tuple[str, ...]:
     """Columns that documents have inside the job only."""
     found = resolve(config.columns, source.stored_schema, source.files[0].path).sources
-    scored = config.has("domain_score")
-    made = [each.column for each in found if each.stored is None or (each.derived and not scored)]
-    told = [] if schema.LANGUAGE in source.stored_schema.names else [schema.LANGUAGE]
+    told = config.has("domain_score") or config.lines_of_domains
+    made = [each.column for each in found if each.stored is None or (each.derived and not told)]
+    language = [] if schema.LANGUAGE in source.stored_schema.names else [schema.LANGUAGE]
     kept = (schema.ID, schema.TEXT)
-    return (TEXT_TOKENS, PIECES, *told, *(name for name in made if name not in kept))
+    return (TEXT_TOKENS, PIECES, *language, *(name for name in made if name not in kept))
 
 
 def _without(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:

@@ -1,6 +1,5 @@
 """The parts of curate that put down what they leave: steps that look at documents one by one, and repeated lines."""
 
-import os
 import sys
 from typing import NamedTuple
 
@@ -40,6 +39,8 @@ LINES = "lines"
 class PutDown(NamedTuple):
     """What a part of the run has left."""
 
+    part: str
+    """DOCUMENTS or LINES."""
     documents: Batches
     spilled: beam.PCollection[Spilled]
     folder: str
@@ -47,7 +48,7 @@ class PutDown(NamedTuple):
 
     def again(self, table: str) -> Batches:
         """A table as it was put down."""
-        label = f"Read {table} again, {os.path.basename(self.folder)}"
+        label = f"Read {table} again" if self.part == DOCUMENTS else f"Read {table} of {self.part} again"
         batches: Batches = self.spilled | label >> ReadSpilled(table=table)
         return batches
 
@@ -69,8 +70,9 @@ def first_part(source: FileSource, config: Config) -> PutDown:
         taken=[stream for file in found for stream in file.streams],
     )
     if found:  # the documents of these splits weren't read now
-        return PutDown(spilled | "Documents of all splits" >> ReadSpilled(table=DOCUMENTS), spilled, folder)
-    return PutDown(first.documents, spilled, folder)
+        documents = spilled | "Documents of all splits" >> ReadSpilled(table=DOCUMENTS)
+        return PutDown(DOCUMENTS, documents, spilled, folder)
+    return PutDown(DOCUMENTS, first.documents, spilled, folder)
 
 
 class Cut(NamedTuple):
@@ -109,7 +111,7 @@ def lines_part(source: FileSource, config: Config, how: lines.Config, first: Put
         beside={FUNNEL: steps.asked_for("Counts of lines")},
         failures=failures,
     )
-    return PutDown(steps.documents, spilled, folder, (failures,))
+    return PutDown(LINES, steps.documents, spilled, folder, (failures,))
 
 
 def _look(config: Config, folder: str) -> Found:
@@ -131,7 +133,7 @@ def _taken_over(source: FileSource, config: Config, folder: str, found: Found, p
     _say_taken(config, folder, f"{_PARTS[part]}; {rows:,} rows in {files:,} files of {size:,} bytes")
     spilled = source.pipeline | f"Take over {part}" >> HandOutSpilled(streams=found.files)
     documents = spilled | f"Documents taken over: {part}" >> ReadSpilled(table=DOCUMENTS)
-    return PutDown(documents, spilled, folder)
+    return PutDown(part, documents, spilled, folder)
 
 
 def _finished_splits(config: Config, folder: str, why: str) -> tuple[SplitFile, ...]:

@@ -1,5 +1,6 @@
 """Tables that are put down come back as they were, and what a later run may take over is told from their folder."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +9,19 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
-from beam_etl.io.spill import RECORD, HandOutSpilled, ReadSpilled, SpillTables, find_spilled
-from beam_etl.io.spill_files import Spilled, read_spilled
+from beam_etl.io.changes import reject_changed
+from beam_etl.io.formats import FileEntry, Split
+from beam_etl.io.spill import (
+    RECORD,
+    HandOutSpilled,
+    ReadSpilled,
+    SpillTables,
+    WholeSplits,
+    _Spill,
+    find_spilled,
+    once,
+)
+from beam_etl.io.spill_files import Spilled, find_splits, read_spilled
 from tests.beam import run
 
 BATCH_ROWS = 500
@@ -101,6 +113,71 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
         assert not find_spilled(str(folder)).files
         put_down(folder)
         assert len(find_spilled(str(folder)).files) == 4
+
+
+def of_splits(folder: Path, aside: bool) -> list[Spilled]:
+    """Two splits that two threads work on; a step of its own beside the others where it isn't of their stage."""
+    splits = [Split(FileEntry(file, f"{file}.jsonl", 9), 0, 9) for file in (0, 1)]
+    found: list[Spilled] = []
+
+    def work(split: Split) -> None:
+        around = WholeSplits(str(folder))
+        steps = [
+            _Spill(str(folder), name, 1 << 20, place, 2) for place, name in enumerate(("documents", "counts"))
+        ]
+        for step in steps[aside:]:
+            step.start_bundle()
+        with around(split) as shown:
+            batch = shown(documents(split.file.number, 0))
+            for step in steps[aside:]:
+                found.extend(step.process(batch.drop_columns(["address"]) if step is steps[1] else batch))
+        for step in steps[aside:]:
+            found.extend(windowed.value for windowed in step.finish_bundle())
+
+    for split in splits:
+        thread = threading.Thread(target=work, args=(split,))
+        thread.start()
+        thread.join()
+    return found
+
+
+def test_a_split_that_was_worked_on_twice_counts_once(tmp_path: Path) -> None:
+    streams = [*of_splits(tmp_path, aside=False), *of_splits(tmp_path, aside=False)]
+    assert len(streams) == 8
+    kept = once(streams)
+    assert [(stream.split, stream.table) for stream in sorted(kept, key=lambda stream: stream.split)] == [
+        (split, table) for split in ("0-0", "1-0") for table in ("documents", "counts")
+    ]
+    assert len({stream.path for stream in kept}) == 2
+    found = find_splits(str(tmp_path))
+    assert {(file.split, file.documents, file.bytes) for file in found.files} == {
+        ("0-0", BATCH_ROWS, 9),
+        ("1-0", BATCH_ROWS, 9),
+    }
+    assert {stream.path for file in found.files for stream in file.streams} == {
+        stream.path for stream in kept
+    }
+
+
+def test_a_split_is_not_whole_where_a_step_is_done_elsewhere(tmp_path: Path) -> None:
+    """An engine may cut a stage in two: then what is found in the folder of one must not stand for both."""
+    streams = of_splits(tmp_path, aside=True)
+    assert [(stream.table, stream.rows, stream.split) for stream in streams] == [
+        ("counts", BATCH_ROWS, "")
+    ] * 2
+    assert not find_splits(str(tmp_path)).files
+
+
+def test_a_split_of_a_file_that_changed_meanwhile_does_not_last(tmp_path: Path) -> None:
+    split = Split(FileEntry(0, "0.jsonl", 9), 0, 9)
+    step = _Spill(str(tmp_path), "rejects", 1 << 20, 0, 1)
+    step.start_bundle()
+    with WholeSplits(str(tmp_path))(split) as shown:
+        shown(reject_changed(split, "it was written anew"))
+        assert not list(step.process(pa.record_batch({"reason": ["changed"]})))
+    [stream] = [windowed.value for windowed in step.finish_bundle()]
+    assert not stream.lasts
+    assert not find_splits(str(tmp_path)).files
 
 
 def test_many_files_are_a_small_part_of_a_job(tmp_path: Path) -> None:
