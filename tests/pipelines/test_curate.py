@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.io import manifest
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.spill_files import SpillFile
@@ -21,6 +22,8 @@ from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extra
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.transforms.children import close_children
 from tests.archives import response
+from tests.faults import EQUAL, FaultReport
+from tests.faults import NOTHING as NO_DATASET
 from tests.stored import write
 
 STEPS = """
@@ -510,7 +513,19 @@ KILLS: dict[str, tuple[tuple[str, str, str, int, bool], tuple[str, ...]]] = {
 """Where a run dies, as killed_jobs.arm takes it; and what the next one says it takes over."""
 
 KILLS_OF_PAGES = {
+    "while text of pages is extracted": (
+        ("beam_etl.transforms.extract", "_Extract._outputs", "", 2, False),
+        ("2 splits of the input",),
+    ),
     "in the first read": ((*SPLIT_FILE, 2, True), ("3 splits of the input",)),
+    "while near-duplicates are put together": (
+        ("beam_etl.transforms.components", "_InOneProcess._fill", "", 0, True),
+        (ALL, LINES),
+    ),
+    "while domains are scored": (
+        ("beam_etl.transforms.domain_score", "CountDomains.finish", "", 0, False),
+        (ALL, LINES),
+    ),
     "in the last read": KILLS["in the last read"],
 }
 
@@ -527,11 +542,14 @@ curate.run(sys.argv[3:])
 """
 
 
-def resumed(where: Sequence[Any], given: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What a run says when it goes on where one in a process of its own died (SIGKILL)."""
+def resumed(
+    where: Sequence[Any], given: list[str], output: Path, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    """What a run says when it goes on where one in a process of its own died (SIGKILL) and published nothing."""
     command = [sys.executable, "-c", _KILLED, json.dumps(where), str(SPLIT_BYTES), *given]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert manifest.latest(str(output)) is None
     capsys.readouterr()
     assert curate.run([*given, "--resume=true"]) == 0
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("curate: ")]
@@ -546,43 +564,61 @@ def check_same(output: Path, expected: Path, *names: str) -> None:
     assert not (output / "_staging").exists()
 
 
+def taken(told: tuple[str, ...]) -> tuple[str, ...]:
+    """What a run said that it takes over."""
+    return tuple(what for what in told if what != NOTHING)
+
+
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("when", "where", "told"),
     [
-        pytest.param(*kill, id=name, marks=() if name in KILLS_IN_CI else pytest.mark.long)
+        pytest.param(name, *kill, id=name, marks=() if name in KILLS_IN_CI else pytest.mark.long)
         for name, kill in KILLS.items()
     ],
 )
 def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
+    when: str,
     where: Sequence[Any],
     told: tuple[str, ...],
     undisturbed: tuple[list[str], Path],
+    faults: FaultReport,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     given, folder = undisturbed
-    said = resumed(where, [*given, f"--output={tmp_path}/out"], capsys)
+    said = resumed(where, [*given, f"--output={tmp_path}/out"], tmp_path / "out", capsys)
     assert len(said) == len(told)
     assert all(what in line for what, line in zip(told, said, strict=True))
     check_same(tmp_path / "out", folder / "out")
+    faults.resume("curate: lines and exact duplicates of 6 files", when, NO_DATASET, taken(told), EQUAL)
+
+
+@pytest.fixture
+def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", SPLIT_BYTES)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("where", "told"), KILLS_OF_PAGES.values(), ids=KILLS_OF_PAGES)
+@pytest.mark.usefixtures("small_splits")
+@pytest.mark.parametrize(
+    ("when", "where", "told"),
+    [pytest.param(name, *kill, id=name) for name, kill in KILLS_OF_PAGES.items()],
+)
 def test_a_killed_run_over_pages_goes_on_and_ends_as_an_undisturbed_one(
+    when: str,
     where: Sequence[Any],
     told: tuple[str, ...],
     crawl: Path,
     curated: Path,
+    faults: FaultReport,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", SPLIT_BYTES)
     try:
-        said = resumed(where, [*job(tmp_path, crawl), "--direct_num_workers=1"], capsys)
+        said = resumed(where, [*job(tmp_path, crawl), "--direct_num_workers=1"], tmp_path / "out", capsys)
     finally:
         close_children()
     assert len(said) == len(told)
     assert all(what in line for what, line in zip(told, said, strict=True))
     check_same(tmp_path / "out", curated, *("matches", "domains", "counts", "totals", "clusters"))
+    faults.resume("curate: all steps, of pages", when, NO_DATASET, taken(told), EQUAL)
