@@ -308,6 +308,7 @@ class FileSource:
             patterns=patterns, columns=columns or Columns(), format=format, tolerated=tolerated
         )
         self._reads = 0
+        self._chosen_bytes: int | None = None
         self._splits: beam.PCollection[Split] | None = None
 
     @property
@@ -320,9 +321,10 @@ class FileSource:
         """How the files are read."""
         return self._read
 
-    def narrow(self, known: Format) -> None:
-        """Reads with another format from now on: the same, of some records only."""
+    def narrow(self, known: Format, chosen_bytes: int) -> None:
+        """Reads with another format from now on: the same, of some records only, which have so many stored bytes."""
         self._read.known = known
+        self._chosen_bytes = chosen_bytes
 
     @property
     def splits(self) -> beam.PCollection[Split]:
@@ -342,7 +344,9 @@ class FileSource:
 
     @property
     def input_bytes(self) -> int:
-        """Stored bytes of all files."""
+        """Stored bytes of all files, or of the records that are read of them."""
+        if self._chosen_bytes is not None:
+            return self._chosen_bytes
         return sum(file.bytes for file in self.files)
 
     @property

@@ -263,10 +263,9 @@ def _look(path: str, check: bool) -> SplitFile | str | None:
         told = file.read(length)
     if hashlib.sha256(told).digest() != end[:32]:
         return f"{path} isn't as it was written (SHA-256 of its record)"
-    *values, streams = json.loads(told)
-    whole = SplitFile(
-        *values, tuple(Spilled(*stream)._replace(path=path, split=values[0]) for stream in streams)
-    )
+    split, documents, of_input, streams = json.loads(told)
+    made = (Spilled(*stream)._replace(path=path, split=split) for stream in streams)
+    whole = SplitFile(split, documents, of_input, tuple(made))
     wrong = (damage(stream) for stream in whole.streams) if check else iter(())
     return next((why for why in wrong if why), None) or whole
 

@@ -17,8 +17,7 @@ from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.dataset_rows import TableRows
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
-from beam_etl.io.spill import Spilled
-from beam_etl.io.spill_files import SPILL_BYTES
+from beam_etl.io.spill_files import SPILL_BYTES, Spilled
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel

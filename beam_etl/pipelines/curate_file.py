@@ -107,7 +107,10 @@ class CurateFile:
         try:
             yield
         except (InputError, VocabularyError) as error:
-            raise UsageError(f"{self.at(section, key)}: {error}") from error
+            told = str(error)
+            for name in SECTIONS[section].keys:
+                told = told.replace(f"--{name}=", f"{name} = ")
+            raise UsageError(f"{self.at(section, key)}: {told}") from error
 
     def _line(self, section: str | None, key: str | None) -> int | None:
         now = None

@@ -11,12 +11,11 @@ from beam_etl.io.spill import (
     Found,
     HandOutSpilled,
     ReadSpilled,
-    Spilled,
     SpillTables,
     WholeSplits,
     find_spilled,
 )
-from beam_etl.io.spill_files import SplitFile, find_splits
+from beam_etl.io.spill_files import Spilled, SplitFile, find_splits
 from beam_etl.pipelines import lines
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.curate_steps import (

@@ -145,8 +145,8 @@ def test_a_split_that_was_worked_on_twice_counts_once(tmp_path: Path) -> None:
     streams = [*of_splits(tmp_path, aside=False), *of_splits(tmp_path, aside=False)]
     assert len(streams) == 8
     kept = once(streams)
-    assert [(stream.split, stream.table) for stream in sorted(kept, key=lambda stream: stream.split)] == [
-        (split, table) for split in ("0-0", "1-0") for table in ("documents", "counts")
+    assert sorted((stream.split, stream.table) for stream in kept) == [
+        (split, table) for split in ("0-0", "1-0") for table in ("counts", "documents")
     ]
     assert len({stream.path for stream in kept}) == 2
     found = find_splits(str(tmp_path))

@@ -100,7 +100,7 @@ WRONG = {
     ),
     "evaluations of another column": (
         '[decontaminate]\nevaluations = ["FOLDER/b.jsonl"]\n',
-        "no column 'text'; it has 'prompt'. Use --evaluation_column=",
+        "no column 'text'; it has 'prompt'. Use evaluation_column = prompt",
     ),
     "no such list": ('[urls]\nblocklist = ["@/no/such"]\n', "line 4, [urls] blocklist: /no/such: no list"),
     "no such words": (
@@ -151,9 +151,8 @@ def test_an_index_chooses_the_records_of_a_crawl_and_those_passed_over_are_told(
 ) -> None:
     members = [gzip.compress(one) for one in records(30)]
     starts = offsets(records(30), gzip.compress)
-    entries = [
-        {"filename": "a.warc.gz", "offset": starts[at], "length": len(members[at])} for at in (3, 5, 40)
-    ]
+    chosen = (3, 5, 40)  # 40 is a request
+    entries = [{"filename": "a.warc.gz", "offset": starts[at], "length": len(members[at])} for at in chosen]
     index = write(
         tmp_path, "a.cdxj", "".join(f"com,example)/ 2024 {json.dumps(one)}\n" for one in entries).encode()
     )
@@ -167,4 +166,6 @@ def test_an_index_chooses_the_records_of_a_crawl_and_those_passed_over_are_told(
     assert sorted(row["url"] for row in made) == ["https://example.com/1", "https://example.com/2"]
     assert "records passed over: 1 request" in capsys.readouterr().out
     [report] = (tmp_path / "out/_manifests").glob("*.report.json")
-    assert json.loads(report.read_text())["passed_over"] == {"request": 1}
+    made_of = json.loads(report.read_text())
+    assert made_of["passed_over"] == {"request": 1}
+    assert made_of["input_bytes"] == sum(len(members[at]) for at in chosen)
