@@ -84,7 +84,7 @@ class SpillTables(beam.PTransform):
         failures = (
             written[0].pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
             if self.failures is None
-            else self.failures
+            else self.failures | "Failures" >> beam.Map(_copied).with_output_types(str)
         )
         recording = beam.FlatMap(
             _record, self.folder, self.run, _packed(self.taken), beam.pvalue.AsList(failures)
@@ -97,6 +97,11 @@ class SpillTables(beam.PTransform):
             | "Record" >> recording.with_output_types(Spilled)
             | "Distribute" >> Distribute()
         )
+
+
+def _copied(failure: str) -> str:
+    """As it is: Flink's fuser fails for what is flattened elsewhere and a side input here."""
+    return failure
 
 
 class _Here:
