@@ -7,7 +7,7 @@ What stands between `<!-- kills -->` and `<!-- /kills -->`, and so for the other
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 from tests.markdown import table
 
 KILLS = ("on", "job", "killed", "a reader saw", "after another run", "`clean` removed")
+RESUMES = ("job", "killed", "a reader saw", "`--resume=true` took over", "after it")
 FAULTS = ("on", "what went wrong", "times", "what was found")
 
 LOCAL = "local files"
@@ -35,6 +36,7 @@ class FaultReport:
     kills: list[tuple[str, ...]] = field(default_factory=list)
     moments: dict[tuple[str, str], Counter[tuple[str, str, int]]] = field(default_factory=dict)
     faults: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    resumes: list[tuple[str, ...]] = field(default_factory=list)
 
     def kill(self, on: str, job: str, when: str, saw: str, again: str, removed: int) -> None:
         """A process that was killed.
@@ -53,6 +55,10 @@ class FaultReport:
         """The same for a process that was killed at any moment: they are one row."""
         self.moments.setdefault((on, job), Counter())[saw, again, removed] += 1
 
+    def resume(self, job: str, when: str, saw: str, taken: Sequence[str], again: str) -> None:
+        """A process that was killed, and one that went on. Args as for `kill`; taken: what the second one took over."""
+        self.resumes.append((job, when, saw, " and ".join(taken) or "nothing", again))
+
     def fault(self, on: str, what: str, times: int, found: str) -> None:
         """Something else that went wrong, so many times, with the same outcome."""
         self.faults[on, what, found] += times
@@ -61,7 +67,12 @@ class FaultReport:
         """The tables that have rows, by name."""
         kills = [*self.kills, *self._moments()]
         faults = [(on, what, f"{times:,}", found) for (on, what, found), times in self.faults.items()]
-        for name, columns, rows in (("kills", KILLS, kills), ("faults", FAULTS, faults)):
+        made = {
+            "kills": (KILLS, kills),
+            "resumes": (RESUMES, self.resumes),
+            "faults": (FAULTS, faults),
+        }
+        for name, (columns, rows) in made.items():
             if rows:
                 yield name, table(columns, rows)
 

@@ -4,6 +4,7 @@ An order is a line of JSON: flags, and where the fork kills itself, or null. Ans
 ended its exit code, below 0 for a signal.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -23,6 +24,7 @@ def arm(module: str, function: str, text: str, call: int, after: bool) -> None:
         owner = getattr(owner, name)
     called, calls = getattr(owner, last), iter(range(1 << 30))
 
+    @functools.wraps(called)
     def dying(*arguments: Any, **options: Any) -> Any:
         dies = text in " ".join(map(str, arguments[:2])) and next(calls) == call
         if dies and not after:

@@ -53,10 +53,27 @@ def evaluations_in(
     """
     columns = Columns(text=column)
     sets = (
-        EvaluationSet(name, tuple(ReadDocuments(patterns=path, columns=columns).files))
-        for name, path in zip(set_names(paths), paths, strict=True)
+        EvaluationSet(name, _files(path, columns)) for name, path in zip(set_names(paths), paths, strict=True)
     )
     return once_per_process(_finder, tuple(sets), column, ngram)
+
+
+_HINTS = {
+    "--text_column": "--evaluation_column",
+    ", or --format=NAME": "",
+    "Use --format=NAME": "Give it one of these",
+}
+"""What helps with the input, and what with an evaluation set."""
+
+
+def _files(path: str, columns: Columns) -> tuple[FileEntry, ...]:
+    try:
+        return tuple(ReadDocuments(patterns=path, columns=columns).files)
+    except InputError as error:
+        told = str(error).replace("the input has", "it has")
+        for flag, instead in _HINTS.items():
+            told = told.replace(flag, instead)
+        raise InputError(f"the evaluation set {path}: {told}") from error
 
 
 def set_names(paths: Sequence[str]) -> tuple[str, ...]:

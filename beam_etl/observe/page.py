@@ -59,6 +59,8 @@ def _summary(report: RunReport) -> str:
         ("crossed shuffles", format_bytes(sum(shuffle.bytes for shuffle in report.shuffles))),
         ("rows written", f"{sum(report.tables.values()):,} ({format_bytes(report.output_bytes)})"),
     ]
+    if report.passed_over:
+        cards.append(("records passed over", f"{sum(report.passed_over.values()):,}"))
     if report.slowest:
         cards.append(("slowest stage", f"{plain(report.slowest.label)} ({report.slowest.share:.0%})"))
     if report.hottest:

@@ -108,6 +108,8 @@ class RunReport:
     output_bytes: int
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Rejects by reason."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """Records of archives that are no documents, by type."""
     graph: Graph = field(default_factory=Graph)
 
     @property
@@ -147,6 +149,7 @@ class RunReport:
             "rows": dict(self.rows),
             "tables": dict(self.tables),
             "rejects": dict(self.rejects),
+            "passed_over": dict(self.passed_over),
             "graph": asdict(self.graph),
         }
 
@@ -164,6 +167,9 @@ class RunReport:
             lines.append(f"slowest stage: {plain(self.slowest.label)}")
         if self.hottest:
             lines.append(f"hottest key: {self.hottest[1]} of {self.hottest[0].label}")
+        if self.passed_over:
+            told = ", ".join(f"{count:,} {kind}" for kind, count in self.passed_over.items())
+            lines.append(f"records passed over: {told}")
         return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from beam_etl import __version__, schema
 from beam_etl.io.access import open_file
@@ -14,13 +14,23 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.item_lists import FILE_MARK
 from beam_etl.io.read import FileSource
 from beam_etl.io.staging import RUN_LETTERS, staging_folder
+from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
 from beam_etl.kernels.html import LINKS, TITLE
+from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
-from beam_etl.kernels.vocabularies import HUGGING_FACE
-from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
+from beam_etl.kernels.vocabularies import HUGGING_FACE, WORDS, Vocabulary
+from beam_etl.pipelines import (
+    decontaminate,
+    dedup_config,
+    domain_score_config,
+    extract_config,
+    lines,
+    token_count,
+)
+from beam_etl.pipelines.chosen_records import CrawlConfig
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.curate_file import PAGE_KEYS, CurateFile
 from beam_etl.pipelines.flags import UsageError, flag
@@ -44,8 +54,16 @@ DECIDING = (
 """Packages by which texts, languages, domains and tokens are what they are."""
 
 
+class Named(NamedTuple):
+    """A column that the file names."""
+
+    section: str
+    key: str
+    column: str
+
+
 @dataclass(frozen=True, kw_only=True)
-class Config(JobConfig):
+class Config(CrawlConfig):
     """What can be asked of the job."""
 
     config: str = flag(
@@ -63,6 +81,7 @@ class Config(JobConfig):
             "quality",
             "quality_again",
             "decontaminating",
+            "repeated_lines",
             "exact",
             "near",
             "domain_score",
@@ -103,6 +122,11 @@ class Config(JobConfig):
         """Removal of what evaluation sets have."""
         asked = self.has("decontaminate")
         return self._made(decontaminate.Config, ("decontaminate",)) if asked else None
+
+    @property
+    def repeated_lines(self) -> lines.Config | None:
+        """Removal of lines that repeat."""
+        return self._made(lines.Config, ("lines",)) if self.has("lines") else None
 
     @property
     def exact(self) -> dedup_config.Config | None:
@@ -149,10 +173,47 @@ class Config(JobConfig):
         object.__setattr__(made, "run", self.run)  # what a step writes on its way is this run's
         return made
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """By which tokens are counted.
+
+        Raises:
+          UsageError: there is no such vocabulary.
+        """
+        if (tokens := self.tokens) is None:
+            return WORDS
+        with self.file.telling("tokens", "tokenizer"):
+            return load_vocabulary(tokens.tokenizer)
+
+    @cached_property
+    def named(self) -> tuple[Named, ...]:
+        """The columns that steps compare and count by, as their own pipelines read them."""
+        named = []
+        for section, how in (("exact", self.exact), ("near", self.near)):
+            if how is not None:
+                named += [Named(section, "key", name) for name in (how.key if section == "exact" else ())]
+                named += [Named(section, "within", how.within)] if how.within else []
+                if (column := Keep.parse(how.keep).column) is not None and column != schema.TEXT:
+                    named.append(Named(section, "keep", column))
+        if self.tokens is not None:
+            named += [Named("tokens", "by", name) for name in self.tokens.by]
+        return tuple(named)
+
     @property
     def by_domain(self) -> bool:
         """Whether documents need a domain."""
-        return self.has("domain_score") or schema.DOMAIN in self.funnel_by
+        named = schema.DOMAIN in (*self.funnel_by, *(each.column for each in self.named))
+        return named or self.has("domain_score") or self.lines_of_domains
+
+    @property
+    def by_file(self) -> bool:
+        """Whether tokens are counted by the file of a document."""
+        return self.tokens is not None and schema.FILE in self.tokens.by
+
+    @property
+    def lines_of_domains(self) -> bool:
+        """Whether lines are counted by domain."""
+        return (how := self.repeated_lines) is not None and how.scope == schema.DOMAIN
 
     @property
     def columns(self) -> Columns:
@@ -181,19 +242,26 @@ class Config(JobConfig):
     @property
     def others(self) -> tuple[str, ...]:
         evaluations = clean.others if (clean := self.decontaminating) is not None else ()
-        return (self.config, *evaluations, *self.extracting.others)
+        return (self.config, *self.cdx, *evaluations, *self.extracting.others)
 
-    def spill_folder(self, source: FileSource) -> str:
-        """Where a run puts its documents down: the same for equal steps and input, and for no others."""
+    def spill_folder(self, source: FileSource, of: str = "documents") -> str:
+        """Where a run puts its documents down: the same for equal steps and input, and for no others.
+
+        Args:
+          source: the input.
+          of: which part of the run.
+        """
         told = self.to_json()
         lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others if item[:1] == FILE_MARK]
         kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
         on = {
             "versions": {"beam_etl": __version__, **{name: _version(name) for name in DECIDING}},
             "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
+            "of": of,
             "files": [list(file) for file in source.files],
+            "split_bytes": source.read.split_bytes,
             "evaluations": repr(clean.sets.args) if (clean := self.decontaminating) is not None else None,
-            "contents": list(map(_digest, [*lists, *([path] if kind == HUGGING_FACE else [])])),
+            "contents": list(map(_digest, [*lists, *self.cdx, *([path] if kind == HUGGING_FACE else [])])),
         }
         name = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:RUN_LETTERS]
         return staging_folder(self.output, name)

@@ -4,13 +4,23 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from beam_etl.io.access import open_file
+from beam_etl.io.errors import InputError
 from beam_etl.kernels.funnel import GROUPS
-from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
+from beam_etl.kernels.vocabularies import VocabularyError
+from beam_etl.pipelines import (
+    decontaminate,
+    dedup_config,
+    domain_score_config,
+    extract_config,
+    lines,
+    token_count,
+)
 from beam_etl.pipelines.flags import UsageError, convert, plain_type
 
 if sys.version_info >= (3, 11):
@@ -28,6 +38,7 @@ class Section(NamedTuple):
 
 
 PAGE_KEYS = ("extract", "links", "max_page_bytes", "page_seconds", "page_memory")
+_LINES = ("unit", "scope", "more_than", "min_length", "match", "keep", "lines_memory")
 _NEAR = ("ngram", "bands", "band_rows", "threshold", "seed", "max_cluster_size", "oversized")
 _COMPONENTS = ("components", "components_memory", "component_rounds")
 _SCORES = ("rules", "thresholds", "weights", "prior_documents", "confidence", "signals")
@@ -42,6 +53,7 @@ SECTIONS: Mapping[str, Section] = {
     "c4_lines": Section(extract_config.Config, ()),
     "quality_again": Section(domain_score_config.Config, ("rules", "thresholds")),
     "decontaminate": Section(decontaminate.Config, ("evaluations", "evaluation_column", "ngram", "action")),
+    "lines": Section(lines.Config, _LINES),
     "exact": Section(dedup_config.Config, ("key", "normalised", "within", "keep")),
     "near": Section(dedup_config.Config, (*_NEAR, "within", "keep", *_COMPONENTS)),
     "domain_score": Section(domain_score_config.Config, (*_SCORES, *_LIMITS)),
@@ -89,6 +101,17 @@ class CurateFile:
         line = self._line(section, key)
         return ", ".join(filter(None, [self.path, f"line {line}" if line else "", told]))
 
+    @contextmanager
+    def telling(self, section: str, key: str) -> Iterator[None]:
+        """What is wrong with what a key names, such as a file, is told with the key's place."""
+        try:
+            yield
+        except (InputError, VocabularyError) as error:
+            told = str(error)
+            for name in SECTIONS[section].keys:
+                told = told.replace(f"--{name}=", f"{name} = ")
+            raise UsageError(f"{self.at(section, key)}: {told}") from error
+
     def _line(self, section: str | None, key: str | None) -> int | None:
         now = None
         for number, line in enumerate(self._text.splitlines(), 1):
@@ -135,10 +158,13 @@ class CurateFile:
             raise UsageError(f"{self.at(section, key)}: {error}") from error
 
 
+_WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+"""What a value of a type is called."""
+
+
 def _converted(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """A value of the file as a Config takes it."""
     kind = plain_type(hint)
-    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"a list of texts is needed, got {value!r}")
@@ -149,10 +175,25 @@ def _converted(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
         value, bool
     )
     if not fits:
-        raise ValueError(f"{wanted[kind]} is needed, got {value!r}")
+        raise ValueError(f"{_WANTED[kind]} is needed, got {value!r}")
+    _check_choice(value, metadata)
+    return kind(value)
+
+
+def _check_choice(value: Any, metadata: Mapping[str, Any]) -> None:
     if metadata["choices"] and value not in metadata["choices"]:
         raise ValueError(f"one of {', '.join(metadata['choices'])} is needed, got {value!r}")
-    return kind(value)
+
+
+def _check_flag(text: str, hint: Any, metadata: Mapping[str, Any]) -> None:
+    """Raises a ValueError where it isn't what the flag takes."""
+    kind = plain_type(hint)
+    try:
+        convert(text, hint, metadata["unit"])
+    except ValueError as error:
+        told = f"{_WANTED[kind]} is needed, got {text!r}" if kind in _WANTED else str(error)
+        raise ValueError(told) from error
+    _check_choice(text, metadata)
 
 
 def _groups(value: Any) -> tuple[str, ...]:
@@ -178,12 +219,17 @@ def with_file(argv: Sequence[str], config: type) -> list[str]:
     if path is None:
         return given
     file = CurateFile(path)
-    names = {field.name for field in fields(config) if field.init and field.name != "config"}
-    for key in file.flags:
-        if key not in names:
+    known = {field.name: field for field in fields(config) if field.init and field.name != "config"}
+    hints = typing.get_type_hints(config)
+    for key, text in file.flags.items():
+        if key not in known:
             raise UsageError(
-                f"{file.at(None, key)}: no such key. Above the steps there may be {', '.join(sorted(names))}"
+                f"{file.at(None, key)}: no such key. Above the steps there may be {', '.join(sorted(known))}"
             )
+        try:
+            _check_flag(text, hints[key], known[key].metadata)
+        except ValueError as error:
+            raise UsageError(f"{file.at(None, key)}: {error}") from error
     return [*(f"--{key}={value}" for key, value in file.flags.items()), *given]
 
 

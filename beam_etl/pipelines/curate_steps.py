@@ -8,13 +8,12 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.read import FileSource
-from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.funnel import count_text, funnel_rows, language_column, nothing_left
 from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.process import once_per_process
+from beam_etl.kernels.provenance import add_file
 from beam_etl.kernels.removals import removals_of_step
-from beam_etl.kernels.vocabularies import WORDS
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.dedup import finder
 from beam_etl.pipelines.steps import Steps
@@ -25,6 +24,7 @@ from beam_etl.transforms.decontaminate import MATCHES, Decontaminate
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.domain_score import STAGE, ScoredDomains, ScoreFacts
 from beam_etl.transforms.leave_out import LeaveOut
+from beam_etl.transforms.repeated_lines import EDITS, EditedDocuments
 from beam_etl.transforms.token_count import CountTokens
 
 ORDER = (
@@ -34,6 +34,7 @@ ORDER = (
         "c4_lines",
         "quality_again",
         "decontaminate",
+        "lines",
         "exact",
         "near",
         "domain_score",
@@ -42,6 +43,12 @@ ORDER = (
     ),
 )
 """The places of the funnel's steps."""
+
+DOCUMENTS, REMOVALS, REJECTS, FUNNEL = "documents", "removals", "rejects", "funnel"
+"""Tables."""
+
+PIECES = "beam_etl.pieces"
+"""int32, only inside a run: the repeated lines that were cut out of a document."""
 
 FACT_BYTES = 160
 """Of a document's facts for the score of its domain, on their way to what is left of the documents."""
@@ -79,20 +86,22 @@ class DocumentSteps(Steps):
         """These are told in the funnel, even where nothing is left."""
         self._noted += [(ORDER.index(step), step, self._has_tokens) for step in steps]
 
+    def asked_for(self, label: str) -> Batches:
+        """FUNNEL of the steps that are told in it, without documents."""
+        batches: Batches = self.documents.pipeline | f"{label} asked for" >> beam.Create(
+            [nothing_left(self._noted)] if self._noted else [], reshuffle=False
+        ).with_output_types(pa.RecordBatch)
+        return batches
+
     def funnel(self, label: str) -> Batches:
         """All counts."""
-        none = nothing_left(self._noted)
-        asked = self.documents.pipeline | f"{label} asked for" >> beam.Create(
-            [none] if self._noted else [], reshuffle=False
-        ).with_output_types(pa.RecordBatch)
-        return [*self.counts, asked] | label >> beam.Flatten()
+        return [*self.counts, self.asked_for(label)] | label >> beam.Flatten()
 
     def count_tokens(self, label: str, changed: str | None = None) -> None:
         """Counts the tokens of texts; of those only that a step changed, if a column tells."""
         self._has_tokens = True
-        tokens = self._config.tokens
-        vocabulary = WORDS if tokens is None else load_vocabulary(tokens.tokenizer)
-        self.map(label, MapDocuments(once_per_process(count_text, vocabulary, changed), stage=label.lower()))
+        counting = once_per_process(count_text, self._config.vocabulary, changed)
+        self.map(label, MapDocuments(counting, stage=label.lower()))
 
     def decontaminate(self, step: Decontaminate) -> None:
         """The step that has one more table: of matches."""
@@ -101,6 +110,33 @@ class DocumentSteps(Steps):
         self.rejects.append(done.rejects)
         self.removals.append(self._told("decontaminate", done.removals))
         self.tables[MATCHES] = done.matches
+
+    def without_lines(self, edited: EditedDocuments) -> None:
+        """The step that has one more table: of edits."""
+        self.documents = edited.documents
+        self.rejects.append(edited.rejects)
+        self.removals.append(self._told("lines", edited.removals))
+        self.tables[EDITS] = edited.edits
+        self.count_tokens("Tokens without lines", PIECES)
+        self.count("lines")
+
+    def follow(self, steps: "DocumentSteps") -> None:
+        """These are behind the steps so far."""
+        self.documents = steps.documents
+        self.rejects += steps.rejects
+        self.removals += steps.removals
+        self.counts += steps.counts
+        self._noted += steps._noted
+        self.tables |= steps.tables
+
+    def spilled_tables(self) -> dict[str, tuple[Batches, ...]]:
+        """All that is put down, by table."""
+        own = {REMOVALS: self.removals, REJECTS: self.rejects, FUNNEL: self.counts}
+        return {
+            DOCUMENTS: (self.documents,),
+            **{name: tuple(batches) for name, batches in own.items()},
+            **{name: (batches,) for name, batches in self.tables.items()},
+        }
 
     def _told(self, label: str, removals: Batches) -> Batches:
         return removals | f"Removed: {label}" >> MapBatches(partial(removals_of_step, step=label))
@@ -111,14 +147,16 @@ def count_step(batch: Any, step: str, by: tuple[str, ...]) -> Any:
     return funnel_rows(batch, ORDER.index(step), step, by)
 
 
-def first_steps(source: FileSource, config: Config) -> DocumentSteps:
-    """What looks at each document by itself, from reading it to its quality. No shuffle."""
-    documents, rejects, _ = source.documents(tell_splits=True)
+def first_steps(source: FileSource, config: Config, **reading: Any) -> DocumentSteps:
+    """What looks at each document by itself, from reading it to its quality. No shuffle.
+
+    Args:
+      source, config: the input and the steps.
+      reading: more for `FileSource.documents`.
+    """
     stored, how = source.stored_schema.names, config.extracting
     pages = is_pages(source)
-    if pages:
-        documents = documents | "Pages" >> MapBatches(_without_text)
-    steps = DocumentSteps(documents, rejects, config)
+    steps = _as_read(source, config, **reading)
     if not pages:
         steps.count_tokens("Tokens read")
     steps.count("read")
@@ -142,11 +180,19 @@ def first_steps(source: FileSource, config: Config) -> DocumentSteps:
         steps.count("language")
     _judge(steps, config)
     if (clean := config.decontaminating) is not None:
-        clean.sets.get()  # what is wrong with them is told before the job starts
         steps.decontaminate(Decontaminate(find=clean.sets, action=clean.action))
         steps.count_tokens("Tokens without evaluations")
         steps.count("decontaminate")
     return steps
+
+
+def _as_read(source: FileSource, config: Config, **reading: Any) -> DocumentSteps:
+    documents, rejects, _ = source.documents(tell_splits=True, **reading)
+    if config.by_file:
+        documents = documents | "Add file" >> MapBatches(add_file)
+    if is_pages(source):
+        documents = documents | "Pages" >> MapBatches(_without_text)
+    return DocumentSteps(documents, rejects, config)
 
 
 def _judge(steps: DocumentSteps, config: Config) -> None:
@@ -183,9 +229,7 @@ def last_steps(steps: DocumentSteps, config: Config) -> dict[str, Batches]:
         return {}
     if schema.LANGUAGE in tokens.by:
         steps.documents = steps.documents | "Languages" >> MapBatches(language_column)
-    counted = steps.documents | "Count tokens" >> CountTokens(
-        by=tokens.by, vocabulary=load_vocabulary(tokens.tokenizer)
-    )
+    counted = steps.documents | "Count tokens" >> CountTokens(by=tokens.by, vocabulary=config.vocabulary)
     steps.documents = counted.documents
     steps.rejects.append(counted.rejects)
     steps.count("tokens")

@@ -1,7 +1,7 @@
 """`python -m beam_etl.pipelines.extract`: the documents of a crawl: text, title, language, filtered."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,13 +9,12 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.formats.archives.cdx import read_cdx
-from beam_etl.io.formats.warc import PASSED_OVER, with_only
 from beam_etl.io.read import FileSource
 from beam_etl.kernels.languages import NoDetectorError
+from beam_etl.pipelines.chosen_records import read_crawl
 from beam_etl.pipelines.extract_config import Config
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import Job, read_documents
+from beam_etl.pipelines.job import Job
 from beam_etl.pipelines.steps import Steps
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
 from beam_etl.transforms.batches import MapBatches
@@ -52,27 +51,8 @@ def _without(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
     return batch.drop_columns([column])
 
 
-def notes(config: Config, counters: Mapping[str, int]) -> list[str]:
-    """Records of archives that are no documents."""
-    passed = {
-        name.removeprefix(PASSED_OVER): count
-        for name, count in counters.items()
-        if name.startswith(PASSED_OVER)
-    }
-    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(passed.items()))
-    return [f"records passed over: {told}"] if passed else []
-
-
-def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
-    """The input, or what indexes choose of it."""
-    source: FileSource = read_documents(pipeline, config)
-    if config.cdx:
-        source.narrow(with_only(source.read.known, read_cdx(config.cdx), source.files))
-    return source
-
-
 JOB = Job(
-    "extract", "The documents of a crawl: text, title, language, filtered.", Config, build, notes, source=read
+    "extract", "The documents of a crawl: text, title, language, filtered.", Config, build, source=read_crawl
 )
 
 

@@ -18,20 +18,15 @@ from beam_etl.kernels.document_rules import (
 from beam_etl.kernels.html import CONTENT_TYPE, EXTRACTS, LINKS, MAIN, MAX_PAGE_BYTES, TITLE
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
-from beam_etl.pipelines.config import JobConfig
-from beam_etl.pipelines.flags import FILE, flag
+from beam_etl.pipelines.chosen_records import CrawlConfig
+from beam_etl.pipelines.flags import flag
 from beam_etl.transforms.extract import PAGE_MEMORY, PAGE_SECONDS, ExtractText
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(JobConfig):
+class Config(CrawlConfig):
     """What can be asked of the job."""
 
-    cdx: tuple[str, ...] = flag(
-        "indexes, CDX or CDXJ: only the records that they name are read of the input's archives",
-        default=(),
-        unit=FILE,
-    )
     extract: str = flag(
         "what is taken of a page: its main content, all text, or none but its tags",
         default=MAIN,
@@ -73,7 +68,7 @@ class Config(JobConfig):
     @property
     def others(self) -> tuple[str, ...]:
         words = (*self.blocklist, *self.required_words, *self.forbidden_words)
-        return (*self.cdx, *(item for item in words if item.startswith(FILE_MARK)))
+        return (*super().others, *(item for item in words if item.startswith(FILE_MARK)))
 
     @property
     def columns(self) -> Columns:

@@ -1,6 +1,7 @@
 """Where the report of a run goes: some closing lines, JSON beside the manifest, and a page where one was asked for."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from apache_beam.runners.runner import PipelineResult
 from beam_etl.engines.flink.rest import FlinkError
 from beam_etl.io import manifest
 from beam_etl.io.errors import one_line
+from beam_etl.io.formats.warc import PASSED_OVER
 from beam_etl.io.reject_reasons import reject_reasons
 from beam_etl.io.run_reports import write_report
 from beam_etl.observe.page import page
@@ -91,8 +93,19 @@ def _report(ran: Ran, drawn: Drawn, clock: Clock) -> RunReport:
         tables={name: written.rows(name) for name in written.schemas} if written else {},
         output_bytes=written.stored_bytes if written else 0,
         rejects=rejects,
+        passed_over=_passed_over(counted),
         graph=graph_of(drawn, stages),
     )
+
+
+def _passed_over(counted: Counted) -> Mapping[str, int]:
+    """Records of archives that are no documents, by type."""
+    found = Counter[str]()
+    for counters in counted.values():
+        for name, count in counters.items():
+            if name.startswith(PASSED_OVER):
+                found[name.removeprefix(PASSED_OVER)] += count
+    return dict(sorted(found.items()))
 
 
 def _rows(counted: Counted) -> Mapping[str, int]:

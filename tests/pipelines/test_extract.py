@@ -142,7 +142,9 @@ INDEXES = {
 
 
 @pytest.mark.parametrize(("head", "line"), INDEXES.values(), ids=INDEXES)
-def test_an_index_chooses_records(head: str, line: str, tmp_path: Path) -> None:
+def test_an_index_chooses_records(
+    head: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     members = [gzip.compress(one) for one in records(30)]
     starts = offsets(records(30), gzip.compress)
     chosen = [3, 5, 41, 40, 59]  # two of them neighbours; 40 is a request
@@ -154,6 +156,7 @@ def test_an_index_chooses_records(head: str, line: str, tmp_path: Path) -> None:
         f"https://example.com/{number}" for number in (1, 2, 20, 29)
     ]
     assert table(done, "rejects") == []
+    assert "records passed over: 1 request" in capsys.readouterr().out
 
 
 USAGE = {

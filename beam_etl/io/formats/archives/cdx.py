@@ -46,6 +46,15 @@ def read_cdx(paths: Sequence[str]) -> Places:
     return {file: sorted(offsets.items()) for file, offsets in found.items()}
 
 
+def chosen_bytes(files: Sequence[FileEntry], places: Places) -> int:
+    """Stored bytes of these records; of a file of which an index doesn't tell them all, those of the whole file."""
+    total = 0
+    for file in files:
+        sizes = [size for _, size in places.get(os.path.basename(file.path), ())]
+        total += file.bytes if 1 in sizes else min(sum(sizes), file.bytes)
+    return total
+
+
 def chosen_splits(file: FileEntry, places: Places, split_bytes: int) -> Iterator[Split]:
     """Splits that have these records alone: one for each run of neighbours, of about `split_bytes` at most.
 

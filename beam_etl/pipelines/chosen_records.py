@@ -1,0 +1,41 @@
+"""Jobs that read crawls, whole or the records that indexes choose of them."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from beam_etl.io.formats.archives.cdx import chosen_bytes, read_cdx
+from beam_etl.io.formats.warc import with_only
+from beam_etl.io.read import FileSource
+from beam_etl.pipelines.config import JobConfig
+from beam_etl.pipelines.flags import FILE, flag
+from beam_etl.pipelines.job import read_documents
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrawlConfig(JobConfig):
+    """What can be asked of a job that reads documents or a crawl."""
+
+    cdx: tuple[str, ...] = flag(
+        "indexes, CDX or CDXJ: only the records that they name are read of the input's archives",
+        default=(),
+        unit=FILE,
+    )
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        return self.cdx
+
+
+def read_crawl(pipeline: beam.Pipeline, config: CrawlConfig) -> FileSource:
+    """The input, or what indexes choose of it.
+
+    Raises:
+      InputError: as `read_documents`; an index can't be read, or names nothing of the input.
+    """
+    source: FileSource = read_documents(pipeline, config)
+    if config.cdx:
+        places = read_cdx(config.cdx)
+        narrowed = with_only(source.read.known, places, source.files)
+        source.narrow(narrowed, chosen_bytes(source.files, places))
+    return source

@@ -1,0 +1,171 @@
+"""What a file of curate asks for is there as the steps' own pipelines have it, and else it is told where."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from beam_etl.pipelines import curate
+from beam_etl.transforms.children import close_children
+from tests.archives import offsets, records
+from tests.stored import write
+
+ROWS = [
+    {"id": str(n), "url": f"https://{'ab'[n % 2]}.example/{n}", "text": f"This is text number {n % 3}."}
+    for n in range(12)
+]
+
+
+def lines(rows: list[dict[str, Any]]) -> bytes:
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def job(folder: Path, source: Path, told: str) -> list[str]:
+    file = write(folder, "corpus.toml", f'input = ["{source}"]\noutput = "{folder}/out"\n{told}'.encode())
+    return [f"--config={file}"]
+
+
+def table(output: Path, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(output / name).to_pylist()
+    return rows
+
+
+def test_documents_are_compared_and_counted_by_a_derived_domain_and_their_file(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    left: dict[tuple[str, str], str] = {}
+    for name, some in (("a", ROWS[:5]), ("b", ROWS[5:])):
+        path = write(folder, f"{name}.jsonl", lines(some))
+        for row in some:
+            left.setdefault((row["url"].split("/")[2], row["text"]), str(path))
+    told = '[exact]\nwithin = "domain"\n[tokens]\nby = ["domain", "file"]\n'
+    assert curate.run(job(tmp_path, folder, told)) == 0
+    expected = Counter((domain, path) for (domain, _), path in left.items())
+    assert len(expected) == 3
+    counts = {(row["domain"], row["file"]): row["documents"] for row in table(tmp_path / "out", "counts")}
+    assert counts == expected
+    documents = table(tmp_path / "out", "documents")
+    assert Counter(row["file"] for row in documents) == Counter(left.values())
+    assert "domain" not in documents[0]  # no file has it
+
+
+THERE = {
+    "near within a derived domain": '[near]\nwithin = "domain"\n',
+    "exact by a derived domain": '[exact]\nkey = ["domain"]\n',
+    "what lines were dropped": '[c4_lines]\n[near]\nkeep = "min:dropped_lines"\n[tokens]\nby = ["dropped_lines"]\n',
+    "what steps made": '[domain_score]\n[mask]\n[tokens]\nby = ["domain_score", "masked"]\n',
+}
+
+
+@pytest.mark.parametrize("told", THERE.values(), ids=THERE)
+def test_columns_that_steps_make_can_be_named_behind_them(told: str, tmp_path: Path) -> None:
+    source = write(tmp_path, "a.jsonl", lines(ROWS))
+    assert curate.run([*job(tmp_path, source, told), "--plan=text"]) == 0
+
+
+WRONG = {
+    "a score of no step": (
+        '[tokens]\nby = ["domain_score"]\n',
+        "line 4, [tokens] by: no column 'domain_score'",
+    ),
+    "masks of no step": ('[tokens]\nby = ["masked"]\n', "line 4, [tokens] by: no column 'masked'"),
+    "a score that comes later": (
+        '[exact]\nkey = ["domain_score"]\n[domain_score]\n',
+        "line 4, [exact] key: no column 'domain_score'",
+    ),
+    "lines of no step": (
+        '[near]\nkeep = "min:dropped_lines"\n',
+        "line 4, [near] keep: no column 'dropped_lines'",
+    ),
+    "a funnel by no language": (
+        '[funnel]\nby = ["language"]\n',
+        "line 4, [funnel] by: the documents have no language",
+    ),
+    "groups by default": (
+        "[tokens]\n",
+        "line 3, [tokens]: goes by language, and documents have none by then: write by =",
+    ),
+    "groups by nothing": ("[tokens]\nby = []\n", "line 4, [tokens] by: by needs at least one column"),
+    "no such evaluations": (
+        '[decontaminate]\nevaluations = ["/no/such"]\n',
+        "line 4, [decontaminate] evaluations: the evaluation set /no/such: ",
+    ),
+    "evaluations of two formats": (
+        '[decontaminate]\nevaluations = ["FOLDER/sets"]\n',
+        "[decontaminate] evaluations: the evaluation set FOLDER/sets: it has several formats: ",
+    ),
+    "evaluations of another column": (
+        '[decontaminate]\nevaluations = ["FOLDER/b.jsonl"]\n',
+        "no column 'text'; it has 'prompt'. Use evaluation_column = prompt",
+    ),
+    "no such list": ('[urls]\nblocklist = ["@/no/such"]\n', "line 4, [urls] blocklist: /no/such: no list"),
+    "no such words": (
+        '[words]\nrequired_words = ["@/no/such"]\n',
+        "line 4, [words] required_words: /no/such: no list",
+    ),
+    "no such vocabulary": (
+        '[tokens]\nby = ["id"]\ntokenizer = "tiktoken:nosuch"\n',
+        "line 5, [tokens] tokenizer: tiktoken",
+    ),
+    "a flag that is no truth": ('strict = "yes"\n', "line 3, strict: true or false is needed, got 'yes'"),
+    "a flag that is no number": (
+        'max_nesting = "many"\n',
+        "line 3, max_nesting: a whole number is needed, got 'many'",
+    ),
+    "a flag that is no choice": (
+        'output_format = "csv"\n',
+        "line 3, output_format: one of parquet, avro, jsonl is needed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("told", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_told_with_its_place(
+    told: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path, "a.jsonl", lines(ROWS))
+    write(tmp_path, "b.jsonl", b'{"prompt": "Which?"}')
+    (tmp_path / "sets").mkdir()
+    for name in ("a.jsonl", "b.txt"):
+        write(tmp_path / "sets", name, b"{}")
+    assert curate.run(job(tmp_path, source, told.replace("FOLDER", str(tmp_path)))) == 2
+    said = capsys.readouterr().err
+    assert message.replace("FOLDER", str(tmp_path)) in said
+    assert "--format" not in said
+
+
+def test_resume_says_where_there_is_nothing_to_go_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path, "a.jsonl", lines(ROWS))
+    assert curate.run([*job(tmp_path, source, "resume = true\n[mask]\n"), "--plan=text"]) == 0
+    assert "--resume=true finds nothing to take over" in capsys.readouterr().err
+
+
+def test_an_index_chooses_the_records_of_a_crawl_and_those_passed_over_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = [gzip.compress(one) for one in records(30)]
+    starts = offsets(records(30), gzip.compress)
+    chosen = (3, 5, 40)  # 40 is a request
+    entries = [{"filename": "a.warc.gz", "offset": starts[at], "length": len(members[at])} for at in chosen]
+    index = write(
+        tmp_path, "a.cdxj", "".join(f"com,example)/ 2024 {json.dumps(one)}\n" for one in entries).encode()
+    )
+    source = write(tmp_path, "a.warc.gz", b"".join(members))
+    told = f'cdx = ["{index}"]\n[extract]\nextract = "all"\n[exact]\nkey = ["url"]\n'
+    try:
+        assert curate.run(job(tmp_path, source, told)) == 0
+    finally:
+        close_children()
+    made = table(tmp_path / "out", "documents")
+    assert sorted(row["url"] for row in made) == ["https://example.com/1", "https://example.com/2"]
+    assert "records passed over: 1 request" in capsys.readouterr().out
+    [report] = (tmp_path / "out/_manifests").glob("*.report.json")
+    made_of = json.loads(report.read_text())
+    assert made_of["passed_over"] == {"request": 1}
+    assert made_of["input_bytes"] == sum(len(members[at]) for at in chosen)
