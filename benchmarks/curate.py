@@ -3,7 +3,8 @@
     python -m benchmarks.curate --corpora=FOLDER --peers=PEERS_ENVIRONMENT [--runs=1] [--cases=extract,...]
 
 CORPORA holds the folder 0.14gb, which benchmarks.corpus makes; PEERS_ENVIRONMENT is a virtual environment with
-benchmarks/peers/requirements.txt installed. --real names the folder of real archives of the shared data.
+benchmarks/peers/requirements.txt installed. --shared names the folder of the shared data, with its
+real archives and documents.
 """
 
 import os
@@ -14,22 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bench import Bench, Row, parser, run
-from benchmarks.crawls import make_crawls, repeat_crawls
+from benchmarks.crawls import make_crawls, make_wet, repeat_crawls
 from benchmarks.measure import Measured, measure
 
 WORKERS = 2
 CONFIG = "--config=examples/fineweb.toml"
-TIMES = 6
-"""Real archives are so many times in their crawl: 1,200 pages, 60 MB of them."""
+
+TIMES = 32
+"""Real archives are so many times in their crawl: 5,900 pages, 330 MB of them."""
+
+FEW_TIMES = 8
+"""The same where an extractor takes 25 ms for a page."""
 
 
 @dataclass(frozen=True)
 class CurateBench(Bench):
-    """On crawls made of one corpus, and on real ones."""
+    """On crawls made of one corpus, on texts in many languages, and on real archives."""
 
     corpus: str
     megabytes: int
-    real: Path
+    wet_megabytes: int
+    shared: Path
+
+    @property
+    def real(self) -> Path:
+        """Real archives."""
+        return self.shared / "data/warc/real"
 
     def made(self) -> tuple[Path, Path]:
         """Folders of pages and of texts, made once."""
@@ -38,8 +49,32 @@ class CurateBench(Bench):
             make_crawls(self.corpora / self.corpus, folder, self.megabytes * 10**6)
         return folder / "warc", folder / "wet"
 
+    def ours(self, pipeline: str, source: Path, *flags: str, output: str = "ours") -> Measured:
+        return self._measured(self.job(pipeline, source, *flags, output=output), self.runs)
+
     def theirs(self, *arguments: object) -> Measured:
-        return measure(self.peer("datatrove_curate.py", *arguments), 1)
+        return self._measured(self.peer("datatrove_curate.py", *arguments), 1)
+
+    def _measured(self, command: list[str], runs: int) -> Measured:
+        return measure([sys.executable, "-m", "benchmarks.reap", *command], runs)
+
+    def beside(self, what: str, ours: Measured, theirs: Measured) -> Row:
+        """A row of datatrove's."""
+        times = f"{theirs.seconds / ours.seconds:.1f}x ours, {_cpu(theirs) / _cpu(ours):.1f}x its CPU"
+        return (
+            f"datatrove, {what}, {WORKERS} workers",
+            theirs,
+            f"{times}; {_spent(theirs)}; {_last(theirs)} documents",
+        )
+
+
+def _cpu(done: Measured) -> float:
+    """CPU seconds of all processes."""
+    return min(run.cpu_seconds for run in done.runs)
+
+
+def _spent(done: Measured) -> str:
+    return f"{_cpu(done):.1f} CPU seconds"
 
 
 def _documents(done: Measured) -> str:
@@ -53,45 +88,36 @@ def _last(done: Measured) -> str:
 
 
 def extract(bench: CurateBench) -> Iterator[Row]:
-    """Real archives to texts: the main content of each page."""
-    folder = repeat_crawls(bench.real, bench.work / "real", TIMES)
+    """Real archives to texts: the main content of each page; fewer of them with the extractor that takes longer."""
     flags = ("--detect_language=false", "--max_reject_fraction=1")
-    ours = measure(bench.job("extract", folder, *flags), bench.runs)
-    yield "beam_etl extract, resiliparse", ours, f"{_documents(ours)} documents"
-    for name in ("resiliparse", "trafilatura"):
-        done = bench.theirs(name, folder, WORKERS)
+    for name, times in (("resiliparse", TIMES), ("trafilatura", FEW_TIMES)):
+        folder = repeat_crawls(bench.real, bench.work / f"real-{times}", times)
+        ours = bench.ours("extract", folder, *flags)
         yield (
-            f"datatrove, {name}, {WORKERS} workers",
-            done,
-            f"{done.seconds / ours.seconds:.1f}x ours; {_last(done)} documents",
+            f"beam_etl extract, resiliparse, {times} times",
+            ours,
+            f"{_spent(ours)}; {_documents(ours)} documents",
         )
+        yield bench.beside(f"{name}, {times} times", ours, bench.theirs(name, folder, WORKERS))
 
 
 def wet(bench: CurateBench) -> Iterator[Row]:
-    """Texts of a WET, read and counted."""
-    _, folder = bench.made()
-    ours = measure(bench.job("aggregate", folder, "--agg=count", output="counted"), bench.runs)
-    done = bench.theirs("read", folder, WORKERS)
-    yield "beam_etl, rows counted", ours, ""
-    yield (
-        f"datatrove, WarcReader, {WORKERS} workers",
-        done,
-        f"{done.seconds / ours.seconds:.1f}x ours; {_last(done)} documents",
-    )
+    """Texts of a WET in 69 languages, read and counted."""
+    documents = bench.shared / "data/webtext/debdocs_sample_1pct.jsonl.gz"
+    folder = make_wet(documents, bench.work / "wet", bench.wet_megabytes * 10**6)
+    ours = bench.ours("aggregate", folder, "--agg=count", output="counted")
+    yield f"beam_etl, rows counted, {bench.wet_megabytes} MB", ours, _spent(ours)
+    yield bench.beside("WarcReader", ours, bench.theirs("read", folder, WORKERS))
 
 
 def corpus(bench: CurateBench) -> Iterator[Row]:
     """FineWeb's recipe from end to end: of a WET, without extraction, and of a WARC."""
     warc, texts = bench.made()
     for what, folder, name in (("WET", texts, "none"), ("WARC", warc, "resiliparse")):
-        ours = measure(bench.job("curate", folder, CONFIG), bench.runs)
+        ours = bench.ours("curate", folder, CONFIG)
+        yield f"beam_etl curate, {what}", ours, f"{_spent(ours)}; {_documents(ours)} documents"
         done = bench.theirs("corpus", name, folder, bench.work / f"theirs-{what}", WORKERS)
-        yield f"beam_etl curate, {what}", ours, f"{_documents(ours)} documents"
-        yield (
-            f"datatrove, {what}, {WORKERS} workers",
-            done,
-            f"{done.seconds / ours.seconds:.1f}x ours; {_last(done)} documents",
-        )
+        yield bench.beside(what, ours, done)
 
 
 def cost(bench: CurateBench) -> Iterator[Row]:
@@ -123,7 +149,8 @@ def main() -> None:
     flags.add_argument("--corpus", default="0.14gb")
     flags.add_argument("--megabytes", type=int, default=80, help="of texts, from the start of the corpus")
     shared = Path(os.environ.get("BEAM_ETL_SHARED") or Path(__file__).parents[2] / "shared")
-    flags.add_argument("--real", type=Path, default=shared / "data/warc/real")
+    flags.add_argument("--wet_megabytes", type=int, default=500, help="of texts in many languages")
+    flags.add_argument("--shared", type=Path, default=shared)
     run(CurateBench, CASES, flags.parse_args())
 
 

@@ -64,6 +64,7 @@ EXCEPTIONS = {
     "io/stores/objects.py": ("obstore",),
     "io/stores/uploads.py": ("obstore", "google.auth", "google.oauth2"),
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
+    "io/formats/archives/inflate.py": ("isal",),
     "io/formats/archives/values.py": ("fastwarc",),
     "kernels/domains.py": ("idna", "tldextract"),
     "io/streams/kafka.py": ("confluent_kafka",),

@@ -1,10 +1,12 @@
 """Child processes that run a kernel which nobody can bound: parsers of what strangers wrote."""
 
 import atexit
+import mmap
 import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +20,7 @@ from beam_etl.transforms.child import (
     DONE,
     ERROR,
     MISSING,
+    ROW_BYTES,
     TIME_SIGNAL,
     decode,
     encode,
@@ -48,22 +51,26 @@ class Guarded:
     def rows(self, batch: pa.RecordBatch) -> Iterator[list[pa.RecordBatch] | str]:
         """For each row what the kernel makes of it, or why it failed.
 
-        A row on which a child dies costs a new child, of half a second.
+        A row on which a child dies costs a new child, of half a second, and perhaps the rows before it once more.
 
         Raises:
           ImportError: the kernel needs what isn't installed.
         """
         order, at = pickle.dumps((self.kernel, self.seconds, self.memory_bytes)), 0
+        reasons: dict[int, str] = {}
         while at < batch.num_rows:
-            child = _take(order)
-            for found in child.rows(batch.slice(at)):
+            if at in reasons:
+                yield reasons.pop(at)
+                at += 1
+                continue
+            child, first = _take(order), at
+            for found in child.rows(batch.slice(at, min(reasons, default=batch.num_rows) - at)):
                 yield found
                 at += 1
             if child.ended is None:
                 _give_back(order, child)
-            else:
-                yield self._why(child.ended)
-                at += 1
+            else:  # answers of rows before may have been lost
+                reasons = {max(first + child.row, at): self._why(child.ended)}
 
     def _why(self, code: int) -> str:
         if code == -TIME_SIGNAL:
@@ -75,17 +82,22 @@ class Guarded:
 class _Child:
     def __init__(self, order: bytes) -> None:
         paths = os.pathsep.join(filter(None, sys.path))
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _START],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
+        with tempfile.TemporaryFile() as shared:
+            shared.truncate(ROW_BYTES)
+            self._place = mmap.mmap(shared.fileno(), ROW_BYTES)
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", _START, str(shared.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": paths},
+                pass_fds=(shared.fileno(),),
+            )
         self.ended: int | None = None
         self._send(order)
 
     def rows(self, batch: pa.RecordBatch) -> Iterator[list[pa.RecordBatch] | str]:
-        """As Guarded.rows, up to a row on which it dies: `ended` tells then how."""
+        """As Guarded.rows, up to where it dies: `ended` tells then how, and `row` on which one. Answers may be lost."""
+        self._place[:] = bytes(ROW_BYTES)
         self._send(encode(compact(batch)))
         for _ in range(batch.num_rows):
             found = self._answer()
@@ -116,6 +128,11 @@ class _Child:
         with suppress(BrokenPipeError):  # it died; reading tells
             write_frame(self._process.stdin, BATCH, content)
             self._process.stdin.flush()
+
+    @property
+    def row(self) -> int:
+        """That it worked on last, of a batch."""
+        return int.from_bytes(self._place[:], "little")
 
     @property
     def is_alive(self) -> bool:

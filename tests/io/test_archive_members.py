@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from beam_etl.io.access import open_file
+from beam_etl.io.errors import CONTENT_ERRORS
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.formats.archives import records as reading
+from beam_etl.io.formats.archives.heads import Record
+from beam_etl.io.formats.archives.values import PAGE_COLUMNS, TEXT_COLUMNS, values_of
 from beam_etl.io.formats.base import LIMITS, Limits, Split
+from beam_etl.io.rejects import Reject
 from tests.archives import PACKED, records
 from tests.io.fuzzing import mutated
 from tests.stored import write
@@ -24,9 +28,24 @@ ALONE = {"gzip by record", "gzip with padding", "zstd by record", "zstd with ski
 
 
 def found(path: Path, limits: Limits) -> list[Any]:
+    """Records with what they say, and rejects."""
     size = os.path.getsize(path)
     with open_file(str(path)) as file:
-        return list(reading.read_records(file, Split(FileEntry(0, str(path), size), 0, size), limits))
+        read = list(reading.read_records(file, Split(FileEntry(0, str(path), size), 0, size), limits))
+    return [one if isinstance(one, Reject) else (one._replace(fields=None), said(one)) for one in read]
+
+
+def said(record: Record) -> Any:
+    names = frozenset((*PAGE_COLUMNS.names, *TEXT_COLUMNS.names))
+    try:
+        values = values_of(record, names, LIMITS.record_bytes)
+    except CONTENT_ERRORS as error:
+        return str(error)
+    return {name: as_bytes(values.get(name)) for name in names}
+
+
+def as_bytes(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
 
 
 def damaged(pack: Callable[[list[bytes]], bytes], chance: random.Random) -> bytes:
@@ -100,3 +119,69 @@ def test_members_that_hold_several_records_are_not_read_twice(
     monkeypatch.setattr(reading, "records_alone", counted)
     assert found(path, LIMITS._replace(record_bytes=500))
     assert len(tries) == TRIES.get(request.node.callspec.id, 1)
+
+
+ID = "WARC-Record-ID: <urn:uuid:0>"
+HEADS = {
+    "as most are": [
+        ID,
+        "WARC-Target-URI: https://a.example/",
+        "WARC-Payload-Digest: sha1:A",
+        "WARC-IP-Address: ::1",
+    ],
+    "two spaces": ["WARC-Record-ID:  <urn:uuid:0>  ", "WARC-Target-URI: https://a.example/a  b"],
+    "no space": ["WARC-Record-ID:<urn:uuid:0>", "WARC-Target-URI:https://a.example/"],
+    "a space before the colon": ["WARC-Record-ID : <urn:uuid:0>", "WARC-Truncated : length"],
+    "other letters": ["warc-record-id: <urn:uuid:0>", "WARC-TARGET-URI: <https://a.example/>"],
+    "twice": [ID, "WARC-Record-ID: <urn:uuid:1>", "WARC-Truncated: time", "WARC-Truncated: length"],
+    "folded": [ID, "WARC-Target-URI: https://a.example/\r\n  b", "WARC-Truncated: time"],
+    "no ASCII": [ID, "WARC-Target-URI: https://ä.example/ü"],
+    "empty": [
+        ID,
+        "WARC-Target-URI: ",
+        "WARC-Truncated: ",
+        "WARC-Payload-Digest:",
+        "WARC-Block-Digest: sha1:B",
+    ],
+    "no names": [ID, "garbage", ": a", ""],
+    "line feeds": [ID + "\nWARC-Truncated: time", "WARC-Block-Digest: sha1:B\r"],
+}
+"""Lines of heads, as some write them."""
+
+TYPE = "Content-Type: Text/HTML; charset=utf-8"
+HTTP = {
+    "as most are": ["HTTP/1.1 200 OK", TYPE, "Vary: Accept-Encoding", "X-Crawl-Content-Encoding: gzip"],
+    "no reason": ["HTTP/1.0 404", TYPE],
+    "no status": ["HTTP/1.1 OK", TYPE],
+    "another version": ["HTTP/2 200", TYPE],
+    "a long status": ["HTTP/1.1 2000 OK", TYPE],
+    "no type": ["HTTP/1.1 200 OK", "Server: a"],
+    "two types": ["HTTP/1.1 200 OK", TYPE, "content-type: text/plain; charset=latin1"],
+    "an empty type": ["HTTP/1.1 200 OK", "Content-Type: "],
+    "no space": ["HTTP/1.1 200 OK", "content-type:text/plain"],
+    "a space before the colon": ["HTTP/1.1 200 OK", "Content-Type : text/plain", "Content-Encoding : gzip"],
+    "folded": ["HTTP/1.1 200 OK", "Content-Type: text/html;\r\n charset=latin1"],
+    "encoded": ["HTTP/1.1 200 OK", "Content-Encoding: gzip", "Transfer-Encoding: chunked", TYPE],
+    "a shorter length": ["HTTP/1.1 200 OK", "Content-Length: 2", TYPE],
+    "no ASCII": ["HTTP/1.1 200 Fällt", "Content-Type: text/ä", "Server: ö"],
+    "line feeds": ["HTTP/1.1 200 OK\nContent-Type: text/plain", "Server: a\rb"],
+}
+"""Lines of heads of HTTP, as some write them."""
+
+
+@pytest.mark.parametrize("kind", ["application/http; msgtype=response", "text/plain", "Text/É", None])
+def test_heads_say_what_they_say_to_the_careful_reader(
+    kind: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for lines in HEADS.values():
+        for http in HTTP.values():
+            block = ("\r\n".join(http) + "\r\n\r\n<p>äö</p>").encode()
+            told = [f"Content-Type: {kind}"] if kind else []
+            head = ["WARC/1.0", "WARC-Type: response", *lines, *told, f"Content-Length: {len(block)}"]
+            made.append("\r\n".join(head).encode() + b"\r\n\r\n" + block + b"\r\n\r\n")
+    name, pack = PACKED["gzip by record"]
+    path = write(tmp_path, name, pack(made))
+    at_once = found(path, LIMITS)
+    monkeypatch.setattr(reading, "records_alone", lambda *_: iter(()))
+    assert at_once == found(path, LIMITS)

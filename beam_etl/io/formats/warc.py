@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
+from beam_etl import schema
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats.archives.cdx import Places, chosen_end, chosen_splits
@@ -178,10 +179,9 @@ class _WarcReader:
         self._split, self._end, self._limits, self._types = split, end, limits, types
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        held: list[tuple[Record, dict[str, Any]]] = []
-        size = 0
-        last = -1
         wanted, passed = frozenset(names), Counter[str]()
+        held = _Held(self.schema, names)
+        last = -1
         with open_file(self._split.file.path) as file:
             for found in read_records(file, self._split, self._limits):
                 if isinstance(found, Reject):
@@ -196,14 +196,12 @@ class _WarcReader:
                     if isinstance(document, Reject):
                         yield document
                         continue
-                    more = _held_bytes(found, document)
-                    if held and (size + more > MAX_BYTES or len(held) == MAX_ROWS):
-                        yield self._batch(held, names)
-                        held, size = [], 0
-                    held.append((found, document))
-                    size += more
-        if held:
-            yield self._batch(held, names)
+                    if not held.has_room(found, document):
+                        yield held.rows()
+                        held = _Held(self.schema, names)
+                    held.add(found, document)
+        if held.positions:
+            yield held.rows()
         for name, count in passed.items():
             Metrics.counter(NAMESPACE, PASSED_OVER + name).inc(count)
 
@@ -218,27 +216,50 @@ class _WarcReader:
                 raise
             return reject_record(self._split.file.path, record.position, one_line(error), record.raw)
 
-    def _batch(self, held: list[tuple[Record, dict[str, Any]]], names: Sequence[str]) -> Rows:
+
+class _Held:
+    """Documents that will be a batch: their values column by column, since a tuple for each is dear to keep."""
+
+    def __init__(self, columns: pa.Schema, names: Sequence[str]) -> None:
+        self.positions: list[int] = []
+        self._types = [columns.field(name).type for name in names]
+        self._values: dict[str, list[Any]] = {name: [] for name in names}
+        self._raw: list[tuple[bytes, bytes]] = []
+        self._size = 0
+
+    def has_room(self, record: Record, document: dict[str, Any]) -> bool:
+        size = self._size + _held_bytes(record, document)
+        return not self.positions or (size <= MAX_BYTES and len(self.positions) < MAX_ROWS)
+
+    def add(self, record: Record, document: dict[str, Any]) -> None:
+        self.positions.append(record.position)
+        self._raw.append((record.head, record.block))
+        self._size += _held_bytes(record, document)
+        for name, values in self._values.items():
+            values.append(document.get(name))
+
+    def rows(self) -> Rows:
         columns = {
-            name: _column([values[name] for _, values in held], self.schema.field(name).type)
-            for name in names
+            name: _column(values, kind)
+            for (name, values), kind in zip(self._values.items(), self._types, strict=True)
         }
-        positions = np.array([record.position for record, _ in held], np.int64)
-        records = [record for record, _ in held]
-        return Rows(from_columns(columns, len(held)), positions, lambda row: records[row].raw)
+        raw = self._raw
+        made = from_columns(columns, len(self.positions))
+        return Rows(made, np.array(self.positions, np.int64), lambda row: b"".join(raw[row]))
 
 
 def _held_bytes(record: Record, document: dict[str, Any]) -> int:
     """As stored, and what was made of that, which may be hundreds of times as much."""
-    return len(record.block) + sum(len(value) for value in document.values() if isinstance(value, bytes))
+    return len(record.head) + len(record.block) + len(document[schema.PAYLOAD])
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Values as an array; text isn't checked yet to be UTF-8."""
+    """Values as an array, large ones without nulls; text that is bytes isn't checked yet to be UTF-8."""
     if pa.types.is_string(kind):
-        return pa.array(
-            [value.encode() if isinstance(value, str) else value for value in values], pa.binary()
-        ).view(kind)
-    if pa.types.is_large_string(kind):
-        return pa.array(values, pa.large_binary()).view(kind)
+        return pa.array(values, pa.binary()).view(kind)
+    if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        offsets = np.zeros(len(values) + 1, np.int64)
+        np.cumsum([len(value) for value in values], out=offsets[1:])
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]  # a builder grows, by copying
+        return pa.Array.from_buffers(kind, len(values), buffers)
     return pa.array(values, kind)

@@ -4,7 +4,9 @@ from collections.abc import Generator
 
 from beam_etl.io.errors import is_content_error
 from beam_etl.io.formats.archives.heads import FIRST_HEAD_BYTES, Head, Record, head_end, warc_head
+from beam_etl.io.formats.archives.inflate import QUICK_ERROR
 from beam_etl.io.formats.archives.members import Members
+from beam_etl.io.formats.archives.regular import RegularHeads
 from beam_etl.io.formats.archives.starts import ARC_LINE, START_BYTES, starts_at
 from beam_etl.io.isolate import entering
 
@@ -28,7 +30,8 @@ def records_alone(members: Members, stop: int, most: int) -> Generator[Record, N
       Whether there may be more such members behind; else to try it again is to decompress everything twice.
     """
     found: Record | None = None
-    while members.next():
+    heads = RegularHeads()
+    while members.next(quick=True):
         start = members.start
         data, whole = (b"", False) if found is None and start >= stop else _content(members)
         if not whole or not starts_at(data, 0):
@@ -36,7 +39,7 @@ def records_alone(members: Members, stop: int, most: int) -> Generator[Record, N
             return not _is_shared(data)
         if found is not None:
             yield found
-        found = _record(start, data, most) if start < stop else None
+        found = _record(start, data, most, heads) if start < stop else None
         if found is None:
             members.go(start)
             return not _is_shared(data)
@@ -47,29 +50,30 @@ def records_alone(members: Members, stop: int, most: int) -> Generator[Record, N
 
 def _content(members: Members) -> tuple[bytes, bool]:
     """What is in a member that was just gone to, and whether that is all: it isn't where there is much, or damage."""
-    data = b""
+    pieces, size = [], 0
     try:
         entering("member", members.start, 0)
         while piece := members.read():
-            data += piece
-            if len(data) > ALONE_BYTES:
-                return data, False
-        return data, True
+            pieces.append(piece)
+            size += len(piece)
+            if size > ALONE_BYTES:
+                return b"".join(pieces), False
+        return b"".join(pieces), True
     except Exception as error:
-        if not is_content_error(error):
+        if not (isinstance(error, QUICK_ERROR) or is_content_error(error)):
             raise
         return b"", False
 
 
-def _record(start: int, data: bytes, most: int) -> Record | None:
+def _record(start: int, data: bytes, most: int, heads: RegularHeads) -> Record | None:
     """The record that a member is; None where it is anything else."""
-    head = _head(data)
+    head = heads.read(data) or _head(data)
     if head is None or head.length > most:
         return None
     behind = head.size + head.length
     if behind > len(data) or data[behind:].strip(b"\r\n"):
         return None
-    return Record(start, head.type, head.text, data[head.size : behind])
+    return Record(start, head.type, head.text, data[head.size : behind], head.fields)
 
 
 def _head(data: bytes) -> Head | None:

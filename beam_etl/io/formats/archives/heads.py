@@ -1,6 +1,7 @@
 """What the lines in front of a record's block say."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 FIRST_HEAD_BYTES = 4 << 10
@@ -26,6 +27,8 @@ class Record(NamedTuple):
     head: bytes
     """Its lines, with the empty one, those that go on in the next one joined; of ARC, its only line."""
     block: bytes
+    fields: Mapping[bytes, bytes] | None = None
+    """See Head."""
 
     @property
     def raw(self) -> bytes:
@@ -42,14 +45,18 @@ class Head(NamedTuple):
     """Bytes as they are stored."""
     length: int
     """Bytes of the block, as it says."""
+    fields: Mapping[bytes, bytes] | None = None
+    """Its lines by name, where it is regular: see RegularHeads."""
 
 
 def head_end(data: bytes | bytearray, start: int, stop: int) -> int | None:
     """Behind the first empty line in [start, stop); None where there is none."""
-    return min(
-        (at + len(gap) for gap in _GAPS if (at := data.find(gap, start, stop)) >= 0),
-        default=None,
-    )
+    found = None
+    for gap in _GAPS:
+        at = data.find(gap, start, stop)
+        if at >= 0:
+            found = stop = at + len(gap)
+    return found
 
 
 def warc_head(stored: bytes) -> Head | None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from beam_etl.io.access import PIECE_BYTES, STORED_BYTES
 from beam_etl.io.errors import is_content_error
+from beam_etl.io.formats.archives.inflate import inflater, quick_inflater
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
 from beam_etl.io.isolate import entering
 
@@ -25,7 +26,7 @@ _SKIPPABLE = b"\x2a\x4d\x18"
 _SEARCHED_BYTES = 1 << 20
 """Read at once to find where a file goes on."""
 
-_FED_BYTES = 16 << 10
+_FED_BYTES = 8 << 10
 """Stored bytes given to zlib at once: what is behind the end of a member it copies."""
 
 _TRIED_BYTES = 16 << 10
@@ -42,8 +43,12 @@ class Members(Protocol):
     def stored(self) -> int:
         """Stored bytes of the current member that were read."""
 
-    def next(self) -> bool:
-        """Goes to the next member, which begins where the last one was read to; false at the end of the file."""
+    def next(self, quick: bool = False) -> bool:
+        """Goes to the next member, which begins where the last one was read to; false at the end of the file.
+
+        Args:
+          quick: read it at speed, by what tells less of damage: then `read` may also raise `inflate.QUICK_ERROR`.
+        """
 
     def go(self, at: int) -> None:
         """`next` goes to the member that begins there."""
@@ -84,7 +89,7 @@ class PlainFile:
 
     stored = 0
 
-    def next(self) -> bool:
+    def next(self, quick: bool = False) -> bool:
         begun, self._begun = self._begun, True
         return not begun
 
@@ -117,17 +122,22 @@ class _Stored:
     def go(self, at: int) -> None:
         self._file.seek(at)
         self._held, self._used, self.at = b"", 0, at
+        self._seen = b""
 
     def look(self) -> bytes:
         """Some of what comes next; nothing at the end of the file."""
-        if self._used == len(self._held):
-            self._held, self._used = bytes(self._file.read(STORED_BYTES)), 0
-        return self._held[self._used : self._used + _FED_BYTES]
+        if not self._seen:
+            if self._used == len(self._held):
+                self._held, self._used = bytes(self._file.read(STORED_BYTES)), 0
+            self._seen = self._held[self._used : self._used + _FED_BYTES]
+        return self._seen
 
     def use(self, size: int) -> None:
         """So much of it is done with."""
-        self._used += size
-        self.at += size
+        if size:
+            self._used += size
+            self.at += size
+            self._seen = b""
 
 
 class GzipMembers:
@@ -136,21 +146,21 @@ class GzipMembers:
     def __init__(self, file: Any, start: int) -> None:
         self._file = file
         self._stored = _Stored(file, start)
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._inflate = inflater()
         self.start = start
 
     @property
     def stored(self) -> int:
         return self._stored.at - self.start
 
-    def next(self) -> bool:
+    def next(self, quick: bool = False) -> bool:
         stored = self._stored
         while found := stored.look():
             rest = found.lstrip(b"\0")
             stored.use(len(found) - len(rest))
             if rest:
                 self.start = stored.at
-                self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                self._inflate = quick_inflater(rest) if quick else inflater()
                 return True
         return False
 
@@ -176,8 +186,7 @@ class GzipMembers:
             if len(head) < _GZIP_HEAD or head[3] & 0xE0 or head[8] not in _GZIP_LEVELS:
                 continue  # which is much faster than to try
             try:
-                tried = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                start = tried.decompress(head, START_BYTES)
+                start = inflater().decompress(head, START_BYTES)
             except zlib.error:
                 continue
             if is_start(start):
@@ -201,7 +210,7 @@ class ZstdMembers:
     def stored(self) -> int:
         return self._stop - self.start
 
-    def next(self) -> bool:
+    def next(self, quick: bool = False) -> bool:
         while True:
             self.start = self._stop
             self._file.seek(self.start)

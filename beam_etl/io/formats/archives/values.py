@@ -2,7 +2,8 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -58,12 +59,16 @@ class TooLongError(ValueError):
 
 
 def values_of(record: Record, names: frozenset[str], most: int) -> dict[str, Any]:
-    """Some columns of PAGE_COLUMNS or TEXT_COLUMNS of a record; text as bytes, which may be no UTF-8.
+    """Columns of PAGE_COLUMNS and TEXT_COLUMNS of a record, these `names` at least; an absent one is null.
+
+    Texts of the record are bytes, which may be no UTF-8.
 
     Raises:
       TooLongError: its payload has over `most` bytes.
       Exception: one that `is_content_error` knows: its HTTP head can't be read.
     """
+    if record.fields is not None and (body := _plain_body(record.fields, record.block)) is not None:
+        return _with_body(_of_warc(record.fields.get), body, body.type, names)
     line = ARC_LINE.fullmatch(record.head)
     head = b"WARC" + record.head[4:] if line is None else _ARC_HEAD % len(record.block)
     stored = head + record.block if record.block.startswith(b"HTTP/") else head
@@ -72,17 +77,20 @@ def values_of(record: Record, names: frozenset[str], most: int) -> dict[str, Any
     found = _of_warc(told.get_bytes) if line is None else _of_arc(line)
     body = _body(stored, parsed, record.block, most, not names.isdisjoint(_OF_BODY))
     kind = body.type if line is None or body.status is not None else _media_type(line[4].decode("latin-1"))
-    found |= {
-        "http_status": body.status,
-        "content_type": kind,
-        schema.PAYLOAD: body.payload,
-        schema.TEXT: body.payload,
-    }
+    return _with_body(found, body, kind, names)
+
+
+def _with_body(
+    found: dict[str, Any], body: "_Body", kind: str | None, names: frozenset[str]
+) -> dict[str, Any]:
+    found["http_status"] = body.status
+    found["content_type"] = kind
+    found[schema.PAYLOAD] = found[schema.TEXT] = body.payload
     if body.damaged and not found.get("truncated"):
-        found["truncated"] = BODY.encode()
-    if "charset" in names and kind is not None and _TEXTUAL.match(kind):
-        found["charset"] = charset_of(body.payload, body.charset).encode()
-    return {name: found.get(name) for name in names}
+        found["truncated"] = BODY
+    if "charset" in names and kind is not None and _is_textual(kind):
+        found["charset"] = charset_of(body.payload, body.charset)
+    return found
 
 
 _OF_BODY = (schema.PAYLOAD, schema.TEXT, "charset", "truncated")
@@ -215,6 +223,53 @@ def _read(reader: Any, size: int, known: int, most: int) -> tuple[bytes, Excepti
     return b"".join(pieces), None
 
 
+def _plain_body(fields: Mapping[bytes, bytes], block: bytes) -> _Body | None:
+    """What a record with a regular head carries, where it isn't HTTP, or where it is without encodings.
+
+    None where it is another, or where the HTTP head is odd in any way: `_body` reads those.
+    """
+    kind = fields.get(b"Content-Type", b"")
+    if not kind.isascii():
+        return None
+    if not (block.startswith(b"HTTP/") and (not kind or b"http" in kind.lower())):
+        return _Body(block, _media_type(kind.decode()))
+    end = block.find(b"\r\n\r\n", 0, _PLAIN_HTTP_HEAD_BYTES)
+    head = block[: end + 4].lower()
+    status = _STATUS.match(head)
+    if end < 0 or status is None or _is_odd(head):
+        return None
+    at = head.find(_CONTENT_TYPE)
+    if at >= 0 and head.find(_CONTENT_TYPE, at + 1) >= 0:
+        return None
+    told = block[at + len(_CONTENT_TYPE) : head.find(b"\r", at)].decode().strip() if at >= 0 else None
+    return _Body(block[end + 4 :], _media_type(told), _charset(told), int(status[1]))
+
+
+_PLAIN_HTTP_HEAD_BYTES = 16 << 10
+_STATUS = re.compile(rb"http/\d\.\d (\d{3})[ \r]")
+_CONTENT_TYPE = b"\ncontent-type:"
+
+
+def _is_odd(head: bytes) -> bool:
+    """Whether a head of HTTP, in lower case, tells of encodings, or has other lines or bytes than most."""
+    lines = head.count(b"\r\n")
+    return (
+        (b"-encoding" in head and (b"\ntransfer-encoding" in head or b"\ncontent-encoding" in head))
+        or head.count(b"\n") != lines
+        or head.count(b"\r") != lines
+        or b"\n " in head
+        or b"\n\t" in head
+        or b"\0" in head
+        or not head.isascii()
+    )
+
+
+@lru_cache(maxsize=1000)
+def _is_textual(kind: str) -> bool:
+    return _TEXTUAL.match(kind) is not None
+
+
+@lru_cache(maxsize=1000)
 def _media_type(header: str | None) -> str | None:
     return header.partition(";")[0].strip().lower() or None if header else None
 
@@ -222,6 +277,7 @@ def _media_type(header: str | None) -> str | None:
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([^\s;"',]+)""", re.IGNORECASE)
 
 
+@lru_cache(maxsize=1000)
 def _charset(header: str | None) -> str | None:
     found = _CHARSET.search(header or "")
     return found[1] if found else None
