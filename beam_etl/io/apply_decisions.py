@@ -13,7 +13,7 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl import schema
 from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.rewrite import FAILURES, SPLIT, Starts, or_failure, sorted_addresses, with_split
-from beam_etl.io.spill import Spilled, read_spilled
+from beam_etl.io.spill_files import Spilled, read_spilled
 from beam_etl.io.split_copy import Decisions, is_removed
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import BYTES_READ_AGAIN, StepMetrics, count_live

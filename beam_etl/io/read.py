@@ -3,9 +3,10 @@
 import copy
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
@@ -51,6 +52,10 @@ COUNTED_FILES = 64
 REJECTS = "rejects"
 """Tag of the output."""
 
+Around: TypeAlias = Callable[[Split], AbstractContextManager[Callable[[Any], Any]]]
+"""What is entered while a split is read, and what is found in it worked on by all steps of the same stage. It gives a
+function that is shown each batch and Reject, and gives it back."""
+
 
 class Documents(NamedTuple):
     """What reading gives."""
@@ -82,7 +87,7 @@ class ReadDocuments(beam.PTransform):
       files: the numbered input.
       stored_schema: the columns of the input, as the files tell that were looked at.
       again: what is read was counted already.
-      spare, tell_splits: as for `FileSource.documents`.
+      spare, tell_splits, around, skip: as for `FileSource.documents`.
       skipped_bytes: of files that are left out, since by their partitions no row fulfils `columns.where`.
       partitions: how the files are partitioned; None where they aren't those of one partitioned dataset.
 
@@ -104,6 +109,8 @@ class ReadDocuments(beam.PTransform):
         self.again = False
         self.spare: Spare | None = None
         self.tell_splits = False
+        self.around: Around = _nothing_around
+        self.skip: Collection[str] = ()
         try:
             datasets = DatasetInput(self.columns.where)
             self.files = match_files(self.patterns, self.format, datasets)
@@ -120,13 +127,19 @@ class ReadDocuments(beam.PTransform):
     @no_annotations  # type: ignore[untyped-decorator]  # Beam takes a tuple of PCollections for a mistake
     def expand(self, pipeline: beam.Pipeline) -> Documents:
         work = _ReadSplit(
-            self.known, self.columns, self.stored_schema, self.again, self.spare, self.tell_splits
+            self.known,
+            self.columns,
+            self.stored_schema,
+            self.again,
+            self.spare,
+            self.tell_splits,
+            self.around,
         )
         read = beam.ParDo(work).with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
         splits = (
             hand_out_files(pipeline, self.files)
             | "Plan splits"
-            >> beam.FlatMap(_plan_splits, self.known, self.split_bytes).with_output_types(Split)
+            >> beam.FlatMap(_plan_splits, self.known, self.split_bytes, self.skip).with_output_types(Split)
             | "Distribute splits" >> Distribute()
         )
         found = splits | "Read" >> read.with_outputs(REJECTS, main="documents")
@@ -145,8 +158,21 @@ class ReadDocuments(beam.PTransform):
 
 
 @no_annotations  # type: ignore[untyped-decorator]  # Beam can't compare a protocol
-def _plan_splits(file: FileEntry, known: Format, split_bytes: int) -> Iterator[Split]:
-    return StepMetrics().timed(iter(plan_splits(file, known, split_bytes)))
+def _plan_splits(file: FileEntry, known: Format, split_bytes: int, skip: Collection[str]) -> Iterator[Split]:
+    for split in StepMetrics().timed(iter(plan_splits(file, known, split_bytes))):
+        if skip and split.name in skip:
+            show_read(split)
+        else:
+            yield split
+
+
+def _nothing_around(split: Split) -> AbstractContextManager[Callable[[Any], Any]]:
+    del split
+    return nullcontext(_as_it_is)
+
+
+def _as_it_is(found: Any) -> Any:
+    return found
 
 
 class _ReadSplit(beam.DoFn):
@@ -158,8 +184,10 @@ class _ReadSplit(beam.DoFn):
         again: bool,
         spare: Spare | None,
         tell_splits: bool,
+        around: Around,
     ) -> None:
         self._spare = spare
+        self._around = around
         self._tell_splits = tell_splits
         self._known = known
         self._columns = columns
@@ -169,14 +197,15 @@ class _ReadSplit(beam.DoFn):
 
     def process(self, split: Split) -> Iterator[Any]:
         read = self._metrics.timed(read_split(split, self._known, self._columns, self._stored, self._spare))
-        for found in tag_rejects(read, self._metrics):
-            if isinstance(found, pa.RecordBatch):
-                self._metrics.gave_out(found)
-                if not self._again:
-                    self._metrics.add(ROWS_READ, found.num_rows)
-                yield self._told(found, split)
-            else:
-                yield found
+        with self._around(split) as shown:
+            for found in tag_rejects(map(shown, read), self._metrics):
+                if isinstance(found, pa.RecordBatch):
+                    self._metrics.gave_out(found)
+                    if not self._again:
+                        self._metrics.add(ROWS_READ, found.num_rows)
+                    yield self._told(found, split)
+                else:
+                    yield found
         if self._again:
             count_live(BYTES_READ_AGAIN, split.stop - split.start)
         else:
@@ -192,6 +221,11 @@ class _ReadSplit(beam.DoFn):
 def count_split(split: Split, metrics: StepMetrics) -> None:
     """Counts a split that has been read, for the run and for who watches it."""
     metrics.add(BYTES_READ, split.stop - split.start)
+    show_read(split)
+
+
+def show_read(split: Split) -> None:
+    """Counts a split for who watches the run: it has been read, now or by an earlier run."""
     count_live(BYTES_READ, split.stop - split.start)
     count_live(FILES_READ, split.stop == split.file.bytes)
 
@@ -322,6 +356,8 @@ class FileSource:
         again: bool = False,
         spare: Spare | None = None,
         tell_splits: bool = False,
+        around: Around = _nothing_around,
+        skip: Collection[str] = (),
     ) -> Documents:
         """Documents, rejects and splits; each call reads the files anew.
 
@@ -330,6 +366,8 @@ class FileSource:
           again: they are counted for people elsewhere, as by the first call.
           spare: leaves out some that aren't wanted; see `splits.Spare`.
           tell_splits: batches say of which split they are; see schema.SPLIT_METADATA.
+          around: what each split is read inside of.
+          skip: names of splits that aren't read.
         """
         self._reads += 1
         label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
@@ -338,6 +376,7 @@ class FileSource:
         read.again = again or self._reads > 1
         read.spare = spare
         read.tell_splits = tell_splits
+        read.around, read.skip = around, skip
         found: Documents = self.pipeline | label >> read
         self._splits = self._splits or found.splits
         return found

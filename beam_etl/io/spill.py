@@ -1,18 +1,18 @@
 """Spilled tables: batches that a run puts down on its way, to be read again by itself or by the run that goes on.
 
-The files lie in a folder of the dataset's staging folder that is named by what they depend on, not by the run. When all
-are there, `spilled.json` names them, each with its SHA-256. So what a run that died has finished is known from its
-folder alone: a folder with that file is a whole first part of the run, one without it is nothing.
+The files (see `spill_files`) lie in a folder of the dataset's staging folder that is named by what they depend on, not
+by the run. When all are there, `spilled.json` names their streams, each with its SHA-256: a folder with that file is a
+whole first part of the run. One without it may have files of whole splits, which a later run doesn't read again.
 """
 
-import hashlib
 import json
 import os
+import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -23,151 +23,215 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.data_files import HashedFile
+from beam_etl.io.changes import CHANGED
+from beam_etl.io.formats import Split
 from beam_etl.io.read import GROUP_FILES
+from beam_etl.io.rejects import Reject
+from beam_etl.io.spill_files import SPILL_BYTES, Spilled, SpillFile, first_damage, read_spilled, split_path
 from beam_etl.io.stores import store_of
-from beam_etl.kernels.compaction import compact
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Distribute, Gather
 
 RECORD = "spilled.json"
 
-SPILL_BYTES = 64 << 20
-"""Of a file, compressed: what one worker reads at a time."""
-
-_CODEC = "lz4"
-"""Of buffers: several times faster than a disk, and read once."""
-
-_CHECKERS = 8
-"""Files whose checksums are made at the same time."""
-
-
-class Spilled(NamedTuple):
-    """A file of batches, as an Arrow stream."""
-
-    table: str
-    path: str
-    """The whole of it."""
-    rows: int
-    bytes: int
-    sha256: str
-    first: int = 0
-    """The smallest address of its rows, where they have one. They ascend, and no other file has one in between."""
-
 
 @dataclass(eq=False, kw_only=True)
 class SpillTables(beam.PTransform):
     """Tables as files, all of which are written, and recorded, before the first is given on. No shuffle.
 
-    Rows with an address keep their order, and no file has such rows of two splits: a bundle may have every other one of
-    a file. So their batches are to tell their split (`FileSource.documents(tell_splits=True)`); one that doesn't has a
-    file of its own.
+    Rows with an address keep their order, and no stream has such rows of two splits: a bundle may have every other one
+    of a file. So their batches are to tell their split (`FileSource.documents(tell_splits=True)`); one that doesn't has
+    a stream of its own. Where splits are read inside WholeSplits, each has one file.
 
-    Input: a dict of table name to batches. Output: Spilled, handed out.
+    Input: a dict of table name to a tuple: the batches of each step that has some. Flattened ones would be held by
+    engines that end a stage at a Flatten. Output: Spilled, handed out.
 
     Args:
       folder: where the files and the record go.
       run: whose they are first.
-      spill_bytes: a file is closed at so many.
+      beside: more of a table, which don't come of the splits that are read.
+      taken: what was taken over of an earlier run.
+      failures: why the result must not be used: then it isn't recorded.
+      spill_bytes: a stream is ended at so many.
     """
 
     folder: str
     run: str
+    beside: Mapping[str, Batches] = field(default_factory=dict)
+    taken: Sequence[Spilled] = ()
+    failures: beam.PCollection[str] | None = None
     spill_bytes: int = SPILL_BYTES
 
     def __post_init__(self) -> None:
         super().__init__()
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
-    def expand(self, tables: dict[str, Batches]) -> beam.PCollection[Spilled]:
-        written = [
-            table
-            | f"Spill {name}"
-            >> beam.ParDo(_Spill(self.folder, name, self.spill_bytes)).with_output_types(Spilled)
-            for name, table in tables.items()
+    def expand(self, tables: dict[str, tuple[Batches, ...]]) -> beam.PCollection[Spilled]:
+        steps = [(name, batches) for name, some in tables.items() for batches in some]
+        places: list[tuple[str, Batches, int | None]] = [
+            (name, batches, place) for place, (name, batches) in enumerate(steps)
         ]
+        places += [(name, batches, None) for name, batches in self.beside.items()]
+        written = [
+            batches
+            | f"Spill {name} {number}"
+            >> beam.ParDo(_Spill(self.folder, name, self.spill_bytes, place, len(steps))).with_output_types(
+                Spilled
+            )
+            for number, (name, batches, place) in enumerate(places)
+        ]
+        failures = (
+            written[0].pipeline | "No failures" >> beam.Create([], reshuffle=False).with_output_types(str)
+            if self.failures is None
+            else self.failures | "Failures" >> beam.Map(_copied).with_output_types(str)
+        )
+        recording = beam.FlatMap(
+            _record, self.folder, self.run, _packed(self.taken), beam.pvalue.AsList(failures)
+        )
         return (
             written
             | "All spilled" >> beam.Flatten()
             | "Pack" >> beam.ParDo(_Pack()).with_output_types(bytes)
             | "Gather" >> Gather()
-            | "Record" >> beam.FlatMap(_record, folder=self.folder, run=self.run).with_output_types(Spilled)
+            | "Record" >> recording.with_output_types(Spilled)
             | "Distribute" >> Distribute()
         )
 
 
+def _copied(failure: str) -> str:
+    """As it is: Flink's fuser fails for what is flattened elsewhere and a side input here."""
+    return failure
+
+
+class _Here:
+    """What a thread works on: the steps of its bundle, and the file of the split that runs through them."""
+
+    def __init__(self) -> None:
+        self.steps: set[int] = set()
+        self.all_steps = 0
+        self.file: SpillFile | None = None
+        self.address = b""
+        self.closed: list[Spilled] = []
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all steps are done by this thread: each batch of a split is with them before the split is read."""
+        return 0 < len(self.steps) == self.all_steps
+
+    def take_closed(self) -> list[Spilled]:
+        closed, self.closed = self.closed, []
+        return closed
+
+
+_threads = threading.local()
+
+
+def _here(folder: str) -> _Here:
+    here: _Here = _threads.__dict__.setdefault(folder, _Here())
+    return here
+
+
+@dataclass(frozen=True)
+class WholeSplits:
+    """Has all that is made of a split put down in one file: what `FileSource.documents(around=...)` takes.
+
+    So it is where reading and all that SpillTables has of it are one stage, as engines have it without a shuffle and a
+    Flatten between. Elsewhere files are of bundles, and no later run takes them over one by one.
+
+    Args:
+      folder, spill_bytes: of SpillTables.
+    """
+
+    folder: str
+    spill_bytes: int = SPILL_BYTES
+
+    @contextmanager
+    def __call__(self, split: Split) -> Iterator[Callable[[Any], Any]]:
+        """While the split is read; gives what is to be shown all that is found in it."""
+        here = _here(self.folder)
+        if not here.has_all:
+            yield lambda found: found
+            return
+        file = here.file = SpillFile(split_path(self.folder, split), self.spill_bytes)
+        here.address = str(split.address).encode()
+        read = _Read(split)
+        try:
+            yield read.saw
+            here.closed += file.close_split(split, read.documents, read.lasts)
+        except BaseException:  # GeneratorExit, too: a bundle that failed is left where it was
+            file.release()
+            raise
+        finally:
+            here.file = None
+
+
+class _Read:
+    def __init__(self, split: Split) -> None:
+        self.documents = 0
+        self.lasts = not split.problem
+
+    def saw(self, found: Any) -> Any:
+        if isinstance(found, pa.RecordBatch):
+            self.documents += found.num_rows
+        elif isinstance(found, Reject) and found.reason.startswith(CHANGED):
+            self.lasts = False
+        return found
+
+
 class _Spill(beam.DoFn):
-    def __init__(self, folder: str, table: str, most: int) -> None:
+    """Writes into the file of the split that is being read, or a bundle's own."""
+
+    def __init__(self, folder: str, table: str, most: int, place: int | None, steps: int) -> None:
         self._folder, self._table, self._most = folder, table, most
+        self._place, self._steps = place, steps
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
-        self._file: _OpenSpill | None = None
+        self._file: SpillFile | None = None
+        if self._place is not None:
+            here = _here(self._folder)
+            here.steps.add(self._place)
+            here.all_steps = self._steps
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Spilled]:
         if not batch.num_rows:
             return
         with self._metrics.timing():
+            self._metrics.took_in(batch)
             closed = self._write(batch)
-        if closed is not None:
-            yield closed
+        yield from closed
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._file is not None:
-            with self._metrics.timing():
-                closed = self._file.close()
-            yield WindowedValue(closed, MIN_TIMESTAMP, (GlobalWindow(),))
+        closed = [] if self._file is None else self._file.close()
+        if self._place is not None:
+            here = _here(self._folder)
+            here.steps.discard(self._place)
+            closed += here.take_closed()
+        for spilled in closed:
+            yield WindowedValue(spilled, MIN_TIMESTAMP, (GlobalWindow(),))
 
-    def _write(self, batch: pa.RecordBatch) -> Spilled | None:
-        """The file before, where the batch can't go on in it."""
-        self._metrics.took_in(batch)
-        closed = None
-        if self._file is not None and not self._file.takes(batch, self._most):
-            closed, self._file = self._file.close(), None
+    def teardown(self) -> None:
+        if self._place is not None:
+            _threads.__dict__.pop(self._folder, None)
+
+    def _write(self, batch: pa.RecordBatch) -> list[Spilled]:
+        """What is closed by then."""
+        here = _here(self._folder)
+        if self._place is not None and here.file is not None:
+            told = (batch.schema.metadata or {}).get(schema.SPLIT_METADATA, here.address)
+            if told != here.address:
+                raise RuntimeError("a step gave documents of one split while another was being read")
+            here.file.write(self._table, batch)
+            return here.take_closed()
         if self._file is None:
             name = f"{self._table}-{staging.new_attempt()}.arrows"
-            self._file = _OpenSpill(os.path.join(self._folder, name), self._table, batch)
-        self._file.write(batch)
+            self._file = SpillFile(os.path.join(self._folder, name), self._most)
+        self._file.write(self._table, batch)
+        if self._file.size < self._most:
+            return []
+        closed, self._file = self._file.close(), None
         return closed
-
-
-class _OpenSpill:
-    def __init__(self, path: str, table: str, batch: pa.RecordBatch) -> None:
-        self._path, self._table = path, table
-        self._schema = batch.schema
-        self._first = self._last = None if (span := _span(batch)) is None else span[0]
-        self._rows = 0
-        self._file = HashedFile(path)
-        options = pa.ipc.IpcWriteOptions(compression=_CODEC, emit_dictionary_deltas=False)
-        self._writer = pa.ipc.new_stream(self._file, batch.schema, options=options)
-
-    def takes(self, batch: pa.RecordBatch, most: int) -> bool:
-        """Whether a batch can go on here: of the same split, behind what was written, where rows have addresses."""
-        if self._file.size >= most or not batch.schema.equals(self._schema, check_metadata=True):
-            return False
-        if (span := _span(batch)) is None or self._last is None:
-            return True
-        return schema.SPLIT_METADATA in (batch.schema.metadata or {}) and self._last < span[0]
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write_batch(compact(batch))
-        self._rows += batch.num_rows
-        if (span := _span(batch)) is not None:
-            self._last = span[1]
-
-    def close(self) -> Spilled:
-        self._writer.close()
-        digest = self._file.close()
-        return Spilled(self._table, self._path, self._rows, self._file.size, digest, self._first or 0)
-
-
-def _span(batch: pa.RecordBatch) -> tuple[int, int] | None:
-    """First and last address."""
-    if schema.ADDRESS not in batch.schema.names:
-        return None
-    addresses = batch.column(schema.ADDRESS)
-    return addresses[0].as_py(), addresses[-1].as_py()
 
 
 class _Pack(beam.DoFn):
@@ -184,70 +248,80 @@ class _Pack(beam.DoFn):
             yield WindowedValue(_packed(self._held), MIN_TIMESTAMP, (GlobalWindow(),))
 
 
-def _packed(files: Sequence[Spilled]) -> bytes:
-    return zlib.compress(json.dumps(files, ensure_ascii=False).encode(), 1)
+def _packed(streams: Sequence[Spilled]) -> bytes:
+    return zlib.compress(json.dumps(streams, ensure_ascii=False).encode(), 1)
 
 
 def _unpacked(packed: bytes) -> list[Spilled]:
-    return [Spilled(*file) for file in json.loads(zlib.decompress(packed))]
+    return [Spilled(*stream) for stream in json.loads(zlib.decompress(packed))]
 
 
-def _record(packs: list[bytes], folder: str, run: str) -> list[Spilled]:
-    """All files, when what to go on from stands in the folder: in place of what an earlier run had left, if damaged."""
-    files = sorted(file for pack in packs for file in _unpacked(pack))
-    told = [file._replace(path=os.path.basename(file.path)) for file in files]
+def _record(packs: list[bytes], folder: str, run: str, taken: bytes, failures: list[str]) -> list[Spilled]:
+    """All streams, when what to go on from stands in the folder: in place of what an earlier run had left there."""
+    streams = once([stream for pack in (*packs, taken) for stream in _unpacked(pack)])
     staging.mark_owner(folder, run)
-    store_of(folder).write(os.path.join(folder, RECORD), json.dumps(told, ensure_ascii=False).encode())
-    return files
+    if not failures and all(stream.lasts for stream in streams):
+        told = [stream._replace(path=os.path.basename(stream.path)) for stream in streams]
+        store_of(folder).write(os.path.join(folder, RECORD), json.dumps(told, ensure_ascii=False).encode())
+    return streams
 
 
-def hand_out_spilled(pipeline: beam.Pipeline, files: Sequence[Spilled]) -> beam.PCollection[Spilled]:
-    """The files, one by one. They are a part of the job's description, in groups of GROUP_FILES."""
-    groups = [_packed(files[at : at + GROUP_FILES]) for at in range(0, len(files), GROUP_FILES)]
-    return (
-        pipeline
-        | "Files put down" >> beam.Create(groups, reshuffle=False)
-        | "Unpack" >> beam.FlatMap(_unpacked).with_output_types(Spilled)
-        | "Distribute" >> Distribute()
-    )
+def once(streams: Sequence[Spilled]) -> list[Spilled]:
+    """Without those of a split that has two files, as after a bundle that was tried again, in all but one; sorted."""
+    paths: dict[str, str] = {}
+    for stream in streams:
+        if stream.split:
+            paths[stream.split] = min(paths.get(stream.split, stream.path), stream.path)
+    return sorted(stream for stream in streams if paths.get(stream.split, stream.path) == stream.path)
+
+
+@dataclass(eq=False, kw_only=True)
+class HandOutSpilled(beam.PTransform):
+    """Streams that are known, one by one. They are a part of the job, in groups of GROUP_FILES. No shuffle.
+
+    Input: the pipeline. Output: Spilled, handed out.
+
+    Args:
+      streams: which.
+    """
+
+    streams: Sequence[Spilled]
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Spilled]:
+        starts = range(0, len(self.streams), GROUP_FILES)
+        groups = [_packed(self.streams[at : at + GROUP_FILES]) for at in starts]
+        return (
+            pipeline
+            | "Files" >> beam.Create(groups, reshuffle=False)
+            | "Unpack" >> beam.FlatMap(_unpacked).with_output_types(Spilled)
+            | "Distribute" >> Distribute()
+        )
 
 
 class Found(NamedTuple):
     """What a run finds of an earlier one."""
 
     files: tuple[Spilled, ...]
-    """None where it starts from nothing."""
+    """None where not all is there."""
     why: str = ""
-    """Why what there is can't be taken over, for people."""
+    """Why what there is can't be taken over as a whole, for people."""
 
 
 def find_spilled(folder: str, check: bool = True) -> Found:
     """What a run that died has left in its folder, and if asked for, every byte of it checked."""
     record = os.path.join(folder, RECORD)
     try:
-        files = [Spilled(*file) for file in json.loads(store_of(folder).read(record))]
-        files = [file._replace(path=os.path.join(folder, file.path)) for file in files]
+        streams = [Spilled(*stream) for stream in json.loads(store_of(folder).read(record))]
+        streams = [stream._replace(path=os.path.join(folder, stream.path)) for stream in streams]
     except (FileNotFoundError, NotADirectoryError):
-        return Found((), "no run with this configuration and input has finished its first part")
+        return Found((), "no run with this configuration and input has finished any of it")
     except (ValueError, TypeError) as error:
         return Found((), f"{record} isn't as it was written ({error})")
-    if not check:
-        return Found(tuple(files))
-    with ThreadPoolExecutor(_CHECKERS) as pool:
-        wrong = next((reason for reason in pool.map(_damage, files) if reason), None)
-    return Found((), wrong) if wrong else Found(tuple(files))
-
-
-def _damage(file: Spilled) -> str | None:
-    """What is wrong with a file."""
-    digest = hashlib.sha256()
-    try:
-        with store_of(file.path).open_file(file.path) as stored:
-            while piece := stored.read(1 << 20):
-                digest.update(piece)
-    except FileNotFoundError:
-        return f"{file.path} is gone"
-    return None if digest.hexdigest() == file.sha256 else f"{file.path} isn't as it was written (SHA-256)"
+    wrong = first_damage(streams) if check else None
+    return Found((), wrong) if wrong else Found(tuple(streams))
 
 
 @dataclass(eq=False, kw_only=True)
@@ -257,21 +331,24 @@ class ReadSpilled(beam.PTransform):
     Input: Spilled. Output: batches.
 
     Args:
-      table: whose files.
+      table: whose streams.
+      tell_splits: batches say of which stream they are, as of a split, so that they can be spilled again.
     """
 
     table: str
+    tell_splits: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, spilled: beam.PCollection[Spilled]) -> Batches:
-        return spilled | "Read" >> beam.ParDo(_Read(self.table)).with_output_types(pa.RecordBatch)
+        reading = beam.ParDo(_ReadTable(self.table, self.tell_splits))
+        return spilled | "Read" >> reading.with_output_types(pa.RecordBatch)
 
 
-class _Read(beam.DoFn):
-    def __init__(self, table: str) -> None:
-        self._table = table
+class _ReadTable(beam.DoFn):
+    def __init__(self, table: str, tell_splits: bool) -> None:
+        self._table, self._tell_splits = table, tell_splits
         self._metrics = StepMetrics()
 
     def process(self, spilled: Spilled) -> Iterator[pa.RecordBatch]:
@@ -279,10 +356,8 @@ class _Read(beam.DoFn):
             return
         for batch in self._metrics.timed(read_spilled(spilled)):
             self._metrics.gave_out(batch)
-            yield batch
-
-
-def read_spilled(spilled: Spilled) -> Iterator[pa.RecordBatch]:
-    """The batches of a file."""
-    with store_of(spilled.path).open_file(spilled.path) as file, pa.ipc.open_stream(file) as reader:
-        yield from reader
+            if self._tell_splits:
+                told = {**(batch.schema.metadata or {}), schema.SPLIT_METADATA: str(spilled.first)}
+                yield batch.replace_schema_metadata(told)
+            else:
+                yield batch

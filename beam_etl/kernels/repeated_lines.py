@@ -145,7 +145,7 @@ def repeated(counts: pa.RecordBatch, rule: LineRule) -> Repeated:
 
 
 def remove_lines(
-    batch: pa.RecordBatch, rule: LineRule, gone: Repeated, id: str = schema.ID
+    batch: pa.RecordBatch, rule: LineRule, gone: Repeated, id: str = schema.ID, told: str | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Documents without the pieces that go.
 
@@ -154,6 +154,7 @@ def remove_lines(
       rule: that `gone` was counted by.
       gone: what goes.
       id: the column that names documents.
+      told: a column (int32) that documents get: how many pieces went; None: they get none.
 
     Returns:
       Three batches: the documents; schema.EDIT of those that changed; and schema.QUALITY_REMOVAL of documents of which
@@ -171,13 +172,15 @@ def remove_lines(
     changed = spans.counts > 0
     edited = replace_spans(texts, spans)
     empty = changed & pc.equal(pc.utf8_trim_whitespace(edited), "").to_numpy(zero_copy_only=False)
-    told = {"pieces": pa.array(pieces), "bytes": pa.array(spans.bytes()), **spans.in_text(texts)}
+    cut = {"pieces": pa.array(pieces), "bytes": pa.array(spans.bytes()), **spans.in_text(texts)}
     if text.null_count:
         edited = pc.if_else(pc.is_valid(text), edited, pa.scalar(None, pa.large_string()))
     place = batch.schema.get_field_index(schema.TEXT)
     documents = batch.set_column(place, batch.schema.field(place), edited.cast(text.type))
+    if told is not None:
+        documents = documents.append_column(told, pa.array(pieces, pa.int32()))
     yield documents.filter(pa.array(~empty))
-    yield told_of(batch, told, schema.EDIT, id).filter(pa.array(changed & ~empty))
+    yield told_of(batch, cut, schema.EDIT, id).filter(pa.array(changed & ~empty))
     yield _removals(batch.filter(pa.array(empty)), pieces[empty], rule, id)
 
 

@@ -17,7 +17,7 @@ from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.dataset_rows import TableRows
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import FileSource
-from beam_etl.io.spill import SPILL_BYTES, ReadSpilled, Spilled, SpillTables, find_spilled, hand_out_spilled
+from beam_etl.io.spill_files import SPILL_BYTES, Spilled
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel
@@ -25,7 +25,13 @@ from beam_etl.kernels.removals import removals_of_step
 from beam_etl.pipelines.curate_checks import check_steps
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.curate_file import with_file
+from beam_etl.pipelines.curate_parts import PutDown, cut_lines, first_part, lines_part
 from beam_etl.pipelines.curate_steps import (
+    DOCUMENTS,
+    FUNNEL,
+    PIECES,
+    REJECTS,
+    REMOVALS,
     Compared,
     DocumentSteps,
     compare,
@@ -38,11 +44,10 @@ from beam_etl.pipelines.domain_score import SCORE_BYTES
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.job import AFTER, Job, read_documents
 from beam_etl.transforms.aggregate import Aggregate
-from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.batches import MapBatches
 from beam_etl.transforms.decontaminate import MATCHES
 from beam_etl.transforms.domain_join import AUTO, BROADCAST
-
-DOCUMENTS, REMOVALS, REJECTS, FUNNEL = "documents", "removals", "rejects", "funnel"
+from beam_etl.transforms.repeated_lines import EDITS
 
 COMPARED = ("exact", "near", "domain_score")
 """Steps that know all documents before they decide about any."""
@@ -63,78 +68,60 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Documents, removals, rejects, the funnel, and the tables of the steps that are asked for.
 
     Text is read once, or where steps compare documents twice: then it is put down in between, as the steps before have
-    made it. It crosses a shuffle to the scores of domains alone, and only where these are too many to be broadcast.
+    made it. Repeated lines take one reading more. Text crosses a shuffle to the scores of domains alone, and only where
+    these are too many to be broadcast.
     """
     check_steps(source, config)
-    if not config.has(*COMPARED):
-        first = first_steps(source, config)
-        return _finished(source, config, first, {})
-    folder = config.spill_folder(source)
-    documents, spilled = _taken_over(source, config, folder) or _first_part(source, config, folder)
-    expected = Expected(*source.sample(SAMPLE_BYTES).expected(source.told_documents()))
-    compared = compare(documents, config, source, expected.documents)
-    steps = DocumentSteps(documents, _again(spilled, REJECTS), config, has_tokens=True)
-    steps.removals.append(_again(spilled, REMOVALS))
-    steps.counts.append(_again(spilled, FUNNEL))
+    compares, how = config.has(*COMPARED), config.repeated_lines
+    if not compares and how is None:
+        return _finished(source, config, first_steps(source, config), {})
+    last = first_part(source, config)
+    parts = [last]
+    if how is not None and compares:
+        last = lines_part(source, config, how, last)
+        parts.append(last)
+    steps = _put_down(config, parts)
+    failures = [failure for part in parts for failure in part.failures]
+    if not compares:
+        assert how is not None
+        cut = cut_lines(source, config, how, last)
+        steps.follow(cut.steps)
+        tables: dict[str, Any] = {FAILURES: cut.failures}
+    else:
+        expected = Expected(*source.sample(SAMPLE_BYTES).expected(source.told_documents()))
+        compared = compare(last.documents, config, source, expected.documents)
+        compared = compared._replace(failures=[*compared.failures, *failures])
+        tables = _second_part(source, config, steps, last, compared, expected)
+    forget = partial(_forget, folders=[part.folder for part in parts])
+    return {**_finished(source, config, steps, tables), AFTER: forget}
+
+
+def _put_down(config: Config, parts: Sequence[PutDown]) -> DocumentSteps:
+    """The steps of the parts, as they were put down. What documents these have left isn't said yet."""
+    rejects = [part.again(REJECTS) for part in parts]
+    steps = DocumentSteps(parts[-1].documents, rejects[0], config, has_tokens=True)
+    steps.rejects += rejects[1:]
+    steps.removals += [part.again(REMOVALS) for part in parts]
+    steps.counts += [part.again(FUNNEL) for part in parts]
     if config.decontaminating is not None:
-        steps.tables[MATCHES] = _again(spilled, MATCHES)
-    tables = _second_part(source, config, steps, spilled, compared, expected)
-    return {**_finished(source, config, steps, tables), AFTER: partial(_forget, folder=folder)}
-
-
-def _first_part(source: FileSource, config: Config, folder: str) -> tuple[Batches, beam.PCollection[Spilled]]:
-    first = first_steps(source, config)
-    tables = {
-        DOCUMENTS: first.documents,
-        REMOVALS: first.removals | "First removals" >> beam.Flatten(pipeline=source.pipeline),
-        REJECTS: first.rejects | "First rejects" >> beam.Flatten(),
-        FUNNEL: first.funnel("First counts"),
-        **first.tables,
-    }
-    return first.documents, {
-        name: table for name, table in tables.items() if name != REMOVALS or first.removals
-    } | "Put down" >> SpillTables(folder=folder, run=config.run)
-
-
-def _taken_over(
-    source: FileSource, config: Config, folder: str
-) -> tuple[Batches, beam.PCollection[Spilled]] | None:
-    """What an earlier run put down, where that is asked for and there."""
-    if not config.resume:
-        return None
-    found = find_spilled(folder, check=not config.plan)
-    if not found.files:
-        print(f"{JOB.name}: starting from the beginning: {found.why}", file=sys.stderr)
-        return None
-    if not config.plan:
-        staging.mark_owner(folder, config.run)
-    rows, size = (sum(getattr(file, name) for file in found.files) for name in ("rows", "bytes"))
-    print(
-        f"{JOB.name}: taken over from an earlier run: all steps that look at documents one by one; {rows:,} rows in "
-        f"{len(found.files):,} files of {size:,} bytes{'' if config.plan else ', whose checksums are right'}",
-        file=sys.stderr,
-    )
-    spilled = hand_out_spilled(source.pipeline, found.files)
-    return spilled | "Documents taken over" >> ReadSpilled(table=DOCUMENTS), spilled
-
-
-def _again(spilled: beam.PCollection[Spilled], table: str) -> Batches:
-    batches: Batches = spilled | f"Read {table} again" >> ReadSpilled(table=table)
-    return batches
+        steps.tables[MATCHES] = parts[0].again(MATCHES)
+    for part in parts[1:]:
+        steps.tables[EDITS] = part.again(EDITS)
+    return steps
 
 
 def _second_part(
     source: FileSource,
     config: Config,
     steps: DocumentSteps,
-    spilled: beam.PCollection[Spilled],
+    last: PutDown,
     compared: Compared,
     expected: Expected,
 ) -> dict[str, Any]:
     """Removes what was decided; tables of the steps."""
     failures, tables = list(compared.failures), dict[str, Any]()
     if compared.decisions:
-        applied = _apply(source, config, spilled, compared, expected.documents)
+        applied = _apply(source, config, last.spilled, compared, expected.documents)
         steps.documents = applied.documents
         steps.counts.append(applied.counts)
         steps.note(*compared.decisions)
@@ -150,7 +137,7 @@ def _second_part(
                 if step == "near":
                     tables |= {"clusters": told.clusters, "cluster_sizes": told.cluster_sizes}
     else:
-        steps.documents = _again(spilled, DOCUMENTS)
+        steps.documents = last.again(DOCUMENTS)
     if compared.scored is not None:
         tables |= _join(config, steps, compared.scored, expected)
         failures.append(tables.pop(FAILURES))
@@ -224,26 +211,27 @@ def _finished(
 def _own(source: FileSource, config: Config) -> tuple[str, ...]:
     """Columns that documents have inside the job only."""
     found = resolve(config.columns, source.stored_schema, source.files[0].path).sources
-    scored = config.has("domain_score")
-    made = [each.column for each in found if each.stored is None or (each.derived and not scored)]
-    told = [] if schema.LANGUAGE in source.stored_schema.names else [schema.LANGUAGE]
+    told = config.has("domain_score") or config.lines_of_domains
+    made = [each.column for each in found if each.stored is None or (each.derived and not told)]
+    language = [] if schema.LANGUAGE in source.stored_schema.names else [schema.LANGUAGE]
     kept = (schema.ID, schema.TEXT)
-    return (TEXT_TOKENS, *told, *(name for name in made if name not in kept))
+    return (TEXT_TOKENS, PIECES, *language, *(name for name in made if name not in kept))
 
 
 def _without(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     return batch.drop_columns([name for name in names if name in batch.schema.names])
 
 
-def _forget(verdict: beam.PCollection[str], folder: str) -> None:
+def _forget(verdict: beam.PCollection[str], folders: Sequence[str]) -> None:
     """What was put down isn't needed any more when the dataset is published."""
-    verdict | "Forget what was put down" >> beam.Map(_remove, folder=folder)  # type: ignore[unused-ignore]
+    verdict | "Forget what was put down" >> beam.Map(_remove, folders=folders)  # type: ignore[unused-ignore]
 
 
-def _remove(verdict: str, folder: str) -> None:
+def _remove(verdict: str, folders: Sequence[str]) -> None:
     if verdict == PUBLISHED:
-        staging.remove_folder(folder)
-        staging.remove_empty([os.path.dirname(folder)])
+        for folder in folders:
+            staging.remove_folder(folder)
+        staging.remove_empty({os.path.dirname(folder) for folder in folders})
 
 
 def notes(config: Config, counters: Mapping[str, int]) -> list[str]:

@@ -33,9 +33,15 @@ def _wrong(source: FileSource, config: Config) -> Iterator[tuple[str, str | None
     stored = source.stored_schema
     if config.has("extract") and not is_pages(source) and schema.TEXT not in _read(source, config):
         yield "extract", None, f"the input has neither pages nor a text; it has {', '.join(stored.names)}"
-    for name, section in ((schema.URL, "urls"), (schema.DOMAIN, "domain_score"), (schema.DOMAIN, "funnel")):
-        needs = config.has(section) and (section != "funnel" or schema.DOMAIN in config.funnel_by)
-        if needs and name not in _read(source, config):
+    of_domains = {
+        "domain_score": config.has("domain_score"),
+        "lines": config.lines_of_domains,
+        "funnel": schema.DOMAIN in config.funnel_by,
+    }
+    needed = {"urls": (schema.URL, config.has("urls"))}
+    needed |= {section: (schema.DOMAIN, asked) for section, asked in of_domains.items()}
+    for section, (name, asked) in needed.items():
+        if asked and name not in _read(source, config):
             why = " (and no url to derive it from)" if name == schema.DOMAIN else ""
             yield (
                 section,

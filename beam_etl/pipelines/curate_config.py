@@ -20,7 +20,14 @@ from beam_etl.kernels.html import LINKS, TITLE
 from beam_etl.kernels.languages import LANG, LANG_SCORE
 from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.vocabularies import HUGGING_FACE
-from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
+from beam_etl.pipelines import (
+    decontaminate,
+    dedup_config,
+    domain_score_config,
+    extract_config,
+    lines,
+    token_count,
+)
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.curate_file import PAGE_KEYS, CurateFile
 from beam_etl.pipelines.flags import UsageError, flag
@@ -63,6 +70,7 @@ class Config(JobConfig):
             "quality",
             "quality_again",
             "decontaminating",
+            "repeated_lines",
             "exact",
             "near",
             "domain_score",
@@ -103,6 +111,11 @@ class Config(JobConfig):
         """Removal of what evaluation sets have."""
         asked = self.has("decontaminate")
         return self._made(decontaminate.Config, ("decontaminate",)) if asked else None
+
+    @property
+    def repeated_lines(self) -> lines.Config | None:
+        """Removal of lines that repeat."""
+        return self._made(lines.Config, ("lines",)) if self.has("lines") else None
 
     @property
     def exact(self) -> dedup_config.Config | None:
@@ -152,7 +165,12 @@ class Config(JobConfig):
     @property
     def by_domain(self) -> bool:
         """Whether documents need a domain."""
-        return self.has("domain_score") or schema.DOMAIN in self.funnel_by
+        return self.has("domain_score") or self.lines_of_domains or schema.DOMAIN in self.funnel_by
+
+    @property
+    def lines_of_domains(self) -> bool:
+        """Whether lines are counted by domain."""
+        return (how := self.repeated_lines) is not None and how.scope == schema.DOMAIN
 
     @property
     def columns(self) -> Columns:
@@ -183,15 +201,22 @@ class Config(JobConfig):
         evaluations = clean.others if (clean := self.decontaminating) is not None else ()
         return (self.config, *evaluations, *self.extracting.others)
 
-    def spill_folder(self, source: FileSource) -> str:
-        """Where a run puts its documents down: the same for equal steps and input, and for no others."""
+    def spill_folder(self, source: FileSource, of: str = "documents") -> str:
+        """Where a run puts its documents down: the same for equal steps and input, and for no others.
+
+        Args:
+          source: the input.
+          of: which part of the run.
+        """
         told = self.to_json()
         lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others if item[:1] == FILE_MARK]
         kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
         on = {
             "versions": {"beam_etl": __version__, **{name: _version(name) for name in DECIDING}},
             "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
+            "of": of,
             "files": [list(file) for file in source.files],
+            "split_bytes": source.read.split_bytes,
             "evaluations": repr(clean.sets.args) if (clean := self.decontaminating) is not None else None,
             "contents": list(map(_digest, [*lists, *([path] if kind == HUGGING_FACE else [])])),
         }

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 from beam_etl.io.access import open_file
 from beam_etl.kernels.funnel import GROUPS
-from beam_etl.pipelines import decontaminate, dedup_config, domain_score_config, extract_config, token_count
+from beam_etl.pipelines import (
+    decontaminate,
+    dedup_config,
+    domain_score_config,
+    extract_config,
+    lines,
+    token_count,
+)
 from beam_etl.pipelines.flags import UsageError, convert, plain_type
 
 if sys.version_info >= (3, 11):
@@ -28,6 +35,7 @@ class Section(NamedTuple):
 
 
 PAGE_KEYS = ("extract", "links", "max_page_bytes", "page_seconds", "page_memory")
+_LINES = ("unit", "scope", "more_than", "min_length", "match", "keep", "lines_memory")
 _NEAR = ("ngram", "bands", "band_rows", "threshold", "seed", "max_cluster_size", "oversized")
 _COMPONENTS = ("components", "components_memory", "component_rounds")
 _SCORES = ("rules", "thresholds", "weights", "prior_documents", "confidence", "signals")
@@ -42,6 +50,7 @@ SECTIONS: Mapping[str, Section] = {
     "c4_lines": Section(extract_config.Config, ()),
     "quality_again": Section(domain_score_config.Config, ("rules", "thresholds")),
     "decontaminate": Section(decontaminate.Config, ("evaluations", "evaluation_column", "ngram", "action")),
+    "lines": Section(lines.Config, _LINES),
     "exact": Section(dedup_config.Config, ("key", "normalised", "within", "keep")),
     "near": Section(dedup_config.Config, (*_NEAR, "within", "keep", *_COMPONENTS)),
     "domain_score": Section(domain_score_config.Config, (*_SCORES, *_LIMITS)),

@@ -25,6 +25,7 @@ from beam_etl.transforms.decontaminate import MATCHES, Decontaminate
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.domain_score import STAGE, ScoredDomains, ScoreFacts
 from beam_etl.transforms.leave_out import LeaveOut
+from beam_etl.transforms.repeated_lines import EDITS, EditedDocuments
 from beam_etl.transforms.token_count import CountTokens
 
 ORDER = (
@@ -34,6 +35,7 @@ ORDER = (
         "c4_lines",
         "quality_again",
         "decontaminate",
+        "lines",
         "exact",
         "near",
         "domain_score",
@@ -42,6 +44,12 @@ ORDER = (
     ),
 )
 """The places of the funnel's steps."""
+
+DOCUMENTS, REMOVALS, REJECTS, FUNNEL = "documents", "removals", "rejects", "funnel"
+"""Tables."""
+
+PIECES = "beam_etl.pieces"
+"""int32, only inside a run: the repeated lines that were cut out of a document."""
 
 FACT_BYTES = 160
 """Of a document's facts for the score of its domain, on their way to what is left of the documents."""
@@ -79,13 +87,16 @@ class DocumentSteps(Steps):
         """These are told in the funnel, even where nothing is left."""
         self._noted += [(ORDER.index(step), step, self._has_tokens) for step in steps]
 
+    def asked_for(self, label: str) -> Batches:
+        """FUNNEL of the steps that are told in it, without documents."""
+        batches: Batches = self.documents.pipeline | f"{label} asked for" >> beam.Create(
+            [nothing_left(self._noted)] if self._noted else [], reshuffle=False
+        ).with_output_types(pa.RecordBatch)
+        return batches
+
     def funnel(self, label: str) -> Batches:
         """All counts."""
-        none = nothing_left(self._noted)
-        asked = self.documents.pipeline | f"{label} asked for" >> beam.Create(
-            [none] if self._noted else [], reshuffle=False
-        ).with_output_types(pa.RecordBatch)
-        return [*self.counts, asked] | label >> beam.Flatten()
+        return [*self.counts, self.asked_for(label)] | label >> beam.Flatten()
 
     def count_tokens(self, label: str, changed: str | None = None) -> None:
         """Counts the tokens of texts; of those only that a step changed, if a column tells."""
@@ -102,6 +113,33 @@ class DocumentSteps(Steps):
         self.removals.append(self._told("decontaminate", done.removals))
         self.tables[MATCHES] = done.matches
 
+    def without_lines(self, edited: EditedDocuments) -> None:
+        """The step that has one more table: of edits."""
+        self.documents = edited.documents
+        self.rejects.append(edited.rejects)
+        self.removals.append(self._told("lines", edited.removals))
+        self.tables[EDITS] = edited.edits
+        self.count_tokens("Tokens without lines", PIECES)
+        self.count("lines")
+
+    def follow(self, steps: "DocumentSteps") -> None:
+        """These are behind the steps so far."""
+        self.documents = steps.documents
+        self.rejects += steps.rejects
+        self.removals += steps.removals
+        self.counts += steps.counts
+        self._noted += steps._noted
+        self.tables |= steps.tables
+
+    def spilled_tables(self) -> dict[str, tuple[Batches, ...]]:
+        """All that is put down, by table."""
+        own = {REMOVALS: self.removals, REJECTS: self.rejects, FUNNEL: self.counts}
+        return {
+            DOCUMENTS: (self.documents,),
+            **{name: tuple(batches) for name, batches in own.items()},
+            **{name: (batches,) for name, batches in self.tables.items()},
+        }
+
     def _told(self, label: str, removals: Batches) -> Batches:
         return removals | f"Removed: {label}" >> MapBatches(partial(removals_of_step, step=label))
 
@@ -111,9 +149,14 @@ def count_step(batch: Any, step: str, by: tuple[str, ...]) -> Any:
     return funnel_rows(batch, ORDER.index(step), step, by)
 
 
-def first_steps(source: FileSource, config: Config) -> DocumentSteps:
-    """What looks at each document by itself, from reading it to its quality. No shuffle."""
-    documents, rejects, _ = source.documents(tell_splits=True)
+def first_steps(source: FileSource, config: Config, **reading: Any) -> DocumentSteps:
+    """What looks at each document by itself, from reading it to its quality. No shuffle.
+
+    Args:
+      source, config: the input and the steps.
+      reading: more for `FileSource.documents`.
+    """
+    documents, rejects, _ = source.documents(tell_splits=True, **reading)
     stored, how = source.stored_schema.names, config.extracting
     pages = is_pages(source)
     if pages:

@@ -36,7 +36,7 @@ from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.documents import usable
 from beam_etl.transforms.line_tables import REPEATED_LINES
 from beam_etl.transforms.link_files import BeamFiles
-from beam_etl.transforms.repeated_lines import PIECES_REMOVED, RemoveRepeatedLines
+from beam_etl.transforms.repeated_lines import PIECES_REMOVED, FindRepeatedLines, RemoveRepeatedLines
 
 SAMPLE_BYTES = 4 << 20
 """Read by the launcher, to expect how many lines there will be."""
@@ -98,18 +98,23 @@ class Config(JobConfig):
         """What is read to be written."""
         return self.read_as((schema.ID, *self.line_rule.needed), carry=ALL)
 
+    def finding(self, expected_bytes: int | None) -> FindRepeatedLines:
+        """What finds the lines, of which so many bytes of counts are expected to cross the shuffle."""
+        return FindRepeatedLines(
+            rule=self.line_rule,
+            folder=os.path.join(staging.staging_folder(self.output, self.run), "lines"),
+            files=StoreFiles() if is_object(self.output) else BeamFiles(),
+            memory=self.lines_memory,
+            expected_bytes=expected_bytes,
+        )
+
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Tables documents, edits, removals and rejects. One shuffle, of hashes: the text is read twice."""
     documents, rejects, _ = source.documents(config.counted)
     again, others, _ = source.documents(again=True)
     done = documents | "Remove repeated lines" >> RemoveRepeatedLines(
-        rule=config.line_rule,
-        folder=os.path.join(staging.staging_folder(config.output, config.run), "lines"),
-        again=again,
-        files=StoreFiles() if is_object(config.output) else BeamFiles(),
-        memory=config.lines_memory,
-        expected_bytes=_expected_crossing(source, config.line_rule),
+        find=config.finding(expected_crossing(source, config.line_rule)), again=again
     )
     del rejects  # the second read wants as many columns or more, so it rejects these as well
     return {
@@ -121,7 +126,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     }
 
 
-def _expected_crossing(source: FileSource, rule: LineRule) -> int:
+def expected_crossing(source: FileSource, rule: LineRule) -> int:
     """Bytes of counts, estimated: lines that a sample has once are taken to be distinct everywhere."""
     sample = source.sample(SAMPLE_BYTES)
     counts = list(usable(partial(count_lines, rule=rule), sample.batches))

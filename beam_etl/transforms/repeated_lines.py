@@ -140,11 +140,13 @@ class RemoveLines(beam.PTransform):
       rule: that of FindRepeatedLines.
       id: the column that names documents in the tables.
       files: as of FindRepeatedLines.
+      told: a column that documents get: how many pieces were cut out of each; None: they get none.
     """
 
     rule: LineRule
     id: str = schema.ID
     files: Files = field(default_factory=BeamFiles)
+    told: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -153,7 +155,7 @@ class RemoveLines(beam.PTransform):
     def expand(self, rows: dict[str, Any]) -> EditedDocuments:
         tags = (EDITS, REMOVALS, REJECTS)
         work = beam.ParDo(
-            _Remove(self.rule, self.id, self.files), beam.pvalue.AsSingleton(rows["repeated"])
+            _Remove(self.rule, self.id, self.files, self.told), beam.pvalue.AsSingleton(rows["repeated"])
         ).with_output_types(pa.RecordBatch, **dict.fromkeys(tags, pa.RecordBatch), failures=str)
         done = rows["documents"] | "Remove" >> work.with_outputs(*tags, FAILURES, main="documents")
         documents, edits, removals, rejects = map(typed, (done.documents, *(done[tag] for tag in tags)))
@@ -168,37 +170,25 @@ class RemoveRepeatedLines(beam.PTransform):
     Output: EditedDocuments.
 
     Args:
+      find: what repeats, and how it is found.
       again: the same documents at the same addresses, with the columns that are wanted; None for the input.
-      others: as of FindRepeatedLines and RemoveLines.
+      id, told: as of RemoveLines.
     """
 
-    rule: LineRule
-    folder: str
+    find: FindRepeatedLines
     again: Batches | None = None
     id: str = schema.ID
-    files: Files = field(default_factory=BeamFiles)
-    memory: int = 2 << 30
-    partitions: int | None = None
-    expected_bytes: int | None = None
+    told: str | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
-        self._finding = FindRepeatedLines(
-            rule=self.rule,
-            folder=self.folder,
-            files=self.files,
-            memory=self.memory,
-            partitions=self.partitions,
-            expected_bytes=self.expected_bytes,
-        )
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
     def expand(self, documents: Batches) -> EditedDocuments:
-        found = documents | "Find" >> self._finding
+        found = documents | "Find" >> self.find
         again = documents if self.again is None else self.again
-        edited: EditedDocuments = {"documents": again, "repeated": found.table} | "Edit" >> RemoveLines(
-            rule=self.rule, id=self.id, files=self.files
-        )
+        removing = RemoveLines(rule=self.find.rule, id=self.id, files=self.find.files, told=self.told)
+        edited: EditedDocuments = {"documents": again, "repeated": found.table} | "Edit" >> removing
         failures = (found.failures, edited.failures) | "Failures" >> beam.Flatten()
         return edited._replace(
             failures=failures
@@ -206,8 +196,8 @@ class RemoveRepeatedLines(beam.PTransform):
 
 
 class _Remove(beam.DoFn):
-    def __init__(self, rule: LineRule, id: str, files: Files) -> None:
-        self._rule, self._id, self._files = rule, id, files
+    def __init__(self, rule: LineRule, id: str, files: Files, told: str | None) -> None:
+        self._rule, self._id, self._files, self._told = rule, id, files, told
         self._table: Table | None = None
         self._metrics = StepMetrics()
 
@@ -222,7 +212,7 @@ class _Remove(beam.DoFn):
         except FileNotFoundError as error:
             yield beam.pvalue.TaggedOutput(FAILURES, told_gone(error))
             return
-        kernel = partial(remove_lines, rule=self._rule, gone=self._table.lines, id=self._id)
+        kernel = partial(remove_lines, rule=self._rule, gone=self._table.lines, id=self._id, told=self._told)
         for out in run_with_outputs(kernel, batch, REMOVING, (EDITS, REMOVALS), self._metrics):
             if isinstance(out, beam.pvalue.TaggedOutput) and out.tag == EDITS:
                 self._metrics.add(PIECES_REMOVED, pc.sum(out.value.column("pieces")).as_py())

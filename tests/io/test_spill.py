@@ -1,5 +1,6 @@
 """Tables that are put down come back as they were, and what a later run may take over is told from their folder."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,15 +9,19 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
+from beam_etl.io.changes import reject_changed
+from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.spill import (
     RECORD,
+    HandOutSpilled,
     ReadSpilled,
-    Spilled,
     SpillTables,
+    WholeSplits,
+    _Spill,
     find_spilled,
-    hand_out_spilled,
-    read_spilled,
+    once,
 )
+from beam_etl.io.spill_files import Spilled, find_splits, read_spilled
 from tests.beam import run
 
 BATCH_ROWS = 500
@@ -47,14 +52,14 @@ def put_down(folder: Path, spill_bytes: int = 1 << 20, batches: Sequence[pa.Reco
     with run() as pipeline:
         told = pipeline | "Batches" >> beam.Create(batches, reshuffle=False).with_output_types(pa.RecordBatch)
         none = pipeline | "None" >> beam.Create([], reshuffle=False).with_output_types(pa.RecordBatch)
-        spilled = {"documents": told, "rejects": none} | SpillTables(
+        spilled = {"documents": (told,), "rejects": (none,)} | SpillTables(
             folder=str(folder), run="0123456789ab", spill_bytes=spill_bytes
         )
         _ = spilled | ReadSpilled(table="documents")
 
 
-@pytest.mark.parametrize("spill_bytes", [1, 1 << 20], ids=["a file a batch", "a file a split"])
-def test_files_hold_neighbouring_documents_of_one_split(spill_bytes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spill_bytes", [1, 1 << 20], ids=["a stream a batch", "a stream a split"])
+def test_streams_hold_neighbouring_documents_of_one_split(spill_bytes: int, tmp_path: Path) -> None:
     put_down(tmp_path / "put", spill_bytes)
     files = sorted(find_spilled(str(tmp_path / "put")).files, key=lambda file: file.first)
     assert len(files) == (len(BATCHES) if spill_bytes == 1 else 4)
@@ -68,7 +73,9 @@ def test_files_hold_neighbouring_documents_of_one_split(spill_bytes: int, tmp_pa
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["splits are told", "splits aren't told"])
-def test_splits_that_come_in_any_order_lie_in_files_with_nothing_between(told: bool, tmp_path: Path) -> None:
+def test_splits_that_come_in_any_order_lie_in_streams_with_nothing_between(
+    told: bool, tmp_path: Path
+) -> None:
     """As workers get them: every other split of a file is another worker's."""
     every_other = [batch for start in (0, 2, 4, 1, 3) for batch in BATCHES_OF_FIVE[2 * start : 2 * start + 2]]
     if not told:
@@ -84,12 +91,12 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "put"
     assert not find_spilled(str(folder)).files
     put_down(folder)
-    [first, second, *_] = find_spilled(str(folder)).files
+    [first, *_] = find_spilled(str(folder)).files
     record = (folder / RECORD).read_bytes()
     (folder / RECORD).unlink()
     found = find_spilled(str(folder))
     assert not found.files
-    assert "finished its first part" in found.why
+    assert "has finished any of it" in found.why
     (folder / RECORD).write_bytes(record)
     content = Path(first.path).read_bytes()
     Path(first.path).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
@@ -97,11 +104,10 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     assert not found.files
     assert found.why == f"{first.path} isn't as it was written (SHA-256)"
     assert find_spilled(str(folder), check=False).files
-    Path(first.path).write_bytes(content)
-    Path(second.path).unlink()
+    Path(first.path).unlink()
     found = find_spilled(str(folder))
     assert not found.files
-    assert found.why == f"{second.path} is gone"
+    assert found.why == f"{first.path} is gone"
     for damaged in (record, record[:-9], b'[["a", "b"]]'):
         (folder / RECORD).write_bytes(damaged)
         assert not find_spilled(str(folder)).files
@@ -109,10 +115,75 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
         assert len(find_spilled(str(folder)).files) == 4
 
 
+def of_splits(folder: Path, aside: bool) -> list[Spilled]:
+    """Two splits that two threads work on; a step of its own beside the others where it isn't of their stage."""
+    splits = [Split(FileEntry(file, f"{file}.jsonl", 9), 0, 9) for file in (0, 1)]
+    found: list[Spilled] = []
+
+    def work(split: Split) -> None:
+        around = WholeSplits(str(folder))
+        steps = [
+            _Spill(str(folder), name, 1 << 20, place, 2) for place, name in enumerate(("documents", "counts"))
+        ]
+        for step in steps[aside:]:
+            step.start_bundle()
+        with around(split) as shown:
+            batch = shown(documents(split.file.number, 0))
+            for step in steps[aside:]:
+                found.extend(step.process(batch.drop_columns(["address"]) if step is steps[1] else batch))
+        for step in steps[aside:]:
+            found.extend(windowed.value for windowed in step.finish_bundle())
+
+    for split in splits:
+        thread = threading.Thread(target=work, args=(split,))
+        thread.start()
+        thread.join()
+    return found
+
+
+def test_a_split_that_was_worked_on_twice_counts_once(tmp_path: Path) -> None:
+    streams = [*of_splits(tmp_path, aside=False), *of_splits(tmp_path, aside=False)]
+    assert len(streams) == 8
+    kept = once(streams)
+    assert sorted((stream.split, stream.table) for stream in kept) == [
+        (split, table) for split in ("0-0", "1-0") for table in ("counts", "documents")
+    ]
+    assert len({stream.path for stream in kept}) == 2
+    found = find_splits(str(tmp_path))
+    assert {(file.split, file.documents, file.bytes) for file in found.files} == {
+        ("0-0", BATCH_ROWS, 9),
+        ("1-0", BATCH_ROWS, 9),
+    }
+    assert {stream.path for file in found.files for stream in file.streams} == {
+        stream.path for stream in kept
+    }
+
+
+def test_a_split_is_not_whole_where_a_step_is_done_elsewhere(tmp_path: Path) -> None:
+    """An engine may cut a stage in two: then what is found in the folder of one must not stand for both."""
+    streams = of_splits(tmp_path, aside=True)
+    assert [(stream.table, stream.rows, stream.split) for stream in streams] == [
+        ("counts", BATCH_ROWS, "")
+    ] * 2
+    assert not find_splits(str(tmp_path)).files
+
+
+def test_a_split_of_a_file_that_changed_meanwhile_does_not_last(tmp_path: Path) -> None:
+    split = Split(FileEntry(0, "0.jsonl", 9), 0, 9)
+    step = _Spill(str(tmp_path), "rejects", 1 << 20, 0, 1)
+    step.start_bundle()
+    with WholeSplits(str(tmp_path))(split) as shown:
+        shown(reject_changed(split, "it was written anew"))
+        assert not list(step.process(pa.record_batch({"reason": ["changed"]})))
+    [stream] = [windowed.value for windowed in step.finish_bundle()]
+    assert not stream.lasts
+    assert not find_splits(str(tmp_path)).files
+
+
 def test_many_files_are_a_small_part_of_a_job(tmp_path: Path) -> None:
     digest = "0123456789abcdef" * 4
     files = [Spilled("documents", f"{tmp_path}/{n:05}.arrows", 9, 99, digest, n) for n in range(2500)]
     with run() as pipeline:
-        found = hand_out_spilled(pipeline, files) | "List" >> beam.combiners.ToList()
+        found = pipeline | HandOutSpilled(streams=files) | "List" >> beam.combiners.ToList()
         _ = found | "Check" >> beam.Map(lambda found: compare(sorted(found), files))
     assert len(pipeline.to_runner_api().SerializeToString()) < 150_000

@@ -14,8 +14,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import ReadDocuments
-from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, token_count
+from beam_etl.io.spill_files import SpillFile
+from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, lines, token_count
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.transforms.children import close_children
 from tests.archives import response
@@ -35,6 +37,9 @@ rules = ["gopher_quality", "gopher_repetition"]
 thresholds = ["gopher_repetition.max_top_2gram:none", "gopher_quality.min_letter_tokens:0.6"]
 [decontaminate]
 evaluations = ["EVALUATIONS"]
+[lines]
+more_than = 2
+min_length = 12
 [exact]
 keep = "first"
 [near]
@@ -43,7 +48,7 @@ band_rows = 8
 keep = "longest"
 [domain_score]
 rules = ["fineweb"]
-min_domain_score = 0.06
+min_domain_score = 0.09
 [mask]
 [tokens]
 by = ["language"]
@@ -52,6 +57,9 @@ by = ["language", "domain"]
 """
 
 EVALUATIONS = "questions.jsonl"
+
+SPLIT_BYTES = 450_000
+"""A fifth of the crawl."""
 
 TOKENIZER = b"{}"
 
@@ -114,9 +122,10 @@ class Chain:
         thresholds = "--thresholds=gopher_repetition.max_top_2gram:none,gopher_quality.min_letter_tokens:0.6"
         self._run("quality", domain_score.run, RULES, thresholds, "--filter=true")
         self._run("decontaminate", decontaminate.run, f"--evaluations={crawl.parent / EVALUATIONS}")
+        self._run("lines", lines.run, "--more_than=2", "--min_length=12")
         self._run("exact", dedup.run, "--method=exact")
         self._run("near", dedup.run, "--bands=14", "--band_rows=8", "--keep=longest")
-        self._run("domain_score", domain_score.run, "--rules=fineweb", "--min_domain_score=0.06")
+        self._run("domain_score", domain_score.run, "--rules=fineweb", "--min_domain_score=0.09")
         self._run("mask", extract.run, "--detect_language=false", "--mask=true")
         self._run("tokens", token_count.run, "--documents=true")
 
@@ -187,10 +196,12 @@ def test_scores_and_counts_are_those_of_the_single_pipelines(curated: Path, chai
 
     steps = {
         "matches": "decontaminate",
+        "edits": "lines",
         **dict.fromkeys(("domains", "score_parts"), "domain_score"),
         "counts": "tokens",
     }
     for name, step in steps.items():
+        assert table(curated, name), name
         assert sorted_rows(curated, name) == sorted_rows(chain.left[step], name), name
 
 
@@ -326,7 +337,123 @@ def test_a_step_that_leaves_nothing_is_in_the_funnel(
     assert "mask                    0    0.0%                  0                0" in capsys.readouterr().out
 
 
-CHANGES = ("nothing", "a list", "a vocabulary", "a package", "a step")
+def numbered(files: int, rows: int) -> dict[str, bytes]:
+    """Files of documents of which a line is in all, and every third document is there twice."""
+    texts = [
+        f"The same in all of them.\nThis is the text of number {n - n % 3 // 2}." for n in range(files * rows)
+    ]
+    told = [json.dumps({"id": f"{n:03}", "text": text}) + "\n" for n, text in enumerate(texts)]
+    return {f"{n}.jsonl": "".join(told[n * rows : (n + 1) * rows]).encode() for n in range(files)}
+
+
+def test_lines_alone_are_those_of_their_pipeline(tmp_path: Path) -> None:
+    told = [
+        {"id": f"{n}", "url": f"https://{'ab'[n % 2]}.example/{n}", "text": f"Menu\nText {n}\nFoot {n % 2}"}
+        for n in range(8)
+    ]
+    told.append({"id": "8", "url": "https://a.example/8", "text": "Menu\nFoot 0"})
+    source = write(tmp_path, "a.jsonl", "\n".join(map(json.dumps, told)).encode())
+    steps = '[lines]\nmatch = "exact"\nscope = "domain"\nmore_than = 3\nkeep = "none"\n[funnel]\nby = ["domain"]\n'
+    assert curate.run(job(tmp_path, source, steps)) == 0
+    flags = ["--match=exact", "--scope=domain", "--more_than=3", "--keep=none"]
+    assert lines.run([f"--input={source}", f"--output={tmp_path}/lines", *flags]) == 0
+    for name in ("documents", "edits", "removals"):
+        made, expected = (table(tmp_path / output, name) for output in ("out", "lines"))
+        assert [row.pop("step", "lines") for row in made] == ["lines"] * len(expected)
+        assert sorted(map(str, made)) == sorted(map(str, expected)), name
+    assert [row["reason"] for row in table(tmp_path / "out", "removals")] == ["repeated_lines"]
+    funnel = {(row["step"], row["domain"]): row["documents"] for row in table(tmp_path / "out", "funnel")}
+    assert funnel == {
+        ("read", "a.example"): 5,
+        ("read", "b.example"): 4,
+        ("lines", "a.example"): 4,
+        ("lines", "b.example"): 4,
+        ("lines", None): 0,
+        ("read", None): 0,
+    }
+    assert not (tmp_path / "out/_staging").exists()
+
+
+SINCE = {
+    "nothing": ("3 splits of the input; 60 documents in",),
+    "a file was torn": ("2 splits of the input; 40 documents in",),
+    "a file isn't as it was written": (
+        "its part of the input is read again",
+        "2 splits of the input; 40 documents in",
+    ),
+    "a split was worked on twice": ("3 splits of the input; 60 documents in",),
+    "an input was written anew": ("starting from the beginning",),
+}
+"""What has happened since a run failed, and what the next one says."""
+
+SINCE_IN_CI = ("a file isn't as it was written",)
+
+
+def hurt(how: str, folder: Path, source: Path) -> None:
+    """What may become of files after a run died."""
+    files = sorted((folder / "_staging").glob("*/split-*"))
+    assert len(files) == 4  # one isn't whole
+    content = files[0].read_bytes()
+    if how == "a file was torn":
+        files[0].write_bytes(content[:-1])
+    elif how == "a file isn't as it was written":
+        files[0].write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
+    elif how == "a split was worked on twice":
+        (files[0].parent / f"{files[0].name[:-12]}twice.arrows").write_bytes(content)
+    elif how == "an input was written anew":
+        os.utime(source / "0.jsonl", (5, 5))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """Flags of a job over six files, and what it gives."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for name, content in numbered(files=6, rows=20).items():
+        write(folder / "in", name, content)
+    steps = "[words]\nforbidden_words = ['number 7']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
+    given = [*job(folder, folder / "in/*.jsonl", steps), "--direct_num_workers=1"]
+    assert curate.run(given) == 0
+    return given, folder
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        pytest.param(how, told, id=how, marks=() if how in SINCE_IN_CI else pytest.mark.long)
+        for how, told in SINCE.items()
+    ],
+)
+def test_splits_that_were_read_are_not_read_again(
+    how: str,
+    told: tuple[str, ...],
+    undisturbed: tuple[list[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given, folder = undisturbed
+    given = [*given, f"--output={tmp_path}/out"]
+    closing, calls = SpillFile.close_split, iter(range(99))
+
+    def failing(*arguments: Any) -> Any:
+        if next(calls) == 3:
+            raise OSError("no space left")
+        return closing(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpillFile, "close_split", failing)
+        assert curate.run(given) == 1
+    hurt(how, tmp_path / "out", folder / "in")
+    capsys.readouterr()
+    assert curate.run([*given, "--resume=true"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("curate: ")]
+    assert len(said) == len(told)
+    assert all(what in line for what, line in zip(told, said, strict=True))
+    check_same(tmp_path / "out", folder / "out")
+    assert {row["step"] for row in table(tmp_path / "out", "removals")} == {"words", "lines"}
+
+
+CHANGES = ("nothing", "a list", "a vocabulary", "a package", "a step", "an input")
 
 
 @pytest.mark.parametrize("changed", CHANGES)
@@ -337,12 +464,13 @@ def test_what_decides_about_documents_decides_what_can_be_taken_over(
     words, vocabulary = write(tmp_path, "words.txt", b"some"), write(tmp_path, "small.json", TOKENIZER)
     steps = f'[words]\nforbidden_words = ["@{words}"]\n[exact]\n[tokens]\ntokenizer = "hf:{vocabulary}"\n'
 
-    def folder(steps: str = steps) -> str:
+    def folder(steps: str = steps, modified: int = 5) -> str:
         write(tmp_path, "steps.toml", steps.encode())
         config = Config(
             input=("in.jsonl",), output=f"{tmp_path}/out", config=f"{tmp_path}/steps.toml", resume=True
         )
-        return config.spill_folder(SimpleNamespace(files=[]))  # type: ignore[arg-type]
+        files = [FileEntry(0, "in.jsonl", 9, modified)]
+        return config.spill_folder(SimpleNamespace(files=files, read=SimpleNamespace(split_bytes=1)))  # type: ignore[arg-type]
 
     before = folder()
     if changed == "a list":
@@ -353,67 +481,108 @@ def test_what_decides_about_documents_decides_what_can_be_taken_over(
         monkeypatch.setattr("beam_etl.pipelines.curate_config.version", lambda name: "0.0")
     for path in (words, vocabulary):
         os.utime(path, (5, 5))
-    after = folder(steps + "[mask]\n" if changed == "a step" else steps)
+    after = folder(steps + "[mask]\n" if changed == "a step" else steps, 6 if changed == "an input" else 5)
     assert (before == after) == (changed == "nothing")
 
 
-KILLS: dict[str, tuple[tuple[str, str, str, int, bool], bool]] = {
-    "at the first file put down": (("beam_etl.io.spill", "_OpenSpill.close", "", 0, True), False),
-    "before all are recorded": (("beam_etl.io.spill", "_record", "", 0, False), False),
-    "when all are recorded": (("beam_etl.io.spill", "_record", "", 0, True), True),
-    "in the second read": (("beam_etl.io.apply_decisions", "_Apply._applied", "", 0, False), True),
-    "at the first file written": (("beam_etl.io.data_files", "OpenFile.close", "", 0, True), True),
-    "before it is published": (("beam_etl.io.write", "settle", "", 0, False), True),
-}
-"""Where a run dies, as killed_jobs.arm takes it; and whether the next one has something to take over."""
+NOTHING, ALL = "starting from the beginning", "all steps that look at documents one by one"
+LINES = "the removal of repeated lines"
+SPLIT_FILE = ("beam_etl.io.spill_files", "SpillFile.close_split", "")
+RECORD = ("beam_etl.io.spill", "_record", "")
 
-IN_CI = ("in the second read",)
+KILLS: dict[str, tuple[tuple[str, str, str, int, bool], tuple[str, ...]]] = {
+    "before the first split is whole": ((*SPLIT_FILE, 0, False), (NOTHING,)),
+    "when a split is whole": ((*SPLIT_FILE, 0, True), ("1 splits of the input; 20 documents",)),
+    "in the first read": ((*SPLIT_FILE, 2, True), ("3 splits of the input; 60 documents",)),
+    "in the middle of a split": (
+        ("beam_etl.io.spill_files", "SpillFile._add", "documents", 2, True),
+        ("2 splits of the input; 40 documents",),
+    ),
+    "before all are recorded": ((*RECORD, 0, False), ("6 splits of the input; 120 documents",)),
+    "when all are recorded": ((*RECORD, 0, True), (ALL,)),
+    "while lines are cut": (("beam_etl.transforms.repeated_lines", "_Remove._outputs", "", 1, False), (ALL,)),
+    "before edited ones are recorded": (("beam_etl.io.staging", "mark_owner", "", 1, False), (ALL,)),
+    "in the last read": (("beam_etl.io.apply_decisions", "_Apply._applied", "", 0, False), (ALL, LINES)),
+    "at the first file written": (("beam_etl.io.data_files", "OpenFile.close", "", 0, True), (ALL, LINES)),
+    "before it is published": (("beam_etl.io.write", "settle", "", 0, False), (ALL, LINES)),
+}
+"""Where a run dies, as killed_jobs.arm takes it; and what the next one says it takes over."""
+
+KILLS_OF_PAGES = {
+    "in the first read": ((*SPLIT_FILE, 2, True), ("3 splits of the input",)),
+    "in the last read": KILLS["in the last read"],
+}
+
+KILLS_IN_CI = ("in the first read", "in the last read")
 
 _KILLED = """
 import json, sys
+from beam_etl.io.read import ReadDocuments
 from beam_etl.pipelines import curate
 from tests.killed_jobs import arm
+ReadDocuments.__init__.__kwdefaults__["split_bytes"] = int(sys.argv[2])
 arm(*json.loads(sys.argv[1]))
-curate.run(sys.argv[2:])
+curate.run(sys.argv[3:])
 """
 
 
-def killed(where: Sequence[Any], flags: Sequence[str]) -> None:
-    """A run in a process of its own, which dies (SIGKILL)."""
-    command = [sys.executable, "-c", _KILLED, json.dumps(where), *flags]
+def resumed(where: Sequence[Any], given: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a run says when it goes on where one in a process of its own died (SIGKILL)."""
+    split_bytes = ReadDocuments.__init__.__kwdefaults__["split_bytes"]
+    command = [sys.executable, "-c", _KILLED, json.dumps(where), str(split_bytes), *given]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    capsys.readouterr()
+    assert curate.run([*given, "--resume=true"]) == 0
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("curate: ")]
+
+
+def check_same(output: Path, expected: Path, *names: str) -> None:
+    for name in ("documents", "removals", "rejects", "funnel", "edits", *names):
+        made, known = (
+            sorted(json.dumps(row, default=str) for row in table(out, name)) for out in (output, expected)
+        )
+        assert made == known, name
+    assert not (output / "_staging").exists()
 
 
 @pytest.mark.parametrize(
-    ("where", "taken"),
+    ("where", "told"),
     [
-        pytest.param(*kill, id=name, marks=() if name in IN_CI else pytest.mark.long)
+        pytest.param(*kill, id=name, marks=() if name in KILLS_IN_CI else pytest.mark.long)
         for name, kill in KILLS.items()
     ],
 )
 def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
     where: Sequence[Any],
-    taken: bool,
+    told: tuple[str, ...],
+    undisturbed: tuple[list[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given, folder = undisturbed
+    said = resumed(where, [*given, f"--output={tmp_path}/out"], capsys)
+    assert len(said) == len(told)
+    assert all(what in line for what, line in zip(told, said, strict=True))
+    check_same(tmp_path / "out", folder / "out")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("where", "told"), KILLS_OF_PAGES.values(), ids=KILLS_OF_PAGES)
+def test_a_killed_run_over_pages_goes_on_and_ends_as_an_undisturbed_one(
+    where: Sequence[Any],
+    told: tuple[str, ...],
     crawl: Path,
     curated: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given = job(tmp_path, crawl)
-    killed(where, given)
-    assert not table(tmp_path / "out", "documents")
+    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", SPLIT_BYTES)
     try:
-        assert curate.run([*given, "--resume=true"]) == 0
+        said = resumed(where, [*job(tmp_path, crawl), "--direct_num_workers=1"], capsys)
     finally:
         close_children()
-    said = capsys.readouterr().err
-    assert ("taken over from an earlier run" in said) == taken
-    assert ("starting from the beginning" in said) != taken
-    for name in ("documents", "removals", "rejects", "funnel", "domains", "counts", "totals", "clusters"):
-        told = (
-            sorted(json.dumps(row, default=str) for row in table(out, name))
-            for out in (tmp_path / "out", curated)
-        )
-        assert next(told) == next(told), name
-    assert not (tmp_path / "out/_staging").exists()
+    assert len(said) == len(told)
+    assert all(what in line for what, line in zip(told, said, strict=True))
+    check_same(tmp_path / "out", curated, *("matches", "domains", "counts", "totals", "clusters"))

@@ -43,7 +43,9 @@ def pairs(batch: pa.RecordBatch) -> list[tuple[str, str | None]]:
 def test_the_same_documents_stay_whatever_the_batches(rows: int, tmp_path: Path) -> None:
     with run() as pipeline:
         documents = pipeline | beam.Create(batches(rows))
-        done = documents | RemoveRepeatedLines(rule=LineRule(), folder=str(tmp_path / "lines"))
+        done = documents | RemoveRepeatedLines(
+            find=FindRepeatedLines(rule=LineRule(), folder=str(tmp_path / "lines"))
+        )
         assert_that(done.documents | beam.FlatMap(pairs), equal_to(KEPT), "documents")
         edited = done.edits | beam.FlatMap(
             lambda batch: zip(batch["id"].to_pylist(), batch["pieces"].to_pylist(), strict=True)

@@ -81,6 +81,11 @@ class Split(NamedTuple):
     """Its place among the splits of its file."""
 
     @property
+    def name(self) -> str:
+        """What it is called in this input: the numbers of its file, and of it in the file."""
+        return f"{self.file.number}-{self.number}"
+
+    @property
     def address(self) -> int:
         """The address of its first record, or one below it: distinct for splits that have records."""
         return self.file.number << schema.POSITION_BITS | self.first
