@@ -161,6 +161,10 @@ USAGE = {
     "no index": (["--cdx=/no/such.cdxj", "--detect_language=false"], "/no/such.cdxj"),
     "score": (["--min_language_score=2"], "--min_language_score is between 0 and 1, got 2.0"),
     "languages without": (["--languages=en", "--detect_language=false"], "need --detect_language=true"),
+    "name of a language": (
+        ["--languages=de,english"],
+        "--languages: no language 'english'; did you mean en?",
+    ),
     "list": (["--blocklist=@/no/such", "--detect_language=false"], "/no/such: no list"),
     "limit": (["--page_seconds=0"], "seconds must be above 0, got 0.0"),
 }
