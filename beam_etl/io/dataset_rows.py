@@ -1,7 +1,7 @@
 """Some rows of a dataset's table, by their number or by what they hold: for looking at."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from beam_etl.io import manifest
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import ReadDocuments
+from beam_etl.kernels.where import Both, Condition, Membership
 
 Row = dict[str, Any]
 
@@ -69,8 +70,16 @@ class TableRows:
                 yield from (first + row for row, held in enumerate(holds(batch)) if held)
                 first += batch.num_rows
 
-    def _read(self, path: str) -> Iterator[pa.RecordBatch]:
-        read = ReadDocuments(patterns=[path], columns=Columns(needed=(), carry=ALL))
+    def of_documents(self, places: Collection[tuple[str, int]]) -> Iterator[Row]:
+        """The rows about documents: those with one of these pairs of `file` and `position`."""
+        files, positions = (tuple(sorted(map(str, set(each)))) for each in zip(*places, strict=True))
+        condition = Both(Membership("file", files), Membership("position", positions))
+        for path, _ in self._files:
+            for batch in self._read(path, condition):
+                yield from (row for row in batch.to_pylist() if (row["file"], row["position"]) in places)
+
+    def _read(self, path: str, where: Condition | None = None) -> Iterator[pa.RecordBatch]:
+        read = ReadDocuments(patterns=[path], columns=Columns(needed=(), carry=ALL, where=where))
         for batch in read.read_file(read.files[0]):
             yield batch.drop_columns([schema.ADDRESS])
 

@@ -72,7 +72,7 @@ LEGENDS = {
     "CDXJ": 'com,example)/ 2024 {"filename": "a.warc.gz", "offset": "7", "length": "5"}\n',
     "OpenWayback's": "!OpenWayback-CDXJ 1.0\n!OpenWayback-CDXJ 1.1\n(com,example,)/ 2024-05-01T12:00:00Z response "
     '{"uri": "https://example.com/", "ref": "warcfile:a.warc.gz#7", "rle": 5}\n',
-    "OpenWayback's with pywb's names": '!OpenWayback-CDXJ 1.0\nx 2024 {"filename": "a.warc.gz", "offset": 7, "length": 5}',
+    "OpenWayback's, with a name": '!OpenWayback-CDXJ 1.0\nx 2024 {"filename": "a.warc.gz", "offset": 7, "length": 5}',
 }
 
 
