@@ -20,6 +20,10 @@ STEPS = """
 evaluations = ["{folder}/one.jsonl", "{folder}/two.jsonl"]
 action = "mask"
 ngram = 5
+[lines]
+more_than = 4
+keep = "none"
+match = "exact"
 [exact]
 [near]
 threshold = 0.5
@@ -77,10 +81,11 @@ def test_texts_are_those_that_were_compared(corpus: Path) -> None:
         assert left.startswith(right)
         assert "<EVALUATION>?" in right
         assert "cookie" not in right
+        assert "Über" not in left
 
 
 def test_it_is_told_what_was_done_before(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert show.run([str(corpus), "--removed=true", "--reason=exact"]) == 0
     told = capsys.readouterr().out
-    assert told.count("the text as exact had it, after c4_lines, decontaminate:") == 3
+    assert told.count("the text as exact had it, after c4_lines, decontaminate, lines:") == 3
     assert told.count("no difference in words") == 3
