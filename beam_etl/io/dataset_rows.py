@@ -17,6 +17,10 @@ from beam_etl.kernels.where import Both, Condition, Membership
 Row = dict[str, Any]
 
 
+class NoTableError(InputError):
+    """A dataset has no such table. The message names those there are."""
+
+
 class TableRows:
     """The rows of a table, in the order of its files.
 
@@ -25,7 +29,8 @@ class TableRows:
       config: of the job that wrote the dataset.
 
     Raises:
-      InputError: there is no dataset, or no such table. The message names those there are.
+      InputError: there is no dataset.
+      NoTableError: it has no such table.
     """
 
     def __init__(self, dataset: str, table: str) -> None:
@@ -35,7 +40,7 @@ class TableRows:
                 f"{dataset}: no dataset, since it has no manifest. Give a folder that a job wrote."
             )
         if table not in current.schemas:
-            raise InputError(f"{dataset}: no table {table!r}; it has {', '.join(current.schemas)}")
+            raise NoTableError(f"{dataset}: no table {table!r}; it has {', '.join(current.schemas)}")
         self._files = [(f"{dataset.rstrip('/')}/{file.path}", file.rows) for file in current.table(table)]
         self.rows = sum(rows for _, rows in self._files)
         self.config: dict[str, Any] = current.about.get("config", {})

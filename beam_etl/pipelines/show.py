@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.dataset_rows import Row, TableRows, choose
+from beam_etl.io.dataset_rows import NoTableError, Row, TableRows, choose
 from beam_etl.io.document_texts import Place
 from beam_etl.kernels.excerpts import printable
 from beam_etl.observe.beside import beside, differences
@@ -174,12 +174,18 @@ def _texts(row: Row, made: dict[str, Any], texts: StepTexts, config: Config, wid
 
 
 def _tell(config: Config) -> int:
-    found = False
-    for line in lines(config, shutil.get_terminal_size().columns):
-        print(line)
-        found = True
-    if not found:
-        print(f"{NAME}: {config.dataset}: {_absent(config)}", file=sys.stderr)
+    found, why = False, ""
+    try:
+        for line in lines(config, shutil.get_terminal_size().columns):
+            print(line)
+            found = True
+        why = "" if found else _absent(config)
+    except NoTableError:
+        if not config.removed:
+            raise
+        why = "nothing was removed: the job that wrote it has no step that removes documents"
+    if why:
+        print(f"{NAME}: {config.dataset}: {why}", file=sys.stderr)
     return DONE if found else WRONG
 
 

@@ -111,6 +111,14 @@ def test_reasons_are_told_where_one_is_asked_for_that_is_not_there(
     assert told.endswith("no such row with the reason 'language'. There are reasons: exact, near\n")
 
 
+def test_a_dataset_of_a_job_that_removes_nothing_is_told(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(show, "REMOVALS", "no_such_table")
+    assert show.run([str(dataset), "--removed=true"]) == 1
+    assert "nothing was removed: the job that wrote it has no step" in capsys.readouterr().err
+
+
 def test_a_removed_document_that_is_gone_is_told(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = dataset.parent / "in.jsonl"
     moved = source.rename(dataset.parent / "elsewhere.jsonl")
