@@ -29,6 +29,7 @@ WARC = [
     "fastwarc>=0.15,<2",
     "isal>=1.7,<2",
     "resiliparse>=0.15,<2",
+    "zstandard>=0.25,<1",
 ]
 STORES = ["obstore>=0.8,<0.12"]
 DEV = [
@@ -51,7 +52,6 @@ DEV = [
     "warcio>=1.7,<2",
     "werkzeug>=3.1,<4",
     "xxhash>=3.5,<5",
-    "zstandard>=0.25,<1",
 ]
 
 setup(

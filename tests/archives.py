@@ -1,5 +1,6 @@
 """Archives for tests: the same records packed in every way, and what warcio says of them."""
 
+import functools
 import gzip
 import itertools
 import uuid
@@ -44,6 +45,23 @@ def _blocks(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
+@functools.cache
+def dictionary() -> bytes:
+    """Of zstd, for the records."""
+    return zstandard.train_dictionary(1024, records(100)).as_bytes()
+
+
+def frame_of(dictionary: bytes) -> bytes:
+    """What an archive begins with that needs it."""
+    return b"\x5d\x2a\x4d\x18" + len(dictionary).to_bytes(4, "little") + dictionary
+
+
+def with_dictionary(one: bytes) -> bytes:
+    """A record packed with the dictionary."""
+    known = zstandard.ZstdCompressionDict(dictionary())
+    return zstandard.ZstdCompressor(dict_data=known, write_checksum=True).compress(one)
+
+
 PACKED: dict[str, tuple[str, Callable[[list[bytes]], bytes]]] = {
     "plain": ("a.warc", b"".join),
     "gzip by record": ("a.warc.gz", lambda made: b"".join(map(gzip.compress, made))),
@@ -55,6 +73,10 @@ PACKED: dict[str, tuple[str, Callable[[list[bytes]], bytes]]] = {
     "zstd with skippable frames": (
         "a.warc.zst",
         lambda made: b"".join(b"\x5d\x2a\x4d\x18\x03\0\0\0abc" + zstandard.compress(one) for one in made),
+    ),
+    "zstd with a dictionary": (
+        "a.warc.zst",
+        lambda made: b"".join([frame_of(dictionary()), *map(with_dictionary, made)]),
     ),
 }
 """Name and bytes of a file, by how records are packed in it."""

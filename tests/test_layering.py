@@ -66,6 +66,7 @@ EXCEPTIONS = {
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
     "io/formats/archives/inflate.py": ("isal",),
     "io/formats/archives/values.py": ("fastwarc",),
+    "io/formats/archives/zstd_dictionaries.py": ("zstandard",),
     "kernels/domains.py": ("idna", "tldextract"),
     "io/streams/kafka.py": ("confluent_kafka",),
     "io/streams/kafka_client.py": ("confluent_kafka",),

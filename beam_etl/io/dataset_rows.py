@@ -1,7 +1,7 @@
 """Some rows of a dataset's table, by their number or by what they hold: for looking at."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,8 +12,13 @@ from beam_etl.io import manifest
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
 from beam_etl.io.read import ReadDocuments
+from beam_etl.kernels.where import Both, Condition, Membership
 
 Row = dict[str, Any]
+
+
+class NoTableError(InputError):
+    """A dataset has no such table. The message names those there are."""
 
 
 class TableRows:
@@ -24,7 +29,8 @@ class TableRows:
       config: of the job that wrote the dataset.
 
     Raises:
-      InputError: there is no dataset, or no such table. The message names those there are.
+      InputError: there is no dataset.
+      NoTableError: it has no such table.
     """
 
     def __init__(self, dataset: str, table: str) -> None:
@@ -34,7 +40,7 @@ class TableRows:
                 f"{dataset}: no dataset, since it has no manifest. Give a folder that a job wrote."
             )
         if table not in current.schemas:
-            raise InputError(f"{dataset}: no table {table!r}; it has {', '.join(current.schemas)}")
+            raise NoTableError(f"{dataset}: no table {table!r}; it has {', '.join(current.schemas)}")
         self._files = [(f"{dataset.rstrip('/')}/{file.path}", file.rows) for file in current.table(table)]
         self.rows = sum(rows for _, rows in self._files)
         self.config: dict[str, Any] = current.about.get("config", {})
@@ -69,8 +75,16 @@ class TableRows:
                 yield from (first + row for row, held in enumerate(holds(batch)) if held)
                 first += batch.num_rows
 
-    def _read(self, path: str) -> Iterator[pa.RecordBatch]:
-        read = ReadDocuments(patterns=[path], columns=Columns(needed=(), carry=ALL))
+    def of_documents(self, places: Collection[tuple[str, int]]) -> Iterator[Row]:
+        """The rows about documents: those with one of these pairs of `file` and `position`."""
+        files, positions = (tuple(sorted(map(str, set(each)))) for each in zip(*places, strict=True))
+        condition = Both(Membership("file", files), Membership("position", positions))
+        for path, _ in self._files:
+            for batch in self._read(path, condition):
+                yield from (row for row in batch.to_pylist() if (row["file"], row["position"]) in places)
+
+    def _read(self, path: str, where: Condition | None = None) -> Iterator[pa.RecordBatch]:
+        read = ReadDocuments(patterns=[path], columns=Columns(needed=(), carry=ALL, where=where))
         for batch in read.read_file(read.files[0]):
             yield batch.drop_columns([schema.ADDRESS])
 

@@ -59,6 +59,20 @@ def _text(read: ReadDocuments, place: Place) -> str | None:
     return text
 
 
+def read_document(
+    place: Place, config: Mapping[str, Any], patterns: Sequence[str] = ()
+) -> pa.RecordBatch | None:
+    """A document with `id`, `url` and `text`, as one row; None where it isn't at hand, or has no text by itself.
+
+    Args and errors as of `read_texts`.
+    """
+    read = read_as_built(patterns, config) if patterns else None
+    try:
+        return find_document(read or read_as_built([place.file], config), place)
+    except (*CONTENT_ERRORS, BeamIOError):
+        return None
+
+
 def read_page(place: Place, config: Mapping[str, Any], patterns: Sequence[str] = ()) -> pa.RecordBatch | None:
     """A page of an archive, as one row with what it takes to make its text; None where it isn't at hand.
 

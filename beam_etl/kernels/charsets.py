@@ -6,6 +6,10 @@ DETECTED_BYTES = 128 << 10
 """A detector looks at the start and the end of a page, half of this each."""
 
 
+_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xfe\xff": "utf-16-be", b"\xff\xfe": "utf-16-le"}
+"""Byte order marks."""
+
+
 def charset_of(page: bytes, told: str | None) -> str:
     """The encoding of a page, by a name that Python knows.
 
@@ -14,14 +18,15 @@ def charset_of(page: bytes, told: str | None) -> str:
       told: what the HTTP header says; None where it says nothing. A name that the encoding standard lacks is nothing.
 
     Returns:
-      What was told; else what a <meta> in the first 1,024 bytes tells; else what a detector finds, which is utf-8
-      where it finds nothing. Names are mapped as browsers do (latin1 is cp1252).
+      What a byte order mark says; else what was told; else what a <meta> in the first 1,024 bytes tells; else what a
+      detector finds, which is utf-8 where it finds nothing. Names are mapped as browsers do (latin1 is cp1252).
 
-    Source: WHATWG Encoding, section 4.2; uchardet through resiliparse.
+    Source: WHATWG Encoding, sections 4.2 and 6 (decode: the mark wins); uchardet through resiliparse.
     """
     from resiliparse.parse.encoding import detect_encoding
 
-    known = _known(told) if told else None
+    marked = next((charset for mark, charset in _MARKS.items() if page.startswith(mark)), None)
+    known = marked or (_known(told) if told else None)
     found: str = known or detect_encoding(page, max_len=DETECTED_BYTES, from_html_meta=True)
     return found
 

@@ -1,7 +1,9 @@
 """The language that a document is in, by fastText's model of 176 languages, which ships with a package."""
 
 import importlib.util
-from collections.abc import Callable
+import locale
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,6 +47,32 @@ def detect_languages(batch: pa.RecordBatch) -> pa.RecordBatch:
 def check_detector() -> None:
     """Raises a NoDetectorError where the model isn't installed."""
     _model_path()
+
+
+@cache
+def language_codes() -> tuple[str, ...]:
+    """All codes that `lang` may be, ascending.
+
+    Raises:
+      NoDetectorError: the model isn't installed.
+    """
+    return tuple(sorted(parse_model(_model_path().read_bytes()).labels))
+
+
+def check_codes(asked: Sequence[str]) -> None:
+    """Raises a ValueError where one isn't among `language_codes`. It names a likely one, or all there are."""
+    codes = language_codes()
+    for code in asked:
+        if code not in codes:
+            likely = _likely(code)
+            told = f"did you mean {likely}?" if likely in codes else f"there are {', '.join(codes)}"
+            raise ValueError(f"no language {code!r}; {told}")
+
+
+def _likely(name: str) -> str:
+    """The code in `EN`, `en-GB` or `english`."""
+    start = name.strip().lower().replace("-", "_").partition("_")[0]
+    return locale.locale_alias.get(start, start).partition("_")[0]
 
 
 def _model_path() -> Path:

@@ -16,7 +16,7 @@ from beam_etl.kernels.document_rules import (
     Words,
 )
 from beam_etl.kernels.html import CONTENT_TYPE, EXTRACTS, LINKS, MAIN, MAX_PAGE_BYTES, TITLE
-from beam_etl.kernels.languages import LANG, LANG_SCORE
+from beam_etl.kernels.languages import LANG, LANG_SCORE, NoDetectorError, check_codes
 from beam_etl.kernels.masking import MASKED
 from beam_etl.pipelines.chosen_records import CrawlConfig
 from beam_etl.pipelines.flags import flag
@@ -63,6 +63,8 @@ class Config(CrawlConfig):
             raise ValueError(f"--min_language_score is between 0 and 1, got {self.min_language_score}")
         if (self.languages or self.min_language_score) and not self.detect_language:
             raise ValueError("--languages and --min_language_score need --detect_language=true")
+        if self.languages:
+            _check_languages(self.languages)
         self.extracting  # noqa: B018 - limits that can't be are told at once
 
     @property
@@ -108,3 +110,12 @@ class Config(CrawlConfig):
         if not self.languages and not self.min_language_score:
             return ()
         return (InLanguages(self.languages, self.min_language_score),)
+
+
+def _check_languages(asked: Sequence[str]) -> None:
+    try:
+        check_codes(asked)
+    except NoDetectorError:
+        return  # which the step tells
+    except ValueError as error:
+        raise ValueError(f"--languages: {error}") from error

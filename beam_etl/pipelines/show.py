@@ -10,15 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.dataset_rows import Row, TableRows, choose
-from beam_etl.io.document_texts import Place, read_page, read_texts
-from beam_etl.kernels.document_rules import READABLE_TYPES
+from beam_etl.io.dataset_rows import NoTableError, Row, TableRows, choose
+from beam_etl.io.document_texts import Place
 from beam_etl.kernels.excerpts import printable
-from beam_etl.kernels.html import CONTENT_TYPE, extract_text
 from beam_etl.observe.beside import beside, differences
 from beam_etl.pipelines.flags import FOLDER, flag
+from beam_etl.pipelines.show_texts import StepTexts, read_source
 from beam_etl.pipelines.tool import DONE, WRONG, run_tool
-from beam_etl.transforms.children import Guarded
 
 NAME = "show"
 SUMMARY = (
@@ -70,28 +68,36 @@ def lines(config: Config, width: int) -> Iterator[str]:
       InputError: there is no such dataset or table.
     """
     table = TableRows(config.dataset, REMOVALS if config.removed else config.table)
-    reasons = _reasons(table) if config.reason == EACH else [config.reason]
+    chosen = list(_chosen(table, config))
+    texts = StepTexts(config.dataset, table.config, [row for _, row in chosen] if config.removed else [])
+    for number, row in chosen:
+        yield f"--- row {number:,} of {table.rows:,} ".ljust(width, "-")
+        yield from _fields(row, config.characters, width)
+        if config.removed:
+            yield from _texts(row, table.config, texts, config, width)
+
+
+def _chosen(table: TableRows, config: Config) -> Iterator[tuple[int, Row]]:
+    """The rows that are asked for, with their numbers."""
+    reasons = sorted(_told(table, "reason"), key=str) if config.reason == EACH else [config.reason]
     for reason in reasons:
         asked = config.id is not None or reason is not None
         numbers = table.where(partial(_is_asked, id=config.id, reason=reason)) if asked else range(table.rows)
-        for number, row in _numbered(table, choose(numbers, config.rows, config.seed)):
-            yield f"--- row {number:,} of {table.rows:,} ".ljust(width, "-")
-            yield from _fields(row, config.characters, width)
-            if config.removed:
-                yield from _texts(row, table.config, config, width)
+        yield from _numbered(table, choose(numbers, config.rows, config.seed))
 
 
-def _reasons(table: TableRows) -> list[str | None]:
-    """Those there are, in alphabetical order."""
-    found: set[str | None] = set()
+def _told(table: TableRows, name: str) -> set[Any]:
+    """All values of a column, and of its lists, but null."""
+    found: set[Any] = set()
 
     def note(batch: pa.RecordBatch) -> list[bool]:
-        found.update(_values(batch, "reason"))
+        for value in _values(batch, name):
+            found.update(value if isinstance(value, list) else [value])
         return []
 
     for _ in table.where(note):
         pass
-    return sorted(found, key=str)
+    return found - {None}
 
 
 def _numbered(table: TableRows, numbers: list[int]) -> Iterator[tuple[int, Row]]:
@@ -138,50 +144,62 @@ def _printable_lines(text: str, characters: int) -> list[str]:
     return [printable(line) for line in cut.splitlines()]
 
 
-def _texts(row: Row, made: dict[str, Any], config: Config, width: int) -> Iterator[str]:
+def _texts(row: Row, made: dict[str, Any], texts: StepTexts, config: Config, width: int) -> Iterator[str]:
     """The removed text, and beside it the one that was kept, where they can be read."""
-    removed = _text(row["file"], row["position"], row["id"], made, config)
-    survivor = row["survivor_file"]
-    kept = _text(survivor, row["survivor_position"], row["survivor_id"], made, config) if survivor else None
+    step = row.get(schema.STEP)
+    places = [Place(row["file"], row["position"], row["id"])]
+    if row["survivor_file"]:
+        places.append(Place(row["survivor_file"], row["survivor_position"], row["survivor_id"]))
+    found = [read_source(place, made, config.input) for place in places]
+    shown = [
+        None if one.text is None else texts.text(one.text, place, step)
+        for one, place in zip(found, places, strict=True)
+    ]
+    if found[0].url is not None and schema.URL not in row:
+        yield f"{schema.URL}  {printable(found[0].url)}"
     yield ""
+    if before := texts.before(step):
+        yield f"the text as {step} had it, after {', '.join(before)}:"
+    removed, *kept = shown
     if removed is None:
-        file = printable(row["file"])
-        yield f"its text is not at hand: {file} is gone, has changed, or has no text by itself"
-    elif kept is None:
+        yield f"its text is not at hand: {printable(found[0].why)}"
+    elif not kept or kept[0] is None:
         yield from _printable_lines(removed, config.characters)
     else:
         yield from beside("REMOVED", "KEPT", width)
-        left, right = ("\n".join(_printable_lines(text, config.characters)) for text in (removed, kept))
+        left, right = ("\n".join(_printable_lines(text, config.characters)) for text in (removed, kept[0]))
         yield from beside(left, right, width)
         yield ""
-        yield from differences(printable(removed), printable(kept), width)
-
-
-def _text(file: str, position: int, id: str | None, made: dict[str, Any], config: Config) -> str | None:
-    place = Place(file, position, id)
-    text = read_texts([place], made, config.input).get(place)
-    return text if text is not None or "extract" not in made else _of_page(place, made, config)
-
-
-def _of_page(place: Place, made: dict[str, Any], config: Config) -> str | None:
-    """The text that the job `extract` made of a page, or would have made; None for what isn't text."""
-    page = read_page(place, made, config.input)
-    if page is None or page.column(CONTENT_TYPE)[0].as_py() not in (None, *READABLE_TYPES):
-        return None
-    kernel = partial(extract_text, extract=made["extract"], max_bytes=made["max_page_bytes"])
-    [found] = Guarded(kernel, made["page_seconds"], made["page_memory"]).rows(page)
-    text: str | None = None if isinstance(found, str) else found[0].column(schema.TEXT)[0].as_py()
-    return text
+        yield from differences(printable(removed), printable(kept[0]), width)
 
 
 def _tell(config: Config) -> int:
-    found = False
-    for line in lines(config, shutil.get_terminal_size().columns):
-        print(line)
-        found = True
-    if not found:
-        print(f"{NAME}: {config.dataset} has no such row", file=sys.stderr)
+    found, why = False, ""
+    try:
+        for line in lines(config, shutil.get_terminal_size().columns):
+            print(line)
+            found = True
+        why = "" if found else _absent(config)
+    except NoTableError:
+        if not config.removed:
+            raise
+        why = "nothing was removed: the job that wrote it has no step that removes documents"
+    if why:
+        print(f"{NAME}: {config.dataset}: {why}", file=sys.stderr)
     return DONE if found else WRONG
+
+
+def _absent(config: Config) -> str:
+    """Why no row is as asked."""
+    table = TableRows(config.dataset, REMOVALS if config.removed else config.table)
+    if not table.rows:
+        return "nothing was removed" if config.removed else f"its table {config.table} has no rows"
+    if config.reason in (None, EACH):
+        return f"no such row among its {table.rows:,}"
+    names = {"reasons": "reason", "steps": schema.STEP, "rules": schema.FAILED}
+    told = ((kind, sorted(_told(table, name))) for kind, name in names.items())
+    there = "; ".join(f"{kind}: {', '.join(values)}" for kind, values in told if values)
+    return f"no such row with the reason {config.reason!r}. There are {there}"
 
 
 def run(argv: Sequence[str] | None = None) -> int:

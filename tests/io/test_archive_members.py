@@ -24,7 +24,10 @@ MADE = records(3)
 ODD = (b"", b"\r\n", b"garbage\n", b"\nWARC/1.0\r\n", MADE[0] + MADE[1])
 """Members that aren't a record, or more than one."""
 
-ALONE = {"gzip by record", "gzip with padding", "zstd by record", "zstd with skippable frames"}
+ALONE = {
+    *("gzip by record", "gzip with padding"),
+    *("zstd by record", "zstd with skippable frames", "zstd with a dictionary"),
+}
 
 
 def found(path: Path, limits: Limits) -> list[Any]:

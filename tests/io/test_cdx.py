@@ -64,12 +64,34 @@ def test_places_behind_the_end_of_a_file_are_a_reject(behind: int, size: int | N
     assert (reject.position, reject.bytes) == (end, 0)
 
 
+LEGENDS = {
+    "CDX": " CDX N b a S V g\ncom,example)/ 2024 https://x 5 7 crawl/a.warc.gz\n",
+    "CDX without a delimiter before": "CDX N b a S V g\r\ncom,example)/ 2024 https://x 5 7 crawl/a.warc.gz\r\n",
+    "CDX by tabs": "\tCDX\tN\tb\ta\tS\tV\tg\r\ncom,example)/\t2024\thttps://x y\t5\t7\tcrawl/a.warc.gz\r\n",
+    "CDX by commas": ",CDX,N,S,V,g\ncom:example)/,5,7,crawl/a b.warc.gz\n",
+    "CDXJ": 'com,example)/ 2024 {"filename": "a.warc.gz", "offset": "7", "length": "5"}\n',
+    "OpenWayback's": "!OpenWayback-CDXJ 1.0\n!OpenWayback-CDXJ 1.1\n(com,example,)/ 2024-05-01T12:00:00Z response "
+    '{"uri": "https://example.com/", "ref": "warcfile:a.warc.gz#7", "rle": 5}\n',
+    "OpenWayback's, with a name": '!OpenWayback-CDXJ 1.0\nx 2024 {"filename": "a.warc.gz", "offset": 7, "length": 5}',
+}
+
+
+@pytest.mark.parametrize("told", LEGENDS.values(), ids=LEGENDS)
+def test_indexes_of_each_kind_tell_the_same(told: str, tmp_path: Path) -> None:
+    index = write(tmp_path, "a.cdx", told.encode())
+    name = "a b.warc.gz" if "a b" in told else "a.warc.gz"
+    assert read_cdx([str(index)]) == {name: [(7, 5)]}
+
+
 INDEX = b'x 2024 {"filename": "a.warc", "offset": 7}\n' * 99
 DAMAGED = {
     "cut off": gzip.compress(INDEX)[:-12],
     "checksum": gzip.compress(INDEX)[:-8] + b"\0" * 8,
     "offset": gzip.compress(b'x 2024 {"filename": "a.warc", "offset": -7}\n'),
     "endless": gzip.compress(b'x 2024 {"filename": "a.warc", "offset": Infinity}\n'),
+    "place": gzip.compress(b'!OpenWayback-CDXJ 1.0\nx 2024 {"ref": "warcfile:a.warc"}\n'),
+    "other place": gzip.compress(b'!OpenWayback-CDXJ 1.0\nx 2024 {"ref": "https://a.example/"}\n'),
+    "columns": gzip.compress(b"\tCDX\tV\tg\n7\ta.warc\t8\n"),
     "file": gzip.compress(b'x 2024 {"filename": 7, "offset": 7}\n'),
 }
 

@@ -242,6 +242,10 @@ WRONG = {
     "no such choice": ('[near]\noversized = "cut"\n', "line 4, [near] oversized: one of keep, split, fail"),
     "a value out of range": ("[language]\nmin_language_score = 2\n", "line 4, [language] min_language_score"),
     "no such rules": ('[quality]\nrules = ["gofer"]\n', "line 3, [quality]: no rule set 'gofer'"),
+    "no such language": (
+        '[language]\nlanguages = ["EN"]\n',
+        "line 4, [language] languages: languages: no language 'EN'; did you mean en?",
+    ),
     "no such group": ('[funnel]\nby = ["url"]\n', "line 4, [funnel] by: a list out of domain, language"),
     "a column that isn't there": ('[exact]\nkey = ["title"]\n', "line 4, [exact] key: no column 'title'"),
     "no url": ('[urls]\nblocklist = ["a.example"]\n', "line 3, [urls]: needs a column 'url'"),

@@ -73,8 +73,18 @@ PAGES = {
 }
 
 
+def removed(dataset: Path, reason: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `show` tells."""
+    capsys.readouterr()
+    show.run([str(dataset), "--removed=true", reason, "--rows=9"])
+    told = capsys.readouterr()
+    return told.out or told.err
+
+
 def test_each_filter_removes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = write(tmp_path, "a.warc", b"".join(response(url, page.encode()) for url, page in PAGES.items()))
+    pages = [response(url, page.encode()) for url, page in PAGES.items()]
+    image = response("https://a.example/7.png", b"\x89PNG", kind="image/png")
+    source = write(tmp_path, "a.warc", b"".join([*pages, image]))
     listed = write(tmp_path, "list.txt", b"# hosts and pages\nSPAM.example\n\nhttps://a.example/6\n")
     done = extract(
         source,
@@ -89,24 +99,35 @@ def test_each_filter_removes_what_it_says(tmp_path: Path, capsys: pytest.Capture
     assert (document["url"], document["masked"]) == ("https://a.example/1", 1)
     assert document["text"] == "Write to <EMAIL>, the good word."
     reasons = {row["position"]: row["reasons"] for row in table(done, "removals")}
-    capsys.readouterr()
-    assert show.run([str(done), "--removed=true", "--reason=words", "--rows=9"]) == 0
-    assert "\nSome bad words, and the good word.\n" in capsys.readouterr().out
+    assert "\nSome bad words, and the good word.\n" in removed(done, "--reason=words", capsys)
+    told = removed(done, "--reason=blocklist", capsys)
+    assert [line.split()[1] for line in told.splitlines() if line.startswith("url ")] == [
+        url for url in PAGES if "spam" in url or url.endswith("/6")
+    ]
+    assert "url  https://a.example/7.png\n\nits text is not at hand: it is image/png," in removed(
+        done, "--reason=page", capsys
+    )
     close_children()
+    told = removed(done, "--reason=pages", capsys)
+    assert "There are reasons: blocklist, empty, page, words; rules: blocklist, empty, page, words\n" in told
     assert [reasons[at] for at in sorted(reasons)] == [
         ["words: bad words"],
         ["blocklist: spam.example"],
         ["empty: no text"],
         ["words: none of those required"],
         ["blocklist: https://a.example/6"],
+        ["page: image/png"],
     ]
 
 
-def test_texts_of_wet_files_are_filtered_as_they_are(shared: Path, tmp_path: Path) -> None:
+def test_texts_of_wet_files_are_filtered_as_they_are(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = shared / "data/warc/real/whirlwind.warc.wet.gz"
     done = extract(source, tmp_path / "out")
     [told] = by_warcio(source)
     assert [row["text"] for row in table(done, "documents")] == [told["payload"].decode()]
+    assert removed(done, "--seed=1", capsys).endswith("nothing was removed\n")
 
 
 def test_hostile_archives_end_with_all_that_can_be_read(shared: Path, tmp_path: Path) -> None:
@@ -164,6 +185,10 @@ USAGE = {
     "no index": (["--cdx=/no/such.cdxj", "--detect_language=false"], "/no/such.cdxj"),
     "score": (["--min_language_score=2"], "--min_language_score is between 0 and 1, got 2.0"),
     "languages without": (["--languages=en", "--detect_language=false"], "need --detect_language=true"),
+    "name of a language": (
+        ["--languages=de,english"],
+        "--languages: no language 'english'; did you mean en?",
+    ),
     "list": (["--blocklist=@/no/such", "--detect_language=false"], "/no/such: no list"),
     "limit": (["--page_seconds=0"], "seconds must be above 0, got 0.0"),
 }

@@ -7,6 +7,7 @@ import pytest
 
 from beam_etl.observe.beside import DIFFERENCES, DIFFERING_WORDS, beside, differences
 from beam_etl.pipelines import dedup, show
+from beam_etl.pipelines.show_texts import SourceText, StepTexts
 
 WORDS = (
     *("the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "then", "it", "sleeps"),
@@ -71,10 +72,12 @@ def test_what_a_terminal_would_obey_is_not_printed(dataset: Path, capsys: pytest
 
 
 def test_names_and_paths_are_no_orders_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show, "_text", lambda *_: None)
     config = show.Config(dataset="a")
+    monkeypatch.setattr(
+        show, "read_source", lambda place, *_: SourceText(url="\x1b[31m", why=f"{place.file} is gone")
+    )
     row = {"id": "a", "file": "a\x1b[31m.txt", "position": 0, "survivor_file": None, "na\x1b[31mme": "\x07"}
-    told = [*show._fields(row, 80, 80), *show._texts(row, {}, config, 80)]
+    told = [*show._fields(row, 80, 80), *show._texts(row, {}, StepTexts("a", {}, [row]), config, 80)]
     assert "its text is not at hand: a [31m.txt is gone" in told[-1]
     assert any(line.startswith("na [31mme") for line in told)
     assert all(line.isprintable() for line in told)
@@ -98,6 +101,22 @@ def test_rows_of_each_reason_are_shown(dataset: Path, capsys: pytest.CaptureFixt
     told = shown(capsys, dataset, "--removed=true", "--reason=each", "--rows=1")
     assert ids(told) == ["d14", "d13"]
     assert "no difference in words" in told
+
+
+def test_reasons_are_told_where_one_is_asked_for_that_is_not_there(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show.run([str(dataset), "--removed=true", "--reason=language"]) == 1
+    told = capsys.readouterr().err
+    assert told.endswith("no such row with the reason 'language'. There are reasons: exact, near\n")
+
+
+def test_a_dataset_of_a_job_that_removes_nothing_is_told(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(show, "REMOVALS", "no_such_table")
+    assert show.run([str(dataset), "--removed=true"]) == 1
+    assert "nothing was removed: the job that wrote it has no step" in capsys.readouterr().err
 
 
 def test_a_removed_document_that_is_gone_is_told(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -17,6 +18,16 @@ _OFFSET, _SIZE, _FILE = "V", "S", "g"
 """Of the columns that the first line of a CDX file names by letters."""
 
 
+_LEGEND = re.compile(r"\s?\W?CDX(?P<delimiter>[^\w\s]|\s)(?P<columns>.*)")
+"""The first line of CDX, after the delimiter that all lines have between their columns."""
+
+_AT = "warcfile:"
+"""How OpenWayback's CDXJ tells a place: `warcfile:NAME#OFFSET`."""
+
+_NOTE = "!"
+"""What lines about a CDXJ file begin with, so that they are sorted to its start."""
+
+
 class _Entry(NamedTuple):
     file: str
     offset: int
@@ -28,6 +39,8 @@ def read_cdx(paths: Sequence[str]) -> Places:
 
     Args:
       paths: of indexes, plain, .gz or .zst: CDX with a first line that names its columns, or CDXJ.
+
+    Source: iipc/warc-specifications, CDX 2006 and 2015, OpenWayback CDXJ 1.0; pywb's fields of CDXJ.
 
     Raises:
       InputError: an index, or a line of it, can't be read. The message names it.
@@ -89,13 +102,13 @@ def chosen_end(split: Split, places: Places) -> int:
 
 
 def _entries(path: str) -> Iterator[_Entry]:
-    columns: list[str] = []
+    legend: re.Match[str] | None = None
     for number, line in enumerate(_lines(path), 1):
-        if number == 1 and line.lstrip().startswith("CDX "):
-            columns = line.split()[1:]
-        elif line.strip():
+        if number == 1 and (legend := _LEGEND.match(line)) is not None:
+            continue
+        if line.strip() and not line.startswith(_NOTE):
             try:
-                yield _entry(line, columns)
+                yield _of_cdxj(line) if legend is None else _of_cdx(line, **legend.groupdict())
             except (ValueError, KeyError, TypeError) as error:
                 what = "CDX, whose first line names its columns, or CDXJ"
                 raise InputError(
@@ -103,12 +116,21 @@ def _entries(path: str) -> Iterator[_Entry]:
                 ) from error
 
 
-def _entry(line: str, columns: Sequence[str]) -> _Entry:
-    if columns:
-        told = dict(zip(columns, line.split(), strict=True))
-        size = told.get(_SIZE, "-")
-        return _checked(_Entry(told[_FILE], int(told[_OFFSET]), int(size) if size.isdigit() else 0))
+def _of_cdx(line: str, delimiter: str, columns: str) -> _Entry:
+    told = dict(zip(_split(columns, delimiter), _split(line, delimiter), strict=True))
+    size = told.get(_SIZE, "-")
+    return _checked(_Entry(told[_FILE], int(told[_OFFSET]), int(size) if size.isdigit() else 0))
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return line.split() if delimiter == " " else line.strip("\r\n").split(delimiter)
+
+
+def _of_cdxj(line: str) -> _Entry:
     fields = json.loads(line[line.index("{") :])
+    if "filename" not in fields and str(fields.get("ref")).startswith(_AT):
+        file, _, offset = fields["ref"].removeprefix(_AT).rpartition("#")
+        return _checked(_Entry(file, int(offset), int(fields.get("rle", 0))))
     return _checked(_Entry(fields["filename"], int(fields["offset"]), int(fields.get("length", 0))))
 
 

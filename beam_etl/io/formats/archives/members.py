@@ -13,6 +13,7 @@ from beam_etl.io.access import PIECE_BYTES, STORED_BYTES
 from beam_etl.io.errors import is_content_error
 from beam_etl.io.formats.archives.inflate import inflater, quick_inflater
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
+from beam_etl.io.formats.archives.zstd_dictionaries import Dictionary, read_dictionary
 from beam_etl.io.isolate import entering
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
@@ -196,14 +197,12 @@ class GzipMembers:
 
 
 class ZstdMembers:
-    """Frames of zstd. Their blocks tell their sizes, so the next one is found without decompressing.
-
-    A dictionary in front of them, which some archives have, is not read: frames that need it are damaged.
-    """
+    """Frames of zstd. Their blocks tell their sizes, so the next one is found without decompressing."""
 
     def __init__(self, file: Any, start: int) -> None:
         self._file = file
         self._made: Any = None
+        self._dictionary = _dictionary(file)
         self.start = self._stop = start
 
     @property
@@ -223,9 +222,19 @@ class ZstdMembers:
                 return True
             self._stop = frame.stop
             if frame.has_content:
-                window = pa.PythonFile(_Window(self._file, self.start, frame.stop), mode="r")
-                self._made = pa.CompressedInputStream(window, "zstd")
+                self._made = self._opened(frame)
                 return True
+
+    def _opened(self, frame: "_Frame") -> Any:
+        """What reads a frame, or why it can't be read."""
+        window = _Window(self._file, self.start, frame.stop)
+        if isinstance(self._dictionary, Dictionary):
+            return self._dictionary.open(window)
+        if frame.needs_dictionary:
+            return self._dictionary or ValueError(
+                "it needs a zstd dictionary, which the file doesn't begin with"
+            )
+        return pa.CompressedInputStream(pa.PythonFile(window, mode="r"), "zstd")
 
     def go(self, at: int) -> None:
         self._stop = at
@@ -248,9 +257,19 @@ class ZstdMembers:
         return None
 
 
+def _dictionary(file: Any) -> Dictionary | Exception | None:
+    """The file's, or why it can't be used; None where it has none."""
+    try:
+        found = read_dictionary(file)
+        return None if found is None else Dictionary(found)
+    except (EOFError, ValueError) as error:
+        return error
+
+
 class _Frame(NamedTuple):
     stop: int
     has_content: bool
+    needs_dictionary: bool
 
 
 def _zstd_frame(file: Any, start: int) -> _Frame:
@@ -262,7 +281,9 @@ def _zstd_frame(file: Any, start: int) -> _Frame:
     """
     head = _exactly(file, start, 5)
     if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5:
-        return _Frame(start + 8 + int.from_bytes(_exactly(file, start + 4, 4), "little"), False)
+        stop = start + 8 + int.from_bytes(_exactly(file, start + 4, 4), "little")
+        _exactly(file, stop - 1, 1)
+        return _Frame(stop, False, False)
     if head[:4] != ZSTD_MAGIC:
         raise ValueError("no zstd frame")
     flags = head[4]
@@ -275,7 +296,7 @@ def _zstd_frame(file: Any, start: int) -> _Frame:
         at += 3 + (1 if kind == 1 else length)  # a repeated byte is stored once
     stop = at + 4 * (flags >> 2 & 1)  # a checksum
     _exactly(file, stop - 1, 1)
-    return _Frame(stop, True)
+    return _Frame(stop, True, flags & 3 > 0)
 
 
 def _exactly(file: Any, at: int, size: int) -> bytes:
@@ -287,7 +308,7 @@ def _exactly(file: Any, at: int, size: int) -> bytes:
 
 
 class _Window:
-    """A part of a file, as a file for Arrow. The part may be read while others read the file."""
+    """A part of a file, as a file for a decompressor. The part may be read while others read the file."""
 
     closed = False
 
