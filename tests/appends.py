@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from beam_etl.io import durable, manifest, staging
+from beam_etl.io import durable, manifest, publishing, staging
 from beam_etl.io.commit import CONFLICT, PUBLISHED, clean_run, settle
 from beam_etl.io.manifest import Manifest
 from tests.attempts import RUN, KilledError, rows_of, seen, stage
@@ -92,7 +92,7 @@ class Additions:
         for run, verdicts in self.verdicts.items():
             assert len(verdicts) == 1, f"{run}: {verdicts}"
             assert (verdicts == {PUBLISHED}) == (run in published)
-            assert manifest.is_published(str(self.dataset), run) == (run in published)
+            assert publishing.is_published(str(self.dataset), run) == (run in published)
 
     def replaced(self) -> None:
         """What is there is what replaced the rest, and who was told that it is published was, or is."""

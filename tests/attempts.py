@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import durable, manifest, place, staging
+from beam_etl.io import durable, manifest, place, publishing, staging
 from beam_etl.io.commit import PUBLISHED, clean_run, settle
 from beam_etl.io.manifest import DataFile, Manifest
 
@@ -223,4 +223,4 @@ class World:
         assert listed(self.dataset) == (rows_of(current.run) if current else [])
         for run, verdicts in self.verdicts.items():
             assert len(verdicts) < 2 or not agreed, f"{run}: {verdicts}"
-            assert (PUBLISHED in verdicts) <= manifest.is_published(str(self.dataset), run)
+            assert (PUBLISHED in verdicts) <= publishing.is_published(str(self.dataset), run)

@@ -1,9 +1,11 @@
-"""What every test stands on: the shared data, repeatable property tests, and no network."""
+"""What every test stands on: the shared data, repeatable property tests, quick starts of jobs, and no network."""
 
+import gc
 import gzip
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,19 @@ def webtext(shared: Path) -> list[dict[str, Any]]:
     """4,085 real documents in 69 languages: id, url, domain, lang, date, text."""
     with gzip.open(shared / "data/webtext/debdocs_sample_1pct.jsonl.gz", "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_starts() -> Iterator[None]:
+    """What was imported and collected is left alone by Python's collector, as a command leaves it; Beam looks once."""
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        if "apache_beam" in sys.modules:
+            from tests.beam import look_at_methods_once
+
+            look_at_methods_once(patch)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

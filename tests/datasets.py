@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from beam_etl.io import manifest
+from beam_etl.io import manifest, publishing
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.run_reports import report_path
 
@@ -13,9 +13,9 @@ def publish(folder: str | Path, made: Manifest) -> bool:
     """Publishes a manifest whose files are in place, or need not be."""
     prepared = Path(folder) / f"prepared-{made.number}-{made.run}"
     prepared.parent.mkdir(parents=True, exist_ok=True)
-    prepared.write_bytes(manifest.prepare(str(Path(folder) / manifest.FOLDER), made))
+    prepared.write_bytes(publishing.prepare(str(Path(folder) / manifest.FOLDER), made))
     try:
-        return manifest.publish(str(folder), made.number, made.run, str(prepared))
+        return publishing.publish(str(folder), made.number, made.run, str(prepared))
     finally:
         prepared.unlink()
 

@@ -55,7 +55,7 @@ STEPS = {
     "when the attempt is chosen": Step("beam_etl.io.durable", "create_if_absent", "outcome.json", after=True),
     "before the first file is moved": Step("os", "rename", "/_staging/"),
     "between two files that are moved": Step("os", "rename", "/_staging/", call=2),
-    "before the manifest": Step("beam_etl.io.manifest", "publish"),
+    "before the manifest": Step("beam_etl.io.publishing", "publish"),
     "when the manifest is there": Step("os", "link", "/_manifests/", after=True, published=True),
     "before the rest goes": Step("beam_etl.io.staging", "remove_staging", published=True),
     "while the rest goes": Step("beam_etl.io.staging", "remove_staging", after=True, published=True),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from beam_etl.io import manifest, staging, versions
+from beam_etl.io import manifest, publishing, staging, versions
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told
 from beam_etl.io.stores import store_of
@@ -78,13 +78,13 @@ def publish_on_top(
     """
     seen, tries = 0, _TRIES
     while tries:
-        manifest.refresh(dataset)
+        publishing.refresh(dataset)
         made = merge(manifest.latest(dataset))
         if made is None:
             return None
         path = prepared(made)
-        store_of(dataset).create(path, manifest.prepare(os.path.join(dataset, manifest.FOLDER), made))
-        if manifest.publish(dataset, made.number, made.run, path):
+        store_of(dataset).create(path, publishing.prepare(os.path.join(dataset, manifest.FOLDER), made))
+        if publishing.publish(dataset, made.number, made.run, path):
             return made
         if made.number == seen:  # this writer still doesn't see who took the number
             tries -= 1

@@ -9,9 +9,10 @@ from typing import TypeVar
 import pyarrow as pa
 
 from beam_etl.io.careful import carefully, looked_at
-from beam_etl.io.columns import ALL, Columns, check_condition, resolve, widest
+from beam_etl.io.columns import ALL, Columns, check_condition, resolve
 from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats import FileEntry, Format
+from beam_etl.io.stored_types import widest
 
 LOOKED_AT = 8
 """How many files are looked at: the first, the last, and some between."""

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.errors import InputError
-from beam_etl.io.formats.base import LIMITS, NO_ARROW_TYPE, Limits
-from beam_etl.io.times import is_number
+from beam_etl.io.formats.base import LIMITS, Limits
+from beam_etl.io.stored_types import READS, check_readable, check_type, check_widens
 from beam_etl.kernels.utf8 import is_byte_string
 from beam_etl.kernels.where import Condition, WhereError, bind, columns_of
 from beam_etl.transforms.batches import MAX_ROWS
@@ -237,7 +237,7 @@ def _source(columns: Columns, column: str, stored: pa.Schema, path: str) -> Sour
     candidates = (told,) if told is not None else (column, *schema.SYNONYMS.get(column, ()))
     there = [name for name in candidates if name in stored.names]
     if there:
-        _check_type(column, stored.field(there[0]), path, columns.time_unit)
+        check_type(column, stored.field(there[0]), path, columns.time_unit)
         others = (name for name in there[1:] if READS[column].accepts(stored.field(name).type))
         return Source(column, there[0], others=tuple(others))
     if told is None and column == schema.ID:
@@ -282,67 +282,6 @@ def _likely(column: str, told: str | None, stored: pa.Schema) -> str | None:
     return readable[0] if column == schema.TEXT and len(readable) == 1 else None
 
 
-class Read(NamedTuple):
-    """What a shared column can be read from."""
-
-    accepts: Callable[[pa.DataType], bool]
-    words: str
-    """The same, for messages."""
-
-
-def is_text(type_: pa.DataType) -> bool:
-    """Strings, or bytes that have to be UTF-8; also in a dictionary, or never anything but null."""
-    if pa.types.is_dictionary(type_):
-        return is_text(type_.value_type)
-    return is_byte_string(type_) or bool(pa.types.is_null(type_))
-
-
-def _is_time(type_: pa.DataType) -> bool:
-    return is_text(type_) or bool(pa.types.is_timestamp(type_))
-
-
-_TEXT = Read(is_text, "text")
-READS = {
-    schema.ID: Read(
-        lambda type_: is_text(type_) or bool(pa.types.is_integer(type_)), "text or whole numbers"
-    ),
-    schema.URL: _TEXT,
-    schema.DOMAIN: _TEXT,
-    schema.LANGUAGE: _TEXT,
-    schema.DATE: Read(
-        lambda type_: _is_time(type_) or bool(pa.types.is_date(type_)),
-        "a date, a timestamp, or ISO 8601 text",
-    ),
-    schema.TIME: Read(
-        lambda type_: _is_time(type_) or bool(pa.types.is_date(type_)) or is_number(type_),
-        "a timestamp, a date, ISO 8601 text, or with --time_unit a number",
-    ),
-    schema.TEXT: _TEXT,
-}
-"""For each shared column, what it can be read from."""
-
-
-def _check_type(column: str, found: pa.Field, path: str, time_unit: str | None) -> None:
-    _check_readable(found, path)
-    if column == schema.TIME and is_number(found.type) and time_unit is None:
-        raise InputError(
-            f"{path}: column {found.name!r} is {found.type}. "
-            f"Say by --time_unit what it counts since 1970: s, ms, us or ns"
-        )
-    if not READS[column].accepts(found.type):
-        raise InputError(
-            f"{path}: column {found.name!r} is {found.type}; {column} is read from {READS[column].words}. "
-            f"Use --{column}_column=NAME for another column."
-        )
-
-
-def _check_readable(found: pa.Field, path: str) -> None:
-    if found.metadata and NO_ARROW_TYPE in found.metadata:
-        raise InputError(
-            f"{path}: column {found.name!r} can't be read: {found.metadata[NO_ARROW_TYPE].decode()}"
-        )
-
-
 def _carried(
     columns: Columns, sources: Iterable[Source], stored: pa.Schema, path: str, common: pa.Schema | None
 ) -> tuple[Carried, ...]:
@@ -360,8 +299,8 @@ def _carried(
             raise InputError(f"{path}: no column {name!r}; {_has(stored)}")
         type_ = everything.field(name).type
         if name in own:
-            _check_readable(stored.field(name), path)
-            _check_widens(stored.field(name), type_, path)
+            check_readable(stored.field(name), path)
+            check_widens(stored.field(name), type_, path)
         coded = name in columns.coded and is_byte_string(type_)
         if coded:
             type_ = pa.dictionary(pa.int32(), type_)
@@ -373,25 +312,6 @@ def _carried(
             f"{path}: column {strangers[0]!r} is in none of the files that were looked at before the job"
         )
     return tuple(carried)
-
-
-def _check_widens(found: pa.Field, type_: pa.DataType, path: str) -> None:
-    if found.type != type_ and widest(found.type, type_) != type_:
-        raise InputError(f"{path}: column {found.name!r} is {found.type}, in other files it is {type_}")
-
-
-def widest(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
-    """A type that holds the values of both; None if there is none."""
-    try:
-        return (
-            pa.unify_schemas(
-                [pa.schema([("", first)]), pa.schema([("", second)])], promote_options="permissive"
-            )
-            .field(0)
-            .type
-        )
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return None
 
 
 def _free_name(name: str, taken: set[str]) -> str:

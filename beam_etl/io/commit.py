@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from beam_etl.io import manifest, staging, versions
+from beam_etl.io import manifest, publishing, staging, versions
 from beam_etl.io.append import LostError, misfits, publish_append
 from beam_etl.io.manifest import Manifest
 from beam_etl.io.place import place, told, unplaced
@@ -66,11 +66,13 @@ def settle(dataset: str, made: Manifest, reasons: Sequence[str]) -> str:
 def _settled(dataset: str, made: Manifest) -> str | None:
     """The verdict that can't change any more, since the run's number is taken or it is published; else None."""
     if made.appended is not None:
-        return PUBLISHED if manifest.is_published(dataset, made.run) else None
+        return PUBLISHED if publishing.is_published(dataset, made.run) else None
     present = manifest.numbers(dataset)
     if not present or present[-1] < made.number:
         return None
-    is_ours = manifest.run_of(dataset, made.number) == made.run or manifest.is_published(dataset, made.run)
+    is_ours = publishing.run_of(dataset, made.number) == made.run or publishing.is_published(
+        dataset, made.run
+    )
     return PUBLISHED if is_ours else CONFLICT
 
 
@@ -91,7 +93,7 @@ def _attempt(dataset: str, made: Manifest, reasons: Sequence[str]) -> str | None
             return _append(dataset, decided)
         if lost := place(dataset, decided):
             raise LostError(lost)
-        return PUBLISHED if manifest.publish(dataset, made.number, made.run, path) else CONFLICT
+        return PUBLISHED if publishing.publish(dataset, made.number, made.run, path) else CONFLICT
     except staging.GONE:
         return None
     except LostError as error:
@@ -143,7 +145,7 @@ def _decide(dataset: str, made: Manifest, reasons: Sequence[str]) -> bytes:
     elif not made.files:  # nobody may have made the folder; in its place may be what ended the run
         os.makedirs(os.path.dirname(path), exist_ok=True)
     against = [*reasons, *_misfits(dataset, made)]
-    content = staging.against(against) if against else manifest.prepare(_lists(dataset, made), made)
+    content = staging.against(against) if against else publishing.prepare(_lists(dataset, made), made)
     store.create(path, content)
     return store.read(path)
 
@@ -165,7 +167,7 @@ def clean_run(dataset: str, run: str, seconds: float = 0.0, for_good: bool = Fal
       seconds: during which workers that the engine has left behind can't write anything either.
       for_good: leave a mark that keeps the run from being published ever, where the engine may start it yet.
     """
-    manifest.refresh(dataset)
+    publishing.refresh(dataset)
     with staging.closed(dataset, run, for_good):
         has_folders = store_of(dataset).has_folders
         if not has_folders:
@@ -175,7 +177,7 @@ def clean_run(dataset: str, run: str, seconds: float = 0.0, for_good: bool = Fal
         if seconds and not has_folders:  # uploads that were under way
             _clean(dataset, run)
     staging.remove_empty([os.path.join(dataset, manifest.FOLDER), dataset])
-    return manifest.is_published(dataset, run)
+    return publishing.is_published(dataset, run)
 
 
 def _finish(dataset: str, run: str) -> None:
@@ -186,7 +188,7 @@ def _finish(dataset: str, run: str) -> None:
     path = staging.outcome_path(dataset, run)
     with contextlib.suppress(FileNotFoundError):  # it was published meanwhile, or replaced
         outcome = json.loads(store_of(dataset).read(path))
-        if manifest.is_published(dataset, run):
+        if publishing.is_published(dataset, run):
             pass
         elif staging.REASONS in outcome:
             staging.refuse(dataset, run)

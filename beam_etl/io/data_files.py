@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.stores import Sink, store_of
 from beam_etl.transforms.metrics import StepMetrics
 
@@ -190,7 +190,7 @@ def _begin(output: str, run: str, append: bool) -> str | None:
     folder = staging.staging_folder(output, run)
     if not store_of(output).has_folders:
         return folder if _begin_in_objects(output, run, append) else None
-    if not os.path.isdir(folder) and manifest.is_published(output, run):
+    if not os.path.isdir(folder) and publishing.is_published(output, run):
         return None
     if append:
         staging.mark_appending(output, run)
@@ -205,7 +205,7 @@ def _begin_in_objects(output: str, run: str, append: bool) -> bool:
     """
     if staging.is_decided(output, run):
         return False
-    if manifest.is_published(output, run):
+    if publishing.is_published(output, run):
         return staging.begun(output, run) is not None
     staging.mark_begun(output, run, append)
     return True

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.append import publish_on_top
 from beam_etl.io.manifest import DatasetError, Manifest
 from beam_etl.io.pane_expiry import renew
@@ -32,7 +32,7 @@ def restart(dataset: str, stream: str, savepoint: str, about: Mapping[str, Any],
         since would be missing. Or the dataset was replaced meanwhile.
     """
     staging.mark_appending(dataset, stream)
-    manifest.refresh(dataset)
+    publishing.refresh(dataset)
     head = manifest.latest(dataset)
     told = head.streams.get(stream, {}) if head else {}
     if head is not None and FAILED in told:
@@ -52,7 +52,7 @@ def launch_of(dataset: str, stream: str) -> str | None:
 
     So each of the two may run, whichever the engine leaves. None where one that was never told apart may be there.
     """
-    manifest.refresh(dataset)
+    publishing.refresh(dataset)
     head = manifest.latest(dataset)
     return head.streams.get(stream, {}).get(LAUNCH) if head else None
 

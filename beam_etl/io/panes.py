@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.append import LostError, misfits, publish_append, publish_on_top
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
 from beam_etl.io.pane_expiry import remove_expired_at_times, tell_done
@@ -272,7 +272,7 @@ class PanePublisher:
         self._stream = stream
         self._launch = launch
         self._folder = staging.staging_folder(dataset, stream)
-        manifest.refresh(dataset)
+        publishing.refresh(dataset)
         self._seen = self._latest(manifest.latest(dataset))
 
     def publish(self, commit: PaneCommit) -> Manifest:

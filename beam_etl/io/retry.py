@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.commit import CONFLICT, clean_run, settle
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest
 from beam_etl.io.stores import store_of
@@ -37,7 +37,7 @@ def retry_append(dataset: str, run: str) -> tuple[str, str]:
     names = cache(lambda inside: _names(inside, new))
     files = tuple(_renamed(taken, file, new, names) for file in own.files)
     own = _on_head(dataset, own, new, files)
-    store_of(dataset).write(staging.outcome_path(dataset, new), manifest.prepare(taken, own))
+    store_of(dataset).write(staging.outcome_path(dataset, new), publishing.prepare(taken, own))
     staging.forget_conflict(dataset, new)
     return settle(dataset, own, []), new
 
@@ -72,7 +72,7 @@ def _retry_copied(dataset: str, own: Manifest) -> tuple[str, str]:
             )
             list(pool.map(store.copy, sources, targets))
         made = _on_head(dataset, own, new, tuple(files))
-        store.create(staging.outcome_path(dataset, new), manifest.prepare(taken, made))
+        store.create(staging.outcome_path(dataset, new), publishing.prepare(taken, made))
     decided = Manifest.read(staging.outcome_path(dataset, new), lists=taken)
     verdict = settle(dataset, decided, [])
     clean_run(dataset, own.run)
@@ -97,7 +97,7 @@ def _kept(dataset: str, run: str) -> Manifest:
         own = Manifest.read(path)
     except (FileNotFoundError, NotADirectoryError, DatasetError) as error:
         raise DatasetError(f"{dataset}: nothing is kept of a run {run!r} that could be added") from error
-    if manifest.is_published(dataset, own.run):
+    if publishing.is_published(dataset, own.run):
         raise DatasetError(f"{dataset}: the run {run} is published already")
     if own.appended is None:
         raise DatasetError(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.stores import store_of
 
 REPORT_NAME = re.compile(r"(\d{6,})-(\w+)\.report\.json")
@@ -29,7 +29,7 @@ def write_report(dataset: str, number: int, run: str, report: Mapping[str, Any])
         store_of(dataset).create(path, json.dumps(report, indent=1, ensure_ascii=False).encode())
     except FileNotFoundError:
         return None
-    if manifest.run_of(dataset, number) == run:
+    if publishing.run_of(dataset, number) == run:
         return path
     staging.remove([path])
     return None

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from beam_etl import schema
-from beam_etl.io.columns import Columns, Source, is_text, resolve
+from beam_etl.io.columns import Columns, Source, resolve
 from beam_etl.io.dataset_input import InputPartitions
 from beam_etl.io.read import ReadDocuments
+from beam_etl.io.stored_types import is_text
 
 
 def together(read: ReadDocuments, columns: Columns, by: Sequence[str]) -> InputPartitions | None:

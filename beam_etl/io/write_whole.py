@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.manifest import DataFile, Manifest
 
 
@@ -49,8 +49,8 @@ def write_whole(
     prepared = os.path.join(hidden, "prepared")
     os.makedirs(os.path.join(hidden, manifest.FOLDER))
     with open(prepared, "wb") as file:
-        file.write(manifest.prepare(os.path.join(hidden, manifest.FOLDER), made))
-    manifest.publish(hidden, made.number, run, prepared)
+        file.write(publishing.prepare(os.path.join(hidden, manifest.FOLDER), made))
+    publishing.publish(hidden, made.number, run, prepared)
     os.remove(prepared)
     os.replace(hidden, place)
 

@@ -22,9 +22,10 @@ from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.c4_lines import KeepC4Lines
 from beam_etl.transforms.decontaminate import MATCHES, Decontaminate
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
-from beam_etl.transforms.domain_score import STAGE, ScoredDomains, ScoreFacts
+from beam_etl.transforms.domain_score import STAGE, ScoreFacts
 from beam_etl.transforms.leave_out import LeaveOut
 from beam_etl.transforms.repeated_lines import EDITS, EditedDocuments
+from beam_etl.transforms.score_table import ScoredDomains
 from beam_etl.transforms.token_count import CountTokens
 
 ORDER = (

@@ -36,18 +36,13 @@ from beam_etl.pipelines.job import AFTER, PARTITIONING, Job
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.component_rounds import ROUNDS_NEEDED
 from beam_etl.transforms.components import ConnectedComponents
+from beam_etl.transforms.decisions import CANDIDATE_SHARE, EMPTY_DOCUMENTS, EXACT_SHARE, VERIFIED_SHARE
 from beam_etl.transforms.dedup import COPIES
-from beam_etl.transforms.duplicates import (
-    CANDIDATE_SHARE,
-    EMPTY_DOCUMENTS,
-    EXACT_SHARE,
-    VERIFIED_SHARE,
-    FindExactDuplicates,
-    FindNearDuplicates,
-)
 from beam_etl.transforms.earlier import DescribeEarlier, Earlier
+from beam_etl.transforms.exact_duplicates import FindExactDuplicates
 from beam_etl.transforms.link_files import BeamFiles
 from beam_etl.transforms.metrics import NAMESPACE
+from beam_etl.transforms.near_duplicates import FindNearDuplicates
 from beam_etl.transforms.oversized import OVERSIZED_CLUSTERS, SPLIT, count_oversized
 from beam_etl.transforms.removals import SURVIVORS_LOST, DescribeRemovals, fold_reports, removal_tables
 

@@ -23,8 +23,9 @@ from beam_etl.pipelines.window_config import STREAM_PARTITIONS
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.documents import FailForRejects, usable
 from beam_etl.transforms.domain_join import AUTO, BROADCAST, BY_BROADCAST, BY_SHUFFLE
-from beam_etl.transforms.domain_score import CountDomains, ScoreTable, TabulateDomains
+from beam_etl.transforms.domain_score import CountDomains, TabulateDomains
 from beam_etl.transforms.gathering import combine_all
+from beam_etl.transforms.score_table import ScoreTable
 
 SAMPLE_BYTES = 4 << 20
 SAMPLE_PLACES = 16

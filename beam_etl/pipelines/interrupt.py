@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from beam_etl.io import commit, manifest, staging
+from beam_etl.io import commit, manifest, publishing, staging
 from beam_etl.pipelines.pane_progress import published_lines
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -112,7 +112,7 @@ def tell_and_give_up(folders: Sequence[str], run: str, in_process: bool, for_goo
         head = manifest.latest(folder)
         if head is not None and run in head.streams:
             say("\n".join(["stopped", *published_lines(folder, run)]))
-        elif manifest.is_published(folder, run):
+        elif publishing.is_published(folder, run):
             say(f"interrupted after {folder} was published; it stays")
         else:
             say(f"interrupted; removing what was written to {folder} so far")

@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
 
 from beam_etl.engines.flink.runner import FlinkResult
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import FileSource
@@ -201,8 +201,8 @@ class Job(Generic[Config]):
     def _unpublished(self, config: Config) -> int:
         """The exit code of a run that isn't published as a whole, which is told and removed; DONE for others."""
         for folder in config.folders:
-            manifest.refresh(folder)
-        missing = [folder for folder in config.folders if not manifest.is_published(folder, config.run)]
+            publishing.refresh(folder)
+        missing = [folder for folder in config.folders if not publishing.is_published(folder, config.run)]
         reasons = [reason for folder in missing for reason in _unpublished(folder, config.run)]
         for reason in reasons:
             print(f"{self.name}: {reason}", file=sys.stderr)

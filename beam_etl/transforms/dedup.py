@@ -32,8 +32,9 @@ from beam_etl.kernels.removals import describe
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch, tagged
 from beam_etl.transforms.component_rounds import typed
 from beam_etl.transforms.components import ConnectedComponents
-from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
+from beam_etl.transforms.exact_duplicates import FindExactDuplicates
 from beam_etl.transforms.metrics import StepMetrics
+from beam_etl.transforms.near_duplicates import FindNearDuplicates
 from beam_etl.transforms.removals import DescribeRemovals, removal_tables
 from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
 

@@ -18,9 +18,10 @@ from beam_etl.kernels.ordering import number_documents
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.components_of_windows import ComponentsOfWindows
 from beam_etl.transforms.dedup import JoinDecisions
-from beam_etl.transforms.duplicates import FindExactDuplicates, FindNearDuplicates
 from beam_etl.transforms.earlier import Earlier
+from beam_etl.transforms.exact_duplicates import FindExactDuplicates
 from beam_etl.transforms.memories import PARTITIONS, Asked, DescribeRemembered, Memories
+from beam_etl.transforms.near_duplicates import FindNearDuplicates
 from beam_etl.transforms.oversized import Guard
 from beam_etl.transforms.removals import DescribeRemovals
 

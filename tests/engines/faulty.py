@@ -152,6 +152,6 @@ CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "beam_etl.kernels.token_counts": _change_counter,
     "beam_etl.io.rewrite": lambda module: _around(module, "copy_split", "copying"),
     "beam_etl.io.commit": _change_commit,
-    "beam_etl.io.manifest": lambda module: _around(module, "publish", "committing", "committed"),
+    "beam_etl.io.publishing": lambda module: _around(module, "publish", "committing", "committed"),
 }
 """Modules, and what is done to them once they are imported."""

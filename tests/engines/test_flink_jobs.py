@@ -8,7 +8,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
-from beam_etl.engines.flink import cluster, jobs
+from beam_etl.engines.flink import by_name, cluster, jobs
 from beam_etl.engines.flink.rest import FlinkRest, JobStatus
 from tests.engines.faults import wait_for
 
@@ -75,8 +75,8 @@ def test_a_real_job_is_cancelled_by_the_beginning_of_its_name(flink_cluster: clu
     rest = FlinkRest(flink_cluster.rest)
     submitted = submit(flink_cluster, "sleeper-1", beam.Create([600]), "Sleep" >> beam.Map(time.sleep))
     job = wait_for("the job", lambda: rest.find("sleeper-1"))
-    assert "sleeper-1" in jobs.describe_jobs(rest)
-    assert jobs.cancel_by_name(rest, "sleeper-") == 0
+    assert "sleeper-1" in by_name.describe_jobs(rest)
+    assert by_name.cancel(rest, "sleeper-") == 0
     assert rest.job(job.id).state == "CANCELED"
     with pytest.raises(RuntimeError, match="cancelled"):
         submitted.wait_until_finish()

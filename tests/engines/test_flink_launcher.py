@@ -9,7 +9,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from beam_etl.engines.flink import cluster, jobs
+from beam_etl.engines.flink import by_name, cluster
 from beam_etl.engines.flink.rest import FlinkRest, JobStatus
 from beam_etl.engines.flink.runner import FlinkRunner
 from beam_etl.io import manifest
@@ -60,7 +60,7 @@ def test_the_job_of_a_lost_launcher_is_attached_to_by_name(
     launched = started("lost-launcher", flink_cluster, bench, output)
     launched.process.kill()
     launched.wait()
-    assert jobs.attach(FlinkRest(flink_cluster.rest), "lost-launcher") == 0
+    assert by_name.attach(FlinkRest(flink_cluster.rest), "lost-launcher") == 0
     assert "lost-launcher: finished after" in capsys.readouterr().err
     published = manifest.latest(output.as_posix())
     assert published is not None

@@ -1,7 +1,7 @@
 """Streams on Flink whose workers, task managers and brokers are killed: each document is in one place in the end."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,11 +57,30 @@ def kill_worker(running: Running) -> None:
     kill(wait_for("a worker", newest))
 
 
+def interrupt(real: Broker) -> None:
+    real.stop()
+    time.sleep(BROKER_SECONDS)
+    real.start()
+
+
 def kill_task_manager(running: Running) -> None:
     now = cluster.running(running.folder)
     assert now is not None
     kill(now.process("taskmanager-1").pid)
     cluster.restart(running.folder, "taskmanager-1")
+
+
+def kill_in_turn(
+    running: Running, arriving: Arriving, minute: int, after_worker: Callable[[], None] = lambda: None
+) -> None:
+    """A worker and a task manager are killed while documents of the minutes from this one on come."""
+    arriving.arrive(minute + 25, minute + 45)
+    kill_worker(running)
+    after_worker()
+    arriving.wait_for(minute + 30, "on time")
+    arriving.arrive(minute + 45, minute + 75)
+    kill_task_manager(running)
+    arriving.wait_for(minute + 60, "on time")
 
 
 def finish(running: Running, arriving: Arriving, tasks: int) -> None:
@@ -100,12 +119,7 @@ def test_files_come_once_whatever_is_killed(running: Running, tmp_path: Path, re
     launched = arriving.start(running, "first")
     arriving.wait_for(10, "on time")
     for minute in range(0, rounds * ROUND, ROUND):
-        arriving.arrive(minute + 25, minute + 45)
-        kill_worker(running)
-        arriving.wait_for(minute + 30, "on time")
-        arriving.arrive(minute + 45, minute + 75)
-        kill_task_manager(running)
-        arriving.wait_for(minute + 60, "on time")
+        kill_in_turn(running, arriving, minute)
     restarted = restarts(running)
     finish(running, arriving, tasks=1)
     launched.succeed()
@@ -124,15 +138,7 @@ def test_messages_come_once_whatever_is_killed(
     launched = arriving.start(running, "first", tasks=2)
     arriving.wait_for(10, "on time")
     for minute in range(0, rounds * ROUND, ROUND):
-        arriving.arrive(minute + 25, minute + 45)
-        kill_worker(running)
-        real.stop()
-        time.sleep(BROKER_SECONDS)
-        real.start()
-        arriving.wait_for(minute + 30, "on time")
-        arriving.arrive(minute + 45, minute + 75)
-        kill_task_manager(running)
-        arriving.wait_for(minute + 60, "on time")
+        kill_in_turn(running, arriving, minute, lambda: interrupt(real))
     restarted = restarts(running)
     finish(running, arriving, tasks=2)
     launched.succeed()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.engines.flink import jobs
+from beam_etl.engines.flink import by_name, jobs
 from beam_etl.engines.flink.rest import (
     FlinkRest,
     JobStatus,
@@ -163,12 +163,12 @@ def test_progress_is_told_in_a_line(job: JobStatus, text: str) -> None:
 
 
 def test_the_table_has_each_job_and_how_far_it_is(stub: StubFlink, rest: FlinkRest) -> None:
-    assert jobs.describe_jobs(rest) == f"Flink at {stub.address} knows no job"
+    assert by_name.describe_jobs(rest) == f"Flink at {stub.address} knows no job"
     stub.add_job("a", "dedup-1", "FINISHED", start=1_700_000_000_000)
     stub.add_job(
         "b", "token_count-22", "RUNNING", start=1_700_000_009_000, vertices=(vertex("Read", "RUNNING"),)
     )
-    heading, first, second = jobs.describe_jobs(rest).splitlines()
+    heading, first, second = by_name.describe_jobs(rest).splitlines()
     assert heading.split() == ["job", "state", "started", "took"]
     assert first.split()[:2] == ["dedup-1", "FINISHED"]
     assert first.endswith("1.5 s")
@@ -192,18 +192,18 @@ def test_attaching_gives_the_end_as_exit_code(
     entries = [failure("first"), failure("last")][: 2 if end == "FAILED" else 1]
     root = "java.io.IOException: no disk\n\tat a.B.c(B.java:1)\n"
     stub.answers["/jobs/a/exceptions"] = {"root-exception": root, "exceptionHistory": {"entries": entries}}
-    assert jobs.attach(rest, "j-1") == code
+    assert by_name.attach(rest, "j-1") == code
     assert capsys.readouterr().err.endswith(told)
 
 
 def test_in_a_log_progress_is_a_line_when_it_changed(
     stub: StubFlink, rest: FlinkRest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LOG_SECONDS", 0)
+    monkeypatch.setattr(by_name, "LOG_SECONDS", 0)
     stub.add_job(
         "a", "j", "INITIALIZING", "RUNNING", "RUNNING", "CANCELLING", "CANCELED", vertices=(vertex("Read"),)
     )
-    jobs.attach(rest, "j")
+    by_name.attach(rest, "j")
     assert capsys.readouterr().err.splitlines() == [
         "j: starting",
         "j: stages 1 of 1, deploying",
@@ -216,9 +216,9 @@ def test_in_a_log_progress_is_a_line_when_it_changed(
 def test_in_a_log_progress_is_told_now_and_then(
     stub: StubFlink, rest: FlinkRest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LOG_SECONDS", 3600)
+    monkeypatch.setattr(by_name, "LOG_SECONDS", 3600)
     stub.add_job("a", "j", "INITIALIZING", "RUNNING", "FINISHED", vertices=(vertex("Read"),))
-    jobs.attach(rest, "j")
+    by_name.attach(rest, "j")
     assert capsys.readouterr().err.splitlines() == ["j: starting", "j: finished after 1.5 s"]
 
 
@@ -227,7 +227,7 @@ def test_on_a_terminal_progress_is_one_line_that_goes_at_the_end(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     stub.add_job("a", "j", "INITIALIZING", "FINISHED", vertices=(vertex("Read"),))
-    jobs.attach(rest, "j")
+    by_name.attach(rest, "j")
     first, *others = capsys.readouterr().err.split("\r\x1b[K")
     assert first == ""
     assert others == ["j: starting", "j: stages 1 of 1, finished", "j: finished after 1.5 s\n"]
@@ -238,7 +238,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(
 ) -> None:
     stub.add_job("a", "dedup-1", "RUNNING")
     stub.on_status = lambda: os.kill(os.getpid(), signal.SIGINT)
-    assert jobs.attach(rest, "dedup-1") == 130
+    assert by_name.attach(rest, "dedup-1") == 130
     assert not any(path.startswith("PATCH") for path in stub.asked)
     told = capsys.readouterr().err
     assert "dedup-1 goes on" in told
@@ -251,7 +251,7 @@ def test_the_beginning_of_a_name_is_enough_for_the_only_one_that_runs(
 ) -> None:
     stub.add_job("a", "dedup-1", "FAILED", start=1)
     stub.add_job("b", "dedup-2", "RUNNING", start=2)
-    assert jobs.cancel_by_name(rest, "dedup-") == 0
+    assert by_name.cancel(rest, "dedup-") == 0
     assert "PATCH /jobs/b?mode=cancel" in stub.asked
     assert "PATCH /jobs/a?mode=cancel" not in stub.asked
 
@@ -260,7 +260,7 @@ def test_a_whole_name_means_the_newest_of_it_and_no_longer_one(stub: StubFlink, 
     stub.add_job("a", "dedup-1", "RUNNING", start=1)
     stub.add_job("b", "dedup-1", "RUNNING", start=2)
     stub.add_job("c", "dedup-12", "RUNNING", start=3)
-    assert jobs.cancel_by_name(rest, "dedup-1") == 0
+    assert by_name.cancel(rest, "dedup-1") == 0
     assert [path for path in stub.asked if path.startswith("PATCH")] == ["PATCH /jobs/b?mode=cancel"]
 
 
@@ -276,7 +276,7 @@ def test_a_name_that_fits_none_or_several_is_refused_with_those_that_run(
 ) -> None:
     stub.add_job("a", "dedup-1", "RUNNING", start=1)
     stub.add_job("b", "dedup-2", "RUNNING", start=2)
-    for act in (jobs.attach, jobs.cancel_by_name):
+    for act in (by_name.attach, by_name.cancel):
         assert act(rest, name) == 2
         said = capsys.readouterr().err
         assert told in said
@@ -288,7 +288,7 @@ def test_cancelling_by_name_what_has_ended_says_so(
     stub: StubFlink, rest: FlinkRest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stub.add_job("a", "dedup-1", "FINISHED")
-    assert jobs.cancel_by_name(rest, "dedup-1") == 1
+    assert by_name.cancel(rest, "dedup-1") == 1
     assert capsys.readouterr().err == "dedup-1: had ended, finished\n"
 
 
@@ -296,6 +296,6 @@ def test_without_flink_both_say_so(
     stub: StubFlink, rest: FlinkRest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stub.stop()
-    assert jobs.attach(rest, "j") == 1
-    assert jobs.cancel_by_name(rest, "j") == 1
+    assert by_name.attach(rest, "j") == 1
+    assert by_name.cancel(rest, "j") == 1
     assert capsys.readouterr().err.count(f"no Flink answers at {stub.address}") == 2

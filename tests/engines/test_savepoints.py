@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.engines.flink import jobs, savepoints
+from beam_etl.engines.flink import by_name, jobs, savepoints
 from beam_etl.engines.flink.rest import FlinkError, FlinkRest
 from tests.engines.stub_flink import StubFlink, vertex
 
@@ -56,7 +56,7 @@ COMMANDS: dict[str, tuple[bool, str, dict[str, Any]]] = {
 def test_a_savepoint_goes_beside_the_checkpoints_and_its_path_is_printed(
     ends: bool, asked: str, sent: dict[str, Any], stub: StubFlink, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert jobs.savepoint_by_name(FlinkRest(stub.address), "token_count", None, ends) == jobs.DONE
+    assert by_name.savepoint(FlinkRest(stub.address), "token_count", None, ends) == by_name.DONE
     assert asked in stub.asked
     assert stub.sent == [sent]
     assert capsys.readouterr().out == "file:/savepoints/savepoint-1\n"
@@ -79,7 +79,7 @@ def test_a_drain_tells_the_sources_to_end_and_ends_the_job_when_all_have(
             marks[name][0]["value"] = "9223372036854775807"
 
     stub.on_status = pass_time
-    assert jobs.drain_by_name(FlinkRest(stub.address), "token_count") == jobs.DONE
+    assert by_name.drain(FlinkRest(stub.address), "token_count") == by_name.DONE
     changes = [asked for asked in stub.asked if not asked.startswith("GET")]
     assert changes == ["POST /jobs/a/savepoints", "PATCH /jobs/a?mode=cancel"]
     assert (tmp_path / "drained").exists()
@@ -102,12 +102,12 @@ def test_a_stream_that_somebody_else_ends_meanwhile_is_not_marked_as_drained(
 def test_a_drain_of_what_keeps_its_state_elsewhere_says_what_to_do(
     stub: StubFlink, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert jobs.drain_by_name(FlinkRest(stub.address), "token_count") == jobs.FAILED
+    assert by_name.drain(FlinkRest(stub.address), "token_count") == by_name.FAILED
     assert "make it where that folder is seen" in capsys.readouterr().err
 
 
 def test_another_place_can_be_named(stub: StubFlink) -> None:
-    assert jobs.savepoint_by_name(FlinkRest(stub.address), "token_count", "s3://b/s", False) == jobs.DONE
+    assert by_name.savepoint(FlinkRest(stub.address), "token_count", "s3://b/s", False) == by_name.DONE
     assert stub.sent == [{"target-directory": "s3://b/s", "cancel-job": False}]
 
 
@@ -115,7 +115,7 @@ def test_a_savepoint_that_fails_is_told_with_its_cause(
     stub: StubFlink, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stub.answers["/jobs/a/savepoints/r"] = FAILED
-    assert jobs.savepoint_by_name(FlinkRest(stub.address), "token_count", None, True) == jobs.FAILED
+    assert by_name.savepoint(FlinkRest(stub.address), "token_count", None, True) == by_name.FAILED
     assert "the disk is full" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import manifest, staging
+from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
 from tests.appends import BASE, THIRD, Additions, append_to, rows
@@ -242,7 +242,7 @@ def test_another_try_that_is_killed_is_tried_again(tmp_path: Path) -> None:
             except KilledError:
                 left = sorted(path.name for path in (dataset / "_staging").glob("*") if path.is_dir())
         for run in left:
-            if not manifest.is_published(str(dataset), run.partition("-")[0]):
+            if not publishing.is_published(str(dataset), run.partition("-")[0]):
                 assert retry_append(str(dataset), run)[0] == PUBLISHED
         current = manifest.latest(str(dataset))
         assert rows(dataset, current) == sorted(rows_of("eeeeeeeeeeee") + rows_of(RUN))

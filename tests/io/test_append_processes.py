@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import manifest
+from beam_etl.io import manifest, publishing
 from beam_etl.io.commit import PUBLISHED
 from beam_etl.pipelines import clean
 from tests.append_workers import BEFORE, STEPS, adding, killed_at_each, killed_at_moments, make, two_at_once
@@ -44,7 +44,7 @@ def check_what_a_kill_left(dataset: Path) -> tuple[str, str, int]:
     """
     old = manifest.version(str(dataset), 1)
     before = facts(dataset, old.files)
-    published = manifest.is_published(str(dataset), RUN)
+    published = publishing.is_published(str(dataset), RUN)
     assert rows(dataset, manifest.latest(str(dataset))) == sorted(
         rows_of(BASE) + (rows_of(RUN) if published else [])
     )

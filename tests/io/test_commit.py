@@ -16,7 +16,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import WriteDataset
-from beam_etl.io import durable, manifest, staging
+from beam_etl.io import durable, manifest, publishing, staging
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.data_files import OpenFile
 from beam_etl.io.formats import format_named
@@ -79,7 +79,7 @@ def test_whatever_happens_between_two_steps_each_row_is_published_once(
         assert {PUBLISHED} in world.verdicts.values()
         for run, verdicts in world.verdicts.items():
             assert verdicts <= {PUBLISHED, CONFLICT}
-            assert (verdicts == {PUBLISHED}) == manifest.is_published(str(world.dataset), run)
+            assert (verdicts == {PUBLISHED}) == publishing.is_published(str(world.dataset), run)
 
 
 def test_a_run_that_replaces_this_one_meanwhile_stays_whole(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_run_that_replaces_this_one_meanwhile_stays_whole(tmp_path: Path) -> N
         world.attempt()
         assert seen(world.dataset) == listed(world.dataset)
         assert listed(world.dataset) in (rows_of(OTHER), rows_of(RUN))
-        assert manifest.is_published(str(world.dataset), OTHER) == (world.verdicts[OTHER] == {PUBLISHED})
+        assert publishing.is_published(str(world.dataset), OTHER) == (world.verdicts[OTHER] == {PUBLISHED})
 
 
 def test_a_run_that_is_given_up_meanwhile_is_published_whole_or_never(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_what_a_killed_process_left_is_finished_by_the_next_attempt(
 FAULTS = {
     "none": None,
     "while files are moved": (os, "rename", 1),
-    "before the manifest": (manifest, "publish", 0),
+    "before the manifest": (publishing, "publish", 0),
     "after the manifest": (durable, "sync_folder", 1),
     "while it cleans up": (staging, "remove_staging", 0),
 }

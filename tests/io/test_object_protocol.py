@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from beam_etl.io import commit, data_files, manifest, staging
+from beam_etl.io import commit, data_files, manifest, publishing, staging
 from beam_etl.io.clean import find_leftovers, remove_leftovers
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
@@ -92,7 +92,7 @@ class World:
         )
         for run, verdicts in self.verdicts.items():
             assert len(verdicts) < 2 or not agreed, f"{run}: {verdicts}"
-            assert (PUBLISHED in verdicts) <= manifest.is_published(self.dataset, run)
+            assert (PUBLISHED in verdicts) <= publishing.is_published(self.dataset, run)
 
     def tidy(self) -> None:
         """What `clean` does a day later, after which only the dataset is there."""
@@ -156,7 +156,7 @@ def test_whatever_happens_between_two_requests_each_row_is_published_once(
         assert {PUBLISHED} in world.verdicts.values()
         for run, verdicts in world.verdicts.items():
             assert verdicts <= {PUBLISHED, CONFLICT}
-            assert (verdicts == {PUBLISHED}) == manifest.is_published(world.dataset, run)
+            assert (verdicts == {PUBLISHED}) == publishing.is_published(world.dataset, run)
         world.tidy()
 
 
@@ -168,7 +168,7 @@ def test_a_run_that_replaces_this_one_meanwhile_stays_whole(bucket: str, every: 
             world.attempt()
         world.attempt()
         assert listed(world.dataset) in (rows_of(OTHER), rows_of(RUN))
-        assert manifest.is_published(world.dataset, OTHER) == (world.verdicts[OTHER] == {PUBLISHED})
+        assert publishing.is_published(world.dataset, OTHER) == (world.verdicts[OTHER] == {PUBLISHED})
         world.tidy()
 
 
@@ -220,7 +220,7 @@ def test_a_run_that_is_given_up_meanwhile_is_published_whole_or_never(
 
         def happening(world: World = world, found: list[tuple[bool, list[str]]] = found) -> None:
             world.give_up()
-            gone = manifest.is_published(world.dataset, RUN)
+            gone = publishing.is_published(world.dataset, RUN)
             then(world)
             found.append((gone, listed(world.dataset)))
 
@@ -317,7 +317,7 @@ def test_what_a_list_misses_that_was_created_a_moment_ago_is_found_all_the_same(
         base = manifest.latest(dataset)
         assert (base.number if base else 0) == number
         assert settle(dataset, staged(dataset, run, base, append=number % 3 > 0), []) == PUBLISHED
-        assert manifest.is_published(dataset, run)
+        assert publishing.is_published(dataset, run)
     assert listed(dataset) == sorted(row for run in runs[3:] for row in rows_of(run))
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_etl.io import manifest, pane_expiry, panes, staging
+from beam_etl.io import manifest, pane_expiry, panes, publishing, staging
 from beam_etl.io.commit import PUBLISHED, settle
 from beam_etl.io.manifest import DataFile, DatasetError, Manifest, Pane
 from beam_etl.io.pane_expiry import remove_expired
@@ -353,7 +353,7 @@ def test_what_another_run_appends_stays_while_the_stream_goes_on(tmp_path: Path)
         head = publisher.publish(commit_of(tmp_path, Fired(0, 0, (f"{index}",))))
     remove_expired(str(tmp_path), STREAM, head, kept_seconds=-1)
     assert manifest.numbers(str(tmp_path)) == [1, 3, head.number]
-    assert manifest.run_of(str(tmp_path), 3) == OTHER
+    assert publishing.run_of(str(tmp_path), 3) == OTHER
 
 
 def test_two_processes_may_remove_what_expired_at_once(

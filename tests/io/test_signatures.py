@@ -12,7 +12,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import DatasetError
-from beam_etl.io import manifest, signatures
+from beam_etl.io import manifest, publishing, signatures
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED
 from beam_etl.io.errors import InputError
 from beam_etl.io.signatures import (
@@ -189,7 +189,7 @@ def test_the_dataset_that_was_there_stays_when_the_documents_are_not_published(t
 
 
 def killed_at_the_commit(folder: str) -> None:
-    manifest.publish = lambda *_: os._exit(9)
+    publishing.publish = lambda *_: os._exit(9)
     write(Path(folder), partitions=2)
 
 

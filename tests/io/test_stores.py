@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from beam_etl.io import data_files, manifest, staging
+from beam_etl.io import data_files, manifest, publishing, staging
 from beam_etl.io.commit import CONFLICT, FAILED, PUBLISHED, clean_run, settle
 from beam_etl.io.retry import retry_append
 from beam_etl.io.stores import objects, store_of
@@ -76,7 +76,7 @@ def test_writers_at_the_same_moment(place: Place, append: bool, rounds: int) -> 
         for thread in threads:
             thread.join()
         assert sorted(verdicts) == ([PUBLISHED, PUBLISHED] if append else [CONFLICT, PUBLISHED])
-        published = [run for run in (RUN, OTHER) if manifest.is_published(dataset, run)]
+        published = [run for run in (RUN, OTHER) if publishing.is_published(dataset, run)]
         assert len(published) == (2 if append else 1)
         assert seen(dataset) == listed(dataset) == sorted(row for run in published for row in rows_of(run))
 
@@ -115,7 +115,7 @@ def test_a_run_that_was_decided_is_published_by_who_cleans_up(
         raise InterruptedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "publish", stop)
+        patch.setattr(publishing, "publish", stop)
         with pytest.raises(InterruptedError):
             settle(dataset, made, [])
     assert manifest.latest(dataset) is None
@@ -134,7 +134,7 @@ def test_an_append_that_met_a_conflict_is_tried_again(place: Place) -> None:
     assert "kept in" in staging.verdict(dataset, RUN)[0]
     verdict, new = retry_append(dataset, RUN)
     assert verdict == PUBLISHED
-    assert manifest.is_published(dataset, new)
+    assert publishing.is_published(dataset, new)
     assert clean.run([dataset, "--idle_hours=0"]) == 0
     assert listed(dataset) == seen(dataset) == sorted(rows_of(RUN) + rows_of(OTHER))
     assert left(dataset) == []

@@ -144,9 +144,9 @@ def many_partitions(
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Splits, bundles and slices of clusters are small, and partitions are many."""
     monkeypatch.setattr("beam_etl.io.read.ReadDocuments", partial(ReadDocuments, split_bytes=4000))
-    monkeypatch.setattr("beam_etl.transforms.duplicates.GATHER_BYTES", 1)
-    monkeypatch.setattr("beam_etl.transforms.link_files.GATHER_BYTES", 1)
-    for module in ("shuffle", "duplicates", "removals"):
+    for module in ("near_duplicates", "exact_duplicates", "link_files"):
+        monkeypatch.setattr(f"beam_etl.transforms.{module}.GATHER_BYTES", 1)
+    for module in ("shuffle", "near_duplicates", "removals"):
         monkeypatch.setattr(f"beam_etl.transforms.{module}.plan_partitions", many_partitions)
     monkeypatch.setattr("beam_etl.kernels.removals.CLUSTER_SLICE", 30)
 

@@ -19,7 +19,7 @@ from beam_etl.transforms.metrics import BYTES_CROSSED
 from tests.beam import run
 
 DOCUMENTS, PAIRS = 3000, 600
-"""Two documents of five have a copy: transforms.duplicates.CANDIDATE_SHARE."""
+"""Two documents of five have a copy: transforms.decisions.CANDIDATE_SHARE."""
 
 NEAR = 0.25
 

@@ -310,13 +310,13 @@ sys.exit(run(sys.argv[1:]))
 """
 COMMITTING = """
 import sys, time
-from beam_etl.io import manifest
-published = manifest.publish
+from beam_etl.io import publishing
+published = publishing.publish
 def slowly(*arguments):
     print("committing", flush=True)
     time.sleep(0.5)
     return published(*arguments)
-manifest.publish = slowly
+publishing.publish = slowly
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.token_count import run
 sys.exit(run(sys.argv[1:]))

@@ -12,7 +12,7 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from confluent_kafka import Producer
 
-from beam_etl.io import manifest
+from beam_etl.io import manifest, publishing
 from beam_etl.io.stores import store_of
 from beam_etl.pipelines import inverted_index
 from beam_etl.templates.launch import IMAGE, USAGE
@@ -242,7 +242,7 @@ def workers(image: Image, cloud: Cloud) -> Iterator[str]:
 def test_workers_of_the_image_run_the_job(jobs: dict[str, Job], workers: str, name: str) -> None:
     output = REQUIRED[name]["output"]
     execute(on_pool(jobs[name].pipeline, workers))
-    manifest.refresh(output)
+    publishing.refresh(output)
     published = manifest.latest(output)
     assert published is not None
     assert published.about["job"] == metadata(name)["parameters"][0]["defaultValue"]

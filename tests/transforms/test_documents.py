@@ -15,8 +15,8 @@ from beam_etl import schema
 from beam_etl.kernels import repeated_lines, token_counts
 from beam_etl.pipelines import dedup, domain_score, inverted_index, lines, token_count
 from beam_etl.transforms import domain_score as scoring
-from beam_etl.transforms import duplicates
 from beam_etl.transforms import inverted_index as indexing
+from beam_etl.transforms import near_duplicates
 from beam_etl.transforms.batches import MAX_FAILING
 from beam_etl.transforms.documents import MapDocuments
 from tests.beam import run
@@ -132,7 +132,7 @@ def test_jobs_reject_what_their_kernel_fails_on(
 def test_a_job_that_reads_again_publishes_nothing_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(duplicates, "sign", poisoned(duplicates.sign))
+    monkeypatch.setattr(near_duplicates, "sign", poisoned(near_duplicates.sign))
     assert dedup.run(some_input(tmp_path)) == 1
     told = capsys.readouterr().err
     assert f"{tmp_path}/in/a.jsonl: the document at position " in told

@@ -19,7 +19,7 @@ from beam_etl.kernels.domain_score import (
 )
 from beam_etl.testing import check_kernel
 from beam_etl.transforms.batches import Batches, split_batch
-from beam_etl.transforms.domain_score import ScoredDomains
+from beam_etl.transforms.score_table import ScoredDomains
 from tests.beam import counters, run
 
 PROSE = "The cat that sat on the mat was of the kind that people like to have with them. " * 4

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from beam_etl.engines.flink import cluster, jobs
+from beam_etl.engines.flink import by_name, cluster
 from beam_etl.engines.flink.cluster import COMMAND
 from beam_etl.engines.flink.jars import SetupError
 from beam_etl.engines.flink.record import ClusterError
@@ -89,24 +89,24 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _jobs(arguments: argparse.Namespace) -> int:
-    print(jobs.describe_jobs(_rest(arguments)))
+    print(by_name.describe_jobs(_rest(arguments)))
     return DONE
 
 
 def _attach(arguments: argparse.Namespace) -> int:
-    return jobs.attach(_rest(arguments), arguments.name)
+    return by_name.attach(_rest(arguments), arguments.name)
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    return jobs.cancel_by_name(_rest(arguments), arguments.name)
+    return by_name.cancel(_rest(arguments), arguments.name)
 
 
 def _savepoint(arguments: argparse.Namespace) -> int:
-    return jobs.savepoint_by_name(_rest(arguments), arguments.name, arguments.target, ends=arguments.stop)
+    return by_name.savepoint(_rest(arguments), arguments.name, arguments.target, ends=arguments.stop)
 
 
 def _drain(arguments: argparse.Namespace) -> int:
-    return jobs.drain_by_name(_rest(arguments), arguments.name)
+    return by_name.drain(_rest(arguments), arguments.name)
 
 
 def _rest(arguments: argparse.Namespace) -> FlinkRest:

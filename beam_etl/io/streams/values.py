@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from beam_etl.io.access import open_file
-from beam_etl.io.columns import Columns, widest
+from beam_etl.io.columns import Columns
 from beam_etl.io.errors import InputError, is_content_error, one_line
 from beam_etl.io.formats.avro import Record, decode_record, record_rows
 from beam_etl.io.formats.avro_types import AvroTypes
@@ -22,6 +22,7 @@ from beam_etl.io.formats.jsonl import parse_options, read_lines
 from beam_etl.io.formats.lines import Lines
 from beam_etl.io.rejects import Reject, reject_record
 from beam_etl.io.splits import choose, read_rows
+from beam_etl.io.stored_types import widest
 
 PREFIX_BYTES = 5
 """Before a value in the wire format of schema registries: a zero, and the schema's number, 4 bytes, big end first."""

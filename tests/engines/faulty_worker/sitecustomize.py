@@ -17,7 +17,7 @@ _WATCHED = (
     "beam_etl.transforms.metrics",
     "beam_etl.io.rewrite",
     "beam_etl.io.commit",
-    "beam_etl.io.manifest",
+    "beam_etl.io.publishing",
     "beam_etl.kernels.token_counts",
 )
 

@@ -1,9 +1,9 @@
-"""Finding duplicates: documents to decisions. Text never crosses a shuffle."""
+"""Finding near-duplicates: documents to decisions. Text never crosses a shuffle."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -27,22 +27,21 @@ from beam_etl.kernels.candidates import (
 from beam_etl.kernels.choosing import MEMBER_ORDER, choose, join_facts, keep_first
 from beam_etl.kernels.components import contract
 from beam_etl.kernels.earlier import by_address
-from beam_etl.kernels.exact import (
-    CONTENT,
-    ExactRule,
-    choose_exact,
-    exact_in_order,
-    exact_rows,
-    stack_equal,
-)
 from beam_etl.kernels.keeping import Keep
 from beam_etl.kernels.ordering import ORDER, sign_in_order
 from beam_etl.kernels.partition import GATHER_BYTES, plan_partitions
 from beam_etl.kernels.verification import CANDIDATE, grant, verify, wishes
-from beam_etl.kernels.window_memory import choose_after_others, fact_rows
+from beam_etl.kernels.window_memory import fact_rows
 from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, split_batch, tagged
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.components_of_windows import ComponentsOfWindows
+from beam_etl.transforms.decisions import (
+    CANDIDATE_SHARE,
+    EMPTY_DOCUMENTS,
+    VERIFIED_SHARE,
+    Decisions,
+    bytes_of,
+)
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.earlier import Earlier, MeetKernel, Met, meet_nothing
 from beam_etl.transforms.gathering import GatherBatches, combine_all
@@ -52,31 +51,10 @@ from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
 from beam_etl.transforms.shuffle import KEY_LIMIT, MapPartitions, Shuffle
 
-EMPTY_DOCUMENTS = "empty_documents"
-"""Counter: documents that are nobody's duplicates, because they have no text, or not all of an exact key."""
-
-SIGNING, HASHING = "sign", "hash"
+SIGNING = "sign"
 """What is tried with each document: for reasons why one can't be used."""
 
-EXACT_SHARE, VERIFIED_SHARE, CANDIDATE_SHARE = 0.2, 0.3, 0.4
-"""Documents in clusters of several: exact duplicates, verified ones, and all that have a bucket in common.
-
-No sample tells: copies lie far from each other. The benchmarks' 1 GB has 0.19, 0.31 and 0.41; of candidates, their
-0.14 GB have 0.32, and their 2 GB 0.54.
-"""
-
 LINKS = "links"
-
-
-class Decisions(NamedTuple):
-    """What finding duplicates gives."""
-
-    decisions: Batches
-    """schema.DECISION: a row for each document of a cluster of several."""
-    failures: beam.PCollection[str]
-    """Why the decisions must not be used; none where they may."""
-    signatures: Batches | None = None
-    """What later runs need of this one's documents, where that is wanted."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -130,7 +108,7 @@ class FindNearDuplicates(beam.PTransform):
         signed, unsigned = documents | "Sign" >> MapDocuments(self._signing(), stage=SIGNING)
         if self.without is not None:
             signed = {"rows": signed, "decisions": self.without} | "Leave out" >> LeaveOut(
-                expected_bytes=_times(self.expected_documents, 16 + 8 * self.rule.banding.bands)
+                expected_bytes=bytes_of(self.expected_documents, 16 + 8 * self.rule.banding.bands)
             )
         contracted = (
             signed
@@ -155,7 +133,7 @@ class FindNearDuplicates(beam.PTransform):
             guard=self.guard,
             banding=self.rule.banding,
             components=self.components,
-            expected_bytes=_times(self.expected_documents, 8 + 8 * self.rule.banding.bands),
+            expected_bytes=bytes_of(self.expected_documents, 8 + 8 * self.rule.banding.bands),
         )
         decisions = self._decide(guarded.members, facts)
         if self.earlier is not None:
@@ -194,13 +172,13 @@ class FindNearDuplicates(beam.PTransform):
         Partitions have room for all of them: an input that is nothing but duplicates isn't rare.
         """
         meets = self._in_windows or by in (BUCKET, schema.NODE)
-        most = _times(self.expected_documents, size)
+        most = bytes_of(self.expected_documents, size)
         return Shuffle(
             by=(by,),
             partitions=self.earlier.partitions
             if self.earlier is not None and meets
             else plan_partitions(most, KEY_LIMIT).partitions,
-            expected_bytes=_times(self.expected_documents, size * share),
+            expected_bytes=bytes_of(self.expected_documents, size * share),
         )
 
     def _grant(self, signed: Batches, candidates: Batches, known: Batches) -> Met:
@@ -248,59 +226,6 @@ class FindNearDuplicates(beam.PTransform):
         )
 
 
-@dataclass(eq=False, kw_only=True)
-class FindExactDuplicates(beam.PTransform):
-    """Decisions over exact duplicates. One shuffle, of 36 bytes a document: all equal ones under one key.
-
-    Equal ones of a bundle cross as one row, in which each further one takes a few bytes.
-
-    Input: batches of documents that have an address and the columns of both rules. Output: Decisions.
-
-    Args:
-      rule: what makes two documents exact duplicates.
-      keep: which one stays.
-      expected_documents: how many there are, estimated, for partitions and the plan.
-      earlier: documents of earlier windows, as of FindNearDuplicates.
-    """
-
-    rule: ExactRule = field(default_factory=ExactRule)
-    keep: Keep = field(default_factory=Keep)
-    expected_documents: int | None = None
-    earlier: Memories | None = None
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for several outputs
-    def expand(self, documents: Batches) -> Decisions:
-        order_by = None if self.earlier is None else self.earlier.id
-        hashed, unhashed = documents | "Hash" >> MapDocuments(
-            partial(_hash, rule=self.rule, keep=self.keep, order_by=order_by), stage=HASHING
-        )
-        shuffle = Shuffle(
-            by=(CONTENT,),
-            partitions=None if self.earlier is None else self.earlier.partitions,
-            expected_bytes=_times(self.expected_documents, 36),
-        )
-        partitions = (
-            hashed
-            | "Stack" >> beam.ParDo(_Stack()).with_output_types(pa.RecordBatch)
-            | "By content" >> shuffle
-        )
-        failures = unhashed | "Unhashed" >> FailForRejects()
-        if self.earlier is None:
-            return Decisions(partitions | "Choose" >> MapPartitions(kernel=choose_exact), failures)
-        chosen = partitions | "Choose" >> self.earlier.meet("contents", choose_after_others)
-        return Decisions(
-            chosen.batches | "By address" >> MapBatches(by_address),
-            (failures, chosen.failures) | "All failures" >> beam.Flatten(),
-        )
-
-
-def _times(documents: int | None, size: float) -> int | None:
-    return None if documents is None else round(documents * size)
-
-
 def _sign(batch: pa.RecordBatch, **how: Any) -> pa.RecordBatch:
     signed = sign(batch, **how)
     Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - signed.num_rows)
@@ -311,12 +236,6 @@ def _sign_in_order(batch: pa.RecordBatch, **how: Any) -> pa.RecordBatch:
     signed = sign_in_order(batch, **how)
     Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - signed.num_rows)
     return signed
-
-
-def _hash(batch: pa.RecordBatch, rule: ExactRule, keep: Keep, order_by: str | None) -> pa.RecordBatch:
-    rows = exact_rows(batch, rule, keep) if order_by is None else exact_in_order(batch, rule, keep, order_by)
-    Metrics.counter(NAMESPACE, EMPTY_DOCUMENTS).inc(batch.num_rows - rows.num_rows)
-    return rows
 
 
 def _buckets(signed: pa.RecordBatch) -> pa.RecordBatch:
@@ -345,18 +264,6 @@ def _link(
     verified = rule.threshold is not None
     links = bucket_links(batches, rule.banding, others, verified)
     return combine_all(links, distinct_links if verified else contract)
-
-
-class _Stack(GatherBatches):
-    """Equal documents of a bundle as one row."""
-
-    def __init__(self) -> None:
-        super().__init__(GATHER_BYTES)
-
-    def release(self, batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in split_batch(stack_equal(merge_batches(batches))):
-            self._metrics.gave_out(batch)
-            yield batch
 
 
 class _Contract(GatherBatches):
