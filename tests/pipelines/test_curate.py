@@ -348,7 +348,8 @@ def test_a_step_that_leaves_nothing_is_in_the_funnel(
 def numbered(files: int, rows: int) -> dict[str, bytes]:
     """Files of documents of which a line is in all, and every third document is there twice."""
     texts = [
-        f"The same in all of them.\nThis is the text of number {n - n % 3 // 2}." for n in range(files * rows)
+        f"The same in all of them.\nThis is the text of number {n - n % 3 // 2:03}."
+        for n in range(files * rows)
     ]
     told = [json.dumps({"id": f"{n:03}", "text": text}) + "\n" for n, text in enumerate(texts)]
     return {f"{n}.jsonl": "".join(told[n * rows : (n + 1) * rows]).encode() for n in range(files)}
@@ -412,18 +413,26 @@ def hurt(how: str, folder: Path, source: Path) -> None:
         os.utime(source / "0.jsonl", (5, 5))
 
 
+@pytest.fixture
+def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of a file of 60 documents, which are equally long."""
+    size = len(next(iter(numbered(files=1, rows=20).values())))
+    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", size)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """Flags of a job over six files, and what it gives."""
+    """Flags of a job over two files, and what it gives: with no splits."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    for name, content in numbered(files=6, rows=20).items():
+    for name, content in numbered(files=2, rows=60).items():
         write(folder / "in", name, content)
-    steps = "[words]\nforbidden_words = ['number 7']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
+    steps = "[words]\nforbidden_words = ['number 007']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
     given = [*job(folder, folder / "in/*.jsonl", steps), "--direct_num_workers=1"]
     assert curate.run(given) == 0
     return given, folder
 
 
+@pytest.mark.usefixtures("small_splits")
 @pytest.mark.parametrize(
     ("how", "told"),
     [
@@ -574,6 +583,7 @@ def taken(told: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(what for what in told if what != NOTHING)
 
 
+@pytest.mark.usefixtures("small_splits")
 @pytest.mark.parametrize(
     ("when", "where", "told"),
     [
