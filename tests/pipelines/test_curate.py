@@ -609,12 +609,12 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
 
 
 @pytest.fixture
-def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+def splits_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", SPLIT_BYTES)
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("small_splits")
+@pytest.mark.usefixtures("splits_of_pages")
 @pytest.mark.parametrize(
     ("when", "where", "told"),
     [pytest.param(name, *kill, id=name) for name, kill in KILLS_OF_PAGES.items()],
