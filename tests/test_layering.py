@@ -72,6 +72,7 @@ EXCEPTIONS = {
     "kernels/charsets.py": ("resiliparse",),
     "kernels/html.py": ("resiliparse",),
     "kernels/languages.py": ("fasttext",),
+    "transforms/children.py": ("tempfile",),  # memory that it shares with a child
     "pipelines/curate_file.py": ("tomli",),  # as the standard library has it from Python 3.11
 }
 """What single files may use beyond their layer."""
