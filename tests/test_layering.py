@@ -67,12 +67,12 @@ EXCEPTIONS = {
     "io/formats/archives/inflate.py": ("isal",),
     "io/formats/archives/values.py": ("fastwarc",),
     "kernels/domains.py": ("idna", "tldextract"),
+    "transforms/children.py": ("tempfile",),  # memory that it shares with a child
     "io/streams/kafka.py": ("confluent_kafka",),
     "io/streams/kafka_client.py": ("confluent_kafka",),
     "kernels/charsets.py": ("resiliparse",),
     "kernels/html.py": ("resiliparse",),
     "kernels/languages.py": ("fasttext",),
-    "transforms/children.py": ("tempfile",),  # memory that it shares with a child
     "pipelines/curate_file.py": ("tomli",),  # as the standard library has it from Python 3.11
 }
 """What single files may use beyond their layer."""
