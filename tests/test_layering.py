@@ -75,7 +75,6 @@ EXCEPTIONS = {
     "kernels/charsets.py": ("resiliparse",),
     "kernels/html.py": ("resiliparse",),
     "kernels/languages.py": FILES,  # reads the model that ships with a package
-    "transforms/children.py": ("tempfile",),  # memory that is shared with a child process
     "pipelines/curate_file.py": ("tomli",),  # as the standard library has it from Python 3.11
 }
 """What single files may use beyond their layer."""
