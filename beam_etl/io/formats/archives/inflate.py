@@ -3,10 +3,13 @@
 import zlib
 from typing import Any
 
+quick_zlib: Any = zlib
 try:
-    from isal import isal_zlib as quick_zlib
+    from isal import isal_zlib
 except ImportError:  # it has no wheel for every platform
-    quick_zlib = zlib  # type: ignore[misc]  # the same functions
+    pass
+else:
+    quick_zlib = isal_zlib
 
 GZIP = zlib.MAX_WBITS | 16
 

@@ -8,13 +8,8 @@ from beam_etl.io.formats.archives.heads import FIRST_HEAD_BYTES, MAX_DIGITS, Hea
 FIELDS = frozenset(
     (
         *(b"WARC-Type", b"WARC-Record-ID", b"WARC-Target-URI", b"WARC-Date", b"WARC-IP-Address"),
-        *(
-            b"WARC-Payload-Digest",
-            b"WARC-Block-Digest",
-            b"WARC-Truncated",
-            b"Content-Type",
-            b"Content-Length",
-        ),
+        *(b"WARC-Payload-Digest", b"WARC-Block-Digest", b"WARC-Truncated", b"Content-Type"),
+        b"Content-Length",
     )
 )
 """What is read of a head."""
@@ -33,7 +28,7 @@ class _Shape(NamedTuple):
 
 
 class RegularHeads:
-    """Reads regular heads, by the expressions that former ones gave: those of a crawl have few sets of names.
+    """Reads regular heads, of up to FIRST_HEAD_BYTES, by the expressions that former ones gave: a crawl has few shapes.
 
     All lines of a regular head end by CR and LF, and are `Name: value` of ASCII without further spaces; no name comes
     twice, and those of FIELDS are written as there.
@@ -45,13 +40,13 @@ class RegularHeads:
     def read(self, data: bytes) -> Head | None:
         """The head that `data` begins with, with its fields; None where it isn't regular."""
         for names, pattern in self._shapes:
-            found = pattern.match(data)
+            found = pattern.match(data, 0, FIRST_HEAD_BYTES)
             if found is not None:
                 return _head(found, names)
         if len(self._shapes) == MAX_SHAPES or (shape := _shape(data)) is None:
             return None
         self._shapes.append(shape)
-        found = shape.pattern.match(data)
+        found = shape.pattern.match(data, 0, FIRST_HEAD_BYTES)
         return None if found is None else _head(found, shape.names)
 
 
