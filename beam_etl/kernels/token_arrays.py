@@ -3,9 +3,9 @@
 Source: numpy.lib.format, version 1.0.
 """
 
-import io
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,10 @@ _SHOWN_BYTES = 100
 
 def array_header(dtype: np.dtype, length: int) -> bytes:
     """What stands before the values of an array of one dimension."""
-    header = io.BytesIO()
+    pieces: list[bytes] = []
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
-    np.lib.format.write_array_header_1_0(header, described)
-    return header.getvalue()
+    np.lib.format.write_array_header_1_0(SimpleNamespace(write=pieces.append), described)
+    return b"".join(pieces)
 
 
 def offset_pieces(lengths: npt.NDArray[np.int32]) -> Iterator[bytes]:
