@@ -53,16 +53,14 @@ def webtext(shared: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_starts() -> Iterator[None]:
+def quick_starts() -> None:
     """What was imported and collected is left alone by Python's collector, as a command leaves it; Beam looks once."""
     gc.collect()
     gc.freeze()
-    with pytest.MonkeyPatch.context() as patch:
-        if "apache_beam" in sys.modules:
-            from tests.beam import look_at_methods_once
+    if "apache_beam" in sys.modules:
+        from beam_etl.engines.method_arguments import look_up_once
 
-            look_at_methods_once(patch)
-        yield
+        look_up_once()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -120,7 +120,7 @@ def _new_place() -> mmap.mmap | None:
         handle, path = tempfile.mkstemp(prefix=_prefix(os.getpid()), dir=folder())
         _mine.add(path)
         fcntl.flock(handle, fcntl.LOCK_EX)  # until the handle is closed, which nobody does
-        os.ftruncate(handle, _DIGEST_BYTES)
+        os.write(handle, _NOTHING)  # takes the room: where none is left, a hole's first use ends the process
         return mmap.mmap(handle, _DIGEST_BYTES)
     except OSError:
         return None

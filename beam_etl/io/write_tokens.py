@@ -187,11 +187,19 @@ class _WriteShard(MergeRanges):
         file = self._open(number, _SUFFIXES[self._layout][0])
         if self._layout == NUMPY:
             file.writer.write(array_header(self._dtype, int(self._ids_of_all[number])))
+        size = 0
         for batch in rows:
             self._metrics.took_in(batch)
             offsets, data = string_buffers(batch.column(PACKED))
             file.writer.write(data[offsets[0] : offsets[-1]])
-        return self._closed(file, 0)
+            size += int(offsets[-1] - offsets[0])
+        finished, written = self._closed(file, 0), size // self._dtype.itemsize
+        if self._layout == NUMPY and written != self._ids_of_all[number]:
+            raise RuntimeError(
+                f"shard {number}: {self._ids_of_all[number]:,} ids were counted for its array and {written:,} written, "
+                f"so documents weren't tokenized twice alike. Run the job again; if it stays so, report it."
+            )
+        return finished
 
     def _index(self, number: int, lengths: np.ndarray) -> Finished:
         is_array = self._layout == NUMPY

@@ -5,6 +5,8 @@ from functools import lru_cache
 DETECTED_BYTES = 128 << 10
 """A detector looks at the start and the end of a page, half of this each."""
 
+_NAME_CHARACTERS = 100
+"""More than any name of the standard has, with what may stand around it. Servers say what they like."""
 
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xfe\xff": "utf-16-be", b"\xff\xfe": "utf-16-le"}
 """Byte order marks."""
@@ -26,7 +28,7 @@ def charset_of(page: bytes, told: str | None) -> str:
     from resiliparse.parse.encoding import detect_encoding
 
     marked = next((charset for mark, charset in _MARKS.items() if page.startswith(mark)), None)
-    known = marked or (_known(told) if told else None)
+    known = marked or (_known(told) if told and len(told) <= _NAME_CHARACTERS else None)
     found: str = known or detect_encoding(page, max_len=DETECTED_BYTES, from_html_meta=True)
     return found
 

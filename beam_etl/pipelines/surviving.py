@@ -29,10 +29,11 @@ MOST_STARTS = 10
 
 
 def surviving(work: Callable[[], int], name: str) -> int:
-    """Does the work in a process of its own, and again where reading has ended that; an exit code, in each of them.
+    """Does the work in a process of its own, and again where reading has ended that. Ends each of them with its code.
 
     The next process reads with care what the one that ended was reading (see `suspects`). So this is to be called while
-    the process has read nothing yet, and its caller is to end the process with what it returns.
+    the process has read nothing yet. It returns where there is one process only, or nobody reads what it prints: its
+    caller is to end that with what it returns, an exit code.
 
     Args:
       work: of a whole job. What it left when it ended is as after any worker that was started again.
@@ -116,14 +117,17 @@ def _passing_on(child: int, missed: list[int]) -> int:
 
 
 def _end_with(code: int) -> int:
-    """Ends this process as Python does, but for freeing all that it holds, which would take as long as a small job."""
+    """Ends this process as Python does, but for freeing all that it holds, which would take as long as a small job.
+
+    The work is done: Ctrl-C ends no more than what is waited for.
+    """
     if sys.getprofile() is not None:  # who asked for a profile wants to have it
         return code
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for what was begun
-    atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # what was begun; what was registered; what was printed
+        for end in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
+            with suppress(KeyboardInterrupt):
+                end()
     except OSError:  # nobody reads: Python tells of it at its own end
         return code
     os._exit(code)

@@ -83,7 +83,10 @@ class _Child:
     def __init__(self, order: bytes) -> None:
         paths = os.pathsep.join(filter(None, sys.path))
         with tempfile.TemporaryFile() as shared:
-            shared.truncate(ROW_BYTES)
+            shared.write(
+                bytes(ROW_BYTES)
+            )  # takes the room: where none is left, a hole's first use ends the process
+            shared.flush()
             self._place = mmap.mmap(shared.fileno(), ROW_BYTES)
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-c", _START, str(shared.fileno())],

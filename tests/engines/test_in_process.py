@@ -63,3 +63,15 @@ def test_arguments_that_are_known_are_those_of_the_method(fn: beam.DoFn, name: s
         names, defaults = core.get_function_arguments(fn, name)
         assert (names, defaults) == expected
         names.clear()  # the caller's own
+
+
+def test_a_method_is_looked_at_once_however_often_its_class_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, look = list[str](), core.get_function_args_defaults
+    monkeypatch.setattr(
+        core, "get_function_args_defaults", lambda method: looked.append(method.__qualname__) or look(method)
+    )
+    look_up_once.__wrapped__()  # in this process it was called before
+    for fn in (Double(), Double(), Triple(), Triple()):
+        for name in ("process", "setup"):
+            core.get_function_arguments(fn, name)
+    assert looked == ["Double.process", "Double.setup", "Triple.process"]

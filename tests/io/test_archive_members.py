@@ -2,21 +2,24 @@
 
 import os
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from isal import isal_zlib
 
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS
 from beam_etl.io.formats import FileEntry
+from beam_etl.io.formats.archives import inflate
 from beam_etl.io.formats.archives import records as reading
 from beam_etl.io.formats.archives.heads import Record
 from beam_etl.io.formats.archives.values import PAGE_COLUMNS, TEXT_COLUMNS, values_of
 from beam_etl.io.formats.base import LIMITS, Limits, Split
 from beam_etl.io.rejects import Reject
-from tests.archives import PACKED, records
+from tests.archives import PACKED, records, response
 from tests.io.fuzzing import mutated
 from tests.stored import write
 
@@ -162,7 +165,11 @@ HTTP = {
     "two types": ["HTTP/1.1 200 OK", TYPE, "content-type: text/plain; charset=latin1"],
     "an empty type": ["HTTP/1.1 200 OK", "Content-Type: "],
     "no space": ["HTTP/1.1 200 OK", "content-type:text/plain"],
-    "a space before the colon": ["HTTP/1.1 200 OK", "Content-Type : text/plain", "Content-Encoding : gzip"],
+    "a space before the colon": ["HTTP/1.1 200 OK", "Content-Type : text/plain"],
+    "a tab before the colon": ["HTTP/1.1 200 OK", "Content-Type\t: text/plain", "Server: a"],
+    "a space before that of an encoding": ["HTTP/1.1 200 OK", "Content-Encoding : gzip", TYPE],
+    "no colon": ["HTTP/1.1 200 OK", "Content-Type text/plain", "Server: a"],
+    "no colon in another line": ["HTTP/1.1 200 OK", "Server", TYPE, "a"],
     "folded": ["HTTP/1.1 200 OK", "Content-Type: text/html;\r\n charset=latin1"],
     "encoded": ["HTTP/1.1 200 OK", "Content-Encoding: gzip", "Transfer-Encoding: chunked", TYPE],
     "a shorter length": ["HTTP/1.1 200 OK", "Content-Length: 2", TYPE],
@@ -188,3 +195,36 @@ def test_heads_say_what_they_say_to_the_careful_reader(
     at_once = found(path, LIMITS)
     monkeypatch.setattr(reading, "records_alone", lambda *_: iter(()))
     assert at_once == found(path, LIMITS)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_head_that_is_too_long_is_a_reject_wherever_it_stands(place: int, tmp_path: Path) -> None:
+    """A regular head of the same names in front of it, or none: it is one in either case."""
+    made = [response(f"https://a.example/{number}", b"<p>") for number in range(2)]
+    made.insert(place, response("https://a.example/" + "a" * 600_000, b"<p>"))
+    name, pack = PACKED["gzip by record"]
+    read = found(write(tmp_path, name, pack(made)), LIMITS)
+    assert [isinstance(one, Reject) for one in read] == [at == place for at in range(3)]
+
+
+@pytest.mark.parametrize("length", [10_000, 30_000], ids=["read at once", "read with care"])
+def test_long_headers_are_not_held(length: int) -> None:
+    blocks = [
+        f"HTTP/1.1 200 OK\r\nContent-Type: text/{number}; charset=a{number}{'b' * length}\r\n\r\n".encode()
+        for number in range(200)
+    ]
+    told = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: %d\r\n\r\n"
+    fields = {b"Content-Type": b"application/http"}
+    tracemalloc.start()
+    try:
+        for block in blocks:
+            said(Record(0, "response", told % len(block), block, fields))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 10 * length
+
+
+def test_isal_decompresses_where_tests_run() -> None:
+    """Without it there is zlib, which the careful reader has: comparing both would tell nothing."""
+    assert inflate.quick_zlib is isal_zlib

@@ -309,3 +309,10 @@ def test_notes_are_this_users_own_and_say_nothing_when_nothing_is_read(tmp_path:
     assert suspects.folder().stat().st_mode & 0o777 == 0o700
     assert {note.read_bytes() for note in suspects.folder().iterdir()} == {bytes(32)}
     assert not suspects.is_suspect(split)
+
+
+def test_a_note_has_its_room_before_anything_stands_there() -> None:
+    """Else to put one where the disk is full would end the process."""
+    with suspects.note_of(SPLIT):
+        [note] = suspects.folder().iterdir()
+        assert note.stat().st_blocks

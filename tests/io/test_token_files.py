@@ -36,7 +36,7 @@ def test_arrays_are_those_that_numpy_saves(shard: Path) -> None:
 
 DAMAGES = {
     "fewer ids": ("b.npy", np.arange(3, dtype=np.uint16), "it tells of 4 ids, .*b.npy of 3"),
-    "two dimensions": ("b.npy", np.zeros((2, 2), np.uint16), "an array of 2 dimensions"),
+    "two dimensions": ("b.npy", np.zeros((2, 2), np.uint16), "no array of one dimension .* \\(2, 2\\)"),
     "places of another type": ("b.offsets", np.array([0, 3, 4], np.int32), "no offsets of documents"),
     "no place": ("b.offsets", np.zeros(0, np.int64), "no offsets of documents"),
     "places that go back": ("b.offsets", np.array([0, 5, 4]), "aren't ascending"),
@@ -57,8 +57,17 @@ def test_an_array_that_is_cut_short_is_damaged(shard: Path) -> None:
     with pytest.raises(ValueError, match="it tells of 136 bytes of ids, .*b.npy has 135"):
         token_rows(str(shard / "b.offsets"))
     (shard / "b.offsets").write_bytes(b"no array at all")
-    with pytest.raises(ValueError, match="magic"):
+    with pytest.raises(ValueError, match="no array of one dimension .* b'no array at all'"):
         token_rows(str(shard / "b.offsets"))
+
+
+def test_a_changed_byte_of_a_header_is_told_as_damage(shard: Path) -> None:
+    whole = (shard / "b.npy").read_bytes()
+    kind = whole.index(b"'<u2'") + 2  # signed numbers are as many
+    for at in set(range(len(array_header(np.dtype(np.uint16), 4)))) - {kind}:
+        (shard / "b.npy").write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match="no array of one dimension|it tells of"):
+            token_rows(str(shard / "b.offsets"))
 
 
 def test_an_index_that_does_not_fit_its_ids_is_damaged(shard: Path) -> None:

@@ -77,7 +77,7 @@ def test_curate_outlives_such_a_record_too(
 
 
 CASES = """
-import json, os, pty, signal, sys, time
+import atexit, json, os, pty, signal, sys, threading, time
 from pathlib import Path
 from beam_etl.io import suspects
 from beam_etl.io.formats import FileEntry, Split
@@ -116,6 +116,19 @@ def at_a_terminal():
         time.sleep(0.01)
     os.write(terminal, b"\\x03")
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+def interrupted_at_its_end():
+    # Ctrl-C while threads of the work are waited for.
+    def interrupt():
+        while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "_shutdown":
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    threading.Thread(target=interrupt).start()
+    atexit.register((folder / "left").write_text, "by the work")
+    print("said by the work")
+    return 3
 
 def crash_beside_another():
     # Another process of this user has ended while it read, meanwhile.
@@ -158,6 +171,8 @@ outcomes = {
     "terminated": ended(wait, signal.SIGTERM),
     "interrupted by a program": ended(lambda: told(signal.SIGINT), signal.SIGINT),
     "interrupted at a terminal": at_a_terminal(),
+    "interrupted at its end": ended(interrupted_at_its_end),
+    "left": (folder / "left").read_text(),
     "the first one is killed": ended(wait, signal.SIGKILL),
 }
 (folder / "starts").unlink()
@@ -174,7 +189,9 @@ print(json.dumps(outcomes))
 def test_how_the_work_ended_is_how_the_process_does(tmp_path: Path) -> None:
     done = launched(CASES, tmp_path, str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
+    said, outcomes = done.stdout.splitlines()
+    assert said == "said by the work"
+    assert json.loads(outcomes) == {
         "an exit code": 3,
         "a crash of no reader": -signal.SIGSEGV,
         "killed while it read": -signal.SIGKILL,
@@ -183,6 +200,8 @@ def test_how_the_work_ended_is_how_the_process_does(tmp_path: Path) -> None:
         "terminated": -signal.SIGTERM,
         "interrupted by a program": 1,
         "interrupted at a terminal": 1,
+        "interrupted at its end": 3,
+        "left": "by the work",
         "the first one is killed": -signal.SIGKILL,
         "crashes without end": -signal.SIGABRT,
         "starts": True,

@@ -13,7 +13,7 @@ import pytest
 import tiktoken
 import xxhash
 
-from beam_etl.io import manifest, sort_ranges
+from beam_etl.io import manifest, sort_ranges, write_tokens
 from beam_etl.pipelines import token_count, verify
 from beam_etl.pipelines.tokenize import run
 from tests.vocabularies import SMALL
@@ -189,6 +189,19 @@ def test_arrays_hold_all_documents_in_their_order(
     assert sum(shard["tokens"] + shard["marks"] for shard in told) == sum(map(len, expected))
     assert verify.run([str(tmp_path / "out")]) == 0
     assert "not checked" not in capsys.readouterr().out
+
+
+def test_an_array_of_another_length_than_it_tells_is_not_published(
+    tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a tokenizer gives other ids the second time."""
+    count = write_tokens.ids_of_shards
+    monkeypatch.setattr(write_tokens, "ids_of_shards", lambda *arguments: count(*arguments) + 1)
+    source = stored(tmp_path / "in", [{"id": "a", "text": "the cat"}], 1)
+    flags = [f"--input={source}", f"--output={tmp_path}/out", tokenizer, "--layout=numpy", "--shards=1"]
+    assert run(flags) == 1
+    assert "4 ids were counted for its array and 3 written" in capsys.readouterr().err
+    assert manifest.latest(str(tmp_path / "out")) is None
 
 
 def test_documents_without_ids_are_shuffled_by_their_places(tokenizer: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -131,7 +131,7 @@ def _body(stored: bytes, parsed: Any, block: bytes, most: int, wanted: bool) -> 
     """What a record carries. `stored`: the record as WARC, if its block is HTTP; `parsed`: the same."""
     kind = parsed.headers.get("Content-Type")
     if not (block.startswith(b"HTTP/") and (kind is None or "http" in kind.lower())):
-        return _Body(block, _media_type(kind))
+        return _Body(block, _media_type(kind or ""))
     for again, decoding in _attempts(stored, block) if wanted else ((stored, "none"),):
         http, payload, error = _http(again, parsed, decoding, most, wanted)
         parsed = None  # it can be read once
@@ -140,7 +140,7 @@ def _body(stored: bytes, parsed: Any, block: bytes, most: int, wanted: bool) -> 
     cut_off = error is not None or again is not stored
     if http is None or http.status_code is None:
         return _Body(block, None)
-    told = http.get("Content-Type")
+    told = http.get("Content-Type") or ""
     return _Body(payload, _media_type(told), _charset(told), http.status_code, cut_off)
 
 
@@ -235,49 +235,52 @@ def _plain_body(fields: Mapping[bytes, bytes], block: bytes) -> _Body | None:
         return _Body(block, _media_type(kind.decode()))
     end = block.find(b"\r\n\r\n", 0, _PLAIN_HTTP_HEAD_BYTES)
     head = block[: end + 4].lower()
-    status = _STATUS.match(head)
-    if end < 0 or status is None or _is_odd(head):
+    found = _PLAIN_HTTP_HEAD.fullmatch(head)
+    if found is None or b"\0" in head or not head.isascii() or _tells_encodings(head):
         return None
     at = head.find(_CONTENT_TYPE)
     if at >= 0 and head.find(_CONTENT_TYPE, at + 1) >= 0:
         return None
-    told = block[at + len(_CONTENT_TYPE) : head.find(b"\r", at)].decode().strip() if at >= 0 else None
-    return _Body(block[end + 4 :], _media_type(told), _charset(told), int(status[1]))
+    told = block[at + len(_CONTENT_TYPE) : head.find(b"\r", at)].decode().strip() if at >= 0 else ""
+    return _Body(block[end + 4 :], _media_type(told), _charset(told), int(found[1]))
 
 
 _PLAIN_HTTP_HEAD_BYTES = 16 << 10
-_STATUS = re.compile(rb"http/\d\.\d (\d{3})[ \r]")
+_PLAIN_HTTP_HEAD = re.compile(rb"http/\d\.\d (\d{3})(?: [^\r\n]*)?\r\n(?:[^:\s]+:[^\r\n]*\r\n)*\r\n")
+"""In lower case. Lines that go on in the next one, have no colon or a space before it are read in several ways."""
 _CONTENT_TYPE = b"\ncontent-type:"
 
 
-def _is_odd(head: bytes) -> bool:
-    """Whether a head of HTTP, in lower case, tells of encodings, or has other lines or bytes than most."""
-    lines = head.count(b"\r\n")
-    return (
-        (b"-encoding" in head and (b"\ntransfer-encoding" in head or b"\ncontent-encoding" in head))
-        or head.count(b"\n") != lines
-        or head.count(b"\r") != lines
-        or b"\n " in head
-        or b"\n\t" in head
-        or b"\0" in head
-        or not head.isascii()
-    )
+def _tells_encodings(head: bytes) -> bool:
+    return b"-encoding" in head and (b"\ntransfer-encoding" in head or b"\ncontent-encoding" in head)
 
 
-@lru_cache(maxsize=1000)
+_Answer = TypeVar("_Answer")
+
+_REMEMBERED_CHARACTERS = 200
+"""Of a text: headers are strangers', and may have MAX_HTTP_HEAD_BYTES."""
+
+
+def _remembering(function: Callable[[str], _Answer]) -> Callable[[str], _Answer]:
+    """The function, which is asked once about what many records say."""
+    known = lru_cache(maxsize=1000)(function)
+    return lambda text: known(text) if len(text) <= _REMEMBERED_CHARACTERS else function(text)
+
+
+@_remembering
 def _is_textual(kind: str) -> bool:
     return _TEXTUAL.match(kind) is not None
 
 
-@lru_cache(maxsize=1000)
-def _media_type(header: str | None) -> str | None:
-    return header.partition(";")[0].strip().lower() or None if header else None
+@_remembering
+def _media_type(header: str) -> str | None:
+    return header.partition(";")[0].strip().lower() or None
 
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([^\s;"',]+)""", re.IGNORECASE)
 
 
-@lru_cache(maxsize=1000)
-def _charset(header: str | None) -> str | None:
-    found = _CHARSET.search(header or "")
+@_remembering
+def _charset(header: str) -> str | None:
+    found = _CHARSET.search(header)
     return found[1] if found else None
