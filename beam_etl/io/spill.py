@@ -260,7 +260,7 @@ class Found(NamedTuple):
     """What a run finds of an earlier one."""
 
     files: tuple[Spilled, ...]
-    """None where not all is there."""
+    """Those of the record, where all are there; else no file."""
     why: str = ""
     """Why what there is can't be taken over as a whole, for people."""
 
