@@ -3,7 +3,7 @@
 import copy
 import json
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
@@ -111,7 +111,7 @@ class ReadDocuments(beam.PTransform):
         self.spare: Spare | None = None
         self.tell_splits = False
         self.around: Around = _nothing_around
-        self.skip: Collection[str] = ()
+        self.skip: Container[str] = ()
         try:
             datasets = DatasetInput(self.columns.where)
             self.files = match_files(self.patterns, self.format, datasets)
@@ -159,10 +159,10 @@ class ReadDocuments(beam.PTransform):
 
 
 @no_annotations  # type: ignore[untyped-decorator]  # Beam can't compare a protocol
-def _plan_splits(file: FileEntry, known: Format, split_bytes: int, skip: Collection[str]) -> Iterator[Split]:
+def _plan_splits(file: FileEntry, known: Format, split_bytes: int, skip: Container[str]) -> Iterator[Split]:
     skipped = False
     for split in StepMetrics().timed(iter(plan_splits(file, known, split_bytes))):
-        if skip and split.name in skip and not split.problem:
+        if split.name in skip and not split.problem:
             skipped = True
             show_read(split)
         else:
@@ -366,7 +366,7 @@ class FileSource:
         spare: Spare | None = None,
         tell_splits: bool = False,
         around: Around = _nothing_around,
-        skip: Collection[str] = (),
+        skip: Container[str] = (),
     ) -> Documents:
         """Documents, rejects and splits; each call reads the files anew.
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -22,9 +23,19 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.read import GROUP_FILES
-from beam_etl.io.spill_files import SPILL_BYTES, Spilled, SpillFile, first_damage, read_spilled
+from beam_etl.io.changes import CHANGED
+from beam_etl.io.read import REJECTS
+from beam_etl.io.spill_files import (
+    SPILL_BYTES,
+    Spilled,
+    SpillFile,
+    first_damage,
+    read_spilled,
+    tell_streams,
+    told_streams,
+)
 from beam_etl.io.stores import store_of
+from beam_etl.io.taken_splits import TakenSplits
 from beam_etl.io.whole_splits import here_of, leave
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import StepMetrics
@@ -48,7 +59,7 @@ class SpillTables(beam.PTransform):
       folder: where the files and the record go.
       run: whose they are first.
       beside: more of a table, which don't come of the splits that are read.
-      taken: what was taken over of an earlier run.
+      taken: what is taken over of an earlier run.
       failures: why the result must not be used: then it isn't recorded.
       after: the folder of what it was made of. It is recorded only where that is, and with its digest.
       spill_bytes: a stream is ended at so many.
@@ -57,7 +68,7 @@ class SpillTables(beam.PTransform):
     folder: str
     run: str
     beside: Mapping[str, Batches] = field(default_factory=dict)
-    taken: Sequence[Spilled] = ()
+    taken: TakenSplits = field(default_factory=TakenSplits)
     failures: beam.PCollection[str] | None = None
     after: str | None = None
     spill_bytes: int = SPILL_BYTES
@@ -86,7 +97,7 @@ class SpillTables(beam.PTransform):
             else self.failures | "Failures" >> beam.Map(_copied).with_output_types(str)
         )
         recording = beam.FlatMap(
-            _record, self.folder, self.run, self.after, _packed(self.taken), beam.pvalue.AsList(failures)
+            _record, self.folder, self.run, self.after, self.taken, beam.pvalue.AsList(failures)
         )
         return (
             written
@@ -113,6 +124,7 @@ class _Spill(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._file: SpillFile | None = None
+        self._lasts = True
         if self._place is not None:
             here = here_of(self._folder)
             here.steps.add(self._place)
@@ -127,7 +139,7 @@ class _Spill(beam.DoFn):
         yield from closed
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        closed = [] if self._file is None else self._file.close()
+        closed = self._close()
         if self._place is not None:
             here = here_of(self._folder)
             here.steps.discard(self._place)
@@ -152,10 +164,14 @@ class _Spill(beam.DoFn):
             name = f"{self._table}-{staging.new_attempt()}.arrows"
             self._file = SpillFile(os.path.join(self._folder, name), self._most)
         self._file.write(self._table, batch)
-        if self._file.size < self._most:
-            return []
-        closed, self._file = self._file.close(), None
-        return closed
+        if self._table == REJECTS:
+            self._lasts &= not pc.any(pc.starts_with(batch["reason"], CHANGED)).as_py()
+        return [] if self._file.size < self._most else self._close()
+
+    def _close(self) -> list[Spilled]:
+        """Ends the bundle's own file, where there is one."""
+        closed, self._file = [] if self._file is None else self._file.close(), None
+        return [stream._replace(lasts=self._lasts) for stream in closed]
 
 
 class _Pack(beam.DoFn):
@@ -181,16 +197,14 @@ def _unpacked(packed: bytes) -> list[Spilled]:
 
 
 def _record(
-    packs: list[bytes], folder: str, run: str, after: str | None, taken: bytes, failures: list[str]
+    packs: list[bytes], folder: str, run: str, after: str | None, taken: TakenSplits, failures: list[str]
 ) -> list[Spilled]:
     """All streams, when what to go on from stands in the folder: in place of what an earlier run had left there."""
-    streams = once([stream for pack in (*packs, taken) for stream in _unpacked(pack)])
+    streams = once([*taken.streams(), *(stream for pack in packs for stream in _unpacked(pack))])
     staging.mark_owner(folder, run)
     digest = _digest_of_record(after)
     if not failures and digest is not None and all(stream.lasts for stream in streams):
-        named = [stream._replace(path=os.path.basename(stream.path)) for stream in streams]
-        told = json.dumps({"after": digest, "streams": named}, ensure_ascii=False)
-        store_of(folder).write(os.path.join(folder, RECORD), told.encode())
+        tell_streams(os.path.join(folder, RECORD), streams, after=digest)
     return streams
 
 
@@ -215,35 +229,38 @@ def once(streams: Sequence[Spilled]) -> list[Spilled]:
 
 @dataclass(eq=False, kw_only=True)
 class HandOutSpilled(beam.PTransform):
-    """Streams that are known, one by one. They are a part of the job, in groups of GROUP_FILES. No shuffle.
+    """The streams that a folder's record names, one by one. It is read in the job. No shuffle.
 
     Input: the pipeline. Output: Spilled, handed out.
 
     Args:
-      streams: which.
+      folder: as of SpillTables.
     """
 
-    streams: Sequence[Spilled]
+    folder: str
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Spilled]:
-        starts = range(0, len(self.streams), GROUP_FILES)
-        groups = [_packed(self.streams[at : at + GROUP_FILES]) for at in starts]
+        record = os.path.join(self.folder, RECORD)
         return (
             pipeline
-            | "Files" >> beam.Create(groups, reshuffle=False)
-            | "Unpack" >> beam.FlatMap(_unpacked).with_output_types(Spilled)
+            | "Record" >> beam.Create([record], reshuffle=False)
+            | "Streams" >> beam.FlatMap(_recorded).with_output_types(Spilled)
             | "Distribute" >> Distribute()
         )
+
+
+def _recorded(record: str) -> list[Spilled]:
+    return told_streams(record)[0]
 
 
 class Found(NamedTuple):
     """What a run finds of an earlier one."""
 
     files: tuple[Spilled, ...]
-    """None where not all is there."""
+    """Those of the record, where all are there; else no file."""
     why: str = ""
     """Why what there is can't be taken over as a whole, for people."""
 
@@ -257,11 +274,9 @@ def find_spilled(folder: str, check: bool = True, after: str | None = None) -> F
     """
     record = os.path.join(folder, RECORD)
     try:
-        told = json.loads(store_of(folder).read(record))
+        streams, told = told_streams(record)
         if told["after"] != _digest_of_record(after):
             return Found((), f"{record} is of another first part")
-        streams = [Spilled(*stream) for stream in told["streams"]]
-        streams = [stream._replace(path=os.path.join(folder, stream.path)) for stream in streams]
     except (FileNotFoundError, NotADirectoryError):
         return Found((), "no run with this configuration and input has finished any of it")
     except (ValueError, TypeError, KeyError) as error:

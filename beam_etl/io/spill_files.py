@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -251,16 +251,19 @@ def find_splits(folder: str, check: bool = True) -> FoundSplits:
 
 
 def _look(path: str, check: bool) -> SplitFile | str | None:
-    """What a file has; what is wrong with it; None where its process died before it was whole."""
-    size = store_of(path).look(path).bytes
-    with store_of(path).open_file(path) as file:
-        file.seek(max(size - _END, 0))
-        end = file.read(_END)
-        if end[-len(_MARK) :] != _MARK:
-            return None
-        length = min(int.from_bytes(end[32:40], "little"), size - _END)
-        file.seek(size - _END - length)
-        told = file.read(length)
+    """What a file has; what is wrong with it; None where its process died before it was whole, or it is gone."""
+    try:
+        size = store_of(path).look(path).bytes
+        with store_of(path).open_file(path) as file:
+            file.seek(max(size - _END, 0))
+            end = file.read(_END)
+            if len(end) < _END or end[-len(_MARK) :] != _MARK:
+                return None
+            length = min(int.from_bytes(end[32:40], "little"), size - _END)
+            file.seek(size - _END - length)
+            told = file.read(length)
+    except FileNotFoundError:
+        return None
     if hashlib.sha256(told).digest() != end[:32]:
         return f"{path} isn't as it was written (SHA-256 of its record)"
     split, documents, of_input, streams = json.loads(told)
@@ -268,6 +271,24 @@ def _look(path: str, check: bool) -> SplitFile | str | None:
     whole = SplitFile(split, documents, of_input, tuple(made))
     wrong = (damage(stream) for stream in whole.streams) if check else iter(())
     return next((why for why in wrong if why), None) or whole
+
+
+def tell_streams(path: str, streams: Sequence[Spilled], **more: Any) -> None:
+    """Writes a file beside theirs that tells of them, and more."""
+    named = [stream._replace(path=os.path.basename(stream.path)) for stream in streams]
+    told = json.dumps({"streams": named, **more}, ensure_ascii=False)
+    store_of(path).write(path, told.encode())
+
+
+def told_streams(path: str) -> tuple[list[Spilled], dict[str, Any]]:
+    """The streams that such a file tells of, and all that is in it.
+
+    Raises:
+      ValueError, TypeError, KeyError: it isn't as it was written.
+    """
+    folder, told = os.path.dirname(path), json.loads(store_of(path).read(path))
+    streams = [Spilled(*stream) for stream in told["streams"]]
+    return [stream._replace(path=os.path.join(folder, stream.path)) for stream in streams], told
 
 
 def first_damage(streams: Iterable[Spilled]) -> str | None:

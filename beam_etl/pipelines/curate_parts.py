@@ -15,6 +15,7 @@ from beam_etl.io.spill import (
     find_spilled,
 )
 from beam_etl.io.spill_files import Spilled, SplitFile, find_splits
+from beam_etl.io.taken_splits import TakenSplits, list_taken
 from beam_etl.io.whole_splits import WholeSplits
 from beam_etl.pipelines import lines
 from beam_etl.pipelines.curate_config import Config
@@ -61,14 +62,13 @@ def first_part(source: FileSource, config: Config) -> PutDown:
     if whole.files:
         return _taken_over(source, config, folder, whole, DOCUMENTS)
     found = _finished_splits(config, folder, whole.why)
-    first = first_steps(
-        source, config, around=WholeSplits(folder), skip=frozenset(file.split for file in found)
-    )
+    taken = TakenSplits() if config.plan or not found else list_taken(folder, config.run, found)
+    first = first_steps(source, config, around=WholeSplits(folder), skip=taken)
     spilled = first.spilled_tables() | "Put down" >> SpillTables(
         folder=folder,
         run=config.run,
         beside={FUNNEL: first.asked_for("First counts")},
-        taken=[stream for file in found for stream in file.streams],
+        taken=taken,
     )
     if found:  # the documents of these splits weren't read now
         documents = spilled | "Documents of all splits" >> ReadSpilled(table=DOCUMENTS)
@@ -133,7 +133,7 @@ def _taken_over(source: FileSource, config: Config, folder: str, found: Found, p
     rows, size = (sum(getattr(stream, name) for stream in found.files) for name in ("rows", "bytes"))
     files = len({stream.path for stream in found.files})
     _say_taken(config, folder, f"{_PARTS[part]}; {rows:,} rows in {files:,} files of {size:,} bytes")
-    spilled = source.pipeline | f"Take over {part}" >> HandOutSpilled(streams=found.files)
+    spilled = source.pipeline | f"Take over {part}" >> HandOutSpilled(folder=folder)
     documents = spilled | f"Documents taken over: {part}" >> ReadSpilled(table=DOCUMENTS)
     return PutDown(part, documents, spilled, folder, is_whole=True)
 

@@ -1,5 +1,6 @@
 """Tables that are put down come back as they were, and what a later run may take over is told from their folder."""
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,10 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
-from beam_etl.io.changes import reject_changed
+from beam_etl.io.changes import CHANGED, reject_changed
 from beam_etl.io.formats import FileEntry, Split
+from beam_etl.io.read import FileSource
+from beam_etl.io.rejects import Reject, reject_batches
 from beam_etl.io.spill import (
     RECORD,
     HandOutSpilled,
@@ -20,7 +23,9 @@ from beam_etl.io.spill import (
     find_spilled,
     once,
 )
-from beam_etl.io.spill_files import Spilled, find_splits, read_spilled
+from beam_etl.io.spill_files import Spilled, SplitFile, find_splits, read_spilled
+from beam_etl.io.stores.local import LocalStore
+from beam_etl.io.taken_splits import list_taken
 from beam_etl.io.whole_splits import WholeSplits
 from tests.beam import run
 
@@ -199,10 +204,68 @@ def test_a_split_of_a_file_that_changed_meanwhile_does_not_last(tmp_path: Path) 
     assert not find_splits(str(tmp_path)).files
 
 
-def test_many_files_are_a_small_part_of_a_job(tmp_path: Path) -> None:
-    digest = "0123456789abcdef" * 4
-    files = [Spilled("documents", f"{tmp_path}/{n:05}.arrows", 9, 99, digest, n) for n in range(2500)]
+@pytest.mark.parametrize(
+    ("reason", "lasts"), [(f"{CHANGED}: it is gone", False), ("no text", True)], ids=["changed", "damaged"]
+)
+def test_what_a_changed_file_gave_is_not_recorded_where_a_step_is_done_elsewhere(
+    reason: str, lasts: bool, tmp_path: Path
+) -> None:
+    """There nothing but the reject itself tells of it."""
+    rejects = list(reject_batches([Reject("0.jsonl", 0, reason, None, 0, bytes(32), b"")]))
     with run() as pipeline:
-        found = pipeline | HandOutSpilled(streams=files) | "List" >> beam.combiners.ToList()
-        _ = found | "Check" >> beam.Map(lambda found: compare(sorted(found), files))
-    assert len(pipeline.to_runner_api().SerializeToString()) < 150_000
+        told = pipeline | beam.Create(rejects, reshuffle=False).with_output_types(pa.RecordBatch)
+        spilled = {"rejects": (told,)} | SpillTables(folder=str(tmp_path / "put"), run="0123456789ab")
+        _ = spilled | ReadSpilled(table="rejects")
+    assert bool(find_spilled(str(tmp_path / "put")).files) == lasts
+
+
+def many_splits(folder: Path, number: int) -> list[SplitFile]:
+    """As they lie in a folder, each with its own digest."""
+    digests = (hashlib.sha256(str(n).encode()).hexdigest() for n in range(number))
+    return [
+        SplitFile(name, 9, 99, (Spilled("documents", f"{folder}/{name}.arrows", 9, 99, digest, n, 0, name),))
+        for n, digest in enumerate(digests)
+        for name in (f"{n}-0-0-9",)
+    ]
+
+
+def test_splits_that_are_taken_over_are_a_small_part_of_a_job(tmp_path: Path) -> None:
+    """So is a whole part: of millions of splits, too, no list travels with the job or its steps."""
+    content = b'{"text": "Some words."}\n'
+    (tmp_path / "0.jsonl").write_bytes(content)
+    folder = tmp_path / "put"
+    folder.mkdir()
+    splits = many_splits(folder, 2500)
+    splits[0] = splits[0]._replace(split=f"0-0-0-{len(content)}")
+    taken = list_taken(str(folder), "0123456789ab", splits)
+    with run() as pipeline:
+        found = FileSource(pipeline, str(tmp_path / "*.jsonl")).documents(skip=taken)
+        tables = {"documents": (found.documents,), "rejects": (found.rejects,)}
+        _ = tables | SpillTables(folder=str(folder), run="0123456789ab", taken=taken)
+    assert len(pipeline.to_runner_api().SerializeToString()) < 100_000
+    streams = [stream for file in splits for stream in file.streams]
+    assert find_spilled(str(folder), check=False).files == tuple(sorted(streams))
+    with run() as pipeline:
+        handed = pipeline | HandOutSpilled(folder=str(folder)) | "List" >> beam.combiners.ToList()
+        assert len(pipeline.to_runner_api().SerializeToString()) < 100_000
+        _ = handed | "Check" >> beam.Map(lambda found: compare(sorted(found), sorted(streams)))
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever published meanwhile has removed it."""
+    of_splits(tmp_path, aside=False)
+    assert len(find_splits(str(tmp_path)).files) == 2
+    listed, _ = sorted(tmp_path.glob("split-*"))
+    names = LocalStore.names
+
+    def going(store: LocalStore, folder: str) -> list[str]:
+        found = names(store, folder)
+        listed.unlink()
+        return found
+
+    monkeypatch.setattr(LocalStore, "names", going)
+    found = find_splits(str(tmp_path))
+    assert [file.split for file in found.files] == ["1-0-0-9"]
+    assert not found.damaged
