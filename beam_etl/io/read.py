@@ -15,6 +15,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io.access import compression
+from beam_etl.io.changes import change_of, mark_of
 from beam_etl.io.checks import LOOKED_AT, check_files, evenly
 from beam_etl.io.columns import Columns
 from beam_etl.io.dataset_input import DatasetInput
@@ -159,11 +160,15 @@ class ReadDocuments(beam.PTransform):
 
 @no_annotations  # type: ignore[untyped-decorator]  # Beam can't compare a protocol
 def _plan_splits(file: FileEntry, known: Format, split_bytes: int, skip: Collection[str]) -> Iterator[Split]:
+    skipped = False
     for split in StepMetrics().timed(iter(plan_splits(file, known, split_bytes))):
-        if skip and split.name in skip:
+        if skip and split.name in skip and not split.problem:
+            skipped = True
             show_read(split)
         else:
             yield split
+    if skipped and (how := change_of(file, mark_of(file))):  # else some of it might be planned by nobody
+        yield Split(file, 0, file.bytes, problem=how)
 
 
 def _nothing_around(split: Split) -> AbstractContextManager[Callable[[Any], Any]]:

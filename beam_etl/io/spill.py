@@ -5,14 +5,13 @@ by the run. When all are there, `spilled.json` names their streams, each with it
 whole first part of the run. One without it may have files of whole splits, which a later run doesn't read again.
 """
 
+import hashlib
 import json
 import os
-import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -23,12 +22,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.changes import CHANGED
-from beam_etl.io.formats import Split
 from beam_etl.io.read import GROUP_FILES
-from beam_etl.io.rejects import Reject
-from beam_etl.io.spill_files import SPILL_BYTES, Spilled, SpillFile, first_damage, read_spilled, split_path
+from beam_etl.io.spill_files import SPILL_BYTES, Spilled, SpillFile, first_damage, read_spilled
 from beam_etl.io.stores import store_of
+from beam_etl.io.whole_splits import here_of, leave
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import StepMetrics
 from beam_etl.transforms.shuffle import Distribute, Gather
@@ -53,6 +50,7 @@ class SpillTables(beam.PTransform):
       beside: more of a table, which don't come of the splits that are read.
       taken: what was taken over of an earlier run.
       failures: why the result must not be used: then it isn't recorded.
+      after: the folder of what it was made of. It is recorded only where that is, and with its digest.
       spill_bytes: a stream is ended at so many.
     """
 
@@ -61,6 +59,7 @@ class SpillTables(beam.PTransform):
     beside: Mapping[str, Batches] = field(default_factory=dict)
     taken: Sequence[Spilled] = ()
     failures: beam.PCollection[str] | None = None
+    after: str | None = None
     spill_bytes: int = SPILL_BYTES
 
     def __post_init__(self) -> None:
@@ -87,7 +86,7 @@ class SpillTables(beam.PTransform):
             else self.failures | "Failures" >> beam.Map(_copied).with_output_types(str)
         )
         recording = beam.FlatMap(
-            _record, self.folder, self.run, _packed(self.taken), beam.pvalue.AsList(failures)
+            _record, self.folder, self.run, self.after, _packed(self.taken), beam.pvalue.AsList(failures)
         )
         return (
             written
@@ -104,81 +103,6 @@ def _copied(failure: str) -> str:
     return failure
 
 
-class _Here:
-    """What a thread works on: the steps of its bundle, and the file of the split that runs through them."""
-
-    def __init__(self) -> None:
-        self.steps: set[int] = set()
-        self.all_steps = 0
-        self.file: SpillFile | None = None
-        self.address = b""
-        self.closed: list[Spilled] = []
-
-    @property
-    def has_all(self) -> bool:
-        """Whether all steps are done by this thread: each batch of a split is with them before the split is read."""
-        return 0 < len(self.steps) == self.all_steps
-
-    def take_closed(self) -> list[Spilled]:
-        closed, self.closed = self.closed, []
-        return closed
-
-
-_threads = threading.local()
-
-
-def _here(folder: str) -> _Here:
-    here: _Here = _threads.__dict__.setdefault(folder, _Here())
-    return here
-
-
-@dataclass(frozen=True)
-class WholeSplits:
-    """Has all that is made of a split put down in one file: what `FileSource.documents(around=...)` takes.
-
-    So it is where reading and all that SpillTables has of it are one stage, as engines have it without a shuffle and a
-    Flatten between. Elsewhere files are of bundles, and no later run takes them over one by one.
-
-    Args:
-      folder, spill_bytes: of SpillTables.
-    """
-
-    folder: str
-    spill_bytes: int = SPILL_BYTES
-
-    @contextmanager
-    def __call__(self, split: Split) -> Iterator[Callable[[Any], Any]]:
-        """While the split is read; gives what is to be shown all that is found in it."""
-        here = _here(self.folder)
-        if not here.has_all:
-            yield lambda found: found
-            return
-        file = here.file = SpillFile(split_path(self.folder, split), self.spill_bytes)
-        here.address = str(split.address).encode()
-        read = _Read(split)
-        try:
-            yield read.saw
-            here.closed += file.close_split(split, read.documents, read.lasts)
-        except BaseException:  # GeneratorExit, too: a bundle that failed is left where it was
-            file.release()
-            raise
-        finally:
-            here.file = None
-
-
-class _Read:
-    def __init__(self, split: Split) -> None:
-        self.documents = 0
-        self.lasts = not split.problem
-
-    def saw(self, found: Any) -> Any:
-        if isinstance(found, pa.RecordBatch):
-            self.documents += found.num_rows
-        elif isinstance(found, Reject) and found.reason.startswith(CHANGED):
-            self.lasts = False
-        return found
-
-
 class _Spill(beam.DoFn):
     """Writes into the file of the split that is being read, or a bundle's own."""
 
@@ -190,7 +114,7 @@ class _Spill(beam.DoFn):
     def start_bundle(self) -> None:
         self._file: SpillFile | None = None
         if self._place is not None:
-            here = _here(self._folder)
+            here = here_of(self._folder)
             here.steps.add(self._place)
             here.all_steps = self._steps
 
@@ -205,7 +129,7 @@ class _Spill(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         closed = [] if self._file is None else self._file.close()
         if self._place is not None:
-            here = _here(self._folder)
+            here = here_of(self._folder)
             here.steps.discard(self._place)
             closed += here.take_closed()
         for spilled in closed:
@@ -213,11 +137,11 @@ class _Spill(beam.DoFn):
 
     def teardown(self) -> None:
         if self._place is not None:
-            _threads.__dict__.pop(self._folder, None)
+            leave(self._folder)
 
     def _write(self, batch: pa.RecordBatch) -> list[Spilled]:
         """What is closed by then."""
-        here = _here(self._folder)
+        here = here_of(self._folder)
         if self._place is not None and here.file is not None:
             told = (batch.schema.metadata or {}).get(schema.SPLIT_METADATA, here.address)
             if told != here.address:
@@ -256,14 +180,28 @@ def _unpacked(packed: bytes) -> list[Spilled]:
     return [Spilled(*stream) for stream in json.loads(zlib.decompress(packed))]
 
 
-def _record(packs: list[bytes], folder: str, run: str, taken: bytes, failures: list[str]) -> list[Spilled]:
+def _record(
+    packs: list[bytes], folder: str, run: str, after: str | None, taken: bytes, failures: list[str]
+) -> list[Spilled]:
     """All streams, when what to go on from stands in the folder: in place of what an earlier run had left there."""
     streams = once([stream for pack in (*packs, taken) for stream in _unpacked(pack)])
     staging.mark_owner(folder, run)
-    if not failures and all(stream.lasts for stream in streams):
-        told = [stream._replace(path=os.path.basename(stream.path)) for stream in streams]
-        store_of(folder).write(os.path.join(folder, RECORD), json.dumps(told, ensure_ascii=False).encode())
+    digest = _digest_of_record(after)
+    if not failures and digest is not None and all(stream.lasts for stream in streams):
+        named = [stream._replace(path=os.path.basename(stream.path)) for stream in streams]
+        told = json.dumps({"after": digest, "streams": named}, ensure_ascii=False)
+        store_of(folder).write(os.path.join(folder, RECORD), told.encode())
     return streams
+
+
+def _digest_of_record(folder: str | None) -> str | None:
+    """SHA-256 of what names all of a folder; empty without a folder, None where not all was recorded."""
+    if folder is None:
+        return ""
+    try:
+        return hashlib.sha256(store_of(folder).read(os.path.join(folder, RECORD))).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def once(streams: Sequence[Spilled]) -> list[Spilled]:
@@ -310,15 +248,23 @@ class Found(NamedTuple):
     """Why what there is can't be taken over as a whole, for people."""
 
 
-def find_spilled(folder: str, check: bool = True) -> Found:
-    """What a run that died has left in its folder, and if asked for, every byte of it checked."""
+def find_spilled(folder: str, check: bool = True, after: str | None = None) -> Found:
+    """What a run that died has left in its folder, and if asked for, every byte of it checked.
+
+    Args:
+      folder, after: as of SpillTables.
+      check: every byte is read.
+    """
     record = os.path.join(folder, RECORD)
     try:
-        streams = [Spilled(*stream) for stream in json.loads(store_of(folder).read(record))]
+        told = json.loads(store_of(folder).read(record))
+        if told["after"] != _digest_of_record(after):
+            return Found((), f"{record} is of another first part")
+        streams = [Spilled(*stream) for stream in told["streams"]]
         streams = [stream._replace(path=os.path.join(folder, stream.path)) for stream in streams]
     except (FileNotFoundError, NotADirectoryError):
         return Found((), "no run with this configuration and input has finished any of it")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         return Found((), f"{record} isn't as it was written ({error})")
     wrong = first_damage(streams) if check else None
     return Found((), wrong) if wrong else Found(tuple(streams))

@@ -100,10 +100,10 @@ class SpillFile:
         Args:
           split: all that was made of it is in the file.
           documents: that were read of it.
-          lasts: whether a later run may take it over.
+          lasts: whether a later run may take it over. It reads a split again that couldn't be read at all.
         """
         self._finish()
-        if lasts:
+        if lasts and not split.problem:
             told = SplitFile(split.name, documents, split.stop - split.start, tuple(self._streams))
             self._sink.write(_record(told))
         self._sink.close()
@@ -258,8 +258,8 @@ def _look(path: str, check: bool) -> SplitFile | str | None:
         end = file.read(_END)
         if end[-len(_MARK) :] != _MARK:
             return None
-        length = int.from_bytes(end[32:40], "little")
-        file.seek(max(size - _END - length, 0))
+        length = min(int.from_bytes(end[32:40], "little"), size - _END)
+        file.seek(size - _END - length)
         told = file.read(length)
     if hashlib.sha256(told).digest() != end[:32]:
         return f"{path} isn't as it was written (SHA-256 of its record)"

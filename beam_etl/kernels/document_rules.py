@@ -53,9 +53,8 @@ def filter_documents(batch: pa.RecordBatch, rules: Sequence[DocumentRule], id: s
     removed = batch.filter(fails)
     reason, why = reason.filter(fails), why.filter(fails)
     told_as = pc.binary_join_element_wise(reason, why, ": ")
-    return Filtered(
-        batch.filter(pc.invert(fails)), removals_of(removed, one_failure(reason, told_as), reason, id)
-    )
+    kept = batch.filter(pc.invert(fails)) if removed.num_rows else batch
+    return Filtered(kept, removals_of(removed, one_failure(reason, told_as), reason, id))
 
 
 def _column(batch: pa.RecordBatch, name: str, rule: str) -> pa.Array:
@@ -93,8 +92,9 @@ class HasText:
 
     def broken(self, batch: pa.RecordBatch) -> pa.Array:
         """A null text is none."""
-        bare = pc.utf8_trim_whitespace(pc.fill_null(text_of(batch), ""))
-        return _where(pc.equal(bare, ""), pa.repeat("no text", batch.num_rows))
+        text = pc.fill_null(text_of(batch), "")
+        bare = pc.or_(pc.equal(text, ""), pc.utf8_is_space(text))
+        return _where(bare, pa.repeat("no text", batch.num_rows))
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,13 @@ def mask_addresses(batch: pa.RecordBatch) -> pa.RecordBatch:
     Raises:
       KeyError: there is no text.
     """
-    text_of(batch)
     counts = [0] * batch.num_rows
-    for name in (schema.TEXT, TITLE):
-        if name in batch.schema.names and _is_text(batch.schema.field(name).type):
-            place = batch.schema.get_field_index(name)
-            masked = _mask_column(batch.column(place), counts)
-            batch = batch.set_column(place, batch.schema.field(place), masked)
+    columns = {schema.TEXT: text_of(batch)}
+    if TITLE in batch.schema.names and _is_text(batch.schema.field(TITLE).type):
+        columns[TITLE] = batch.column(TITLE)
+    for name, column in columns.items():
+        place = batch.schema.get_field_index(name)
+        batch = batch.set_column(place, batch.schema.field(place), _mask_column(column, counts))
     if MASKED in batch.schema.names:
         batch = batch.drop_columns([MASKED])
     return batch.append_column(MASKED, pa.array(counts, pa.int32()))

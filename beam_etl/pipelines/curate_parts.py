@@ -12,10 +12,10 @@ from beam_etl.io.spill import (
     HandOutSpilled,
     ReadSpilled,
     SpillTables,
-    WholeSplits,
     find_spilled,
 )
 from beam_etl.io.spill_files import Spilled, SplitFile, find_splits
+from beam_etl.io.whole_splits import WholeSplits
 from beam_etl.pipelines import lines
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.curate_steps import (
@@ -44,6 +44,8 @@ class PutDown(NamedTuple):
     spilled: beam.PCollection[Spilled]
     folder: str
     failures: tuple[beam.PCollection[str], ...] = ()
+    is_whole: bool = False
+    """Taken over as it is: what was made of it may be, too."""
 
     def again(self, table: str) -> Batches:
         """A table as it was put down."""
@@ -100,7 +102,7 @@ def cut_lines(source: FileSource, config: Config, how: lines.Config, first: PutD
 def lines_part(source: FileSource, config: Config, how: lines.Config, first: PutDown) -> PutDown:
     """As `cut_lines`, and put down for the steps that compare documents; or what an earlier run has left of it."""
     folder = config.spill_folder(source, LINES)
-    whole = _look(config, folder)
+    whole = _look(config, folder, first.folder) if first.is_whole else Found(())
     if whole.files:
         return _taken_over(source, config, folder, whole, LINES)
     steps, failures = cut_lines(source, config, how, first)
@@ -109,13 +111,14 @@ def lines_part(source: FileSource, config: Config, how: lines.Config, first: Put
         run=config.run,
         beside={FUNNEL: steps.asked_for("Counts of lines")},
         failures=failures,
+        after=first.folder,
     )
     return PutDown(LINES, steps.documents, spilled, folder, (failures,))
 
 
-def _look(config: Config, folder: str) -> Found:
+def _look(config: Config, folder: str, after: str | None = None) -> Found:
     """What there is of an earlier run, where that is asked for."""
-    return find_spilled(folder, check=not config.plan) if config.resume else Found(())
+    return find_spilled(folder, check=not config.plan, after=after) if config.resume else Found(())
 
 
 _PARTS = {
@@ -132,7 +135,7 @@ def _taken_over(source: FileSource, config: Config, folder: str, found: Found, p
     _say_taken(config, folder, f"{_PARTS[part]}; {rows:,} rows in {files:,} files of {size:,} bytes")
     spilled = source.pipeline | f"Take over {part}" >> HandOutSpilled(streams=found.files)
     documents = spilled | f"Documents taken over: {part}" >> ReadSpilled(table=DOCUMENTS)
-    return PutDown(part, documents, spilled, folder)
+    return PutDown(part, documents, spilled, folder, is_whole=True)
 
 
 def _finished_splits(config: Config, folder: str, why: str) -> tuple[SplitFile, ...]:

@@ -40,12 +40,12 @@ def read_source(place: Place, made: Mapping[str, Any], patterns: Sequence[str] =
       made: the configuration of the job that wrote the dataset.
       patterns: where the input is now, if it was moved.
     """
-    row = read_document(place, made, patterns)
-    if row is not None:
-        return SourceText(row.column(schema.URL)[0].as_py(), row.column(schema.TEXT)[0].as_py())
     page = read_page(place, made, patterns) if "extract" in made else None
     if page is None:
-        return SourceText(why=f"{place.file} is gone, has changed, or has no text by itself")
+        row = read_document(place, made, patterns)
+        if row is None:
+            return SourceText(why=f"{place.file} is gone, has changed, or has no text by itself")
+        return SourceText(row.column(schema.URL)[0].as_py(), row.column(schema.TEXT)[0].as_py())
     url, kind = (page.column(name)[0].as_py() for name in (schema.URL, CONTENT_TYPE))
     if kind not in (None, *READABLE_TYPES):
         return SourceText(url, why=f"it is {kind}, of which no text is made")

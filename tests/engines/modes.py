@@ -72,6 +72,7 @@ MODES = {
     ),
     "lines": Mode("lines", ("--min_length=5", "--scope=domain")),
     "curated": Mode("curate", (f"--config={Path(__file__).parents[2]}/examples/texts.toml",)),
+    "curated, lines": Mode("curate", (f"--config={Path(__file__).parent}/lines.toml",)),
     "partitioned": Mode("repartition", ("--partition=time:date:month,hash:domain:4", "--order=url")),
     "sorted": Mode("sort", ("--by=domain,url:desc",)),
     "first rows": Mode("topk", ("--k=50", "--by=url")),

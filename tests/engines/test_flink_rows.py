@@ -49,6 +49,7 @@ ALIKE = (
     "exact, a column",
     "lines",
     "curated",
+    "curated, lines",
 )
 """Modes whose steps other modes have too."""
 

@@ -51,7 +51,9 @@ def test_a_stage_is_made_for_the_workers_that_get_elements(elements: int, times:
 
 
 @pytest.mark.parametrize("name", ["process", "setup", "start_bundle", "display_data", "from_callable"])
-@pytest.mark.parametrize("fn", [Double(), Triple(), core.CallableWrapperDoFn(abs)], ids=repr)
+@pytest.mark.parametrize(
+    "fn", [Double(), Triple(), core.CallableWrapperDoFn(abs)], ids=["own", "inherited", "callable"]
+)
 def test_arguments_that_are_known_are_those_of_the_method(fn: beam.DoFn, name: str) -> None:
     look_up_once()
     method = abs if isinstance(fn, core.CallableWrapperDoFn) and name == "process" else getattr(fn, name)

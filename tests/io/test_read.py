@@ -15,11 +15,13 @@ import pytest
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 
 from beam_etl import schema
+from beam_etl.io.changes import CHANGED
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
 from beam_etl.io.formats import FileEntry, format_named
 from beam_etl.io.manifest import DataFile, Manifest
-from beam_etl.io.read import FileSource, ReadDocuments, pack_files, unpack_files
+from beam_etl.io.read import FileSource, ReadDocuments, _plan_splits, pack_files, unpack_files
+from beam_etl.io.splits import read_split
 from tests.beam import run
 from tests.datasets import publish
 from tests.stored import KEPT, STORED, Document, Stored, documents, json_lines, keep, write
@@ -302,6 +304,28 @@ def test_a_million_files_are_a_small_job(tmp_path: Path) -> None:
     packed = pack_files(files)
     assert unpack_files(packed) == files
     assert len(packed) * 1000 < 10 << 20  # bytes, for a million
+
+
+@pytest.mark.parametrize("since", ["nothing", "rewritten", "gone"])
+def test_splits_that_are_left_out_hide_no_change_of_their_file(since: str, tmp_path: Path) -> None:
+    """Else what is left of it might be read by nobody, and nobody would know."""
+    path = write(tmp_path, "a.jsonl", b'{"text": "words"}\n' * 30)
+    [file] = ReadDocuments(patterns=str(path)).files
+    splits = list(_plan_splits(file, format_named("jsonl"), 200, ()))
+    assert len(splits) == 3
+    skip = {split.name for split in splits[:2]}
+    if since == "rewritten":
+        path.write_bytes(b'{"text": "words"}\n' * 20)
+    elif since == "gone":
+        path.unlink()
+    planned = list(_plan_splits(file, format_named("jsonl"), 200, skip))
+    if since == "nothing":
+        assert planned == splits[2:]
+    else:
+        rejects = [
+            found for split in planned for found in read_split(split, format_named("jsonl"), Columns())
+        ]
+        assert CHANGED in str(rejects)
 
 
 def test_a_split_of_no_size_is_refused(tmp_path: Path) -> None:

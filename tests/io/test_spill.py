@@ -16,12 +16,12 @@ from beam_etl.io.spill import (
     HandOutSpilled,
     ReadSpilled,
     SpillTables,
-    WholeSplits,
     _Spill,
     find_spilled,
     once,
 )
 from beam_etl.io.spill_files import Spilled, find_splits, read_spilled
+from beam_etl.io.whole_splits import WholeSplits
 from tests.beam import run
 
 BATCH_ROWS = 500
@@ -48,12 +48,20 @@ BATCHES = [documents(file, first) for file in (0, 3) for first in range(0, 4 * B
 BATCHES_OF_FIVE = [documents(0, first) for first in range(0, 5 * SPLIT_ROWS, BATCH_ROWS)]
 
 
-def put_down(folder: Path, spill_bytes: int = 1 << 20, batches: Sequence[pa.RecordBatch] = BATCHES) -> None:
+def put_down(
+    folder: Path,
+    spill_bytes: int = 1 << 20,
+    batches: Sequence[pa.RecordBatch] = BATCHES,
+    after: Path | None = None,
+) -> None:
     with run() as pipeline:
         told = pipeline | "Batches" >> beam.Create(batches, reshuffle=False).with_output_types(pa.RecordBatch)
         none = pipeline | "None" >> beam.Create([], reshuffle=False).with_output_types(pa.RecordBatch)
         spilled = {"documents": (told,), "rejects": (none,)} | SpillTables(
-            folder=str(folder), run="0123456789ab", spill_bytes=spill_bytes
+            folder=str(folder),
+            run="0123456789ab",
+            spill_bytes=spill_bytes,
+            after=None if after is None else str(after),
         )
         _ = spilled | ReadSpilled(table="documents")
 
@@ -108,11 +116,22 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
     found = find_spilled(str(folder))
     assert not found.files
     assert found.why == f"{first.path} is gone"
-    for damaged in (record, record[:-9], b'[["a", "b"]]'):
+    for damaged in (record, record[:-9], b'{"after": "", "streams": [["a"]]}'):
         (folder / RECORD).write_bytes(damaged)
         assert not find_spilled(str(folder)).files
         put_down(folder)
         assert len(find_spilled(str(folder)).files) == 4
+
+
+def test_a_part_is_taken_over_with_the_part_it_was_made_of_only(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    put_down(second, after=first)
+    assert not find_spilled(str(second), after=str(first)).files
+    put_down(first)
+    put_down(second, after=first)
+    assert find_spilled(str(second), after=str(first)).files
+    put_down(first)  # into other files
+    assert not find_spilled(str(second), after=str(first)).files
 
 
 def of_splits(folder: Path, aside: bool) -> list[Spilled]:
@@ -146,13 +165,13 @@ def test_a_split_that_was_worked_on_twice_counts_once(tmp_path: Path) -> None:
     assert len(streams) == 8
     kept = once(streams)
     assert sorted((stream.split, stream.table) for stream in kept) == [
-        (split, table) for split in ("0-0", "1-0") for table in ("counts", "documents")
+        (split, table) for split in ("0-0-0-9", "1-0-0-9") for table in ("counts", "documents")
     ]
     assert len({stream.path for stream in kept}) == 2
     found = find_splits(str(tmp_path))
     assert {(file.split, file.documents, file.bytes) for file in found.files} == {
-        ("0-0", BATCH_ROWS, 9),
-        ("1-0", BATCH_ROWS, 9),
+        ("0-0-0-9", BATCH_ROWS, 9),
+        ("1-0-0-9", BATCH_ROWS, 9),
     }
     assert {stream.path for file in found.files for stream in file.streams} == {
         stream.path for stream in kept

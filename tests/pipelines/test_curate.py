@@ -18,7 +18,7 @@ from beam_etl.io import manifest
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.spill_files import SpillFile
-from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, lines, token_count
+from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, lines, show, token_count
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.transforms.children import close_children
 from tests.archives import response
@@ -254,6 +254,9 @@ WRONG = {
         "line 3, [decontaminate]: [decontaminate] needs evaluations",
     ),
     "no domain": ("[domain_score]\n", "line 3, [domain_score]: needs a column 'domain'"),
+    "no domain of lines": ('[lines]\nscope = "domain"\n', "line 3, [lines]: needs a column 'domain'"),
+    "no such unit": ('[lines]\nunit = "word"\n', "line 4, [lines] unit: one of line, paragraph"),
+    "lines that occur": ("[lines]\nmore_than = 0\n", "line 3, [lines]: more_than is from 1 to"),
     "no language": ('[tokens]\nby = ["language"]\n', "line 4, [tokens] by: no column 'language'"),
 }
 
@@ -326,10 +329,10 @@ def test_each_shuffle_is_planned_by_the_bytes_that_it_expects(
     """Documents too, where they are shuffled to the scores of their domains."""
     rows = [{"id": str(n), "text": "Some words. " * 90, "domain": f"{n}.example"} for n in range(50)]
     source = write(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)).encode())
-    steps = '[exact]\n[domain_score]\njoin = "shuffle"\n'
+    steps = '[lines]\n[exact]\n[domain_score]\njoin = "shuffle"\n'
     assert curate.run([*job(tmp_path, source, steps), "--plan=text"]) == 0
     shuffles = [line for line in capsys.readouterr().out.splitlines() if " SHUFFLE by " in line]
-    assert len(shuffles) == 8
+    assert len(shuffles) == 9
     assert not [line for line in shuffles if ": about " not in line]
 
 
@@ -348,13 +351,14 @@ def test_a_step_that_leaves_nothing_is_in_the_funnel(
 def numbered(files: int, rows: int) -> dict[str, bytes]:
     """Files of documents of which a line is in all, and every third document is there twice."""
     texts = [
-        f"The same in all of them.\nThis is the text of number {n - n % 3 // 2}." for n in range(files * rows)
+        f"The same in all of them.\nThis is the text of number {n - n % 3 // 2:03}."
+        for n in range(files * rows)
     ]
     told = [json.dumps({"id": f"{n:03}", "text": text}) + "\n" for n, text in enumerate(texts)]
     return {f"{n}.jsonl": "".join(told[n * rows : (n + 1) * rows]).encode() for n in range(files)}
 
 
-def test_lines_alone_are_those_of_their_pipeline(tmp_path: Path) -> None:
+def test_lines_alone_are_those_of_their_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = [
         {"id": f"{n}", "url": f"https://{'ab'[n % 2]}.example/{n}", "text": f"Menu\nText {n}\nFoot {n % 2}"}
         for n in range(8)
@@ -370,6 +374,9 @@ def test_lines_alone_are_those_of_their_pipeline(tmp_path: Path) -> None:
         assert [row.pop("step", "lines") for row in made] == ["lines"] * len(expected)
         assert sorted(map(str, made)) == sorted(map(str, expected)), name
     assert [row["reason"] for row in table(tmp_path / "out", "removals")] == ["repeated_lines"]
+    capsys.readouterr()
+    assert show.run([str(tmp_path / "out"), "--removed=true", "--reason=lines"]) == 0
+    assert "repeated_lines: all there was, 2 lines" in capsys.readouterr().out
     funnel = {(row["step"], row["domain"]): row["documents"] for row in table(tmp_path / "out", "funnel")}
     assert funnel == {
         ("read", "a.example"): 5,
@@ -412,18 +419,26 @@ def hurt(how: str, folder: Path, source: Path) -> None:
         os.utime(source / "0.jsonl", (5, 5))
 
 
+@pytest.fixture
+def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of a file of 60 documents, which are equally long."""
+    size = len(next(iter(numbered(files=1, rows=20).values())))
+    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", size)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """Flags of a job over six files, and what it gives."""
+    """Flags of a job over two files, and what it gives: with no splits."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    for name, content in numbered(files=6, rows=20).items():
+    for name, content in numbered(files=2, rows=60).items():
         write(folder / "in", name, content)
-    steps = "[words]\nforbidden_words = ['number 7']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
+    steps = "[words]\nforbidden_words = ['number 007']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
     given = [*job(folder, folder / "in/*.jsonl", steps), "--direct_num_workers=1"]
     assert curate.run(given) == 0
     return given, folder
 
 
+@pytest.mark.usefixtures("small_splits")
 @pytest.mark.parametrize(
     ("how", "told"),
     [
@@ -574,6 +589,7 @@ def taken(told: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(what for what in told if what != NOTHING)
 
 
+@pytest.mark.usefixtures("small_splits")
 @pytest.mark.parametrize(
     ("when", "where", "told"),
     [
@@ -599,12 +615,12 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
 
 
 @pytest.fixture
-def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+def splits_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", SPLIT_BYTES)
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("small_splits")
+@pytest.mark.usefixtures("splits_of_pages")
 @pytest.mark.parametrize(
     ("when", "where", "told"),
     [pytest.param(name, *kill, id=name) for name, kill in KILLS_OF_PAGES.items()],

@@ -73,10 +73,10 @@ PAGES = {
 }
 
 
-def removed(dataset: Path, reason: str, capsys: pytest.CaptureFixture[str]) -> str:
+def removed(dataset: Path, reason: str, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     """What `show` tells."""
     capsys.readouterr()
-    show.run([str(dataset), "--removed=true", reason, "--rows=9"])
+    show.run([str(dataset), "--removed=true", reason, "--rows=9", *more])
     told = capsys.readouterr()
     return told.out or told.err
 
@@ -100,6 +100,10 @@ def test_each_filter_removes_what_it_says(tmp_path: Path, capsys: pytest.Capture
     assert document["text"] == "Write to <EMAIL>, the good word."
     reasons = {row["position"]: row["reasons"] for row in table(done, "removals")}
     assert "\nSome bad words, and the good word.\n" in removed(done, "--reason=words", capsys)
+    moved = source.rename(write(tmp_path / "elsewhere", source.name, b""))
+    assert "text is not at hand" in removed(done, "--reason=words", capsys)
+    assert "Some bad words" in removed(done, "--reason=words", capsys, f"--input={moved}")
+    moved.rename(source)
     told = removed(done, "--reason=blocklist", capsys)
     assert [line.split()[1] for line in told.splitlines() if line.startswith("url ")] == [
         url for url in PAGES if "spam" in url or url.endswith("/6")

@@ -166,7 +166,10 @@ def test_parquet_has_a_row_for_each_document(tokenizer: str, tmp_path: Path) -> 
     ]
 
 
-@pytest.mark.parametrize(("shards", "wide"), [(1, True), (7, False)], ids=["uint32", "uint16"])
+@pytest.mark.parametrize(
+    ("shards", "wide"),
+    [pytest.param(1, True, id="uint32", marks=pytest.mark.long), pytest.param(7, False, id="uint16")],
+)
 def test_arrays_hold_all_documents_in_their_order(
     shards: int, wide: bool, small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,8 +28,8 @@ Step = tuple[str, str, str, int, bool]
 STEPS: dict[str, tuple[Step, int]] = {
     "while ids are written": (("beam_etl.io.data_files", "HashedFile.write", "", 2, False), OLD),
     "between ids and their index": (("beam_etl.io.write_tokens", "_WriteShard._index", "", 1, False), OLD),
-    "before the manifest": (("beam_etl.io.manifest", "publish", "", 0, False), OLD),
-    "after the manifest": (("beam_etl.io.manifest", "publish", "", 0, True), NEW),
+    "before the manifest": (("beam_etl.io.publishing", "publish", "", 0, False), OLD),
+    "after the manifest": (("beam_etl.io.publishing", "publish", "", 0, True), NEW),
 }
 
 

@@ -82,8 +82,8 @@ class Split(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called in this input: the numbers of its file, and of it in the file."""
-        return f"{self.file.number}-{self.number}"
+        """What it is called in this input: the numbers of its file, and of it in the file, and its bounds."""
+        return f"{self.file.number}-{self.number}-{self.start}-{self.stop}"
 
     @property
     def address(self) -> int:
