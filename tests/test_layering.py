@@ -59,7 +59,6 @@ LAYERS = {
 EXCEPTIONS = {
     "kernels/compiled.py": FILES,  # keeps compiled code for the next process
     "kernels/unicode_table.py": FILES,  # reads the table that ships with the package
-    "kernels/token_arrays.py": ("io",),  # bytes in memory, as numpy.lib.format wants them
     "kernels/tokens.py": ("tiktoken", "tokenizers"),
     "kernels/fast_tokens.py": ("awkward", "gigatoken", *FILES),  # gigatoken takes ranks from a file only
     "io/stores/objects.py": ("obstore",),

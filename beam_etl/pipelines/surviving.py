@@ -32,8 +32,8 @@ def surviving(work: Callable[[], int], name: str) -> int:
     """Does the work in a process of its own, and again where reading has ended that. Ends each of them with its code.
 
     The next process reads with care what the one that ended was reading (see `suspects`). So this is to be called while
-    the process has read nothing yet. It returns where there is one process only, or nobody reads what it prints: its
-    caller is to end that with what it returns, an exit code.
+    the process has read nothing yet. It returns where there is one process only, a profiler is on, or nobody reads what
+    is printed: its caller is to end that process with what it returns, an exit code.
 
     Args:
       work: of a whole job. What it left when it ended is as after any worker that was started again.
