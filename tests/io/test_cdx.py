@@ -10,9 +10,10 @@ from beam_etl.io.errors import InputError
 from beam_etl.io.formats.archives.cdx import read_cdx
 from beam_etl.io.formats.base import FileEntry
 from beam_etl.io.formats.warc import Warc, with_only
-from beam_etl.io.read import read_split
+from beam_etl.io.read import FileSource, read_split
 from beam_etl.io.rejects import Reject
 from tests.archives import offsets, records
+from tests.beam import run
 from tests.stored import Read, write
 
 MADE = records(12)
@@ -50,6 +51,20 @@ def test_all_documents_of_a_member_are_chosen_with_it(length: str, tmp_path: Pat
     assert found.column("url") == [f"https://example.com/{number}" for number in (3, 4, 5, 9, 10, 11)]
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("times", [1, 3, 10**9])
+def test_a_length_that_is_too_large_gives_no_record_twice(times: int, packed: bool, tmp_path: Path) -> None:
+    stored = list(map(gzip.compress, MADE)) if packed else MADE
+    path = write(tmp_path, "a.warc", b"".join(stored))
+    starts = offsets(stored, bytes)
+    entries = [
+        f'"offset": {at}, "length": {times * len(one)}' for at, one in zip(starts, stored, strict=True)
+    ]
+    found = chosen(path, *entries[2:])
+    assert found.column("url") == [f"https://example.com/{number}" for number in range(1, 12)]
+    assert found.rejects == []
+
+
 @pytest.mark.parametrize("behind", [0, 5, 10**20])
 @pytest.mark.parametrize("size", [0, None], ids=["empty", "whole"])
 def test_places_behind_the_end_of_a_file_are_a_reject(behind: int, size: int | None, tmp_path: Path) -> None:
@@ -62,6 +77,28 @@ def test_places_behind_the_end_of_a_file_are_a_reject(behind: int, size: int | N
     [reject] = found.rejects
     assert reject.reason == (f"the index names 2 records at or behind its end, the first at {end + behind}")
     assert (reject.position, reject.bytes) == (end, 0)
+
+
+@pytest.mark.parametrize("length", ["", ', "length": {}'], ids=["untold", "told"])
+@pytest.mark.parametrize("chosen", [range(60), range(1, 60, 2)], ids=["neighbours, and requests", "apart"])
+def test_documents_that_are_chosen_of_some_files_are_estimated(
+    length: str, chosen: range, tmp_path: Path
+) -> None:
+    members = [gzip.compress(one) for one in records(30)]
+    starts = offsets(members, bytes)
+    for number in range(100):
+        write(tmp_path, f"{number:03}.warc.gz", b"".join(members))
+    lines = [
+        f'x 2024 {{"filename": "{number:03}.warc.gz", "offset": {starts[at]}{length.format(len(members[at]))}}}\n'
+        for number in (41, 77)
+        for at in chosen
+    ]
+    index = write(tmp_path, "a.cdxj", "".join(lines).encode())
+    source = FileSource(run(), f"{tmp_path}/*.warc.gz", Columns(needed=(), carry=ALL))
+    places = read_cdx([str(index)])
+    source.narrow(with_only(source.read.known, places, source.files), places)
+    for sampled in (1 << 20, 1000):
+        assert 30 <= source.expected_documents(sampled) <= 120
 
 
 LEGENDS = {
