@@ -35,6 +35,6 @@ def read_crawl(pipeline: beam.Pipeline, config: CrawlConfig) -> FileSource:
     """
     source: FileSource = read_documents(pipeline, config)
     if config.cdx:
-        places = read_cdx(config.cdx)
-        source.narrow(with_only(source.read.known, places, source.files), places)
+        places = read_cdx(config.cdx, source.files)
+        source.narrow(with_only(source.read.known, places), places)
     return source

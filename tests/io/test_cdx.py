@@ -1,6 +1,7 @@
 """An index of an archive chooses records by their offsets, and what it names in vain is told."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def chosen(path: Path, *entries: str) -> Read:
     lines = "".join(f'x 2024 {{"filename": "{path.name}", {entry}}}\n' for entry in entries)
     index = write(path.parent, "a.cdxj", lines.encode())
     file = FileEntry(0, str(path), path.stat().st_size)
-    known = with_only(Warc(), read_cdx([str(index)]), [file])
+    known = with_only(Warc(), read_cdx([str(index)], [file]))
     given = Read([], [])
     for split in known.splits(file, 1 << 20):
         for item in read_split(split, known, Columns(needed=(), carry=ALL)):
@@ -95,8 +96,8 @@ def test_documents_that_are_chosen_of_some_files_are_estimated(
     ]
     index = write(tmp_path, "a.cdxj", "".join(lines).encode())
     source = FileSource(run(), f"{tmp_path}/*.warc.gz", Columns(needed=(), carry=ALL))
-    places = read_cdx([str(index)])
-    source.narrow(with_only(source.read.known, places, source.files), places)
+    places = read_cdx([str(index)], source.files)
+    source.narrow(with_only(source.read.known, places), places)
     for sampled in (1 << 20, 1000):
         assert 30 <= source.expected_documents(sampled) <= 120
 
@@ -117,7 +118,32 @@ LEGENDS = {
 def test_indexes_of_each_kind_tell_the_same(told: str, tmp_path: Path) -> None:
     index = write(tmp_path, "a.cdx", told.encode())
     name = "a b.warc.gz" if "a b" in told else "a.warc.gz"
-    assert read_cdx([str(index)]) == {name: [(7, 5)]}
+    assert read_cdx([str(index)], named(name)) == {name: [(7, 5)]}
+
+
+def named(*names: str) -> list[FileEntry]:
+    return [FileEntry(number, f"/crawl/{name}", 1 << 30) for number, name in enumerate(names)]
+
+
+def entry(name: str, offset: int, **more: int) -> str:
+    return f"x 2024 {json.dumps({'filename': name, 'offset': offset, **more})}\n"
+
+
+def test_of_indexes_only_what_is_in_the_input_is_held(tmp_path: Path) -> None:
+    others = "".join(entry(f"{number}.warc", number) for number in range(1000))
+    index = write(tmp_path, "a.cdxj", others.encode())
+    assert read_cdx([str(index)], named("7.warc", "a.warc")) == {"7.warc": [(7, 1)]}
+    with pytest.raises(InputError, match=r"none of the input's files; it has 0.warc, 1.warc, 2.warc\."):
+        read_cdx([str(index)], named("a.warc"))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=str)
+def test_of_several_indexes_one_that_tells_a_length_is_believed(
+    order: tuple[int, int], tmp_path: Path
+) -> None:
+    told = (entry("a.warc", 7, length=5), entry("a.warc", 7))
+    indexes = [str(write(tmp_path, f"{at}.cdxj", told[which].encode())) for at, which in enumerate(order)]
+    assert read_cdx(indexes, named("a.warc")) == {"a.warc": [(7, 5)]}
 
 
 INDEX = b'x 2024 {"filename": "a.warc", "offset": 7}\n' * 99
@@ -137,4 +163,4 @@ DAMAGED = {
 def test_a_damaged_index_is_told(content: bytes, tmp_path: Path) -> None:
     index = write(tmp_path, "a.cdxj.gz", content)
     with pytest.raises(InputError, match="a.cdxj.gz"):
-        read_cdx([str(index)])
+        read_cdx([str(index)], named("a.warc"))

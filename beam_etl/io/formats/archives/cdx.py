@@ -14,6 +14,9 @@ from beam_etl.io.formats.base import FileEntry, Split
 Places = Mapping[str, Sequence[tuple[int, int]]]
 """Name of a file, without its folder -> offsets of records, ascending, and their stored bytes, 1 where not told."""
 
+TOLD = 3
+"""Names of files that a message tells."""
+
 _OFFSET, _SIZE, _FILE = "V", "S", "g"
 """Of the columns that the first line of a CDX file names by letters."""
 
@@ -34,29 +37,39 @@ class _Entry(NamedTuple):
     size: int
 
 
-def read_cdx(paths: Sequence[str]) -> Places:
-    """All records that indexes name.
+def read_cdx(paths: Sequence[str], files: Sequence[FileEntry]) -> Places:
+    """The records that indexes name of some files. No others are held: an index may be of a whole crawl.
 
     Args:
       paths: of indexes, plain, .gz or .zst: CDX with a first line that names its columns, or CDXJ.
+      files: the input.
 
     Source: iipc/warc-specifications, CDX 2006 and 2015, OpenWayback CDXJ 1.0; pywb's fields of CDXJ.
 
     Raises:
-      InputError: an index, or a line of it, can't be read. The message names it.
+      InputError: an index, or a line of it, can't be read, and the message names it; or they name none of the files.
     """
-    found: dict[str, dict[int, int]] = {}
+    found: dict[str, dict[int, int]] = {os.path.basename(file.path): {} for file in files}
+    others: list[str] = []
     for path in paths:
         try:
             for entry in _entries(path):
-                found.setdefault(os.path.basename(entry.file), {})[entry.offset] = entry.size
+                if (offsets := found.get(name := os.path.basename(entry.file))) is not None:
+                    offsets[entry.offset] = max(entry.size, offsets.get(entry.offset, 0))
+                elif len(others) < TOLD and name not in others:
+                    others.append(name)
         except InputError:
             raise
         except Exception as error:
             if not (isinstance(error, OSError) or is_content_error(error)):
                 raise
             raise InputError(f"{path}: the index can't be read ({one_line(error)})") from error
-    return {file: sorted(offsets.items()) for file, offsets in found.items()}
+    if not any(found.values()):
+        raise InputError(
+            f"the index names none of the input's files; it has {', '.join(others) or 'none'}. Names count without "
+            "their folders."
+        )
+    return {file: sorted(offsets.items()) for file, offsets in found.items() if offsets}
 
 
 def chosen_bytes(files: Sequence[FileEntry], places: Places) -> int:
