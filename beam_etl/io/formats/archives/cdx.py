@@ -14,7 +14,7 @@ from beam_etl.io.formats.base import FileEntry, Split
 Places = Mapping[str, Sequence[tuple[int, int]]]
 """Name of a file, without its folder -> offsets of records, ascending, and their stored bytes, 1 where not told."""
 
-TOLD = 3
+_TOLD = 3
 """Names of files that a message tells."""
 
 _OFFSET, _SIZE, _FILE = "V", "S", "g"
@@ -56,7 +56,7 @@ def read_cdx(paths: Sequence[str], files: Sequence[FileEntry]) -> Places:
             for entry in _entries(path):
                 if (offsets := found.get(name := os.path.basename(entry.file))) is not None:
                     offsets[entry.offset] = max(entry.size, offsets.get(entry.offset, 0))
-                elif len(others) < TOLD and name not in others:
+                elif len(others) < _TOLD and name not in others:
                     others.append(name)
         except InputError:
             raise
