@@ -78,7 +78,8 @@ def read_page(place: Place, config: Mapping[str, Any], patterns: Sequence[str] =
 
     Args: as of `read_texts`.
     """
-    columns = Columns(needed=(schema.ID,), optional=(schema.URL,), carry=PAGE)
+    id, url = config.get("id_column"), config.get("url_column")
+    columns = Columns(needed=(schema.ID,), optional=(schema.URL,), carry=PAGE, id=id, url=url)
     try:
         read = ReadDocuments(patterns=patterns or [place.file], columns=columns, format=config.get("format"))
         return find_document(read, place)

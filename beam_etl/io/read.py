@@ -22,6 +22,7 @@ from beam_etl.io.dataset_input import DatasetInput
 from beam_etl.io.errors import InputError, one_line
 from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, Split
+from beam_etl.io.formats.archives.cdx import Places, chosen_bytes, chosen_places
 from beam_etl.io.formats.base import EXPANSION, SPLIT_BYTES, limited
 from beam_etl.io.rejects import STAGE, Reject, reject_batches
 from beam_etl.io.splits import Spare, plan_splits, read_split
@@ -281,7 +282,8 @@ class Sample(NamedTuple):
 
     batches: list[pa.RecordBatch]
     scale: float
-    """The input's size in samples, about: compressed files are taken to expand EXPANSION times."""
+    """The input's size in samples, about: compressed files are taken to expand EXPANSION times. Of records that an
+    index chooses, their number in those of the sample."""
 
     def expected(self, told: int | None) -> tuple[int, int]:
         """Rows of the input, as the files have `told` or by `scale`, and their bytes in memory."""
@@ -313,7 +315,8 @@ class FileSource:
             patterns=patterns, columns=columns or Columns(), format=format, tolerated=tolerated
         )
         self._reads = 0
-        self._chosen_bytes: int | None = None
+        self._places: Places | None = None
+        self._chosen_bytes = 0
         self._splits: beam.PCollection[Split] | None = None
 
     @property
@@ -326,10 +329,10 @@ class FileSource:
         """How the files are read."""
         return self._read
 
-    def narrow(self, known: Format, chosen_bytes: int) -> None:
-        """Reads with another format from now on: the same, of some records only, which have so many stored bytes."""
+    def narrow(self, known: Format, places: Places) -> None:
+        """Reads with another format from now on: the same, of the records at some places only."""
         self._read.known = known
-        self._chosen_bytes = chosen_bytes
+        self._places, self._chosen_bytes = places, chosen_bytes(self.files, places)
 
     @property
     def splits(self) -> beam.PCollection[Split]:
@@ -350,7 +353,7 @@ class FileSource:
     @property
     def input_bytes(self) -> int:
         """Stored bytes of all files, or of the records that are read of them."""
-        if self._chosen_bytes is not None:
+        if self._places is not None:
             return self._chosen_bytes
         return sum(file.bytes for file in self.files)
 
@@ -399,22 +402,34 @@ class FileSource:
         """
         read = copy.copy(self._read)
         read.columns = replace(columns or read.columns, batch_rows=MAX_ROWS)
-        files = evenly([file for file in self.files if file.bytes], places)
+        files = evenly([file for file in self.files if self._size(file)], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []
-        stored = 0.0
+        done = 0.0
         for split in splits:
-            left, whole = max_bytes // len(splits), True
+            left, last = max_bytes // len(splits), None
             for batch in read.read_split(split):
                 batches.append(batch)
                 left -= batch.nbytes
                 if left <= 0:
-                    whole = False
+                    last = batch
                     break
-            done = (max_bytes // len(splits) - left) / self._expansion(split.file)
-            size = split.stop - split.start
-            stored += size if whole else min(done, size)
-        return Sample(batches, self.input_bytes / max(stored, 1.0))
+            done += self._sampled(split, last, max_bytes // len(splits) - left)
+        return Sample(batches, sum(map(self._size, self.files)) / max(done, 1.0))
+
+    def _size(self, file: FileEntry) -> int:
+        """Of what is read of a file: records where some are chosen, since an index may tell no bytes, else bytes."""
+        return file.bytes if self._places is None else chosen_places(file, self._places)
+
+    def _sampled(self, split: Split, last: pa.RecordBatch | None, given_bytes: int) -> float:
+        """The size, as of `_size`, of what gave so many bytes: a split up to its batch `last`, or all of it."""
+        if self._places is not None:
+            stop = split.stop
+            if last is not None and schema.ADDRESS in last.schema.names:
+                stop = (last.column(schema.ADDRESS)[-1].as_py() & schema.MAX_POSITION) + 1
+            return chosen_places(split.file, self._places, split.start, stop)
+        size = split.stop - split.start
+        return size if last is None else min(given_bytes / self._expansion(split.file), size)
 
     def expected_documents(self, max_bytes: int) -> int:
         """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""
@@ -427,9 +442,9 @@ class FileSource:
     def told_documents(self) -> int | None:
         """How many documents there are, as the files tell, or some of many; None where files don't tell.
 
-        Nor do they tell how many rows fulfil a condition.
+        Nor do they tell how many rows fulfil a condition, or are chosen.
         """
-        if self._read.columns.where is not None:
+        if self._read.columns.where is not None or self._places is not None:
             return None
         counted = evenly([file for file in self.files if file.bytes], COUNTED_FILES)
         rows = 0

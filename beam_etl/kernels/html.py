@@ -28,8 +28,8 @@ def extract_text(
     """The texts of pages.
 
     Args:
-      batch: pages with `payload`, binary; and where they are known `charset`, `content_type` and `url`. Without a
-        content type a page is HTML.
+      batch: pages with `payload`, binary; and where they are known `charset`, `content_type` and `url`. A byte
+        order mark wins over a charset. Without a content type a page is HTML.
       extract: one of EXTRACTS. Plain text stays as it is.
       links: add `links`, the distinct URLs of all <a href>, in order, made absolute by the page's URL.
       max_bytes: of a page, and of what is made of it.
@@ -65,7 +65,7 @@ def _page(batch: pa.RecordBatch, row: int, extract: str, links: bool, max_bytes:
         return None, None, None
     if len(payload) > max_bytes:
         raise ValueError(f"a page of {len(payload)} bytes: over the limit of {max_bytes}")
-    page = decode(payload, _value(batch, CHARSET, row) or charset_of(payload, None))
+    page = decode(payload, charset_of(payload, _value(batch, CHARSET, row)))
     kind = _value(batch, CONTENT_TYPE, row)
     if kind in PLAIN_TYPES:
         return _clean(page), None, [] if links else None

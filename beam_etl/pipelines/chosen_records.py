@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from beam_etl.io.formats.archives.cdx import chosen_bytes, read_cdx
+from beam_etl.io.formats.archives.cdx import read_cdx
 from beam_etl.io.formats.warc import with_only
 from beam_etl.io.read import FileSource
 from beam_etl.pipelines.config import JobConfig
@@ -35,7 +35,6 @@ def read_crawl(pipeline: beam.Pipeline, config: CrawlConfig) -> FileSource:
     """
     source: FileSource = read_documents(pipeline, config)
     if config.cdx:
-        places = read_cdx(config.cdx)
-        narrowed = with_only(source.read.known, places, source.files)
-        source.narrow(narrowed, chosen_bytes(source.files, places))
+        places = read_cdx(config.cdx, source.files)
+        source.narrow(with_only(source.read.known, places), places)
     return source

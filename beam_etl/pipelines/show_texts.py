@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.dataset_rows import Row, TableRows
+from beam_etl.io.dataset_rows import NoTableError, Row, TableRows
 from beam_etl.io.document_texts import Place, read_document, read_page
+from beam_etl.io.errors import InputError
 from beam_etl.kernels.c4_lines import keep_lines
 from beam_etl.kernels.contamination import FILLING, MASK
 from beam_etl.kernels.document_rules import READABLE_TYPES
@@ -63,6 +64,9 @@ class StepTexts:
       dataset: that curate, or a pipeline of one step, wrote.
       made: the configuration of the job.
       rows: those of its removals whose texts will be asked for.
+
+    Raises:
+      InputError: a table that says what such a step changed is gone.
     """
 
     def __init__(self, dataset: str, made: Mapping[str, Any], rows: Sequence[Row]) -> None:
@@ -72,7 +76,7 @@ class StepTexts:
         self._edits: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
         for step in self._order:
             if places and step in _EDITS:
-                for edit in TableRows(dataset, _EDITS[step]).of_documents(places):
+                for edit in _edits(dataset, step).of_documents(places):
                     spans = self._edits.setdefault((step, edit["file"], edit["position"]), [])
                     spans += zip(edit["begins"], edit["ends"], strict=True)
 
@@ -91,6 +95,14 @@ class StepTexts:
             elif spans:
                 text = _replaced(text, spans, "")
         return text
+
+
+def _edits(dataset: str, step: str) -> TableRows:
+    try:
+        return TableRows(dataset, _EDITS[step])
+    except NoTableError as error:  # to show texts as if nothing was changed would be wrong
+        why = f"without it nobody knows what {step} changed. --table=removals shows the rows without texts"
+        raise InputError(f"{error}: {why}") from error
 
 
 def _editing(steps: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -2,12 +2,15 @@
 
 import json
 import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.io import manifest
 from beam_etl.io.dataset_rows import TableRows
 from beam_etl.io.document_texts import Place
 from beam_etl.pipelines import curate, show
@@ -31,6 +34,9 @@ threshold = 0.5
 
 ASKED = "Which of these rivers is the longest one on that continent, and why is it so?"
 """Two sets have parts of it, which overlap: the first eight words, and those from the sixth one on."""
+
+CUT = ("Home", "Menu", "cookie", "so it ends")
+"""The first three by C4, the last as a line that repeats."""
 
 
 def _document(number: int, menu: str, last: str = "") -> dict[str, str]:
@@ -80,8 +86,7 @@ def test_texts_are_those_that_were_compared(corpus: Path) -> None:
         assert (left == right) == (row["step"] == "exact")
         assert left.startswith(right)
         assert "<EVALUATION>?" in right
-        assert "cookie" not in right
-        assert "Über" not in left
+        assert [cut for cut in CUT if cut in left or cut in right] == []
 
 
 def test_it_is_told_what_was_done_before(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +94,19 @@ def test_it_is_told_what_was_done_before(corpus: Path, capsys: pytest.CaptureFix
     told = capsys.readouterr().out
     assert told.count("the text as exact had it, after c4_lines, decontaminate, lines:") == 3
     assert told.count("no difference in words") == 3
+
+
+def test_it_is_told_where_nobody_knows_what_was_done_before(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = manifest.latest(str(corpus))
+    assert made is not None
+    rest = {name: columns for name, columns in made.schemas.items() if name != "edits"}
+    without = replace(made, schemas=rest, files=tuple(file for file in made.files if file.table in rest))
+    shutil.copytree(corpus, tmp_path / "copy")
+    Path(manifest.manifest_path(str(tmp_path / "copy"), made.number)).write_bytes(without.to_json())
+    assert show.run([str(tmp_path / "copy"), "--removed=true"]) == 2
+    told = capsys.readouterr().err
+    assert "no table 'edits'" in told
+    assert "nothing was removed" not in told
+    assert show.run([str(tmp_path / "copy"), "--table=removals"]) == 0

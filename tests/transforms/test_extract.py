@@ -67,6 +67,18 @@ def test_texts_and_titles_are_what_resiliparse_gives(extract: str, shared: Path)
         assert "payload" not in row
 
 
+MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+
+
+@pytest.mark.parametrize("told", [None, "ISO-8859-1", "latin1", "utf-8", "none"])
+@pytest.mark.parametrize(("charset", "mark"), MARKS.items(), ids=MARKS)
+def test_a_byte_order_mark_wins_over_a_stored_charset(charset: str, mark: bytes, told: str | None) -> None:
+    page = mark + "<title>Grüße</title><p>aus Köln".encode(charset)
+    batch = pages(page).drop_columns(["charset"]).append_column("charset", pa.array([told], pa.string()))
+    [row] = extract_text(batch, "all").to_pylist()
+    assert (row["title"], row["text"]) == ("Grüße", "aus Köln")
+
+
 def test_links_are_absolute_and_distinct() -> None:
     [row] = extract_text(pages(PAGE), links=True).to_pylist()
     assert row["links"] == ["https://a.example/", "https://a.example/d/b.html", "https://c.example/x#y"]

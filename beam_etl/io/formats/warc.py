@@ -1,7 +1,6 @@
 """WARC and ARC: a document for each response or conversion, split at the records that files have offsets of."""
 
 import copy
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -147,23 +146,18 @@ class Wet(Warc):
         return TEXT_COLUMNS
 
 
-def with_only(known: Format, places: Places, files: Sequence[FileEntry]) -> Format:
+def with_only(known: Format, places: Places) -> Format:
     """The format that reads some records only.
 
     Args:
       known: warc or wet.
       places: of the records (see `cdx.read_cdx`).
-      files: the input.
 
     Raises:
-      InputError: another format, or none of the files that the places are in.
+      InputError: another format.
     """
     if not isinstance(known, Warc):
         raise InputError(f"an index of records is for warc and wet files; these are {known.name}")
-    if not any(os.path.basename(file.path) in places for file in files):
-        raise InputError(
-            f"the index names none of the input's files; it has {', '.join(sorted(places)[:3]) or 'none'}"
-        )
     made = copy.copy(known)
     made.only = places
     return made

@@ -14,6 +14,9 @@ from beam_etl.io.formats.base import FileEntry, Split
 Places = Mapping[str, Sequence[tuple[int, int]]]
 """Name of a file, without its folder -> offsets of records, ascending, and their stored bytes, 1 where not told."""
 
+_TOLD = 3
+"""Names of files that a message tells."""
+
 _OFFSET, _SIZE, _FILE = "V", "S", "g"
 """Of the columns that the first line of a CDX file names by letters."""
 
@@ -34,38 +37,56 @@ class _Entry(NamedTuple):
     size: int
 
 
-def read_cdx(paths: Sequence[str]) -> Places:
-    """All records that indexes name.
+def read_cdx(paths: Sequence[str], files: Sequence[FileEntry]) -> Places:
+    """The records that indexes name of some files. No others are held: an index may be of a whole crawl.
 
     Args:
       paths: of indexes, plain, .gz or .zst: CDX with a first line that names its columns, or CDXJ.
+      files: the input.
 
     Source: iipc/warc-specifications, CDX 2006 and 2015, OpenWayback CDXJ 1.0; pywb's fields of CDXJ.
 
     Raises:
-      InputError: an index, or a line of it, can't be read. The message names it.
+      InputError: an index, or a line of it, can't be read, and the message names it; or they name none of the files.
     """
-    found: dict[str, dict[int, int]] = {}
+    found: dict[str, dict[int, int]] = {os.path.basename(file.path): {} for file in files}
+    others: list[str] = []
     for path in paths:
         try:
             for entry in _entries(path):
-                found.setdefault(os.path.basename(entry.file), {})[entry.offset] = entry.size
+                if (offsets := found.get(name := os.path.basename(entry.file))) is not None:
+                    offsets[entry.offset] = max(entry.size, offsets.get(entry.offset, 0))
+                elif len(others) < _TOLD and name not in others:
+                    others.append(name)
         except InputError:
             raise
         except Exception as error:
             if not (isinstance(error, OSError) or is_content_error(error)):
                 raise
             raise InputError(f"{path}: the index can't be read ({one_line(error)})") from error
-    return {file: sorted(offsets.items()) for file, offsets in found.items()}
+    if not any(found.values()):
+        raise InputError(
+            f"the index names none of the input's files; it has {', '.join(others) or 'none'}. Names count without "
+            "their folders."
+        )
+    return {file: sorted(offsets.items()) for file, offsets in found.items() if offsets}
 
 
 def chosen_bytes(files: Sequence[FileEntry], places: Places) -> int:
     """Stored bytes of these records; of a file of which an index doesn't tell them all, those of the whole file."""
     total = 0
     for file in files:
-        sizes = [size for _, size in places.get(os.path.basename(file.path), ())]
-        total += file.bytes if 1 in sizes else min(sum(sizes), file.bytes)
+        untold = any(size == 1 for _, size in places.get(os.path.basename(file.path), ()))
+        total += file.bytes if untold else sum(stop - start for start, stop in _spans(file, places))
     return total
+
+
+def chosen_places(file: FileEntry, places: Places, start: int = 0, stop: int | None = None) -> int:
+    """How many of the records are in a file, or at its offsets from `start` to below `stop`."""
+    known = places.get(os.path.basename(file.path), ())
+    ends = (start, file.bytes if stop is None else min(stop, file.bytes))
+    first, last = (bisect_left(known, (end, 0)) for end in ends)
+    return last - first
 
 
 def chosen_splits(file: FileEntry, places: Places, split_bytes: int) -> Iterator[Split]:
@@ -74,18 +95,17 @@ def chosen_splits(file: FileEntry, places: Places, split_bytes: int) -> Iterator
     One with a problem tells of places behind the end of the file.
     """
     start = stop = -1
-    known = places.get(os.path.basename(file.path), ())
-    there = bisect_left(known, (file.bytes, 0))
-    for offset, size in known[:there]:
+    for offset, end in _spans(file, places):
         if start >= 0 and (offset != stop or stop - start >= split_bytes):
             yield Split(file, start, stop, start)
             start = -1
         if start < 0:
             start = offset
-        stop = min(offset + size, file.bytes)
+        stop = end
     if start >= 0:
         yield Split(file, start, stop, start)
-    if absent := known[there:]:
+    known = places.get(os.path.basename(file.path), ())
+    if absent := known[chosen_places(file, places) :]:
         problem = f"the index names {len(absent)} records at or behind its end, the first at {absent[0][0]}"
         yield Split(file, file.bytes, file.bytes, file.bytes, problem=problem)
 
@@ -99,6 +119,15 @@ def chosen_end(split: Split, places: Places) -> int:
     known = places.get(os.path.basename(split.file.path), ())
     behind = bisect_left(known, (split.stop, 0))
     return known[behind][0] if behind < len(known) else split.file.bytes
+
+
+def _spans(file: FileEntry, places: Places) -> Iterator[tuple[int, int]]:
+    """Where records begin and end, ascending. None reaches into the next, where lengths are those of unpacked ones."""
+    known = places.get(os.path.basename(file.path), ())
+    there = chosen_places(file, places)
+    nexts = (*(offset for offset, _ in known[1:there]), file.bytes)
+    for (offset, size), behind in zip(known[:there], nexts, strict=False):
+        yield offset, min(offset + size, behind)
 
 
 def _entries(path: str) -> Iterator[_Entry]:
