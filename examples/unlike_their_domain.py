@@ -17,7 +17,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import normalize
 
 from beam_etl import Columns, FitPerKey, WriteDataset, plan
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 
 WORDS = HashingVectorizer(n_features=1 << 12, alternate_sign=False, norm=None)
 CHARACTERS = 4000

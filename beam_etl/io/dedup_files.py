@@ -11,9 +11,10 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io.data_files import Finished
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import Split
 from beam_etl.io.map_files import Groups, hand_out_groups
-from beam_etl.io.read import REJECTS, FileSource, count_split, tag_rejects, unpack_files
+from beam_etl.io.read import REJECTS, count_split, tag_rejects, unpack_files
 from beam_etl.io.rejects import Reject
 from beam_etl.io.rewrite import FAILURES, STAGE, copying, has_records, or_failure
 from beam_etl.io.split_copy import Copying, copy_split

@@ -12,9 +12,10 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import Split, SplitReader
 from beam_etl.io.formats.base import Seeking
-from beam_etl.io.read import REJECTS, FileSource, tag_rejects
+from beam_etl.io.read import REJECTS, tag_rejects
 from beam_etl.io.rejects import Reject
 from beam_etl.io.rewrite import has_records, split_starts
 from beam_etl.io.splits import read_split

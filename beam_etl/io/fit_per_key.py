@@ -14,9 +14,9 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io.columns import SHARED, Columns
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.key_buckets import KeyBuckets
 from beam_etl.io.map_files import MapFiles, MappedFiles
-from beam_etl.io.read import FileSource
 from beam_etl.io.together import together
 from beam_etl.kernels.fitting import ALL, COPY, SALT, Fit, KeyFit, KeyModels, SpreadKeys, fitted
 from beam_etl.kernels.hashing import hash_values

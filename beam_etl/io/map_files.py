@@ -9,11 +9,11 @@ import pyarrow as pa
 from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl.io.columns import Columns
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.read import (
     GROUP_FILES,
     REJECTS,
-    FileSource,
     ReadDocuments,
     count_split,
     pack_files,

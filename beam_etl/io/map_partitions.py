@@ -9,8 +9,8 @@ from apache_beam.typehints.decorators import no_annotations
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.map_files import FileKernel, MapFiles, MappedFiles
-from beam_etl.io.read import FileSource
 from beam_etl.io.together import together
 from beam_etl.transforms.shuffle import MapPartitions, Shuffle
 

@@ -16,8 +16,9 @@ from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.data_files import Finished
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import Split
-from beam_etl.io.read import REJECTS, FileSource, tag_rejects
+from beam_etl.io.read import REJECTS, tag_rejects
 from beam_etl.io.split_copy import Copying, copy_split
 from beam_etl.kernels.choosing import stack_decisions
 from beam_etl.transforms.batches import Batches

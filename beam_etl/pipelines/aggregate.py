@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.kernels.aggregating import expected_crossing
 from beam_etl.kernels.aggregations import Aggregation, parse_aggregations
 from beam_etl.pipelines.config import JobConfig

@@ -6,7 +6,7 @@ from functools import partial
 import pyarrow as pa
 
 from beam_etl.io.columns import resolve
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.transforms.batches import Batches, MapBatches
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats.archives.cdx import read_cdx
 from beam_etl.io.formats.warc import with_only
-from beam_etl.io.read import FileSource
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import FILE, flag
 from beam_etl.pipelines.job import read_documents

@@ -16,7 +16,7 @@ from beam_etl.io.columns import resolve
 from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.dataset_rows import TableRows
 from beam_etl.io.errors import InputError
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.spill_files import SPILL_BYTES, Spilled
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS

@@ -7,8 +7,8 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io.blocklists import blocklist_rules
 from beam_etl.io.columns import resolve
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.item_lists import read_items
-from beam_etl.io.read import FileSource
 from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
 from beam_etl.kernels.hashing import hash_values

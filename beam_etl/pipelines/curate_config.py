@@ -11,8 +11,8 @@ from beam_etl import __version__, schema
 from beam_etl.io.access import open_file
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.item_lists import FILE_MARK
-from beam_etl.io.read import FileSource
 from beam_etl.io.staging import RUN_LETTERS, staging_folder
 from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels.c4_lines import DROPPED_LINES

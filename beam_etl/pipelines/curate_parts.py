@@ -6,7 +6,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from beam_etl.io import staging
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.spill import (
     Found,
     HandOutSpilled,

@@ -7,7 +7,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.funnel import count_text, funnel_rows, language_column, nothing_left
 from beam_etl.kernels.masking import MASKED

@@ -11,7 +11,7 @@ import apache_beam as beam
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.evaluations import COLUMN, evaluations_in
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.kernels.contamination import ACTIONS, REMOVE
 from beam_etl.kernels.evaluations import MAX_NGRAM, NGRAM, Evaluations
 from beam_etl.pipelines.as_stored import as_stored

@@ -16,8 +16,8 @@ from beam_etl.io import staging
 from beam_etl.io.access import StoreFiles
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE, InputPartitions
 from beam_etl.io.dedup_files import DeduplicateFiles
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.map_files import Groups
-from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
 from beam_etl.io.stores import is_object
 from beam_etl.io.together import together

@@ -9,8 +9,8 @@ import apache_beam as beam
 
 from beam_etl import schema
 from beam_etl.io.dataset_input import InputPartitions
+from beam_etl.io.file_source import FileSource, Sample
 from beam_etl.io.map_files import Groups, MapFiles
-from beam_etl.io.read import FileSource, Sample
 from beam_etl.io.removal_marks import MARKED
 from beam_etl.io.together import together
 from beam_etl.io.write import FAILURES

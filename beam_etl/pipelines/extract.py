@@ -9,7 +9,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.kernels.languages import NoDetectorError
 from beam_etl.pipelines.chosen_records import read_crawl
 from beam_etl.pipelines.extract_config import Config

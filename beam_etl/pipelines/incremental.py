@@ -7,7 +7,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl.io.errors import InputError, is_content_error, one_line
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.signatures import (
     BUCKETS,
     SIGNATURES,

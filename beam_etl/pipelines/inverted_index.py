@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.index.files import ABOUT, DOCUMENTS, POSTINGS, SPLIT_TERMS, TERMS, VERSION, WriteIndex
 from beam_etl.io.index.segment_rows import SEGMENTS, segment_of
-from beam_etl.io.read import FileSource
 from beam_etl.io.write import FAILURES, FINDINGS
 from beam_etl.kernels.index_sample import expected_crossing
 from beam_etl.kernels.inverting import INVERTED_BYTES

@@ -15,8 +15,8 @@ from apache_beam.runners.runner import PipelineResult
 from beam_etl.engines.flink.runner import FlinkResult
 from beam_etl.io import manifest, publishing, staging
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry
-from beam_etl.io.read import FileSource
 from beam_etl.io.stores import is_local
 from beam_etl.io.stores.urls import mask
 from beam_etl.io.write import WriteDataset

@@ -11,9 +11,9 @@ import pyarrow as pa
 from beam_etl.io.columns import ALL, Columns, resolve
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.join_buckets import Bucket
-from beam_etl.io.read import FileSource
 from beam_etl.kernels.join_keys import hashes_alike
 from beam_etl.kernels.join_rule import JoinRule
 from beam_etl.kernels.join_salts import HotKeys, KeySample, find_hot_keys

@@ -13,7 +13,7 @@ from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.access import StoreFiles
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.stores import is_object
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.repeated_lines import (

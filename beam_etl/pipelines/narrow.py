@@ -6,7 +6,7 @@ from dataclasses import replace
 import apache_beam as beam
 
 from beam_etl.io.columns import SHARED, Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.pipelines.config import JobConfig
 
 NARROW_ROWS = 1 << 17

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.kernels.sorting import NULLS, Order, key_rows, parse_order
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import UsageError, flag

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.kernels.aggregations import Aggregation, percent_name
 from beam_etl.pipelines.aggregate import GroupConfig, aggregate, open_source
 from beam_etl.pipelines.flags import flag

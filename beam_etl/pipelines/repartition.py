@@ -11,7 +11,7 @@ from beam_etl import schema
 from beam_etl.io import manifest
 from beam_etl.io.columns import ALL, SHARED, Columns, resolve
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.stored_types import is_text
 from beam_etl.io.write import FAILURES, PARTITIONED
 from beam_etl.io.write_partitioned import WritePartitioned

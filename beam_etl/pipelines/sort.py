@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.write import PARTITIONED
 from beam_etl.io.write_sorted import WriteSorted
 from beam_etl.pipelines.job import Job

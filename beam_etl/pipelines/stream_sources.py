@@ -13,11 +13,12 @@ from beam_etl import schema
 from beam_etl.io.checks import LOOKED_AT, check_files
 from beam_etl.io.columns import ALL, Columns, resolve
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource, Sample
 from beam_etl.io.files import NothingFoundError, input_format, match_files, single_patterns
 from beam_etl.io.formats import FileEntry, Format, format_of
 from beam_etl.io.formats.base import limited
 from beam_etl.io.pattern_reach import can_match_in
-from beam_etl.io.read import Documents, FileSource, Sample, pack_files
+from beam_etl.io.read import Documents, pack_files
 from beam_etl.io.stores import is_local
 from beam_etl.io.streams.kafka import KafkaSource, sample_values
 from beam_etl.io.streams.kafka_client import Topic

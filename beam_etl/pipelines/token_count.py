@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels.grouping import IS_TOTAL
 from beam_etl.kernels.process import once_per_process

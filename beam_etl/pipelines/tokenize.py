@@ -9,7 +9,7 @@ import apache_beam as beam
 
 from beam_etl import schema
 from beam_etl.io.columns import Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.sort_ranges import MAX_PARTITIONS
 from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.io.write import FINDINGS

@@ -11,8 +11,8 @@ import apache_beam as beam
 from beam_etl import schema
 from beam_etl.io.dataset_input import DOCUMENTS_TABLE
 from beam_etl.io.fetch_rows import FetchRows
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.near_rows import spare_far
-from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import sorted_addresses
 from beam_etl.kernels.nearest import Nearest
 from beam_etl.observe.text import format_bytes

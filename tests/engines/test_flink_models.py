@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_etl import Columns, FitPerKey, ScoreWithModel, WriteDataset
 from beam_etl.engines.flink import cluster
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from tests.io.test_fit_per_key import LEAST, MOST, by_plain_python, made, partitioned, stored
 
 Fitted = tuple[tuple[str, ...], int]

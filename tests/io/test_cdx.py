@@ -8,10 +8,11 @@ import pytest
 
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats.archives.cdx import read_cdx
 from beam_etl.io.formats.base import FileEntry
 from beam_etl.io.formats.warc import Warc, with_only
-from beam_etl.io.read import FileSource, read_split
+from beam_etl.io.read import read_split
 from beam_etl.io.rejects import Reject
 from tests.archives import offsets, records
 from tests.beam import run

@@ -13,7 +13,7 @@ import pytest
 from beam_etl.io import dedup_files, manifest, staging
 from beam_etl.io import rewrite as rewrite_module
 from beam_etl.io.columns import Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
 from beam_etl.io.write import FAILURES, WriteDataset
 from beam_etl.pipelines import dedup

@@ -11,8 +11,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import Columns, FitPerKey, UnbatchRows, plan
 from beam_etl.io import fit_per_key, key_buckets
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.key_buckets import KeyBuckets
-from beam_etl.io.read import FileSource
 from beam_etl.kernels import join_salts
 from beam_etl.pipelines import repartition
 from tests.beam import run

@@ -11,8 +11,9 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import Columns, UnbatchRows
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.map_files import MapFiles
-from beam_etl.io.read import FileSource, ReadDocuments
+from beam_etl.io.read import ReadDocuments
 from beam_etl.transforms.metrics import ROWS_READ
 from tests.beam import counters, run
 
@@ -28,7 +29,7 @@ def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of many splits, each with a record that is none in its midst."""
-    monkeypatch.setattr("beam_etl.io.read.ReadDocuments", partial(ReadDocuments, split_bytes=100))
+    monkeypatch.setattr("beam_etl.io.file_source.ReadDocuments", partial(ReadDocuments, split_bytes=100))
     for number in range(FILES):
         lines = [json.dumps({"text": f"{number}-{row}", "n": row}) for row in range(ROWS)]
         lines.insert(ROWS // 2, "{")

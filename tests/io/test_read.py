@@ -18,9 +18,10 @@ from beam_etl import schema
 from beam_etl.io.changes import CHANGED
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry, format_named
 from beam_etl.io.manifest import DataFile, Manifest
-from beam_etl.io.read import FileSource, ReadDocuments, _plan_splits, pack_files, unpack_files
+from beam_etl.io.read import ReadDocuments, _plan_splits, pack_files, unpack_files
 from beam_etl.io.splits import read_split
 from tests.beam import run
 from tests.datasets import publish

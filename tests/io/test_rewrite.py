@@ -20,9 +20,9 @@ import zstandard
 from beam_etl import schema
 from beam_etl.io import manifest, staging
 from beam_etl.io.columns import Columns
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats.avro_blocks import CODECS
 from beam_etl.io.formats.avro_copies import COMPRESS
-from beam_etl.io.read import FileSource
 from beam_etl.io.rewrite import RewriteDocuments
 from beam_etl.io.write import WriteDataset
 from beam_etl.pipelines import dedup

@@ -11,8 +11,8 @@ import pytest
 
 from beam_etl import schema
 from beam_etl.io.changes import CHANGED, reject_changed
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry, Split
-from beam_etl.io.read import FileSource
 from beam_etl.io.rejects import Reject, reject_batches
 from beam_etl.io.spill import (
     RECORD,

@@ -10,9 +10,10 @@ import pytest
 
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats.base import FileEntry, Limits, Rows, Split
 from beam_etl.io.formats.warc import Warc
-from beam_etl.io.read import FileSource, ReadDocuments
+from beam_etl.io.read import ReadDocuments
 from tests.archives import PACKED, by_warcio, offsets, records, response
 from tests.beam import counters, run
 from tests.stored import Read, read, write

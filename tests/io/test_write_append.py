@@ -18,7 +18,7 @@ from beam_etl import DatasetError, ReadDocuments, WriteDataset
 from beam_etl.io import manifest, staging
 from beam_etl.io.columns import Columns
 from beam_etl.io.commit import FAILED, PUBLISHED
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.pipelines import append, clean
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import flag

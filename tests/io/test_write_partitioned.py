@@ -13,8 +13,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from beam_etl import Columns, UnbatchRows, WriteDataset, plan
 from beam_etl.io import manifest
 from beam_etl.io.columns import ALL
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.map_partitions import MapDocumentPartitions
-from beam_etl.io.read import FileSource
 from beam_etl.kernels.partition_request import parse_partitioning
 from beam_etl.kernels.partitioning import Partitioning, hashed
 from tests.beam import run

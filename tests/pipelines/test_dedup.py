@@ -143,7 +143,7 @@ def many_partitions(
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Splits, bundles and slices of clusters are small, and partitions are many."""
-    monkeypatch.setattr("beam_etl.io.read.ReadDocuments", partial(ReadDocuments, split_bytes=4000))
+    monkeypatch.setattr("beam_etl.io.file_source.ReadDocuments", partial(ReadDocuments, split_bytes=4000))
     for module in ("near_duplicates", "exact_duplicates", "link_files"):
         monkeypatch.setattr(f"beam_etl.transforms.{module}.GATHER_BYTES", 1)
     for module in ("shuffle", "near_duplicates", "removals"):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl import schema
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.rewrite import with_split
 from beam_etl.kernels.removals import describe
 from beam_etl.observe.plan import plan

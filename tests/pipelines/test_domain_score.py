@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io.read import ReadDocuments, Sample
+from beam_etl.io.file_source import Sample
+from beam_etl.io.read import ReadDocuments
 from beam_etl.kernels.hashing import hash_values
 from beam_etl.kernels.partition import PartitionPlan, plan_partitions
 from beam_etl.kernels.quality import failures, rules_of, signals
@@ -140,7 +141,7 @@ def many_partitions(
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Splits and bundles are small, and partitions are many."""
-    monkeypatch.setattr("beam_etl.io.read.ReadDocuments", partial(ReadDocuments, split_bytes=20_000))
+    monkeypatch.setattr("beam_etl.io.file_source.ReadDocuments", partial(ReadDocuments, split_bytes=20_000))
     monkeypatch.setattr("beam_etl.transforms.shuffle.plan_partitions", many_partitions)
     monkeypatch.setattr("beam_etl.transforms.aggregate.GATHER_BYTES", 1)
 

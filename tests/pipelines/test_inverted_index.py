@@ -147,7 +147,7 @@ def test_an_index_doesnt_depend_on_sharding(
     plain = build(write(some, tmp_path / "one"), tmp_path / "a", "--positions=true")
     source = write(some, tmp_path / "other", sharding.files, sharding.group_rows)
     smaller = partial(ReadDocuments, split_bytes=sharding.split_bytes)
-    monkeypatch.setattr("beam_etl.io.read.ReadDocuments", smaller)
+    monkeypatch.setattr("beam_etl.io.file_source.ReadDocuments", smaller)
     monkeypatch.setattr("beam_etl.transforms.inverted_index.INVERTED_BYTES", sharding.inverted_bytes)
     monkeypatch.setattr("beam_etl.transforms.inverted_index.ELEMENT_BYTES", sharding.element_bytes)
     other = build(source, tmp_path / "b", "--positions=true", *sharding.flags)

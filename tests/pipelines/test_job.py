@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from beam_etl.io.columns import Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.write import FAILURES
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig

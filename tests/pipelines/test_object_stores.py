@@ -16,8 +16,8 @@ import pytest
 
 from beam_etl import WriteDataset
 from beam_etl.io import manifest, splits
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry
-from beam_etl.io.read import FileSource
 from beam_etl.io.stores import store_of
 from beam_etl.io.stores.objects import forget_stores
 from beam_etl.io.stores.signing import Keys, sign_request

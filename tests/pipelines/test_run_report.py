@@ -16,7 +16,7 @@ import pytest
 
 from beam_etl.io import manifest
 from beam_etl.io.columns import Columns
-from beam_etl.io.read import FileSource
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.write import FAILURES
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.execution import FAILED

@@ -20,8 +20,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_etl import Columns, CountTokens, MapBatches, ReadDocuments, WriteDataset
 from beam_etl.io import manifest
+from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry
-from beam_etl.io.read import FileSource
 from beam_etl.kernels.token_totals import expected_crossing
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.token_count import Config, run

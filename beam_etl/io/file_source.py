@@ -1,0 +1,210 @@
+"""FileSource: the documents of some files as a pipeline's source, read again too, and samples of them."""
+
+import copy
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_etl import schema
+from beam_etl.io.access import compression
+from beam_etl.io.checks import LOOKED_AT, evenly
+from beam_etl.io.columns import Columns
+from beam_etl.io.formats import FileEntry, Format, Split
+from beam_etl.io.formats.archives.cdx import Places, chosen_bytes, chosen_places
+from beam_etl.io.formats.base import EXPANSION
+from beam_etl.io.read import Around, Documents, ReadDocuments, nothing_around
+from beam_etl.io.splits import Spare, plan_splits
+from beam_etl.transforms.batches import MAX_ROWS
+
+COUNTED_FILES = 64
+"""So many tell their rows, of 1 ms each: with 8 of 16 files a count was 12% off."""
+
+
+class Sample(NamedTuple):
+    """Some documents of an input, for estimates."""
+
+    batches: list[pa.RecordBatch]
+    scale: float
+    """The input's size in samples, about: compressed files are taken to expand EXPANSION times. Of records that an
+    index chooses, their number in those of the sample."""
+
+    def expected(self, told: int | None) -> tuple[int, int]:
+        """Rows of the input, as the files have `told` or by `scale`, and their bytes in memory."""
+        sampled = sum(batch.num_rows for batch in self.batches)
+        rows = told or round(sampled * self.scale)
+        return rows, round(sum(batch.nbytes for batch in self.batches) / max(sampled, 1) * rows)
+
+
+class FileSource:
+    """The documents of some files as a pipeline's source.
+
+    `documents()` may be called again for a second read. Args and errors are those of ReadDocuments.
+    """
+
+    replayable = True
+
+    def __init__(
+        self,
+        pipeline: beam.Pipeline,
+        patterns: str | Sequence[str],
+        columns: Columns | None = None,
+        format: str | None = None,
+        label: str = "Read documents",
+        tolerated: float = 0.0,
+    ) -> None:
+        self.pipeline = pipeline
+        self._label = label
+        self._read = ReadDocuments(
+            patterns=patterns, columns=columns or Columns(), format=format, tolerated=tolerated
+        )
+        self._reads = 0
+        self._places: Places | None = None
+        self._chosen_bytes = 0
+        self._splits: beam.PCollection[Split] | None = None
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """The numbered input."""
+        return self._read.files
+
+    @property
+    def read(self) -> ReadDocuments:
+        """How the files are read."""
+        return self._read
+
+    def narrow(self, known: Format, places: Places) -> None:
+        """Reads with another format from now on: the same, of the records at some places only."""
+        self._read.known = known
+        self._places, self._chosen_bytes = places, chosen_bytes(self.files, places)
+
+    @property
+    def splits(self) -> beam.PCollection[Split]:
+        """The splits that the first `documents()` planned.
+
+        Raises:
+          ValueError: it wasn't called yet.
+        """
+        if self._splits is None:
+            raise ValueError("documents() comes first: it plans the splits")
+        return self._splits
+
+    @property
+    def skipped_bytes(self) -> int:
+        """As of ReadDocuments."""
+        return self._read.skipped_bytes
+
+    @property
+    def input_bytes(self) -> int:
+        """Stored bytes of all files, or of the records that are read of them."""
+        if self._places is not None:
+            return self._chosen_bytes
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def stored_schema(self) -> pa.Schema:
+        """The columns of the input, as the files tell that were looked at."""
+        return self._read.stored_schema
+
+    def documents(
+        self,
+        columns: Columns | None = None,
+        again: bool = False,
+        spare: Spare | None = None,
+        tell_splits: bool = False,
+        around: Around = nothing_around,
+        skip: Container[str] = (),
+    ) -> Documents:
+        """Documents, rejects and splits; each call reads the files anew.
+
+        Args:
+          columns: others than the source's, needed ones only if it needs them too.
+          again: they are counted for people elsewhere, as by the first call.
+          spare: leaves out some that aren't wanted; see `splits.Spare`.
+          tell_splits: batches say of which split they are; see schema.SPLIT_METADATA.
+          around: what each split is read inside of.
+          skip: names of splits that aren't read.
+        """
+        self._reads += 1
+        label = self._label if self._reads == 1 else f"{self._label} {self._reads}"
+        read = copy.copy(self._read)
+        read.columns = columns or read.columns
+        read.again = again or self._reads > 1
+        read.spare = spare
+        read.tell_splits = tell_splits
+        read.around, read.skip = around, skip
+        found: Documents = self.pipeline | label >> read
+        self._splits = self._splits or found.splits
+        return found
+
+    def sample(self, max_bytes: int, places: int = LOOKED_AT, columns: Columns | None = None) -> Sample:
+        """About `max_bytes` of documents from the start of some splits of some files, at least a batch of each.
+
+        Args:
+          max_bytes, places: how much, and from how many splits.
+          columns: others than the source's, as for `documents`. Then the scale says nothing.
+        """
+        read = copy.copy(self._read)
+        read.columns = replace(columns or read.columns, batch_rows=MAX_ROWS)
+        files = evenly([file for file in self.files if self._size(file)], places)
+        splits = evenly([split for file in files for split in self._plan(file)], places)
+        batches: list[pa.RecordBatch] = []
+        done = 0.0
+        for split in splits:
+            left, last = max_bytes // len(splits), None
+            for batch in read.read_split(split):
+                batches.append(batch)
+                left -= batch.nbytes
+                if left <= 0:
+                    last = batch
+                    break
+            done += self._sampled(split, last, max_bytes // len(splits) - left)
+        return Sample(batches, sum(map(self._size, self.files)) / max(done, 1.0))
+
+    def _size(self, file: FileEntry) -> int:
+        """Of what is read of a file: records where some are chosen, since an index may tell no bytes, else bytes."""
+        return file.bytes if self._places is None else chosen_places(file, self._places)
+
+    def _sampled(self, split: Split, last: pa.RecordBatch | None, given_bytes: int) -> float:
+        """The size, as of `_size`, of what gave so many bytes: a split up to its batch `last`, or all of it."""
+        if self._places is not None:
+            stop = split.stop
+            if last is not None and schema.ADDRESS in last.schema.names:
+                stop = (last.column(schema.ADDRESS)[-1].as_py() & schema.MAX_POSITION) + 1
+            return chosen_places(split.file, self._places, split.start, stop)
+        size = split.stop - split.start
+        return size if last is None else min(given_bytes / self._expansion(split.file), size)
+
+    def expected_documents(self, max_bytes: int) -> int:
+        """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""
+        told = self.told_documents()
+        if told is None:
+            sample = self.sample(max_bytes)
+            return round(sum(batch.num_rows for batch in sample.batches) * sample.scale)
+        return told
+
+    def told_documents(self) -> int | None:
+        """How many documents there are, as the files tell, or some of many; None where files don't tell.
+
+        Nor do they tell how many rows fulfil a condition, or are chosen.
+        """
+        if self._read.columns.where is not None or self._places is not None:
+            return None
+        counted = evenly([file for file in self.files if file.bytes], COUNTED_FILES)
+        rows = 0
+        for split in (split for file in counted for split in self._plan(file)):
+            if split.rows is None:
+                return None
+            rows += split.rows
+        return round(rows * self.input_bytes / sum(file.bytes for file in counted)) if counted else None
+
+    def _plan(self, file: FileEntry) -> Iterator[Split]:
+        """To look at: compressed files as a whole, since finding their splits takes decompressing them."""
+        whole = self._read.known.compressible and compression(file.path)
+        return plan_splits(file, self._read.known, max(file.bytes, 1) if whole else self._read.split_bytes)
+
+    def _expansion(self, file: FileEntry) -> int:
+        plain = self._read.known.compressible and not compression(file.path)
+        return 1 if plain else EXPANSION
