@@ -21,6 +21,7 @@ from beam_etl.io.spill_files import SPILL_BYTES, Spilled
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel
+from beam_etl.kernels.languages import LANG
 from beam_etl.kernels.removals import removals_of_step
 from beam_etl.pipelines.chosen_records import read_crawl
 from beam_etl.pipelines.curate_checks import check_steps
@@ -45,6 +46,7 @@ from beam_etl.pipelines.curate_steps import (
     count_step,
     first_steps,
     last_steps,
+    with_language,
 )
 from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
@@ -136,9 +138,8 @@ def _second_part(
         failures.append(applied.failures)
         for step, how in (("exact", config.exact), ("near", config.near)):
             if how is not None:
-                told = applied.found[step] | f"Describe {step} removals" >> describing(
-                    source, how, expected.documents
-                )
+                found = with_language(applied.found[step], config, f"Languages of {step} duplicates")
+                told = found | f"Describe {step} removals" >> describing(source, how, expected.documents)
                 steps.removals.append(
                     told.removals | f"Removed: {step}" >> MapBatches(partial(removals_of_step, step=step))
                 )
@@ -160,6 +161,7 @@ def _apply(
     expected: int,
 ) -> Applied:
     keys = {name for how in (config.exact, config.near) if how is not None for name in how.compared}
+    keys |= {LANG} if schema.LANGUAGE in keys else set()
     applied: Applied = {
         "spilled": spilled,
         "decisions": compared.decisions,

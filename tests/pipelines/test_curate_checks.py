@@ -54,17 +54,20 @@ def test_documents_are_compared_and_counted_by_a_derived_domain_and_their_file(t
 
 
 THERE = {
-    "near within a derived domain": '[near]\nwithin = "domain"\n',
-    "exact by a derived domain": '[exact]\nkey = ["domain"]\n',
-    "what lines were dropped": '[c4_lines]\n[near]\nkeep = "min:dropped_lines"\n[tokens]\nby = ["dropped_lines"]\n',
-    "what steps made": '[domain_score]\n[mask]\n[tokens]\nby = ["domain_score", "masked"]\n',
+    "a domain, and lines": '[c4_lines]\n[exact]\nkey = ["text", "domain"]\n[near]\nwithin = "domain"\n'
+    'keep = "min:dropped_lines"\n[domain_score]\n[mask]\n[tokens]\nby = ["domain_score", "masked", "dropped_lines"]\n',
+    "a language": '[language]\n[exact]\nkey = ["text", "language"]\n[near]\nwithin = "language"\n',
 }
 
 
 @pytest.mark.parametrize("told", THERE.values(), ids=THERE)
 def test_columns_that_steps_make_can_be_named_behind_them(told: str, tmp_path: Path) -> None:
     source = write(tmp_path, "a.jsonl", lines(ROWS))
-    assert curate.run([*job(tmp_path, source, told), "--plan=text"]) == 0
+    assert curate.run(job(tmp_path, source, told)) == 0
+    expected = {(row["text"], row["url"].split("/")[2] if "domain" in told else None) for row in ROWS}
+    removed = [row["reason"] for row in table(tmp_path / "out", "removals")]
+    assert removed == ["exact"] * (len(ROWS) - len(expected))
+    assert len(table(tmp_path / "out", "documents")) == len(expected)
 
 
 WRONG = {
@@ -73,6 +76,7 @@ WRONG = {
         "line 4, [tokens] by: no column 'domain_score'",
     ),
     "masks of no step": ('[tokens]\nby = ["masked"]\n', "line 4, [tokens] by: no column 'masked'"),
+    "titles of no pages": ('[extract]\n[exact]\nkey = ["title"]\n', "line 5, [exact] key: no column 'title'"),
     "a score that comes later": (
         '[exact]\nkey = ["domain_score"]\n[domain_score]\n',
         "line 4, [exact] key: no column 'domain_score'",
@@ -157,7 +161,7 @@ def test_an_index_chooses_the_records_of_a_crawl_and_those_passed_over_are_told(
         tmp_path, "a.cdxj", "".join(f"com,example)/ 2024 {json.dumps(one)}\n" for one in entries).encode()
     )
     source = write(tmp_path, "a.warc.gz", b"".join(members))
-    told = f'cdx = ["{index}"]\n[extract]\nextract = "all"\n[exact]\nkey = ["url"]\n'
+    told = f'cdx = ["{index}"]\n[extract]\nextract = "all"\n[exact]\nkey = ["url", "title"]\n'
     try:
         assert curate.run(job(tmp_path, source, told)) == 0
     finally:
