@@ -223,7 +223,8 @@ def _own(source: FileSource, config: Config) -> tuple[str, ...]:
     found = resolve(config.columns, source.stored_schema, source.files[0].path).sources
     told = config.has("domain_score") or config.lines_of_domains
     made = [each.column for each in found if each.stored is None or (each.derived and not told)]
-    language = [] if schema.LANGUAGE in source.stored_schema.names else [schema.LANGUAGE]
+    stored = {*source.stored_schema.names, *(each.column for each in found)}
+    language = [] if schema.LANGUAGE in stored else [schema.LANGUAGE]
     kept = (schema.ID, schema.TEXT)
     return (TEXT_TOKENS, PIECES, *language, *(name for name in made if name not in kept))
 
@@ -264,6 +265,9 @@ def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
     try:
         source = read_crawl(pipeline, config)
     except InputError as error:
+        for each in config.named:
+            if f"no column {each.column!r}" in str(error):
+                raise UsageError(f"{config.file.at(each.section, each.key)}: {error}") from error
         if config.has("extract") or repr(schema.PAYLOAD) not in str(error):
             raise
         pages = "the input has pages, of which a text is to be made: write [extract] in the file"
