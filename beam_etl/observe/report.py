@@ -13,6 +13,9 @@ FORMAT, VERSION = "beam_etl report", 1
 SHOWN = 5
 """Stages that the closing lines show."""
 
+REASONS = 3
+"""Of rejects, that the closing lines show: the most frequent ones."""
+
 STARTING, PREPARING, CLOSING = "starting Python", "preparing", "closing"
 """What the launcher does beside running: until it has imported what it needs; flags, the input's files, the plan and
 the graph; reading the manifest and this report."""
@@ -163,6 +166,7 @@ class RunReport:
             noun = "step" if len(others) == 1 else "steps"
             lines.append(f"{_figures(total('', others))}  {len(others)} more {noun}")
         lines += [f"{_figures(stage)}  {stage.label}" for stage in self.around]
+        lines += self._rejected()
         if self.slowest:
             lines.append(f"slowest stage: {plain(self.slowest.label)}")
         if self.hottest:
@@ -171,6 +175,14 @@ class RunReport:
             told = ", ".join(f"{count:,} {kind}" for kind, count in self.passed_over.items())
             lines.append(f"records passed over: {told}")
         return "\n".join(lines)
+
+    def _rejected(self) -> list[str]:
+        """A line of why, which a terminal only shows; none where nothing was rejected."""
+        reasons = list(self.rejects.items())
+        told = [f"{count:,} {reason}" for reason, count in reasons[:REASONS]]
+        told += [f"{len(reasons) - REASONS} more reasons"] if len(reasons) > REASONS else []
+        line = f"rejected (table rejects): {'; '.join(told)}"
+        return ["".join(letter if letter.isprintable() else " " for letter in line)] if told else []
 
 
 def split_ranked(stages: Sequence[Stage], most: int = SHOWN) -> tuple[list[Stage], list[Stage]]:

@@ -21,6 +21,7 @@ from beam_etl.io.spill_files import SPILL_BYTES, Spilled
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.funnel import FUNNEL as FUNNEL_ROWS
 from beam_etl.kernels.funnel import GROUPS, STEP_NUMBER, TEXT_TOKENS, funnel_lines, group_lines, sum_funnel
+from beam_etl.kernels.languages import LANG
 from beam_etl.kernels.removals import removals_of_step
 from beam_etl.pipelines.chosen_records import read_crawl
 from beam_etl.pipelines.curate_checks import check_steps
@@ -45,6 +46,7 @@ from beam_etl.pipelines.curate_steps import (
     count_step,
     first_steps,
     last_steps,
+    with_language,
 )
 from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
@@ -136,9 +138,8 @@ def _second_part(
         failures.append(applied.failures)
         for step, how in (("exact", config.exact), ("near", config.near)):
             if how is not None:
-                told = applied.found[step] | f"Describe {step} removals" >> describing(
-                    source, how, expected.documents
-                )
+                found = with_language(applied.found[step], config, f"Languages of {step} duplicates")
+                told = found | f"Describe {step} removals" >> describing(source, how, expected.documents)
                 steps.removals.append(
                     told.removals | f"Removed: {step}" >> MapBatches(partial(removals_of_step, step=step))
                 )
@@ -160,6 +161,7 @@ def _apply(
     expected: int,
 ) -> Applied:
     keys = {name for how in (config.exact, config.near) if how is not None for name in how.compared}
+    keys |= {LANG} if schema.LANGUAGE in keys else set()
     applied: Applied = {
         "spilled": spilled,
         "decisions": compared.decisions,
@@ -221,7 +223,8 @@ def _own(source: FileSource, config: Config) -> tuple[str, ...]:
     found = resolve(config.columns, source.stored_schema, source.files[0].path).sources
     told = config.has("domain_score") or config.lines_of_domains
     made = [each.column for each in found if each.stored is None or (each.derived and not told)]
-    language = [] if schema.LANGUAGE in source.stored_schema.names else [schema.LANGUAGE]
+    stored = {*source.stored_schema.names, *(each.column for each in found)}
+    language = [] if schema.LANGUAGE in stored else [schema.LANGUAGE]
     kept = (schema.ID, schema.TEXT)
     return (TEXT_TOKENS, PIECES, *language, *(name for name in made if name not in kept))
 
@@ -262,6 +265,9 @@ def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
     try:
         source = read_crawl(pipeline, config)
     except InputError as error:
+        for each in config.named:
+            if f"no column {each.column!r}" in str(error):
+                raise UsageError(f"{config.file.at(each.section, each.key)}: {error}") from error
         if config.has("extract") or repr(schema.PAYLOAD) not in str(error):
             raise
         pages = "the input has pages, of which a text is to be made: write [extract] in the file"

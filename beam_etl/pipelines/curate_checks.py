@@ -90,8 +90,9 @@ def known_columns(source: FileSource, config: Config) -> pa.Schema:
     read = [each.column for each in resolved.sources if each.stored is not None]
     found = {name: schema.DOCUMENT.field(name).type for name in (schema.ID, *read)}
     found |= {each.column: each.type for each in resolved.carried}
-    if config.has("extract"):
-        found |= {schema.TEXT: pa.large_string(), TITLE: pa.string(), LINKS: pa.list_(pa.string())}
+    if is_pages(source):
+        found |= {schema.TEXT: pa.large_string(), TITLE: pa.string()}
+        found |= {LINKS: pa.list_(pa.string())} if config.extracting.links else {}
         found.pop(schema.PAYLOAD, None)
     if config.has("language"):
         found |= {LANG: pa.string(), LANG_SCORE: pa.float32()}

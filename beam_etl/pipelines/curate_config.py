@@ -217,12 +217,18 @@ class Config(CrawlConfig):
 
     @property
     def columns(self) -> Columns:
-        """All columns. Pages have no text yet, and where text is extracted, a null one is removed by that step."""
-        text = () if self.has("extract") else (schema.TEXT,)
+        """All columns. Pages have no text yet, and where text is extracted, a null one is removed by that step.
+
+        Others that steps name are needed, as by the pipelines of these; `extract` makes what can't be read null.
+        """
+        named = {each.column for each in self.named}
+        needed = (schema.TEXT, *(name for name in (schema.URL, schema.DATE, schema.TIME) if name in named))
+        by_language = schema.LANGUAGE in (*self.funnel_by, *named)
         wanted = {
             schema.TEXT: self.has("extract"),
             schema.URL: self.has("extract", "urls"),
             schema.DOMAIN: self.by_domain,
+            schema.LANGUAGE: by_language and self.language_column is not None,
             schema.DATE: self.has("extract", "domain_score"),
             schema.TIME: self.has("extract"),
         }
@@ -237,7 +243,8 @@ class Config(CrawlConfig):
         }
         optional = tuple(name for name, asked in wanted.items() if asked)
         reserved = tuple(name for name, asked in made.items() if asked)
-        return replace(self.read_as((schema.ID, *text), carry=ALL, optional=optional), reserved=reserved)
+        always = (schema.ID, *(() if self.has("extract") else needed))
+        return replace(self.read_as(always, carry=ALL, optional=optional), reserved=reserved)
 
     @property
     def others(self) -> tuple[str, ...]:

@@ -246,14 +246,23 @@ class Compared(NamedTuple):
     failures: list[Any]
 
 
+def with_language(documents: Batches, config: Config, label: str) -> Batches:
+    """Documents as duplicates are looked for among them: with `language` where that is compared."""
+    if not any(each.column == schema.LANGUAGE and each.section != "tokens" for each in config.named):
+        return documents
+    batches: Batches = documents | label >> MapBatches(language_column)
+    return batches
+
+
 def compare(documents: Batches, config: Config, source: FileSource, expected: int) -> Compared:
     """Decisions about duplicates, and scores of domains. The shuffles of each, and one of what each step leaves out."""
     decisions: dict[str, Batches] = {}
     failures = []
+    compared = with_language(documents, config, "Languages compared")
     for step, how in (("exact", config.exact), ("near", config.near)):
         if how is not None:
             without = {"without": decisions["exact"]} if step == "near" and decisions else {}
-            found = documents | f"Find {step} duplicates" >> finder(how, expected, **without)
+            found = compared | f"Find {step} duplicates" >> finder(how, expected, **without)
             decisions[step] = found.decisions
             failures.append(found.failures)
     scored = None

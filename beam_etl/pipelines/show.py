@@ -28,6 +28,12 @@ REMOVALS = "removals"
 
 CUT = " ..."
 
+HASH_BYTES = 16
+"""Bytes that are shown, as many as a content's hash has."""
+
+LISTED = 20
+"""Items of a list of texts that are shown: more than the rules that a document fails."""
+
 EACH = "each"
 """Of --reason: rows of every reason."""
 
@@ -123,19 +129,34 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
 
 
 def _fields(row: Row, characters: int, width: int) -> Iterator[str]:
-    """A line for each value that isn't null; a text below them."""
+    """A line for each value that isn't null, and for each item of a list of texts; a text below them."""
     told = [
         (printable(name), value) for name, value in row.items() if value is not None and name != schema.TEXT
     ]
     names = max((len(name) for name, _ in told), default=0)
+    room = max(width - names - 2, 1)
     for name, value in told:
-        shown = (
-            f"{len(value):,} bytes" if isinstance(value, bytes) and len(value) > 16 else printable(str(value))
-        )
-        yield f"{name:{names}}  {shown[: max(width - names - 2, 1)]}"
+        for place, shown in enumerate(map(printable, _shown(value))):
+            cut = shown if len(shown) <= room else shown[: max(room - len(CUT), 1)] + CUT
+            yield f"{name if not place else '':{names}}  {cut}"
     if row.get(schema.TEXT) is not None:
         yield ""
         yield from _printable_lines(row[schema.TEXT], characters)
+
+
+def _shown(value: Any) -> list[str]:
+    """A value in one line or several."""
+    if isinstance(value, bytes):
+        return [f"{len(value):,} bytes" if len(value) > HASH_BYTES else _of_bytes(value)]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or not value:
+        return [str(value)]
+    rest = len(value) - LISTED
+    return [*value[:LISTED], *([f"... and {rest:,} more"] if rest > 0 else [])]
+
+
+def _of_bytes(value: bytes) -> str:
+    """Text where it is one, else as hashes are written."""
+    return value.decode() if value.isascii() and value.decode().isprintable() else value.hex()
 
 
 def _printable_lines(text: str, characters: int) -> list[str]:

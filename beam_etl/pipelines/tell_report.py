@@ -99,12 +99,13 @@ def _report(ran: Ran, drawn: Drawn, clock: Clock) -> RunReport:
 
 
 def _passed_over(counted: Counted) -> Mapping[str, int]:
-    """Records of archives that are no documents, by type."""
+    """Records of archives that are no documents, by type: each once, where steps read the same input again."""
     found = Counter[str]()
     for counters in counted.values():
         for name, count in counters.items():
             if name.startswith(PASSED_OVER):
-                found[name.removeprefix(PASSED_OVER)] += count
+                kind = name.removeprefix(PASSED_OVER)
+                found[kind] = max(found[kind], count)
     return dict(sorted(found.items()))
 
 

@@ -27,6 +27,13 @@ def test_beyond_the_slowest_five_the_rest_is_a_line() -> None:
     assert said[6].split()[0] == "6.00"
 
 
+def test_the_closing_lines_say_what_was_rejected_and_why() -> None:
+    many = {"not JSON at byte #": 70, "a\x1b[31m": 3, "c": 2, "d": 1, "e": 1}
+    [said] = [line for line in replace(REPORT, rejects=many).to_text().splitlines() if "reject" in line]
+    assert said == "rejected (table rejects): 70 not JSON at byte #; 3 a [31m; 2 c; 2 more reasons"
+    assert "reject" not in replace(REPORT, rejects={}).to_text()
+
+
 def test_programs_read_the_same_numbers() -> None:
     told = json.loads(json.dumps(REPORT.to_json()))
     assert sum(stage["seconds"] for stage in told["stages"] + told["around"]) == told["seconds"]

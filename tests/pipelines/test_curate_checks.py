@@ -53,18 +53,46 @@ def test_documents_are_compared_and_counted_by_a_derived_domain_and_their_file(t
     assert "domain" not in documents[0]  # no file has it
 
 
+def test_a_day_a_url_and_a_language_are_read_as_the_pipelines_of_steps_read_them(tmp_path: Path) -> None:
+    told = [
+        {
+            "id": str(n),
+            "link": f"https://a.example/{n % 3}",
+            "date": f"2024-05-0{1 + n % 2}T12:34:{n:02}Z" if n else "someday",
+            "tongue": "en",
+            "text": f"Text {n}",
+        }
+        for n in range(13)
+    ]
+    source = write(tmp_path, "a.jsonl", lines(told))
+    steps = '[exact]\nkey = ["url"]\nwithin = "date"\n[tokens]\nby = ["date", "language"]\n'
+    flags = ["--url_column=link", "--language_column=tongue", "--max_reject_fraction=1"]
+    assert curate.run([*job(tmp_path, source, steps), *flags]) == 0
+    left = {(row["link"], row["date"][:10]): row for row in reversed(told[1:])}
+    made = table(tmp_path / "out", "documents")
+    assert {row["id"] for row in made} == {row["id"] for row in left.values()}
+    assert {(row["url"], str(row["date"]), row["language"]) for row in made} == {(*key, "en") for key in left}
+    [reject] = table(tmp_path / "out", "rejects")
+    assert "someday" in reject["reason"]
+    counts = {str(row["date"]): row["documents"] for row in table(tmp_path / "out", "counts")}
+    assert counts == Counter(day for _, day in left)
+
+
 THERE = {
-    "near within a derived domain": '[near]\nwithin = "domain"\n',
-    "exact by a derived domain": '[exact]\nkey = ["domain"]\n',
-    "what lines were dropped": '[c4_lines]\n[near]\nkeep = "min:dropped_lines"\n[tokens]\nby = ["dropped_lines"]\n',
-    "what steps made": '[domain_score]\n[mask]\n[tokens]\nby = ["domain_score", "masked"]\n',
+    "a domain, and lines": '[c4_lines]\n[exact]\nkey = ["text", "domain"]\n[near]\nwithin = "domain"\n'
+    'keep = "min:dropped_lines"\n[domain_score]\n[mask]\n[tokens]\nby = ["domain_score", "masked", "dropped_lines"]\n',
+    "a language": '[language]\n[exact]\nkey = ["text", "language"]\n[near]\nwithin = "language"\n',
 }
 
 
 @pytest.mark.parametrize("told", THERE.values(), ids=THERE)
 def test_columns_that_steps_make_can_be_named_behind_them(told: str, tmp_path: Path) -> None:
     source = write(tmp_path, "a.jsonl", lines(ROWS))
-    assert curate.run([*job(tmp_path, source, told), "--plan=text"]) == 0
+    assert curate.run(job(tmp_path, source, told)) == 0
+    expected = {(row["text"], row["url"].split("/")[2] if "domain" in told else None) for row in ROWS}
+    removed = [row["reason"] for row in table(tmp_path / "out", "removals")]
+    assert removed == ["exact"] * (len(ROWS) - len(expected))
+    assert len(table(tmp_path / "out", "documents")) == len(expected)
 
 
 WRONG = {
@@ -73,6 +101,11 @@ WRONG = {
         "line 4, [tokens] by: no column 'domain_score'",
     ),
     "masks of no step": ('[tokens]\nby = ["masked"]\n', "line 4, [tokens] by: no column 'masked'"),
+    "a day that there isn't": (
+        '[near]\nwithin = "date"\n',
+        "line 4, [near] within: FOLDER/a.jsonl: no column 'date'; it has 'id', 'url', 'text'. Use --date_column=NAME",
+    ),
+    "titles of no pages": ('[extract]\n[exact]\nkey = ["title"]\n', "line 5, [exact] key: no column 'title'"),
     "a score that comes later": (
         '[exact]\nkey = ["domain_score"]\n[domain_score]\n',
         "line 4, [exact] key: no column 'domain_score'",
@@ -157,7 +190,7 @@ def test_an_index_chooses_the_records_of_a_crawl_and_those_passed_over_are_told(
         tmp_path, "a.cdxj", "".join(f"com,example)/ 2024 {json.dumps(one)}\n" for one in entries).encode()
     )
     source = write(tmp_path, "a.warc.gz", b"".join(members))
-    told = f'cdx = ["{index}"]\n[extract]\nextract = "all"\n[exact]\nkey = ["url"]\n'
+    told = f'cdx = ["{index}"]\n[extract]\nextract = "all"\n[exact]\nkey = ["url", "title"]\n'
     try:
         assert curate.run(job(tmp_path, source, told)) == 0
     finally:

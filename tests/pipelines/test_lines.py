@@ -125,3 +125,15 @@ def test_more_lines_than_a_process_may_hold_are_told(
     told = capsys.readouterr().err
     assert "distinct lines occur more than 1 times; each process would hold" in told
     assert not (tmp_path / "out/documents").exists()
+
+
+def test_records_of_an_archive_that_is_read_twice_are_told_once(tmp_path: Path) -> None:
+    heads = [
+        f"Type: {kind}\r\nWARC-Record-ID: <urn:{kind}>" for kind in ("warcinfo", "conversion", "metadata")
+    ]
+    made = [f"WARC/1.0\r\nWARC-{head}\r\nContent-Length: 4\r\n\r\nMenu\r\n\r\n" for head in heads]
+    source = tmp_path / "a.wet"
+    source.write_text("".join(made), newline="")
+    assert len(cut(source, tmp_path / "out")["documents"]) == 1
+    [report] = (tmp_path / "out/_manifests").glob("*.report.json")
+    assert json.loads(report.read_text())["passed_over"] == {"metadata": 1, "warcinfo": 1}

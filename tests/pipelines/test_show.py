@@ -71,6 +71,23 @@ def test_what_a_terminal_would_obey_is_not_printed(dataset: Path, capsys: pytest
     assert "\x07" not in told
 
 
+def test_each_reason_has_a_line_and_what_is_cut_is_marked() -> None:
+    row = {
+        "reasons": ["gopher: 3 < 50", "c4: no line stays"],
+        "content_hash": bytes(range(240, 256)),
+        "file": "a" * 99,
+    }
+    row["links"] = [str(n) for n in range(22)]
+    told = [line.split("  ", 1)[1].strip() for line in show._fields(row, 80, 50)]
+    assert told[:4] == [
+        "gopher: 3 < 50",
+        "c4: no line stays",
+        bytes(range(240, 256)).hex(),
+        "a" * 32 + " ...",
+    ]
+    assert told[4:] == [*map(str, range(20)), "... and 2 more"]
+
+
 def test_names_and_paths_are_no_orders_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     config = show.Config(dataset="a")
     monkeypatch.setattr(
