@@ -23,6 +23,10 @@ COUNTED_FILES = 64
 """So many tell their rows, of 1 ms each: with 8 of 16 files a count was 12% off."""
 
 
+SAMPLED_ROWS = 1024
+"""Of a batch of a sample where few columns may be little of what is read for them: so that little is read."""
+
+
 class Sample(NamedTuple):
     """Some documents of an input, for estimates."""
 
@@ -147,20 +151,25 @@ class FileSource:
           columns: others than the source's, as for `documents`. Then the scale says nothing.
         """
         read = copy.copy(self._read)
-        read.columns = replace(columns or read.columns, batch_rows=MAX_ROWS)
+        asked = columns or read.columns
+        rows = MAX_ROWS if self._read.known.stored_offset("", 0) is None else SAMPLED_ROWS
+        read.columns = replace(asked, batch_rows=rows, addressed=True)
         files = evenly([file for file in self.files if self._size(file)], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []
         done = 0.0
         for split in splits:
-            left, last = max_bytes // len(splits), None
+            given, last = 0, None
             for batch in read.read_split(split):
-                batches.append(batch)
-                left -= batch.nbytes
-                if left <= 0:
-                    last = batch
+                batches.append(batch if asked.addressed else batch.drop_columns([schema.ADDRESS]))
+                given += batch.nbytes
+                # few columns may be little of what is read for them
+                if max(given, self._passed(split, batch) * self._expansion(split.file)) >= max_bytes // len(
+                    splits
+                ):
+                    last = batch if batch.num_rows else None
                     break
-            done += self._sampled(split, last, max_bytes // len(splits) - left)
+            done += self._sampled(split, last, given)
         return Sample(batches, sum(map(self._size, self.files)) / max(done, 1.0))
 
     def _size(self, file: FileEntry) -> int:
@@ -170,12 +179,19 @@ class FileSource:
     def _sampled(self, split: Split, last: pa.RecordBatch | None, given_bytes: int) -> float:
         """The size, as of `_size`, of what gave so many bytes: a split up to its batch `last`, or all of it."""
         if self._places is not None:
-            stop = split.stop
-            if last is not None and schema.ADDRESS in last.schema.names:
-                stop = (last.column(schema.ADDRESS)[-1].as_py() & schema.MAX_POSITION) + 1
+            stop = split.stop if last is None else _position(last) + 1
             return chosen_places(split.file, self._places, split.start, stop)
         size = split.stop - split.start
-        return size if last is None else min(given_bytes / self._expansion(split.file), size)
+        if last is None:
+            return size
+        return min(self._passed(split, last) or given_bytes / self._expansion(split.file), size)
+
+    def _passed(self, split: Split, batch: pa.RecordBatch) -> int:
+        """Stored bytes of a split before the last row of a batch, about; 0 where positions don't tell."""
+        if not batch.num_rows:
+            return 0
+        offset = self._read.known.stored_offset(split.file.path, _position(batch))
+        return 0 if offset is None else offset - split.start
 
     def expected_documents(self, max_bytes: int) -> int:
         """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""
@@ -208,3 +224,8 @@ class FileSource:
     def _expansion(self, file: FileEntry) -> int:
         plain = self._read.known.compressible and not compression(file.path)
         return 1 if plain else EXPANSION
+
+
+def _position(batch: pa.RecordBatch) -> int:
+    """Of the last row."""
+    return int(batch.column(schema.ADDRESS)[-1].as_py()) & schema.MAX_POSITION

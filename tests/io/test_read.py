@@ -4,6 +4,7 @@ import errno
 import gzip
 import io
 import json
+import random
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -23,6 +24,7 @@ from beam_etl.io.formats import FileEntry, format_named
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.read import ReadDocuments, _plan_splits, pack_files, unpack_files
 from beam_etl.io.splits import read_split
+from tests.archives import response
 from tests.beam import run
 from tests.datasets import publish
 from tests.stored import KEPT, STORED, Document, Stored, documents, json_lines, keep, write
@@ -181,6 +183,29 @@ def test_a_source_reads_again_and_tells_what_there_is(tmp_path: Path) -> None:
     sample = [text for batch in source.sample(1).batches for text in batch.column("text").to_pylist()]
     assert len(sample) == 8 * 20
     assert set(sample) <= {row["text"] for row in ROWS}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.warc.gz"])
+def test_a_sample_of_few_columns_reads_little_and_tells_how_many_there_are(tmp_path: Path, name: str) -> None:
+    rows = 10_000
+    texts = [random.Random(row).randbytes(150).hex() for row in range(rows)]  # hardly compresses
+    if name.endswith(".warc.gz"):
+        content = b"".join(
+            gzip.compress(response(f"http://a.example/{row}", text.encode()))
+            for row, text in enumerate(texts)
+        )
+    else:
+        content = json_lines([{"id": str(row), "text": text} for row, text in enumerate(texts)])
+        content = gzip.compress(content) if name.endswith(".gz") else content
+    write(tmp_path, name, content)
+    with run() as pipeline:
+        source = FileSource(pipeline, str(tmp_path), Columns(needed=("id",), addressed=False))
+        sample = source.sample(400_000, 4)
+        _ = source.documents()
+    sampled = sum(batch.num_rows for batch in sample.batches)
+    assert 0 < sampled < rows / 3
+    assert sample.batches[0].schema.names == ["id"]
+    assert rows / 3 < sampled * sample.scale < rows * 3
 
 
 def test_the_launcher_is_told_of_a_file_that_lacks_the_column(tmp_path: Path) -> None:

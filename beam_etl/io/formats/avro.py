@@ -38,6 +38,9 @@ class Avro:
         with open_file(path) as file:
             return AvroTypes(_header(file, path).schema, self.limits.nesting).schema
 
+    def stored_offset(self, path: str, position: int) -> int | None:
+        return None
+
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, that reads 36 bytes a block."""
         start = stop = first = rows = here = 0

@@ -234,6 +234,9 @@ class Format(Protocol):
     limits: Limits
     """What is read at most; see `limited`."""
 
+    def stored_offset(self, path: str, position: int) -> int | None:
+        """Where a row's record is stored in its file, about; None where positions count rows."""
+
     def schema(self, path: str) -> pa.Schema:
         """The stored columns; some formats infer them from the start of the file.
 

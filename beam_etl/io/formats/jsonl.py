@@ -11,6 +11,7 @@ import pyarrow.json
 from beam_etl.io.access import compression
 from beam_etl.io.errors import one_line
 from beam_etl.io.formats.base import (
+    EXPANSION,
     LIMITS,
     Copier,
     FileEntry,
@@ -56,6 +57,9 @@ class JsonLines:
 
     def schema(self, path: str) -> pa.Schema:
         return infer_schema(_first_lines(path, self.limits))
+
+    def stored_offset(self, path: str, position: int) -> int | None:
+        return position // EXPANSION if compression(path) else position
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         return line_splits(file, split_bytes)

@@ -10,6 +10,7 @@ from beam_etl import schema
 from beam_etl.io.access import PIECE_BYTES, Stream, compression
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats.base import (
+    EXPANSION,
     LIMITS,
     Copier,
     FileEntry,
@@ -51,6 +52,9 @@ class TextLines:
         with Stream(path) as stream:
             stream.read(1)  # so that what can't be decompressed shows
         return COLUMNS
+
+    def stored_offset(self, path: str, position: int) -> int | None:
+        return position // EXPANSION if compression(path) else position
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         return line_splits(file, split_bytes)

@@ -92,6 +92,9 @@ class Warc:
                 raise ValueError("it doesn't begin with a record of WARC or ARC")
         return columns
 
+    def stored_offset(self, path: str, position: int) -> int | None:
+        return position
+
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, which reads the heads of records, or decompresses what is compressed."""
         if self.only is not None:
