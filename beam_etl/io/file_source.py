@@ -17,14 +17,14 @@ from beam_etl.io.formats.archives.cdx import Places, chosen_bytes, chosen_places
 from beam_etl.io.formats.base import EXPANSION
 from beam_etl.io.read import Around, Documents, ReadDocuments, nothing_around
 from beam_etl.io.splits import Spare, plan_splits
-from beam_etl.transforms.batches import MAX_ROWS
+from beam_etl.transforms.batches import MAX_ROWS, merge_batches
 
 COUNTED_FILES = 64
 """So many tell their rows, of 1 ms each: with 8 of 16 files a count was 12% off."""
 
 
 SAMPLED_ROWS = 1024
-"""Of a batch of a sample where few columns may be little of what is read for them: so that little is read."""
+"""Of a batch of a sample, of a format that reads records one by one: so that few are read where columns are few."""
 
 
 class Sample(NamedTuple):
@@ -152,25 +152,34 @@ class FileSource:
         """
         read = copy.copy(self._read)
         asked = columns or read.columns
-        rows = MAX_ROWS if self._read.known.stored_offset("", 0) is None else SAMPLED_ROWS
+        one_by_one = self._read.known.stored_offset(0) is not None
+        rows = SAMPLED_ROWS if one_by_one else MAX_ROWS
         read.columns = replace(asked, batch_rows=rows, addressed=True)
         files = evenly([file for file in self.files if self._size(file)], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []
         done = 0.0
         for split in splits:
-            given, last = 0, None
-            for batch in read.read_split(split):
-                batches.append(batch if asked.addressed else batch.drop_columns([schema.ADDRESS]))
-                given += batch.nbytes
-                # few columns may be little of what is read for them
-                if max(given, self._passed(split, batch) * self._expansion(split.file)) >= max_bytes // len(
-                    splits
-                ):
-                    last = batch if batch.num_rows else None
-                    break
-            done += self._sampled(split, last, given)
+            of_split, size = self._start(read, split, max_bytes // len(splits))
+            if one_by_one and of_split:  # a batch is a place, for who estimates by every other one
+                of_split = [merge_batches(of_split)]
+            batches += (
+                of_split if asked.addressed else [batch.drop_columns([schema.ADDRESS]) for batch in of_split]
+            )
+            done += size
         return Sample(batches, sum(map(self._size, self.files)) / max(done, 1.0))
+
+    def _start(self, read: ReadDocuments, split: Split, most: int) -> tuple[list[pa.RecordBatch], float]:
+        """Batches from the start of a split, of about so many bytes, and the size, as of `_size`, of what gave them."""
+        batches: list[pa.RecordBatch] = []
+        given = 0
+        for batch in read.read_split(split):
+            batches.append(batch)
+            given += batch.nbytes
+            # few columns may be little of what is read for them
+            if max(given, self._passed(split, batch) * self._expansion(split.file)) >= most:
+                return batches, self._sampled(split, batch if batch.num_rows else None, given)
+        return batches, self._sampled(split, None, given)
 
     def _size(self, file: FileEntry) -> int:
         """Of what is read of a file: records where some are chosen, since an index may tell no bytes, else bytes."""
@@ -190,7 +199,7 @@ class FileSource:
         """Stored bytes of a split before the last row of a batch, about; 0 where positions don't tell."""
         if not batch.num_rows:
             return 0
-        offset = self._read.known.stored_offset(split.file.path, _position(batch))
+        offset = self._read.known.stored_offset(_position(batch))
         return 0 if offset is None else offset - split.start
 
     def expected_documents(self, max_bytes: int) -> int:

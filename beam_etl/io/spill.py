@@ -202,9 +202,11 @@ def _record(
     """All streams, when what to go on from stands in the folder: in place of what an earlier run had left there."""
     streams = once([*taken.streams(), *(stream for pack in packs for stream in _unpacked(pack))])
     staging.mark_owner(folder, run)
-    digest = _digest_of_record(after)
+    digest, record = _digest_of_record(after), os.path.join(folder, RECORD)
     if not failures and digest is not None and all(stream.lasts for stream in streams):
-        tell_streams(os.path.join(folder, RECORD), streams, after=digest)
+        tell_streams(record, streams, after=digest)
+    else:  # what an earlier run has left there doesn't tell of these
+        store_of(folder).remove([record])
     return streams
 
 

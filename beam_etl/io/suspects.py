@@ -118,11 +118,18 @@ def _new_place() -> mmap.mmap | None:
         if folder().stat().st_uid != os.getuid():
             return None
         handle, path = tempfile.mkstemp(prefix=_prefix(os.getpid()), dir=folder())
-        _mine.add(path)
+    except OSError:
+        return None
+    _mine.add(path)
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # until the handle is closed, which nobody does
         os.write(handle, _NOTHING)  # takes the room: where none is left, a hole's first use ends the process
         return mmap.mmap(handle, _DIGEST_BYTES)
     except OSError:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        _mine.discard(path)
         return None
 
 

@@ -31,7 +31,7 @@ from beam_etl.pipelines.run_report import (
 )
 from beam_etl.pipelines.runners import runner_name
 from beam_etl.pipelines.shuffle_skews import shuffle_skews
-from beam_etl.transforms.metrics import RECORDS_REJECTED, ROWS_READ
+from beam_etl.transforms.metrics import BYTES_READ, RECORDS_REJECTED, ROWS_READ
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,12 @@ def _report(ran: Ran, drawn: Drawn, clock: Clock) -> RunReport:
 
 
 def _passed_over(counted: Counted) -> Mapping[str, int]:
-    """Records of archives that are no documents, by type: each once, where steps read the same input again."""
+    """Records of archives that are no documents, by type, of the steps that read an input for the first time."""
     found = Counter[str]()
     for counters in counted.values():
-        for name, count in counters.items():
+        for name, count in counters.items() if BYTES_READ in counters else ():
             if name.startswith(PASSED_OVER):
-                kind = name.removeprefix(PASSED_OVER)
-                found[kind] = max(found[kind], count)
+                found[name.removeprefix(PASSED_OVER)] += count
     return dict(sorted(found.items()))
 
 

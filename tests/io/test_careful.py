@@ -1,5 +1,6 @@
 """What ends the process that reads it, holds it up or takes all memory is rejected, and the rest is read."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -316,3 +317,16 @@ def test_a_note_has_its_room_before_anything_stands_there() -> None:
     with suspects.note_of(SPLIT):
         [note] = suspects.folder().iterdir()
         assert note.stat().st_blocks
+
+
+def test_where_the_disk_is_full_nothing_is_noted_and_nothing_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with suspects.note_of(SPLIT):
+            pass
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not list(suspects.folder().iterdir())

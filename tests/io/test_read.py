@@ -185,27 +185,22 @@ def test_a_source_reads_again_and_tells_what_there_is(tmp_path: Path) -> None:
     assert set(sample) <= {row["text"] for row in ROWS}
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.warc.gz"])
-def test_a_sample_of_few_columns_reads_little_and_tells_how_many_there_are(tmp_path: Path, name: str) -> None:
-    rows = 10_000
-    texts = [random.Random(row).randbytes(150).hex() for row in range(rows)]  # hardly compresses
-    if name.endswith(".warc.gz"):
-        content = b"".join(
-            gzip.compress(response(f"http://a.example/{row}", text.encode()))
-            for row, text in enumerate(texts)
-        )
-    else:
-        content = json_lines([{"id": str(row), "text": text} for row, text in enumerate(texts)])
-        content = gzip.compress(content) if name.endswith(".gz") else content
-    write(tmp_path, name, content)
+@pytest.mark.parametrize("body_bytes", [10, 300])
+def test_a_sample_of_few_columns_of_archives_reads_little_of_them(tmp_path: Path, body_bytes: int) -> None:
+    rows, files = 5_000, 2
+    random.seed(5)
+    for number in range(files):
+        pages = (response(f"http://a.example/{row}", random.randbytes(body_bytes)) for row in range(rows))
+        write(tmp_path, f"{number}.warc.gz", b"".join(map(gzip.compress, pages)))
     with run() as pipeline:
         source = FileSource(pipeline, str(tmp_path), Columns(needed=("id",), addressed=False))
-        sample = source.sample(400_000, 4)
+        sample = source.sample(1_000_000)
         _ = source.documents()
     sampled = sum(batch.num_rows for batch in sample.batches)
-    assert 0 < sampled < rows / 3
+    assert 0 < sampled < rows
+    assert len(sample.batches) == files
     assert sample.batches[0].schema.names == ["id"]
-    assert rows / 3 < sampled * sample.scale < rows * 3
+    assert files * rows / 3 < sampled * sample.scale < files * rows * 3
 
 
 def test_the_launcher_is_told_of_a_file_that_lacks_the_column(tmp_path: Path) -> None:

@@ -139,6 +139,13 @@ def test_a_part_is_taken_over_with_the_part_it_was_made_of_only(tmp_path: Path) 
     assert not find_spilled(str(second), after=str(first)).files
 
 
+def test_a_part_that_is_not_recorded_leaves_no_earlier_record(tmp_path: Path) -> None:
+    put_down(tmp_path / "put")
+    assert find_spilled(str(tmp_path / "put")).files
+    put_down(tmp_path / "put", after=tmp_path / "nowhere")
+    assert not find_spilled(str(tmp_path / "put")).files
+
+
 def of_splits(folder: Path, aside: bool) -> list[Spilled]:
     """Two splits that two threads work on; a step of its own beside the others where it isn't of their stage."""
     splits = [Split(FileEntry(file, f"{file}.jsonl", 9), 0, 9) for file in (0, 1)]

@@ -38,7 +38,7 @@ class Avro:
         with open_file(path) as file:
             return AvroTypes(_header(file, path).schema, self.limits.nesting).schema
 
-    def stored_offset(self, path: str, position: int) -> int | None:
+    def stored_offset(self, position: int) -> int | None:
         return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:

@@ -234,8 +234,8 @@ class Format(Protocol):
     limits: Limits
     """What is read at most; see `limited`."""
 
-    def stored_offset(self, path: str, position: int) -> int | None:
-        """Where a row's record is stored in its file, about; None where positions count rows."""
+    def stored_offset(self, position: int) -> int | None:
+        """Where a row's record is stored in its file, of a format that reads records one by one; None of others."""
 
     def schema(self, path: str) -> pa.Schema:
         """The stored columns; some formats infer them from the start of the file.

@@ -11,7 +11,6 @@ import pyarrow.json
 from beam_etl.io.access import compression
 from beam_etl.io.errors import one_line
 from beam_etl.io.formats.base import (
-    EXPANSION,
     LIMITS,
     Copier,
     FileEntry,
@@ -58,8 +57,8 @@ class JsonLines:
     def schema(self, path: str) -> pa.Schema:
         return infer_schema(_first_lines(path, self.limits))
 
-    def stored_offset(self, path: str, position: int) -> int | None:
-        return position // EXPANSION if compression(path) else position
+    def stored_offset(self, position: int) -> int | None:
+        return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         return line_splits(file, split_bytes)

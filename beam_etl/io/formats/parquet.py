@@ -75,7 +75,7 @@ class Parquet:
         with open_file(path) as file:
             return pq.read_schema(file)
 
-    def stored_offset(self, path: str, position: int) -> int | None:
+    def stored_offset(self, position: int) -> int | None:
         return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:

@@ -10,7 +10,6 @@ from beam_etl import schema
 from beam_etl.io.access import PIECE_BYTES, Stream, compression
 from beam_etl.io.errors import InputError, is_content_error
 from beam_etl.io.formats.base import (
-    EXPANSION,
     LIMITS,
     Copier,
     FileEntry,
@@ -53,8 +52,8 @@ class TextLines:
             stream.read(1)  # so that what can't be decompressed shows
         return COLUMNS
 
-    def stored_offset(self, path: str, position: int) -> int | None:
-        return position // EXPANSION if compression(path) else position
+    def stored_offset(self, position: int) -> int | None:
+        return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         return line_splits(file, split_bytes)

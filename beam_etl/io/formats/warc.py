@@ -92,7 +92,7 @@ class Warc:
                 raise ValueError("it doesn't begin with a record of WARC or ARC")
         return columns
 
-    def stored_offset(self, path: str, position: int) -> int | None:
+    def stored_offset(self, position: int) -> int | None:
         return position
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
