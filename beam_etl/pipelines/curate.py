@@ -265,13 +265,13 @@ def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
     try:
         source = read_crawl(pipeline, config)
     except InputError as error:
+        if not config.has("extract") and repr(schema.PAYLOAD) in str(error):
+            pages = "the input has pages, of which a text is to be made: write [extract] in the file"
+            raise UsageError(f"{config.config}: {pages}") from error
         for each in config.named:
             if f"no column {each.column!r}" in str(error):
                 raise UsageError(f"{config.file.at(each.section, each.key)}: {error}") from error
-        if config.has("extract") or repr(schema.PAYLOAD) not in str(error):
-            raise
-        pages = "the input has pages, of which a text is to be made: write [extract] in the file"
-        raise UsageError(f"{config.config}: {pages}") from error
+        raise
     return source
 
 
