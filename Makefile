@@ -32,9 +32,9 @@ test: ## install everything, then formatting, lint, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m 'not slow and not long' $(two)
-	$(BIN)/pytest -m 'slow and not long' $(two) --no-loadscope-reorder
+	$(BIN)/pytest -m 'slow and not long' --ignore=tests/engines $(two)
+	$(BIN)/pytest -m 'slow and not long' tests/engines
 
-# Files as they stand: those of Flink, which mostly wait for it, come first, so the last ones to end are small.
 two = --numprocesses=2 --dist=loadfile
 
 test-flink: ## the long form of the tests of engines: every mode and kill on Flink, and Spark; most of an hour
