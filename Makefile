@@ -77,6 +77,7 @@ bench: ## measure beside what a user would pick instead: CORPUS=FILE.jsonl.gz wi
 	$(BIN)/python -m benchmarks.skew --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.engines --corpora=.bench/corpora --peers=.bench/peers
 	$(BIN)/python -m benchmarks.streaming --corpora=.bench/corpora --peers=.bench/peers
+	test ! -d ../shared/data/warc || $(BIN)/python -m benchmarks.curate --corpora=.bench/corpora --peers=.bench/peers
 
 lock: ## write requirements/*.txt anew: the newest versions that setup.py allows
 	@$(install) dev
