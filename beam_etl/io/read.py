@@ -12,7 +12,6 @@ import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.typehints.decorators import no_annotations
 
-from beam_etl import schema
 from beam_etl.io.changes import change_of, mark_of
 from beam_etl.io.checks import check_files
 from beam_etl.io.columns import Columns
@@ -22,7 +21,7 @@ from beam_etl.io.files import input_format, match_files
 from beam_etl.io.formats import FileEntry, Format, Split
 from beam_etl.io.formats.base import SPLIT_BYTES, limited
 from beam_etl.io.rejects import STAGE, Reject, reject_batches
-from beam_etl.io.splits import Spare, plan_splits, read_split
+from beam_etl.io.splits import Spare, plan_splits, read_split, tell_split
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.metrics import (
     BYTES_READ,
@@ -204,19 +203,13 @@ class _ReadSplit(beam.DoFn):
                     self._metrics.gave_out(found)
                     if not self._again:
                         self._metrics.add(ROWS_READ, found.num_rows)
-                    yield self._told(found, split)
+                    yield tell_split(found, split.address) if self._tell_splits else found
                 else:
                     yield found
         if self._again:
             count_live(BYTES_READ_AGAIN, split.stop - split.start)
         else:
             count_split(split, self._metrics)
-
-    def _told(self, batch: pa.RecordBatch, split: Split) -> pa.RecordBatch:
-        if not self._tell_splits:
-            return batch
-        told = {**(batch.schema.metadata or {}), schema.SPLIT_METADATA: str(split.address)}
-        return batch.replace_schema_metadata(told)
 
 
 def count_split(split: Split, metrics: StepMetrics) -> None:

@@ -34,6 +34,7 @@ from beam_etl.io.spill_files import (
     tell_streams,
     told_streams,
 )
+from beam_etl.io.splits import tell_split
 from beam_etl.io.stores import store_of
 from beam_etl.io.taken_splits import TakenSplits
 from beam_etl.io.whole_splits import here_of, leave
@@ -319,8 +320,4 @@ class _ReadTable(beam.DoFn):
             return
         for batch in self._metrics.timed(read_spilled(spilled)):
             self._metrics.gave_out(batch)
-            if self._tell_splits:
-                told = {**(batch.schema.metadata or {}), schema.SPLIT_METADATA: str(spilled.first)}
-                yield batch.replace_schema_metadata(told)
-            else:
-                yield batch
+            yield tell_split(batch, spilled.first) if self._tell_splits else batch

@@ -186,6 +186,12 @@ def read_rows(reader: SplitReader, reading: Reading, file: FileEntry) -> Iterato
     yield from bounded(held, reading.batch_rows)
 
 
+def tell_split(batch: pa.RecordBatch, address: int) -> pa.RecordBatch:
+    """The batch, which tells the address of the split that it is of; see schema.SPLIT_METADATA."""
+    told = {**(batch.schema.metadata or {}), schema.SPLIT_METADATA: str(address)}
+    return batch.replace_schema_metadata(told)
+
+
 def bounded(batches: list[pa.RecordBatch], rows: int = MAX_ROWS) -> Iterator[pa.RecordBatch]:
     """Small batches of one split merged; large ones cut."""
     if batches:
