@@ -3,15 +3,14 @@
 import importlib.util
 import locale
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 
-from beam_etl.kernels.fasttext_model import parse_model
+from beam_etl.kernels.fasttext_model import FastTextModel, parse_model
 from beam_etl.kernels.fasttext_scores import NO_LABEL, Classifier
 from beam_etl.kernels.filtering import text_of
-from beam_etl.kernels.process import once_per_process
+from beam_etl.kernels.process import made_once, once_per_process
 from beam_etl.kernels.utf8 import utf8
 
 LANG, LANG_SCORE = "lang", "lang_score"
@@ -49,14 +48,13 @@ def check_detector() -> None:
     _model_path()
 
 
-@cache
 def language_codes() -> tuple[str, ...]:
     """All codes that `lang` may be, ascending.
 
     Raises:
       NoDetectorError: the model isn't installed.
     """
-    return tuple(sorted(parse_model(_model_path().read_bytes()).labels))
+    return tuple(sorted(_model().labels))
 
 
 def check_codes(asked: Sequence[str]) -> None:
@@ -84,8 +82,14 @@ def _model_path() -> Path:
     raise NoDetectorError(NEEDS)
 
 
+@made_once
+def _model() -> FastTextModel:
+    """Parsed once a process: a launcher looks up codes, and often detects itself."""
+    return parse_model(_model_path().read_bytes())
+
+
 def _detector() -> Callable[[pa.Array], tuple[pa.StringArray, pa.FloatArray]]:
-    model = parse_model(_model_path().read_bytes())
+    model = _model()
     classify, names = Classifier(model), pa.array(model.labels, pa.string())
 
     def detect(text: pa.Array) -> tuple[pa.StringArray, pa.FloatArray]:

@@ -76,14 +76,14 @@ def chosen_bytes(files: Sequence[FileEntry], places: Places) -> int:
     """Stored bytes of these records; of a file of which an index doesn't tell them all, those of the whole file."""
     total = 0
     for file in files:
-        untold = any(size == 1 for _, size in places.get(os.path.basename(file.path), ()))
+        untold = any(size == 1 for _, size in _known(file, places))
         total += file.bytes if untold else sum(stop - start for start, stop in _spans(file, places))
     return total
 
 
 def chosen_places(file: FileEntry, places: Places, start: int = 0, stop: int | None = None) -> int:
     """How many of the records are in a file, or at its offsets from `start` to below `stop`."""
-    known = places.get(os.path.basename(file.path), ())
+    known = _known(file, places)
     ends = (start, file.bytes if stop is None else min(stop, file.bytes))
     first, last = (bisect_left(known, (end, 0)) for end in ends)
     return last - first
@@ -104,7 +104,7 @@ def chosen_splits(file: FileEntry, places: Places, split_bytes: int) -> Iterator
         stop = end
     if start >= 0:
         yield Split(file, start, stop, start)
-    known = places.get(os.path.basename(file.path), ())
+    known = _known(file, places)
     if absent := known[chosen_places(file, places) :]:
         problem = f"the index names {len(absent)} records at or behind its end, the first at {absent[0][0]}"
         yield Split(file, file.bytes, file.bytes, file.bytes, problem=problem)
@@ -116,14 +116,18 @@ def chosen_end(split: Split, places: Places) -> int:
     Where an index doesn't tell the stored bytes of a member, the split ends behind the first one, and its records have
     positions behind that.
     """
-    known = places.get(os.path.basename(split.file.path), ())
+    known = _known(split.file, places)
     behind = bisect_left(known, (split.stop, 0))
     return known[behind][0] if behind < len(known) else split.file.bytes
 
 
+def _known(file: FileEntry, places: Places) -> Sequence[tuple[int, int]]:
+    return places.get(os.path.basename(file.path), ())
+
+
 def _spans(file: FileEntry, places: Places) -> Iterator[tuple[int, int]]:
     """Where records begin and end, ascending. None reaches into the next, where lengths are those of unpacked ones."""
-    known = places.get(os.path.basename(file.path), ())
+    known = _known(file, places)
     there = chosen_places(file, places)
     nexts = (*(offset for offset, _ in known[1:there]), file.bytes)
     for (offset, size), behind in zip(known[:there], nexts, strict=False):
