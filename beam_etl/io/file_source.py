@@ -152,8 +152,8 @@ class FileSource:
         """
         read = copy.copy(self._read)
         asked = columns or read.columns
-        one_by_one = self._read.known.stored_offset(0) is not None
-        rows = SAMPLED_ROWS if one_by_one else MAX_ROWS
+        by_offset = self._read.known.by_offset
+        rows = SAMPLED_ROWS if by_offset else MAX_ROWS
         read.columns = replace(asked, batch_rows=rows, addressed=True)
         files = evenly([file for file in self.files if self._size(file)], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
@@ -161,7 +161,7 @@ class FileSource:
         done = 0.0
         for split in splits:
             of_split, size = self._start(read, split, max_bytes // len(splits))
-            if one_by_one and of_split:  # a batch is a place, for who estimates by every other one
+            if by_offset and of_split:  # a batch is a place, for who estimates by every other one
                 of_split = [merge_batches(of_split)]
             batches += (
                 of_split if asked.addressed else [batch.drop_columns([schema.ADDRESS]) for batch in of_split]
@@ -196,11 +196,8 @@ class FileSource:
         return min(self._passed(split, last) or given_bytes / self._expansion(split.file), size)
 
     def _passed(self, split: Split, batch: pa.RecordBatch) -> int:
-        """Stored bytes of a split before the last row of a batch, about; 0 where positions don't tell."""
-        if not batch.num_rows:
-            return 0
-        offset = self._read.known.stored_offset(_position(batch))
-        return 0 if offset is None else offset - split.start
+        """Stored bytes of a split before the last row of a batch; 0 where positions don't tell."""
+        return _position(batch) - split.start if self._read.known.by_offset and batch.num_rows else 0
 
     def expected_documents(self, max_bytes: int) -> int:
         """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""

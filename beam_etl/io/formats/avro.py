@@ -32,14 +32,12 @@ class Avro:
     compressible = False
     by_record = True
     inferred = False
+    by_offset = False
     limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with open_file(path) as file:
             return AvroTypes(_header(file, path).schema, self.limits.nesting).schema
-
-    def stored_offset(self, position: int) -> int | None:
-        return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, that reads 36 bytes a block."""

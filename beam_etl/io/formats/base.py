@@ -231,11 +231,12 @@ class Format(Protocol):
     def inferred(self) -> bool:
         """Whether files don't tell their columns, so that those of the whole input are used for each."""
 
+    @property
+    def by_offset(self) -> bool:
+        """Whether records are read one by one and positions are where they are stored, in compressed files too."""
+
     limits: Limits
     """What is read at most; see `limited`."""
-
-    def stored_offset(self, position: int) -> int | None:
-        """Where a row's record is stored in its file, of a format that reads records one by one; None of others."""
 
     def schema(self, path: str) -> pa.Schema:
         """The stored columns; some formats infer them from the start of the file.

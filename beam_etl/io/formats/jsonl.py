@@ -52,13 +52,11 @@ class JsonLines:
     compressible = True
     by_record = True
     inferred = True
+    by_offset = False
     limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         return infer_schema(_first_lines(path, self.limits))
-
-    def stored_offset(self, position: int) -> int | None:
-        return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         return line_splits(file, split_bytes)

@@ -69,14 +69,12 @@ class Parquet:
     compressible = False
     by_record = False
     inferred = False
+    by_offset = False
     limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with open_file(path) as file:
             return pq.read_schema(file)
-
-    def stored_offset(self, position: int) -> int | None:
-        return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         try:

@@ -45,15 +45,13 @@ class TextLines:
     compressible = True
     by_record = True
     inferred = False
+    by_offset = False
     limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with Stream(path) as stream:
             stream.read(1)  # so that what can't be decompressed shows
         return COLUMNS
-
-    def stored_offset(self, position: int) -> int | None:
-        return None
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         return line_splits(file, split_bytes)

@@ -63,6 +63,7 @@ class Warc:
     compressible = True
     by_record = False
     inferred = False
+    by_offset = True
     limits = LIMITS
     types: frozenset[str] = frozenset(("response", "conversion"))
     only: Places | None = None
@@ -91,9 +92,6 @@ class Warc:
             if not is_start(start):
                 raise ValueError("it doesn't begin with a record of WARC or ARC")
         return columns
-
-    def stored_offset(self, position: int) -> int | None:
-        return position
 
     def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
         """One pass over the file, which reads the heads of records, or decompresses what is compressed."""
