@@ -133,7 +133,7 @@ def cost(bench: CurateBench) -> Iterator[Row]:
         [sys.executable, "-m", "benchmarks.curate_alone", str(folder), str(alone_folder)], bench.runs
     )
     told, total = alone.stdout.strip().splitlines()[-2:]
-    spent, started = (min(run.cpu_seconds for run in done.runs) for done in (whole, start))
+    spent, started = _cpu(whole), _cpu(start)
     yield "curate of one document", start, f"{started:.1f} CPU seconds: the start of a job"
     yield "curate", whole, f"{spent:.1f} CPU seconds"
     yield "kernels, two reads, one write", alone, f"{float(total):.1f} CPU seconds: {told}"

@@ -83,9 +83,8 @@ class _Child:
     def __init__(self, order: bytes) -> None:
         paths = os.pathsep.join(filter(None, sys.path))
         with tempfile.TemporaryFile() as shared:
-            shared.write(
-                bytes(ROW_BYTES)
-            )  # takes the room: where none is left, a hole's first use ends the process
+            # takes the room: where none is left, a hole's first use ends the process
+            shared.write(bytes(ROW_BYTES))
             shared.flush()
             self._place = mmap.mmap(shared.fileno(), ROW_BYTES)
             self._process = subprocess.Popen(
