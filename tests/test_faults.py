@@ -110,11 +110,12 @@ def rows_of(dataset: Path) -> str:
     current = manifest.latest(str(dataset))
     if current is None:
         return NOTHING
-    rows = [
-        json.dumps([file.table, row], default=str, sort_keys=True)
-        for file in current.files
-        for row in pq.read_table(dataset / file.path, partitioning=None).to_pylist()
-    ]
+    rows = []
+    for file in current.files:
+        # `read_table` returns while a thread of Arrow's may still hold the file, and then a disk can't be unmounted
+        with pq.ParquetFile(dataset / file.path) as stored:
+            read = stored.read(use_threads=False).to_pylist()
+        rows += [json.dumps([file.table, row], default=str, sort_keys=True) for row in read]
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
