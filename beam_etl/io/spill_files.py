@@ -19,6 +19,7 @@ from beam_etl.io import staging
 from beam_etl.io.data_files import HashedFile
 from beam_etl.io.formats import Split
 from beam_etl.io.stores import Sink, store_of
+from beam_etl.kernels.byte_size import byte_size
 from beam_etl.kernels.compaction import compact
 
 SPILL_BYTES = 64 << 20
@@ -84,7 +85,7 @@ class SpillFile:
             self._add(table, batch, span)
             return
         self._held.setdefault(table, []).append(batch)
-        self._held_bytes += batch.nbytes
+        self._held_bytes += byte_size(batch)
         if self._held_bytes >= HELD_BYTES:
             self._write_held()
 

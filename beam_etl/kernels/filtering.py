@@ -100,7 +100,7 @@ def told_of(batch: pa.RecordBatch, told: dict[str, pa.Array], columns: pa.Schema
     """
     told = _named(batch, id) | told
     arrays = [
-        told[field.name].cast(field.type) if field.name in told else pa.nulls(batch.num_rows, field.type)
+        pa.array(told[field.name], field.type) if field.name in told else pa.nulls(batch.num_rows, field.type)
         for field in columns
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=columns)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -39,7 +41,9 @@ are null where the funnel isn't told by them. A step that left nothing has a row
 def language_of(batch: pa.RecordBatch) -> pa.Array | None:
     """The language of each document: `language`, and where that is null `lang`; None where there is neither."""
     there = [
-        batch.column(name).cast(pa.string()) for name in (schema.LANGUAGE, LANG) if name in batch.schema.names
+        pa.array(batch.column(name), pa.string())
+        for name in (schema.LANGUAGE, LANG)
+        if name in batch.schema.names
     ]
     return pc.coalesce(*there) if there else None
 
@@ -52,20 +56,39 @@ def funnel_rows(batch: pa.RecordBatch, number: int, step: str, by: Sequence[str]
       number, step: the place of the step, and its name.
       by: some of GROUPS.
     """
-    rows, names = batch.num_rows, batch.schema.names
+    names = batch.schema.names
+    values = {}
+    if schema.DOMAIN in by and schema.DOMAIN in names:
+        values[schema.DOMAIN] = pa.array(batch.column(schema.DOMAIN), pa.string())
+    if schema.LANGUAGE in by and (language := language_of(batch)) is not None:
+        values[schema.LANGUAGE] = language
+    group, first = _groups(list(values.values()), batch.num_rows)
     content = batch.column(schema.TEXT if schema.TEXT in names else schema.PAYLOAD)
-    domain = batch.column(schema.DOMAIN) if schema.DOMAIN in by and schema.DOMAIN in names else None
-    language = language_of(batch) if schema.LANGUAGE in by else None
-    columns = {
-        STEP_NUMBER: pa.repeat(pa.scalar(number, pa.int32()), rows),
-        schema.STEP: pa.repeat(pa.scalar(step), rows),
-        schema.DOMAIN: pa.nulls(rows, pa.string()) if domain is None else domain.cast(pa.string()),
-        schema.LANGUAGE: pa.nulls(rows, pa.string()) if language is None else language,
-        "documents": pa.repeat(pa.scalar(1, pa.int64()), rows),
-        "bytes": byte_lengths(content).fill_null(0).cast(pa.int64()),
-        "tokens": batch.column(TEXT_TOKENS) if TEXT_TOKENS in names else pa.nulls(rows, pa.int64()),
-    }
-    return sum_funnel(pa.RecordBatch.from_arrays(list(columns.values()), schema=FUNNEL))
+    added = {"documents": np.bincount(group), "bytes": _added(group, len(first), byte_lengths(content))}
+    if TEXT_TOKENS in names:
+        added["tokens"] = _added(group, len(first), batch.column(TEXT_TOKENS))
+    constant = {STEP_NUMBER: np.full(len(first), number), schema.STEP: [step] * len(first)}
+    told = constant | {name: column.take(first) for name, column in values.items()} | added
+    return pa.RecordBatch.from_arrays(
+        [pa.array(told.get(field.name, pa.nulls(len(first))), field.type) for field in FUNNEL], schema=FUNNEL
+    )
+
+
+def _groups(columns: Sequence[pa.Array], rows: int) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    """The number of each row's group, of equal values in all columns, and the first row of each group."""
+    group = np.zeros(rows, np.int64)
+    for column in columns:
+        coded = column.dictionary_encode(null_encoding="encode")
+        group = group * len(coded.dictionary) + coded.indices.to_numpy()
+    _, first, numbers = np.unique(group, return_index=True, return_inverse=True)
+    return numbers, pa.array(first)
+
+
+def _added(group: npt.NDArray[np.int64], groups: int, values: pa.Array) -> npt.NDArray[np.int64]:
+    """The sum of each group; null counts as 0."""
+    sums = np.zeros(groups, np.int64)
+    np.add.at(sums, group, np.nan_to_num(values.to_numpy(zero_copy_only=False)).astype(np.int64))
+    return sums
 
 
 def nothing_left(steps: Sequence[tuple[int, str, bool]]) -> pa.RecordBatch:

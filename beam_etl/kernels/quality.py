@@ -7,6 +7,7 @@ not only the first.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -215,6 +216,7 @@ def failures(found: pa.RecordBatch, rules: Sequence[Rule]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(lists, schema=QUALITY_FAILURES)
 
 
+@lru_cache(maxsize=1000)
 def _sign(rule: Rule) -> str:
     (threshold,) = _text(np.array([rule.threshold], np.float64))
     return f" {'<' if rule.bound == MINIMUM else '>'} {threshold}"
@@ -236,7 +238,9 @@ def _text(values: npt.NDArray[np.float64]) -> pa.Array:
 
 
 def _floats(found: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:
-    if name not in found.schema.names:
+    place = found.schema.get_field_index(name)
+    if place < 0:
         raise KeyError(f"no signal {name!r}; there are {', '.join(found.schema.names)}")
-    values: npt.NDArray[np.float64] = found.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return values
+    return np.asarray(
+        found.column(place).to_numpy(zero_copy_only=False), np.float64
+    )  # without a call of Arrow's

@@ -95,7 +95,7 @@ def with_salts(
     repeated = {name: values.take(pa.array(rows)) for name, values in columns.items()}
     repeated[SALT] = pa.array(salt)
     arrays = [
-        repeated[column.name].cast(column.type)
+        pa.array(repeated[column.name], column.type)
         if column.name in repeated
         else pa.nulls(len(rows), column.type)
         for column in FOUND

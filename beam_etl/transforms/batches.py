@@ -11,6 +11,7 @@ from apache_beam import coders
 from apache_beam.coders import registry
 
 from beam_etl import schema
+from beam_etl.kernels.byte_size import byte_size
 from beam_etl.kernels.compaction import compact
 from beam_etl.kernels.halving import by_halves
 from beam_etl.kernels.mergeable import mergeable
@@ -57,7 +58,7 @@ class RecordBatchCoder(coders.Coder):
 
     def estimate_size(self, value: pa.RecordBatch) -> int:
         """Bytes, near enough for Beam's sampling, without encoding."""
-        return value.nbytes
+        return byte_size(value)
 
     def is_deterministic(self) -> bool:
         return False
@@ -210,9 +211,9 @@ def tagged(tag: str, batches: Iterable[pa.RecordBatch]) -> Iterator[beam.pvalue.
 
 def _halves(batch: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
     """The batch, cut in the middle until each part has at most `size` bytes or one row."""
-    if batch.nbytes > size:
+    if byte_size(batch) > size:
         batch = compact(batch)
-        if batch.num_rows > 1 and batch.nbytes > size:
+        if batch.num_rows > 1 and byte_size(batch) > size:
             middle = batch.num_rows // 2
             yield from _halves(batch.slice(0, middle), size)
             yield from _halves(batch.slice(middle), size)

@@ -9,6 +9,7 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_etl.kernels.byte_size import byte_size
 from beam_etl.transforms.batches import merge_batches
 from beam_etl.transforms.metrics import StepMetrics
 
@@ -42,7 +43,7 @@ def combine_all(
     size = bound = 0
     for batch in batches:
         waiting.append(batch)
-        size += batch.nbytes
+        size += byte_size(batch)
         if size > max(PENDING_BYTES, bound):
             waiting = [merge(merge_batches(waiting))]
             size = waiting[0].nbytes
@@ -91,7 +92,7 @@ class GatherBatches(beam.DoFn):
         gathered = self._windows.get(window)
         if gathered is None:
             gathered = self._windows[window] = _Gathered(timestamp)
-        size = batch.nbytes + ROW_BYTES * batch.num_rows
+        size = byte_size(batch) + ROW_BYTES * batch.num_rows
         gathered.batches.append(batch)
         gathered.size += size
         gathered.timestamp = min(gathered.timestamp, timestamp)

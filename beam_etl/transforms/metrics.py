@@ -10,6 +10,7 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.metrics.metric import MetricResults
 
+from beam_etl.kernels.byte_size import byte_size
 from beam_etl.transforms.clock import Stopwatch
 
 NAMESPACE = "beam_etl"
@@ -91,12 +92,12 @@ class StepMetrics:
     def took_in(self, batch: pa.RecordBatch) -> None:
         """Counts a batch that came in."""
         self.add(ROWS_IN, batch.num_rows)
-        self.add(BYTES_IN, batch.nbytes)
+        self.add(BYTES_IN, byte_size(batch))
 
     def gave_out(self, batch: pa.RecordBatch) -> None:
         """Counts a batch that went out."""
         self.add(ROWS_OUT, batch.num_rows)
-        self.add(BYTES_OUT, batch.nbytes)
+        self.add(BYTES_OUT, byte_size(batch))
 
     def timed(self, items: Iterator[Item]) -> Iterator[Item]:
         """The same items; the time spent making them is counted, the time spent on them downstream is not.

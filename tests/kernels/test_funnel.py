@@ -5,8 +5,9 @@ from collections import Counter
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
-from beam_etl.kernels.funnel import FUNNEL, funnel_lines, group_lines
+from beam_etl.kernels.funnel import FUNNEL, TEXT_TOKENS, funnel_lines, funnel_rows, group_lines
 
 STEPS = ("read", "exact", "near")
 DOMAINS = (None, *(f"{letter}.example" for letter in "abcdefghijkl"))
@@ -56,3 +57,34 @@ def test_the_largest_groups_have_a_line_and_the_others_one_together() -> None:
         [domain, *(str(left[domain, step]) for step in STEPS)] for domain in largest
     ]
     assert rest == "and 8 more: see the table funnel"
+
+
+@pytest.mark.parametrize("by", [(), ("language",), ("domain",), ("domain", "language")], ids="+".join)
+@pytest.mark.parametrize("coded", [False, True], ids=["strings", "dictionary"])
+def test_what_a_step_left_is_counted_by_group(by: tuple[str, ...], coded: bool) -> None:
+    chance = random.Random(3)
+    documents = [
+        {
+            "text": chance.choice([None, "ä" * chance.randrange(9)]),
+            "domain": chance.choice([None, "a.example", "b.example"]),
+            "language": chance.choice([None, "en"]),
+            "lang": chance.choice([None, "de"]),
+            TEXT_TOKENS: chance.randrange(5),
+        }
+        for _ in range(200)
+    ]
+    batch = pa.RecordBatch.from_pylist(documents)
+    if coded:
+        batch = batch.set_column(1, "domain", batch.column("domain").dictionary_encode())
+    expected: dict[tuple[str | None, ...], list[int]] = {}
+    for row in documents:
+        told = {"domain": row["domain"], "language": row["language"] or row["lang"]}
+        sums = expected.setdefault(tuple(told[name] if name in by else None for name in told), [0, 0, 0])
+        for place, value in enumerate((1, len((row["text"] or "").encode()), row[TEXT_TOKENS])):
+            sums[place] += value
+    counted = funnel_rows(batch, 4, "near", by).to_pylist()
+    assert {(row["step_number"], row["step"]) for row in counted} == {(4, "near")}
+    assert {
+        (row["domain"], row["language"]): [row["documents"], row["bytes"], row["tokens"]] for row in counted
+    } == expected
+    assert len(counted) == len(expected)

@@ -17,6 +17,7 @@ from beam_etl.io.formats.archives.heads import Record
 from beam_etl.io.formats.archives.members import PlainFile, open_members
 from beam_etl.io.formats.archives.records import ARC_HEADER, read_records, record_places
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
+from beam_etl.io.formats.archives.turns import FileOutOfTurn, in_turns
 from beam_etl.io.formats.base import (
     LIMITS,
     Copier,
@@ -174,27 +175,30 @@ class _WarcReader:
         self._split, self._end, self._limits, self._types = split, end, limits, types
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
+        with open_file(self._split.file.path) as file:
+            yield from in_turns(self._rows(FileOutOfTurn(file), names))
+
+    def _rows(self, file: FileOutOfTurn, names: Sequence[str]) -> Iterator[Rows | Reject]:
         wanted, passed = frozenset(names), Counter[str]()
         held = _Held(self.schema, names)
         last = -1
-        with open_file(self._split.file.path) as file:
-            for found in read_records(file, self._split, self._limits):
-                if isinstance(found, Reject):
-                    yield found
-                elif found.type not in self._types:
-                    passed[found.type if found.type in PASSED_TYPES else "other"] += 1
-                elif not last < found.position < self._end:
-                    yield reject_record(self._split.file.path, found.position, DENSE, found.raw)
-                else:
-                    last = found.position
-                    document = self._document(found, wanted)
-                    if isinstance(document, Reject):
-                        yield document
-                        continue
-                    if not held.has_room(found, document):
-                        yield held.rows()
-                        held = _Held(self.schema, names)
-                    held.add(found, document)
+        for found in read_records(file, self._split, self._limits):
+            if isinstance(found, Reject):
+                yield found
+            elif found.type not in self._types:
+                passed[found.type if found.type in PASSED_TYPES else "other"] += 1
+            elif not last < found.position < self._end:
+                yield reject_record(self._split.file.path, found.position, DENSE, found.raw)
+            else:
+                last = found.position
+                document = self._document(found, wanted)
+                if isinstance(document, Reject):
+                    yield document
+                    continue
+                if not held.has_room(found, document):
+                    yield held.rows()
+                    held = _Held(self.schema, names)
+                held.add(found, document)
         if held.positions:
             yield held.rows()
         for name, count in passed.items():
@@ -244,8 +248,9 @@ class _Held:
 
 
 def _held_bytes(record: Record, document: dict[str, Any]) -> int:
-    """As stored, and what was made of that, which may be hundreds of times as much."""
-    return len(record.head) + len(record.block) + len(document[schema.PAYLOAD])
+    """As stored, and what was made of that, where it isn't the same: it may be hundreds of times as much."""
+    payload = document[schema.PAYLOAD]
+    return len(record.head) + len(record.block) + (0 if payload is record.block else len(payload))
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
