@@ -64,7 +64,7 @@ def byte_lengths(column: pa.Array) -> pa.Int64Array:
         return byte_lengths(column.dictionary).take(column.indices)
     if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
         column = column.cast(pa.large_binary())
-    return pc.binary_length(column).cast(pa.int64())
+    return pa.array(pc.binary_length(column), pa.int64())
 
 
 def _one_after_another(values: list[pa.Array]) -> pa.Array:
