@@ -300,7 +300,9 @@ def words_of(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COLLECTIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "cisi")) for name in COLLECTIONS]
+)
 def test_rankings_are_those_of_another_implementation(name: str, shared: Path, tmp_path: Path) -> None:
     """All of it but the formula is another's: words, statistics, scores of all documents as sums over dictionaries."""
     folder = shared / "data/ir" / name
