@@ -162,7 +162,7 @@ def make_venv(python, lock):
 def pip_install(arguments, packages):
     """Runs pip in .venv, and shows on a terminal which of `packages` it has come to."""
     command = [VENV_PYTHON, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    command += ["--progress-bar=off", *arguments]
+    command += ["--progress-bar=off", "--retries=10", "--timeout=60", *arguments]
     pip = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said, collected = [], 0
     for raw in pip.stdout:

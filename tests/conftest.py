@@ -4,6 +4,7 @@ import gc
 import gzip
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,13 @@ def quick_starts() -> None:
         from beam_etl.engines.method_arguments import look_up_once
 
         look_up_once()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_ctrl_c() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and all that tests start would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ CONNECT_SECONDS = 60.0
 
 HANG_SECONDS = float(os.environ.get("BEAM_ETL_HANG_SECONDS", "120"))
 """A worker without a sign of life for so long is ended. One comes every second unless the process is frozen, or some
-native code keeps Python's lock."""
+native code keeps Python's lock; before the first one it loads what it needs, which a busy machine may take long for."""
 
 TICK_SECONDS = 0.5
 
@@ -64,7 +64,7 @@ class Worker:
     reason: str = ""
     """Why it was ended, or what it said before it ended."""
     age: float = 0
-    silent: float = 0
+    silent: float | None = None
     """Seconds since the start, and since the last sign of life, in which the supervisor ran itself."""
     _unread: bytes = field(default=b"", repr=False)
 
@@ -180,8 +180,8 @@ class Supervisor:
         """Counts the time that passed; of a pause that the supervisor made itself only a little: it heard nobody."""
         for worker in self._workers:
             worker.age += passed
-            worker.silent += passed
-            if worker.silent > self._hang_seconds:
+            worker.silent = None if worker.silent is None else worker.silent + passed
+            if worker.silent is not None and worker.silent > self._hang_seconds:
                 self._kill(worker, f"no sign of life for {self._hang_seconds:g} s")
             elif not worker.connected and worker.age > self._connect_seconds:
                 self._kill(worker, f"did not reach its task manager within {self._connect_seconds:g} s")

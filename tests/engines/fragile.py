@@ -15,7 +15,7 @@ from beam_etl.engines.flink.rest import TERMINAL, FlinkRest, JobStatus
 from tests.engines import launching
 from tests.engines.bench import WEBTEXT, Bench
 from tests.engines.digests import Contents
-from tests.engines.faults import Faults, environment, kill, owner
+from tests.engines.faults import Faults, environment, kill, owner, wait_for
 from tests.engines.launching import Launched
 from tests.engines.modes import MODES
 
@@ -198,4 +198,11 @@ def mount(folder: Path, size: str) -> str:
 
 
 def unmount(folder: Path) -> None:
-    subprocess.run(["umount", str(folder)], check=True)
+    """Returns when it is done: a library's thread may hold a file a moment longer than the call that has read it."""
+
+    def done() -> bool | None:
+        return (
+            not subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode or None
+        )
+
+    wait_for(f"{folder} to be unmounted", done)

@@ -40,8 +40,13 @@ MEMORY = ("job", "cluster", "most memory of each process, MiB")
 
 @dataclass
 class Report:
-    """What was found, a row a run."""
+    """What was found, a row a run.
 
+    Args:
+      asked: whether anybody reads it.
+    """
+
+    asked: bool = False
     digests: list[tuple[str, ...]] = field(default_factory=list)
     kills: list[tuple[str, ...]] = field(default_factory=list)
     streams: list[tuple[str, ...]] = field(default_factory=list)
@@ -97,7 +102,8 @@ _REPORT = pytest.StashKey[Report]()
 @pytest.fixture(scope="session")
 def report(pytestconfig: pytest.Config) -> Report:
     """Where tests write what they found."""
-    return pytestconfig.stash.setdefault(_REPORT, Report())
+    asked = pytestconfig.getoption("--flink") == "long" or bool(pytestconfig.getoption("--flink_report"))
+    return pytestconfig.stash.setdefault(_REPORT, Report(asked))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -88,7 +88,8 @@ class TaskManager(
     def Control(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
         worker = _id(context)
         self.workers.append(worker)
-        context.add_callback(lambda: self.workers.remove(worker))
+        if not context.add_callback(lambda: self.workers.remove(worker)):
+            self.workers.remove(worker)  # it has gone already
         self._left.wait()
         yield from ()
 

@@ -42,7 +42,7 @@ def test_both_leave_with_the_task_manager(boot: Boot, manager: TaskManager, abru
 def test_a_killed_worker_ends_it_with_the_signal(boot: Boot, manager: TaskManager) -> None:
     os.kill(boot.workers()[0], signal.SIGKILL)
     assert boot.process.wait(PATIENCE) == 128 + signal.SIGKILL
-    assert manager.workers == []
+    wait_for(lambda: not manager.workers, "the task manager to see it")
 
 
 def test_a_frozen_worker_is_killed_and_the_task_manager_is_told(boot: Boot, manager: TaskManager) -> None:

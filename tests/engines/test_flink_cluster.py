@@ -14,6 +14,7 @@ import pytest
 from beam_etl.engines.flink import cluster, jars, processes, settings
 from beam_etl.engines.flink.jars import Jars
 from beam_etl.engines.flink.record import ClusterError
+from beam_etl.engines.flink.rest import FlinkRest
 from beam_etl.io import manifest
 from tests.datasets import read_report
 from tests.engines.clusters import command, kill, no_trace, wait_until
@@ -87,6 +88,8 @@ def test_ctrl_c_reaches_the_job_and_not_the_cluster(
 
 
 def test_status_shows_every_process_the_slots_and_the_ports(flink_cluster: cluster.Running) -> None:
+    rest = FlinkRest(flink_cluster.rest)  # a job that has just ended gives its slots back a moment later
+    wait_until(lambda: rest.overview().free_slots == 4)
     shown = command("status", f"--folder={flink_cluster.folder}")
     assert shown.returncode == 0
     rows = {line.split()[0]: line.split() for line in shown.stdout.splitlines()[1:]}

@@ -108,6 +108,23 @@ def test_children_in_a_session_of_their_own_are_found_by_the_mark(start: Start, 
     assert unmarked.alive()
 
 
+def test_an_interrupt_waits_until_a_new_process_can_be_found(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list[Process]()
+
+    def interrupted(process: Process) -> None:
+        signal.raise_signal(signal.SIGINT)
+        found.append(process)
+
+    monkeypatch.setattr(processes, "_wait_for_environment", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(**{MARK: str(tmp_path)})
+    wait_until(lambda: processes.marked(str(tmp_path)) == [found[0].pid])
+    os.kill(found[0].pid, signal.SIGINT)  # which it isn't deaf to itself
+    wait_until(lambda: not found[0].alive())
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"])
 def test_what_a_process_listens_on_is_seen(source: None, address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -15,9 +15,10 @@ from apache_beam.runners.worker import data_plane
 from apache_beam.runners.worker.statesampler import StateSampler
 from apache_beam.utils.counters import CounterFactory
 
-from beam_etl.engines.lifeline import Order
+from beam_etl.engines import worker
+from beam_etl.engines.lifeline import Lifeline, Order
 from beam_etl.engines.provision import StagedError, harness_environment, provision_info, staged_files
-from beam_etl.engines.supervisor import Event, Supervisor
+from beam_etl.engines.supervisor import Event, Supervisor, Worker
 from beam_etl.engines.worker import Stopwatch, broken_stream
 from tests.engines.pools import ending
 from tests.engines.task_manager import TaskManager, wait_for
@@ -54,10 +55,22 @@ def busy(sampler: StateSampler, end: threading.Event) -> None:
         end.wait()
 
 
-def one_after_another(sampler: StateSampler, end: threading.Event) -> None:
-    while not end.wait(0.01):
-        with sampler.scoped_state("Score", "process-msecs"):
-            pass
+class Clock:
+    """In place of the module `time`: moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What a stopwatch goes by."""
+    made = Clock()
+    monkeypatch.setattr(worker, "time", made)
+    return made
 
 
 def waiting_for_input(_: StateSampler, end: threading.Event) -> None:
@@ -86,15 +99,40 @@ def test_an_element_that_takes_too_long_is_told_with_its_step_and_place() -> Non
     assert "in busy\n" in said
 
 
-@pytest.mark.parametrize(
-    "work", [one_after_another, waiting_for_input, waiting_to_be_finalized], ids=lambda work: work.__name__
-)
-def test_what_goes_on_or_waits_is_not_stuck(work: Any) -> None:
+def until_it_waits(stopwatch: Stopwatch, harness: Any) -> None:
+    wait_for(lambda: not stopwatch.stuck(harness) and not stopwatch._since, "the bundle to wait")
+
+
+@pytest.mark.parametrize("work", [waiting_for_input, waiting_to_be_finalized], ids=lambda work: work.__name__)
+def test_what_waits_is_not_stuck(work: Any, clock: Clock) -> None:
+    stopwatch = Stopwatch(LIMIT)
     with harness_with(work) as harness:
-        assert asked_for(4 * LIMIT, Stopwatch(LIMIT), harness) == ""
+        until_it_waits(stopwatch, harness)
+        for _ in range(3):
+            clock.now += 2 * LIMIT
+            assert stopwatch.stuck(harness) == ""
 
 
-def test_time_before_the_element_does_not_count() -> None:
+def test_what_goes_on_is_not_stuck(clock: Clock) -> None:
+    arrived, done = threading.Semaphore(0), threading.Semaphore(0)
+
+    def one_after_another(sampler: StateSampler, end: threading.Event) -> None:
+        while not end.is_set():
+            if arrived.acquire(timeout=0.01):
+                with sampler.scoped_state("Score", "process-msecs"):
+                    pass
+                done.release()
+
+    stopwatch = Stopwatch(LIMIT)
+    with harness_with(one_after_another) as harness:
+        for _ in range(10):
+            assert stopwatch.stuck(harness) == ""
+            clock.now += 0.8 * LIMIT
+            arrived.release()
+            done.acquire()
+
+
+def test_time_before_the_element_does_not_count(clock: Clock) -> None:
     """A bundle may wait for its next element for longer than an element may take."""
     arrives = threading.Event()
 
@@ -102,14 +140,13 @@ def test_time_before_the_element_does_not_count() -> None:
         waiting_for_input(sampler, arrives)
         busy(sampler, end)
 
-    stopwatch = Stopwatch(1000)
+    stopwatch = Stopwatch(LIMIT)
     with harness_with(work) as harness:
-        assert asked_for(LIMIT, stopwatch, harness) == ""
-        assert stopwatch._since == {}
+        until_it_waits(stopwatch, harness)
+        clock.now += 2 * LIMIT
         arrives.set()
-        wait_for(lambda: not stopwatch.stuck(harness) and stopwatch._since, "the element to begin")
-        (began,) = stopwatch._since.values()
-        assert time.monotonic() - began < LIMIT
+        wait_for(lambda: stopwatch.stuck(harness) or stopwatch._since, "the element to begin")
+        assert list(stopwatch._since.values()) == [clock.now]
 
 
 def test_the_setup_of_a_dofn_that_takes_too_long_is_told() -> None:
@@ -165,14 +202,37 @@ def test_a_worker_that_never_connects_is_ended_with_the_reason() -> None:
     )
 
 
-def test_a_supervisor_that_was_stopped_itself_does_not_blame_its_workers() -> None:
-    supervisor = Supervisor(silent, hang_seconds=2, connect_seconds=1000)
-    worker = supervisor.start(Order("1-1", "127.0.0.1:1"))
+@contextmanager
+def supervised(signs: int, passed: int) -> Iterator[tuple[Supervisor, Worker]]:
+    """A worker that has given some signs of life, and none for some seconds. Two are allowed."""
+    line, worker_line = os.pipe()
+    supervisor = Supervisor(lambda _: (Sleeper(), line), hang_seconds=2, connect_seconds=1000)
+    started = supervisor.start(Order("1-1", "127.0.0.1:1"))
+    for _ in range(signs):
+        Lifeline(worker_line).beat()
     supervisor.step(0)
-    supervisor._last -= 3600  # as after the machine was suspended
-    assert supervisor.step(0)[0] == []
-    assert not worker.reason
+    for _ in range(passed):
+        supervisor._last -= 1
+        supervisor.step(0)
+    yield supervisor, started
     supervisor.close()
+    os.close(worker_line)
+
+
+@pytest.mark.parametrize(
+    ("signs", "reason"), [(1, "no sign of life for 2 s"), (0, "")], ids=["it was", "not yet"]
+)
+def test_a_worker_that_was_alive_may_be_silent_for_so_long(signs: int, reason: str) -> None:
+    """One that loads what it needs has a limit of its own."""
+    with supervised(signs, passed=4) as (_, started):
+        assert started.reason == reason
+
+
+def test_a_supervisor_that_was_stopped_itself_does_not_blame_its_workers() -> None:
+    with supervised(signs=1, passed=0) as (supervisor, started):
+        supervisor._last -= 3600  # as after the machine was suspended
+        assert supervisor.step(0)[0] == []
+        assert not started.reason
 
 
 def test_the_harness_gets_the_options_and_endpoints_of_its_task_manager() -> None:

@@ -163,7 +163,7 @@ def test_a_term_costs_its_row_groups(partitions: int, webtext: list[dict[str, An
 
 
 def test_what_is_counted_is_what_was_read(folders: list[str]) -> None:
-    """As Linux counts it for the process."""
+    """As Linux counts it for the process, whose other threads may read at the same time: least of all it is ours."""
     told = Path("/proc/self/io")
     if not told.exists():
         pytest.skip("the system doesn't tell")
@@ -172,10 +172,13 @@ def test_what_is_counted_is_what_was_read(folders: list[str]) -> None:
         return int(told.read_text().split()[1])
 
     InvertedIndex(folders).search('"w1 w3"')  # and what it imports
-    index, before = InvertedIndex(folders), read_so_far()
-    index.search('"w1 w3"')
+    counted = []
+    for _ in range(5):
+        index, before = InvertedIndex(folders), read_so_far()
+        index.search('"w1 w3"')
+        counted.append(read_so_far() - before)
     first = index.bytes_read
-    assert first <= read_so_far() - before <= first + 1000
+    assert first <= min(counted) <= first + 1000
     index.search('"w1 w3"')
     assert index.bytes_read == first
 
@@ -297,7 +300,9 @@ def words_of(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COLLECTIONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "cisi")) for name in COLLECTIONS]
+)
 def test_rankings_are_those_of_another_implementation(name: str, shared: Path, tmp_path: Path) -> None:
     """All of it but the formula is another's: words, statistics, scores of all documents as sums over dictionaries."""
     folder = shared / "data/ir" / name

@@ -100,8 +100,15 @@ def texts(seed: int, *sizes: int) -> list[list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sizes", [(300,), (90, 1, 150, 60)], ids=["one segment", "four segments"])
-@pytest.mark.parametrize("block_postings", [4, 20])
+@pytest.mark.parametrize(
+    ("sizes", "block_postings"),
+    [
+        pytest.param((300,), 4, id="one segment of small blocks", marks=pytest.mark.long),
+        pytest.param((300,), 20, id="one segment"),
+        pytest.param((90, 1, 150, 60), 4, id="four segments of small blocks"),
+        pytest.param((90, 1, 150, 60), 20, id="four segments", marks=pytest.mark.long),
+    ],
+)
 def test_the_best_documents_are_those_of_scoring_everything(
     sizes: tuple[int, ...], block_postings: int
 ) -> None:

@@ -28,7 +28,8 @@ from tests.datasets import read_report
 
 ROWS = 9000
 REJECTED = 3
-SLEEP = 1.0
+BUSY = 1.0
+"""Seconds of the processor: on a busy machine all other steps take longer as well."""
 WORDS = "some words that take some room in a partition, so that one is looked at"
 
 
@@ -40,7 +41,9 @@ class Config(JobConfig):
 
 
 def slow(batch: pa.RecordBatch) -> pa.RecordBatch:
-    time.sleep(SLEEP if batch.num_rows > 10 else 0)
+    end = time.thread_time() + (BUSY if batch.num_rows > 10 else 0)
+    while time.thread_time() < end:
+        pass
     return batch
 
 
@@ -69,7 +72,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     lines[1:1] = ["{", '{"text": 4}', "{ "]
     (folder / "in.jsonl").write_text("\n".join(lines))
     output, page = folder / "out", folder / "page.html"
-    job, worker = Job("slowed", "Sleeps.", Config, build), "--direct_num_workers=1"
+    job, worker = Job("slowed", "Is busy.", Config, build), "--direct_num_workers=1"
     (folder / "few.jsonl").write_text("\n".join(lines[-2:]))
     job.run(
         [f"--input={folder}/few.jsonl", f"--output={folder}/few", worker]
@@ -102,7 +105,7 @@ def test_on_one_worker_the_stages_add_up_to_the_wall_time(ran: Ran) -> None:
 def test_the_kernel_that_is_slow_is_named(ran: Ran) -> None:
     assert ran.report["slowest"] == "Slow/Map"
     slowest = stage(ran.report, "Slow/Map")
-    assert slowest["seconds"] >= SLEEP
+    assert slowest["seconds"] >= 0.9 * BUSY
     assert (slowest["rows_in"], slowest["rows_out"]) == (ROWS, ROWS)
     assert "slowest stage: Slow\n" in ran.said
 
@@ -157,7 +160,7 @@ def test_a_page_that_cannot_be_written_is_told_before_the_run(
     (tmp_path / "in.jsonl").write_text('{"text": "some words", "domain": null}')
     (tmp_path / "out").mkdir()
     flags = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out", f"--report={tmp_path}/{page}"]
-    assert Job("slowed", "Sleeps.", Config, build).run(flags) == USAGE
+    assert Job("slowed", "Is busy.", Config, build).run(flags) == USAGE
     assert "--report=" in capsys.readouterr().err
     assert not any((tmp_path / "out").iterdir())
 

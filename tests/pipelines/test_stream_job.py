@@ -122,7 +122,14 @@ def test_the_plan_of_a_stream_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def catches(process: int, number: signal.Signals) -> bool:
+    """Whether a process handles a signal, as Linux tells it."""
+    told = Path(f"/proc/{process}/status").read_text().split("SigCgt:")[1].split()[0]
+    return bool(int(told, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_stops_a_stream_and_what_is_published_is_told(
     number: signal.Signals, documents: Path, tmp_path: Path
@@ -134,10 +141,11 @@ def test_a_signal_stops_a_stream_and_what_is_published_is_told(
     ]
     with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as launched:
         deadline = time.monotonic() + 120
-        while not manifest.numbers(str(tmp_path / "out")):
+        while not catches(launched.pid, signal.SIGTERM):  # as it does while the stream runs
+            assert launched.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(1)  # into the run
+        assert manifest.numbers(str(tmp_path / "out")) == [1]
         launched.send_signal(number)
         _, told = launched.communicate(timeout=60)
     assert launched.returncode == 128 + number

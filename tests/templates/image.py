@@ -168,8 +168,17 @@ def _run(command: str, stage: Stage) -> None:
     assert ran.returncode == 0, f"RUN {command}\n{ran.stdout}"
 
 
+PATIENCE = {
+    "PIP_RETRIES": "10",
+    "PIP_DEFAULT_TIMEOUT": "60",
+    "UV_HTTP_RETRIES": "10",
+    "UV_HTTP_TIMEOUT": "60",
+}
+"""Of pip and uv with an index that doesn't answer: times, and seconds."""
+
+
 def _environment() -> Iterator[tuple[str, str]]:
     """Of this machine, where packages come from, and nothing of the environment that the tests run in."""
-    for name, value in os.environ.items():
+    for name, value in (PATIENCE | os.environ).items():
         if not name.startswith(("PYTHON", "PYTEST", "VIRTUAL_ENV", "FLEX_", "BEAM_")):
             yield name, value

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +45,27 @@ def spawn(name: str, command: Sequence[str], log: Path, environment: Mapping[str
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    pid = os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
-    process = Process(name, pid, birth(pid), time.time())
-    _wait_for_environment(process)
+    with _signals_wait() as allowed:
+        pid = os.posix_spawn(
+            command[0], list(command), environment, file_actions=actions, setsid=True, setsigmask=allowed
+        )
+        process = Process(name, pid, birth(pid), time.time())
+        _wait_for_environment(process)
     return process
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[set[int]]:
+    """While inside, whoever interrupts waits: a process without its mark would not be found, and stay.
+
+    Yields:
+      The signals that are blocked outside.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield {int(number) for number in before}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def birth(pid: int) -> str:

@@ -96,9 +96,11 @@ def test_files_that_come_later_are_found_and_earlier_ones_stay_counted(tmp_path:
 
 
 @pytest.mark.parametrize("ready", ["age", "marker"])
-def test_a_file_that_is_still_being_written_is_not_read(tmp_path: Path, ready: str) -> None:
-    path, stored = tmp_path / "a.jsonl", table(20)
-    rule = {"min_age": 0.4} if ready == "age" else {"min_age": None, "marker": ".done"}
+def test_a_file_that_is_still_being_written_is_not_read(
+    tmp_path: Path, ready: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stored, now = tmp_path / "a.jsonl", table(20), time.time_ns
+    rule = {"min_age": 60} if ready == "age" else {"min_age": None, "marker": ".done"}
     written = 0
 
     def done(driven: Driven) -> bool:
@@ -110,6 +112,8 @@ def test_a_file_that_is_still_being_written_is_not_read(tmp_path: Path, ready: s
             written += 1
         elif ready == "marker":
             (tmp_path / "a.jsonl.done").touch()
+        else:  # a minute passes
+            monkeypatch.setattr(time, "time_ns", lambda: now() + 60 * 10**9)
         return len(driven.rows) >= 20
 
     driven = drive(watch(tmp_path, **rule), done, chance=0.3, fresh=True)
