@@ -161,7 +161,8 @@ class FileSource:
         for split in splits:
             of_split, size = self._start(read, split, max_bytes // len(splits))
             if self._has_records and of_split:  # a batch is a place, for who estimates by every other one
-                of_split = [merge_batches(of_split)]
+                told = of_split[0].schema.metadata  # which file it is
+                of_split = [merge_batches(of_split).replace_schema_metadata(told)]
             batches += (
                 of_split if asked.addressed else [batch.drop_columns([schema.ADDRESS]) for batch in of_split]
             )
