@@ -27,6 +27,11 @@ SAMPLED_ROWS = 1024
 """Of a batch of a sample, where files hold records one by one: so that few are read where columns are few."""
 
 
+PASSED_BYTES = 16 << 20
+"""Expanded, that a sample of few columns passes over, where files hold records one by one: some 3,000 documents of the
+web, so that it shows keys that are rare."""
+
+
 class Sample(NamedTuple):
     """Some documents of an input, for estimates."""
 
@@ -159,7 +164,7 @@ class FileSource:
         batches: list[pa.RecordBatch] = []
         done = 0.0
         for split in splits:
-            of_split, size = self._start(read, split, max_bytes // len(splits))
+            of_split, size = self._start(read, split, max_bytes // len(splits), PASSED_BYTES // len(splits))
             if self._has_records and of_split:  # a batch is a place, for who estimates by every other one
                 told = of_split[0].schema.metadata  # which file it is
                 of_split = [merge_batches(of_split).replace_schema_metadata(told)]
@@ -174,15 +179,23 @@ class FileSource:
         """Whether files hold records one by one: to read one is to pass over all before it, whatever the columns."""
         return self._read.known.by_record or self._read.known.by_offset
 
-    def _start(self, read: ReadDocuments, split: Split, most: int) -> tuple[list[pa.RecordBatch], float]:
-        """Batches from the start of a split, of about so many bytes, and the size, as of `_size`, of what gave them."""
+    def _start(
+        self, read: ReadDocuments, split: Split, most: int, passing: int
+    ) -> tuple[list[pa.RecordBatch], float]:
+        """Batches from the start of a split, and the size, as of `_size`, of what gave them.
+
+        Args:
+          read, split: how, and where.
+          most: bytes of the batches, about.
+          passing: expanded bytes that are read for them, about; few columns may be little of these.
+        """
         batches: list[pa.RecordBatch] = []
         given, expansion = 0, self._expansion(split.file)
         for batch in read.read_split(split):
             batches.append(batch)
             given += batch.nbytes
             passed = self._passed(split, batches) or given / expansion
-            if max(given, passed * expansion) >= most:  # few columns may be little of what is read for them
+            if given >= most or passed * expansion >= max(most, passing):
                 return batches, self._sampled(split, batch if batch.num_rows else None, passed)
         return batches, self._sampled(split, None, split.stop - split.start)
 
