@@ -24,6 +24,7 @@ from beam_etl.io.formats import FileEntry, format_named
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.read import ReadDocuments, _plan_splits, pack_files, unpack_files
 from beam_etl.io.splits import read_split
+from beam_etl.kernels.provenance import add_file
 from tests.archives import response
 from tests.beam import run
 from tests.datasets import publish
@@ -225,6 +226,8 @@ def test_a_sample_of_few_columns_reads_little_of_files_that_hold_records(
     assert 0 < sampled <= files * SAMPLED_ROWS
     assert len(sample.batches) == files
     assert sample.batches[0].schema.names == ["id"]
+    told = [add_file(batch).column(schema.FILE)[0].as_py() for batch in sample.batches]
+    assert told == [file.path for file in source.files]
     assert files * rows / 3 < sampled * sample.scale < files * rows * 3
 
 
