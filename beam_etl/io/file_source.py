@@ -24,7 +24,12 @@ COUNTED_FILES = 64
 
 
 SAMPLED_ROWS = 1024
-"""Of a batch of a sample, of a format that reads records one by one: so that few are read where columns are few."""
+"""Of a batch of a sample, where files hold records one by one: so that few are read where columns are few."""
+
+
+PASSED_BYTES = 16 << 20
+"""Expanded, that a sample of few columns passes over, where files hold records one by one: some 3,000 documents of the
+web, so that it shows keys that are rare."""
 
 
 class Sample(NamedTuple):
@@ -152,52 +157,72 @@ class FileSource:
         """
         read = copy.copy(self._read)
         asked = columns or read.columns
-        by_offset = self._read.known.by_offset
-        rows = SAMPLED_ROWS if by_offset else MAX_ROWS
+        rows = SAMPLED_ROWS if self._has_records else MAX_ROWS
         read.columns = replace(asked, batch_rows=rows, addressed=True)
         files = evenly([file for file in self.files if self._size(file)], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []
         done = 0.0
         for split in splits:
-            of_split, size = self._start(read, split, max_bytes // len(splits))
-            if by_offset and of_split:  # a batch is a place, for who estimates by every other one
-                of_split = [merge_batches(of_split)]
+            of_split, size = self._start(read, split, max_bytes // len(splits), PASSED_BYTES // len(splits))
+            if self._has_records and of_split:  # a batch is a place, for who estimates by every other one
+                told = of_split[0].schema.metadata  # which file it is
+                of_split = [merge_batches(of_split).replace_schema_metadata(told)]
             batches += (
                 of_split if asked.addressed else [batch.drop_columns([schema.ADDRESS]) for batch in of_split]
             )
             done += size
         return Sample(batches, sum(map(self._size, self.files)) / max(done, 1.0))
 
-    def _start(self, read: ReadDocuments, split: Split, most: int) -> tuple[list[pa.RecordBatch], float]:
-        """Batches from the start of a split, of about so many bytes, and the size, as of `_size`, of what gave them."""
+    @property
+    def _has_records(self) -> bool:
+        """Whether files hold records one by one: to read one is to pass over all before it, whatever the columns."""
+        return self._read.known.by_record or self._read.known.by_offset
+
+    def _start(
+        self, read: ReadDocuments, split: Split, most: int, passing: int
+    ) -> tuple[list[pa.RecordBatch], float]:
+        """Batches from the start of a split, and the size, as of `_size`, of what gave them.
+
+        Args:
+          read, split: how, and where.
+          most: bytes of the batches, about.
+          passing: expanded bytes that are read for them, about; few columns may be little of these.
+        """
         batches: list[pa.RecordBatch] = []
-        given = 0
+        given, expansion = 0, self._expansion(split.file)
         for batch in read.read_split(split):
             batches.append(batch)
             given += batch.nbytes
-            # few columns may be little of what is read for them
-            if max(given, self._passed(split, batch) * self._expansion(split.file)) >= most:
-                return batches, self._sampled(split, batch if batch.num_rows else None, given)
-        return batches, self._sampled(split, None, given)
+            passed = self._passed(split, batches) or given / expansion
+            if given >= most or passed * expansion >= max(most, passing):
+                return batches, self._sampled(split, batch if batch.num_rows else None, passed)
+        return batches, self._sampled(split, None, split.stop - split.start)
 
     def _size(self, file: FileEntry) -> int:
         """Of what is read of a file: records where some are chosen, since an index may tell no bytes, else bytes."""
         return file.bytes if self._places is None else chosen_places(file, self._places)
 
-    def _sampled(self, split: Split, last: pa.RecordBatch | None, given_bytes: int) -> float:
-        """The size, as of `_size`, of what gave so many bytes: a split up to its batch `last`, or all of it."""
+    def _sampled(self, split: Split, last: pa.RecordBatch | None, passed: float) -> float:
+        """The size, as of `_size`, of a split up to its batch `last`, in so many stored bytes, or of all of it."""
         if self._places is not None:
             stop = split.stop if last is None else _position(last) + 1
             return chosen_places(split.file, self._places, split.start, stop)
-        size = split.stop - split.start
-        if last is None:
-            return size
-        return min(self._passed(split, last) or given_bytes / self._expansion(split.file), size)
+        return min(passed, split.stop - split.start)
 
-    def _passed(self, split: Split, batch: pa.RecordBatch) -> int:
-        """Stored bytes of a split before the last row of a batch; 0 where positions don't tell."""
-        return _position(batch) - split.start if self._read.known.by_offset and batch.num_rows else 0
+    def _passed(self, split: Split, batches: Sequence[pa.RecordBatch]) -> float:
+        """Stored bytes of the rows from the start of a split, about; 0 where their positions don't tell.
+
+        The last row is taken to be as long as those before.
+        """
+        found = [batch for batch in batches if batch.num_rows]
+        rows = sum(batch.num_rows for batch in found)
+        if not self._has_records or rows < 2:
+            return 0.0
+        passed = (_position(found[-1]) - _position(found[0], 0)) * rows / (rows - 1)
+        if split.rows is not None:
+            return passed * (split.stop - split.start) / split.rows
+        return passed if self._read.known.by_offset else passed / self._expansion(split.file)
 
     def expected_documents(self, max_bytes: int) -> int:
         """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""
@@ -232,6 +257,5 @@ class FileSource:
         return 1 if plain else EXPANSION
 
 
-def _position(batch: pa.RecordBatch) -> int:
-    """Of the last row."""
-    return int(batch.column(schema.ADDRESS)[-1].as_py()) & schema.MAX_POSITION
+def _position(batch: pa.RecordBatch, row: int = -1) -> int:
+    return int(batch.column(schema.ADDRESS)[row].as_py()) & schema.MAX_POSITION

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -85,20 +85,21 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     if not compares and how is None:
         tell_that_none_is_put_down(config)
         return _finished(source, config, first_steps(source, config), {})
+    sample = cache(partial(source.sample, SAMPLE_BYTES))
     last = first_part(source, config)
     parts = [last]
     if how is not None and compares:
-        last = lines_part(source, config, how, last)
+        last = lines_part(source, config, how, last, sample)
         parts.append(last)
     steps = _put_down(config, parts)
     failures = [failure for part in parts for failure in part.failures]
     if not compares:
         assert how is not None
-        cut = cut_lines(source, config, how, last)
+        cut = cut_lines(source, config, how, last, sample)
         steps.follow(cut.steps)
         tables: dict[str, Any] = {FAILURES: cut.failures}
     else:
-        expected = Expected(*source.sample(SAMPLE_BYTES).expected(source.told_documents()))
+        expected = Expected(*sample().expected(source.told_documents()))
         compared = compare(last.documents, config, source, expected.documents)
         compared = compared._replace(failures=[*compared.failures, *failures])
         tables = _second_part(source, config, steps, last, compared, expected)

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.blocklists import blocklist_rules
 from beam_etl.io.columns import resolve
 from beam_etl.io.file_source import FileSource
-from beam_etl.io.item_lists import read_items
 from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
 from beam_etl.kernels.hashing import hash_values
@@ -68,10 +66,11 @@ def _check_what_is_named(config: Config) -> None:
     """Raises a UsageError where a list, an evaluation set or a vocabulary can't be read."""
     pages, telling = config.extracting, config.file.telling
     with telling("urls", "blocklist"):
-        blocklist_rules(pages.blocklist)
-    for key in ("required_words", "forbidden_words"):
-        with telling("words", key):
-            read_items(getattr(pages, key))
+        pages.blocked  # noqa: B018 - told at once
+    with telling("words", "required_words"):
+        pages.required  # noqa: B018 - told at once
+    with telling("words", "forbidden_words"):
+        pages.forbidden  # noqa: B018 - told at once
     with telling("decontaminate", "evaluations"):
         if (clean := config.decontaminating) is not None:
             clean.sets.get()

@@ -98,18 +98,18 @@ class Config(CrawlConfig):
         """Whether any of these steps is asked for."""
         return any(name in self.file.sections for name in names)
 
-    @property
+    @cached_property
     def extracting(self) -> extract_config.Config:
         """Text of pages, filters by URL, words and language, and masking."""
         names = ("extract", "urls", "words", "language", "mask")
         return self._made(extract_config.Config, names, detect_language=self.has("language"))
 
-    @property
+    @cached_property
     def quality(self) -> domain_score_config.Config | None:
         """The quality filter."""
         return self._quality("quality")
 
-    @property
+    @cached_property
     def quality_again(self) -> domain_score_config.Config | None:
         """The quality filter over what dropping lines has left."""
         return self._quality("quality_again")
@@ -123,27 +123,27 @@ class Config(CrawlConfig):
         asked = self.has("decontaminate")
         return self._made(decontaminate.Config, ("decontaminate",)) if asked else None
 
-    @property
+    @cached_property
     def repeated_lines(self) -> lines.Config | None:
         """Removal of lines that repeat."""
         return self._made(lines.Config, ("lines",)) if self.has("lines") else None
 
-    @property
+    @cached_property
     def exact(self) -> dedup_config.Config | None:
         """Removal of exact duplicates."""
         return self._made(dedup_config.Config, ("exact",), method="exact") if self.has("exact") else None
 
-    @property
+    @cached_property
     def near(self) -> dedup_config.Config | None:
         """Removal of near-duplicates."""
         return self._made(dedup_config.Config, ("near",)) if self.has("near") else None
 
-    @property
+    @cached_property
     def domain_score(self) -> domain_score_config.Config | None:
         """Scores of domains."""
         return self._made(domain_score_config.Config, ("domain_score",)) if self.has("domain_score") else None
 
-    @property
+    @cached_property
     def tokens(self) -> token_count.Config | None:
         """Token counts."""
         return self._made(token_count.Config, ("tokens",), documents=True) if self.has("tokens") else None
@@ -259,8 +259,6 @@ class Config(CrawlConfig):
           of: which part of the run.
         """
         told = self.to_json()
-        lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others if item[:1] == FILE_MARK]
-        kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
         on = {
             "versions": {"beam_etl": __version__, **{name: _version(name) for name in DECIDING}},
             "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
@@ -268,10 +266,17 @@ class Config(CrawlConfig):
             "files": [list(file) for file in source.files],
             "split_bytes": source.read.split_bytes,
             "evaluations": repr(clean.sets.args) if (clean := self.decontaminating) is not None else None,
-            "contents": list(map(_digest, [*lists, *self.cdx, *([path] if kind == HUGGING_FACE else [])])),
+            "contents": self._contents,
         }
         name = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:RUN_LETTERS]
         return staging_folder(self.output, name)
+
+    @cached_property
+    def _contents(self) -> list[str]:
+        """Digests of the files that say what steps do."""
+        lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others if item[:1] == FILE_MARK]
+        kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
+        return list(map(_digest, [*lists, *self.cdx, *([path] if kind == HUGGING_FACE else [])]))
 
     def to_json(self) -> dict[str, Any]:
         """The configuration for the manifest, with the steps as they are in the file, and how pages became texts."""

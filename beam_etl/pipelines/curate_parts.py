@@ -1,12 +1,13 @@
 """The parts of curate that put down what they leave: steps that look at documents one by one, and repeated lines."""
 
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 import apache_beam as beam
 
 from beam_etl.io import staging
-from beam_etl.io.file_source import FileSource
+from beam_etl.io.file_source import FileSource, Sample
 from beam_etl.io.spill import (
     Found,
     HandOutSpilled,
@@ -83,12 +84,20 @@ class Cut(NamedTuple):
     failures: beam.PCollection[str]
 
 
-def cut_lines(source: FileSource, config: Config, how: lines.Config, first: PutDown) -> Cut:
-    """Repeated lines cut out of what was put down, which is read once more for that. One shuffle, of hashes."""
+def cut_lines(
+    source: FileSource, config: Config, how: lines.Config, first: PutDown, sample: Callable[[], Sample]
+) -> Cut:
+    """Repeated lines cut out of what was put down, which is read once more for that. One shuffle, of hashes.
+
+    Args:
+      source, config, how: the input, and the steps.
+      first: what was put down.
+      sample: makes one of the input, or gives the one that was made.
+    """
     expected = (
         round(source.input_bytes * LINE_SHARE)
         if is_pages(source)
-        else lines.expected_crossing(source, how.line_rule)
+        else lines.expected_crossing(sample(), how.line_rule)
     )
     again = first.spilled | "Documents for lines" >> ReadSpilled(table=DOCUMENTS, tell_splits=True)
     edited = first.documents | "Remove repeated lines" >> RemoveRepeatedLines(
@@ -99,13 +108,15 @@ def cut_lines(source: FileSource, config: Config, how: lines.Config, first: PutD
     return Cut(steps, edited.failures)
 
 
-def lines_part(source: FileSource, config: Config, how: lines.Config, first: PutDown) -> PutDown:
+def lines_part(
+    source: FileSource, config: Config, how: lines.Config, first: PutDown, sample: Callable[[], Sample]
+) -> PutDown:
     """As `cut_lines`, and put down for the steps that compare documents; or what an earlier run has left of it."""
     folder = config.spill_folder(source, LINES)
     whole = _look(config, folder, first.folder) if first.is_whole else Found(())
     if whole.files:
         return _taken_over(source, config, folder, whole, LINES)
-    steps, failures = cut_lines(source, config, how, first)
+    steps, failures = cut_lines(source, config, how, first, sample)
     spilled = steps.spilled_tables() | "Put edited ones down" >> SpillTables(
         folder=folder,
         run=config.run,

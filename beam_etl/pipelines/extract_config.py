@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from beam_etl import schema
 from beam_etl.io.blocklists import blocklist_rules
@@ -91,17 +92,31 @@ class Config(CrawlConfig):
             memory_bytes=self.page_memory,
         )
 
+    @cached_property
+    def blocked(self) -> tuple[DocumentRule, ...]:
+        """What the blocklists say. Raises what `blocklist_rules` does."""
+        return blocklist_rules(self.blocklist)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Words of which a document has one. Raises what `read_items` does."""
+        return read_items(self.required_words)
+
+    @cached_property
+    def forbidden(self) -> tuple[str, ...]:
+        """Words of which it has none. Raises what `read_items` does."""
+        return read_items(self.forbidden_words)
+
     def first_rules(self, stored: Sequence[str]) -> tuple[DocumentRule, ...]:
         """What can be told without a text, of documents with these columns."""
         pages = {HTTP_STATUS, CONTENT_TYPE} <= set(stored)
-        blocked = blocklist_rules(self.blocklist)
-        return (ReadablePage(), *blocked) if pages else blocked
+        return (ReadablePage(), *self.blocked) if pages else self.blocked
 
     @property
     def text_rules(self) -> tuple[DocumentRule, ...]:
         """What takes the text."""
-        required, forbidden = read_items(self.required_words), read_items(self.forbidden_words)
-        words: tuple[DocumentRule, ...] = (Words(required, forbidden),) if required or forbidden else ()
+        asked = self.required or self.forbidden
+        words: tuple[DocumentRule, ...] = (Words(self.required, self.forbidden),) if asked else ()
         return (HasText(), *words)
 
     @property

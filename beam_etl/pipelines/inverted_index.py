@@ -59,7 +59,8 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     # Documents of the sample may be longer than others, and the input may expand less than is taken for granted: each
     # makes one of the two too high.
     sampled = sum(batch.num_rows for batch in sample.batches)
-    scale = min(sample.scale, source.expected_documents(INVERTED_BYTES) / max(sampled, 1))
+    rows, _ = sample.expected(source.told_documents())
+    scale = min(sample.scale, rows / max(sampled, 1))
     index = BuildInvertedIndex(
         words=config.words,
         positions=config.positions,

@@ -13,7 +13,7 @@ from beam_etl import schema
 from beam_etl.io import staging
 from beam_etl.io.access import StoreFiles
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.file_source import FileSource
+from beam_etl.io.file_source import FileSource, Sample
 from beam_etl.io.stores import is_object
 from beam_etl.io.write import FAILURES
 from beam_etl.kernels.repeated_lines import (
@@ -114,7 +114,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     documents, rejects, _ = source.documents(config.counted)
     again, others, _ = source.documents(again=True)
     done = documents | "Remove repeated lines" >> RemoveRepeatedLines(
-        find=config.finding(expected_crossing(source, config.line_rule)), again=again
+        find=config.finding(expected_crossing(source.sample(SAMPLE_BYTES), config.line_rule)), again=again
     )
     del rejects  # the second read wants as many columns or more, so it rejects these as well
     return {
@@ -126,9 +126,8 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     }
 
 
-def expected_crossing(source: FileSource, rule: LineRule) -> int:
+def expected_crossing(sample: Sample, rule: LineRule) -> int:
     """Bytes of counts, estimated: lines that a sample has once are taken to be distinct everywhere."""
-    sample = source.sample(SAMPLE_BYTES)
     counts = list(usable(partial(count_lines, rule=rule), sample.batches))
     found = merge_counts(merge_batches(counts), rule).nbytes if counts else 0
     return round(found * sample.scale)

@@ -179,9 +179,8 @@ class Gather(beam.PTransform):
         present = elements | "Present" >> beam.Map(lambda element: (0, [element])).with_output_types(
             tuple[int, Any]
         )
-        none = elements.pipeline | "None" >> beam.Create([(0, [])], reshuffle=False).with_output_types(
-            tuple[int, Any]
-        )
+        one = elements.pipeline | "One" >> beam.Impulse()
+        none = one | "None" >> beam.Map(lambda _: (0, [])).with_output_types(tuple[int, Any])
         return (
             (present, none)
             | "Both" >> beam.Flatten()

@@ -1,14 +1,16 @@
 """In process: how often a stage is made, and what Beam is told of methods that it has looked at before."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.coders import VarIntCoder
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms import core
+from apache_beam.transforms import core, userstate
+from apache_beam.typehints.decorators import IOTypeHints
 
 from beam_etl.engines.in_process import FnApiRunner
 from beam_etl.engines.method_arguments import look_up_once
@@ -65,13 +67,76 @@ def test_arguments_that_are_known_are_those_of_the_method(fn: beam.DoFn, name: s
         names.clear()  # the caller's own
 
 
+def keep_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `look_up_once` changes is put back after the test."""
+    for module, name in (
+        (core, "get_function_args_defaults"),
+        (core, "_check_fn_use_yield_and_return"),
+        (userstate, "get_dofn_specs"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(IOTypeHints, "from_callable", staticmethod(IOTypeHints.from_callable))
+
+
 def test_a_method_is_looked_at_once_however_often_its_class_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     looked, look = list[str](), core.get_function_args_defaults
     monkeypatch.setattr(
         core, "get_function_args_defaults", lambda method: looked.append(method.__qualname__) or look(method)
     )
+    keep_as_they_are(monkeypatch)
     look_up_once.__wrapped__()  # in this process it was called before
     for fn in (Double(), Double(), Triple(), Triple()):
         for name in ("process", "setup"):
             core.get_function_arguments(fn, name)
     assert looked == ["Double.process", "Double.setup", "Triple.process"]
+
+
+SUM = userstate.CombiningValueStateSpec("sum", VarIntCoder(), sum)
+LAST = userstate.ReadModifyWriteStateSpec("last", VarIntCoder())
+
+
+TOTAL, LATEST = beam.DoFn.StateParam(SUM), beam.DoFn.StateParam(LAST)
+
+
+class Remember(beam.DoFn):
+    def process(self, pair: tuple[int, int], last: Any = LATEST) -> Iterator[int]:
+        yield last.read() or 0
+        last.write(pair[1])
+
+
+class Adder:
+    def add_up(self, pair: tuple[int, int], total: Any = TOTAL) -> list[int]:
+        return [total.read()]
+
+    def add(self, pair: tuple[int, int]) -> list[int]:
+        return [sum(pair)]
+
+
+STATES: dict[str, tuple[Callable[[], beam.DoFn], set[Any]]] = {
+    "none": (Double, set()),
+    "of a class": (Remember, {LAST}),
+    "of a callable": (lambda: core.CallableWrapperDoFn(Adder().add_up), {SUM}),
+    "of another callable": (lambda: core.CallableWrapperDoFn(Adder().add), set()),
+}
+
+
+@pytest.mark.parametrize(("make", "states"), STATES.values(), ids=STATES)
+def test_states_that_are_known_are_those_of_the_dofn(make: Callable[[], beam.DoFn], states: set[Any]) -> None:
+    look_up_once()
+    for _ in range(2):
+        found, timers = userstate.get_dofn_specs(make())
+        assert (found, timers) == (states, set())
+        found.add("one more")  # the caller's own
+
+
+def test_a_class_is_looked_at_for_states_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, look = list[str](), userstate.get_dofn_specs
+    monkeypatch.setattr(userstate, "get_dofn_specs", lambda fn: looked.append(type(fn).__name__) or look(fn))
+    keep_as_they_are(monkeypatch)
+    look_up_once.__wrapped__()
+    adder = Adder()
+    wrapped = [core.CallableWrapperDoFn(fn) for fn in (adder.add_up, adder.add, abs, adder.add_up)]
+    for fn in (Double(), Double(), Remember(), Triple(), Remember(), *wrapped):
+        userstate.get_dofn_specs(fn)
+    own = ["CallableWrapperDoFn"] * 3  # those with a state, and one that stands for all others
+    assert looked == ["Double", "Remember", "Triple", *own]

@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
 
@@ -19,15 +19,16 @@ from beam_etl import schema
 from beam_etl.io.changes import CHANGED
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
-from beam_etl.io.file_source import FileSource
+from beam_etl.io.file_source import SAMPLED_ROWS, FileSource
 from beam_etl.io.formats import FileEntry, format_named
 from beam_etl.io.manifest import DataFile, Manifest
 from beam_etl.io.read import ReadDocuments, _plan_splits, pack_files, unpack_files
 from beam_etl.io.splits import read_split
+from beam_etl.kernels.provenance import add_file
 from tests.archives import response
 from tests.beam import run
 from tests.datasets import publish
-from tests.stored import KEPT, STORED, Document, Stored, documents, json_lines, keep, write
+from tests.stored import KEPT, STORED, Document, Stored, avro, documents, json_lines, keep, write
 
 ROWS = documents(400)
 
@@ -185,22 +186,58 @@ def test_a_source_reads_again_and_tells_what_there_is(tmp_path: Path) -> None:
     assert set(sample) <= {row["text"] for row in ROWS}
 
 
-@pytest.mark.parametrize("body_bytes", [10, 300])
-def test_a_sample_of_few_columns_of_archives_reads_little_of_them(tmp_path: Path, body_bytes: int) -> None:
-    rows, files = 5_000, 2
-    random.seed(5)
+def archive(rows: list[Document]) -> bytes:
+    pages = (response(f"http://a.example/{row['id']}", row["text"].encode()) for row in rows)
+    return b"".join(map(gzip.compress, pages))
+
+
+RECORDS: dict[str, tuple[str, Callable[[list[Document]], bytes]]] = {
+    "warc.gz": (".warc.gz", archive),
+    "jsonl": (".jsonl", json_lines),
+    "jsonl.gz": (".jsonl.gz", lambda rows: gzip.compress(json_lines(rows), 1)),
+    "jsonl.zst": (".jsonl.zst", lambda rows: bytes(pa.compress(json_lines(rows), "zstd", asbytes=True))),
+    "avro": (".avro", avro),
+}
+"""By name: the suffix of files that hold records one by one, and what writes some."""
+
+
+@pytest.mark.parametrize("characters", [10, 600])
+@pytest.mark.parametrize(("suffix", "stored"), RECORDS.values(), ids=RECORDS)
+def test_a_sample_of_few_columns_reads_little_of_files_that_hold_records(
+    suffix: str,
+    stored: Callable[[list[Document]], bytes],
+    characters: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, files = 2_500, 2
+    monkeypatch.setattr("beam_etl.io.formats.jsonl.BLOCK_BYTES", 100_000)
+    monkeypatch.setattr("beam_etl.io.file_source.PASSED_BYTES", 50_000)
+    words = random.Random(5)
     for number in range(files):
-        pages = (response(f"http://a.example/{row}", random.randbytes(body_bytes)) for row in range(rows))
-        write(tmp_path, f"{number}.warc.gz", b"".join(map(gzip.compress, pages)))
+        texts = (words.randbytes(characters // 2).hex() for _ in range(rows))
+        some = [{"id": f"{row}", "text": text} for row, text in enumerate(texts)]
+        write(tmp_path, f"{number}{suffix}", stored(some))
     with run() as pipeline:
         source = FileSource(pipeline, str(tmp_path), Columns(needed=("id",), addressed=False))
-        sample = source.sample(1_000_000)
+        sample = source.sample(50_000)
         _ = source.documents()
     sampled = sum(batch.num_rows for batch in sample.batches)
-    assert 0 < sampled < rows
+    assert 0 < sampled <= files * SAMPLED_ROWS
     assert len(sample.batches) == files
     assert sample.batches[0].schema.names == ["id"]
+    told = [add_file(batch).column(schema.FILE)[0].as_py() for batch in sample.batches]
+    assert told == [file.path for file in source.files]
     assert files * rows / 3 < sampled * sample.scale < files * rows * 3
+
+
+def test_a_sample_of_long_records_tells_how_many_there_are(tmp_path: Path) -> None:
+    rows = [{"id": f"{row}", "text": "x" * 1_000_000} for row in range(30)]
+    write(tmp_path, "0.jsonl", json_lines(rows))
+    with run() as pipeline:
+        source = FileSource(pipeline, str(tmp_path), Columns(needed=("text",)))
+        assert source.expected_documents(2_000_000) == len(rows)
+        _ = source.documents()
 
 
 def test_the_launcher_is_told_of_a_file_that_lacks_the_column(tmp_path: Path) -> None:

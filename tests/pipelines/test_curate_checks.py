@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from beam_etl.io.access import open_file
+from beam_etl.io.file_source import FileSource
 from beam_etl.pipelines import curate
 from beam_etl.transforms.children import close_children
 from tests.archives import offsets, records
@@ -51,6 +53,28 @@ def test_documents_are_compared_and_counted_by_a_derived_domain_and_their_file(t
     documents = table(tmp_path / "out", "documents")
     assert Counter(row["file"] for row in documents) == Counter(left.values())
     assert "domain" not in documents[0]  # no file has it
+
+
+def test_a_launcher_reads_lists_and_samples_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path, "a.jsonl", lines(ROWS))
+    hosts, words = write(tmp_path, "hosts", b"c.example"), write(tmp_path, "words", b"number")
+    opened, sampled = Counter[tuple[str, str]](), list[int]()
+    for module in ("beam_etl.io.item_lists", "beam_etl.pipelines.curate_config"):
+
+        def counted(path: str, module: str = module) -> Any:
+            opened[Path(path).name, module.rpartition(".")[2]] += 1
+            return open_file(path)
+
+        monkeypatch.setattr(f"{module}.open_file", counted)
+    sample = FileSource.sample
+    monkeypatch.setattr(
+        FileSource, "sample", lambda *args, **named: sampled.append(1) or sample(*args, **named)
+    )
+    steps = f'[urls]\nblocklist = ["@{hosts}"]\n[words]\nrequired_words = ["@{words}"]\n[lines]\n[exact]\n'
+    assert curate.run([*job(tmp_path, source, steps), "--plan=json"]) == 0
+    readers = ("item_lists", "curate_config")  # for what they say, and to tell a run that may be resumed
+    assert opened == dict.fromkeys(((name, reader) for name in ("hosts", "words") for reader in readers), 1)
+    assert sampled == [1]
 
 
 def test_a_day_a_url_and_a_language_are_read_as_the_pipelines_of_steps_read_them(tmp_path: Path) -> None:
