@@ -10,6 +10,8 @@ from beam_etl.kernels.charsets import charset_of, decode
 
 CHARSET, CONTENT_TYPE = "charset", "content_type"
 TITLE, LINKS = "title", "links"
+OF_PAGES = (TITLE, LINKS)
+"""Columns that are made of pages, and of no text."""
 
 MAIN, ALL, NONE = "main", "all", "none"
 EXTRACTS = (MAIN, ALL, NONE)

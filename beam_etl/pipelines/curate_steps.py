@@ -14,6 +14,7 @@ from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.process import once_per_process
 from beam_etl.kernels.provenance import add_file
 from beam_etl.kernels.removals import removals_of_step
+from beam_etl.pipelines.chosen_records import is_pages
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.dedup import finder
 from beam_etl.pipelines.steps import Steps
@@ -208,12 +209,6 @@ def _judge(steps: DocumentSteps, config: Config) -> None:
     if (again := config.quality_again) is not None:
         steps.remove("quality_again", again.filtering())
         steps.count("quality_again")
-
-
-def is_pages(source: FileSource) -> bool:
-    """Whether the input has pages, of which a text is to be made."""
-    stored = source.stored_schema.names
-    return schema.PAYLOAD in stored and schema.TEXT not in stored
 
 
 def _without_text(batch: Any) -> Any:
