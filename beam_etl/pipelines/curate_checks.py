@@ -129,6 +129,8 @@ def _told_absent(config: Config, named: Named, there: pa.Schema) -> tuple[str, s
         return named.section, None, f"{what}: write {named.key} = [...], or add [language]"
     why = ", and no url to derive it from" if named.column == schema.DOMAIN else ""
     have = f"documents have {', '.join(there.names)} by then"
+    if named.column in (schema.DATE, schema.TIME):
+        why = f". Use --{named.column}_column=NAME"
     return named.section, named.key, f"no column {named.column!r}; {have}{why}"
 
 
