@@ -1,7 +1,10 @@
 """Blocklists of hosts and URLs, of any size."""
 
+import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +26,8 @@ PIECE_BYTES = 4 << 20
 
 NEW_LINE = b"\n"
 _URL = "://"
+_NO_HOST = r"[/*?@\s]|^[^\[]*:"
+"""What a host doesn't have: a path, a wildcard, a port."""
 
 
 def blocklist_rules(given: Iterable[str]) -> tuple[DocumentRule, ...]:
@@ -33,12 +38,12 @@ def blocklist_rules(given: Iterable[str]) -> tuple[DocumentRule, ...]:
         and comments. One of over SMALL_BYTES, or compressed (.gz, .zst), has to be where all workers can read it.
 
     Raises:
-      InputError: there is no such file, or it isn't UTF-8.
+      InputError: there is no such file, or it isn't UTF-8; or what isn't from a file is neither a host nor a URL.
     """
     given = tuple(given)
     files = {item: _file(item[1:]) for item in given if item.startswith(FILE_MARK)}
     large = {item: file for item, file in files.items() if compression(file[0]) or file[1] > SMALL_BYTES}
-    small = read_items(item for item in given if item not in large)
+    small = tuple(name for item in given if item not in large for name in _checked(item))
     rules: list[DocumentRule] = []
     if small:
         urls = frozenset(item for item in small if _URL in item)
@@ -65,6 +70,7 @@ def read_listed(path: str, *what_it_is: int | str) -> Listed:
     """
     hosts: list[Hashes] = [np.empty(0, np.uint64)]
     urls: list[Hashes] = [np.empty(0, np.uint64)]
+    unlike = 0
     try:
         for lines in _lines(path):
             items = pc.utf8_trim_whitespace(lines)
@@ -73,11 +79,36 @@ def read_listed(path: str, *what_it_is: int | str) -> Listed:
             urls.append(hash_values(items.filter(is_url)))
             names = items.filter(pc.invert(is_url))
             hosts.append(hash_values(pc.utf8_trim(pc.utf8_lower(names), ".")))
+            unlike += pc.sum(pc.match_substring_regex(names, _NO_HOST)).as_py() or 0
     except (OSError, *CONTENT_ERRORS) as error:
         raise _no_list(path, error) from error
     if what_it_is and _file(path)[1:] != what_it_is:
         raise InputError(f"{path}: the list changed while the job ran. Run again.")
+    _tell_unlike(path, unlike)
     return Listed(_ascending(hosts), _ascending(urls))
+
+
+def _checked(given: str) -> tuple[str, ...]:
+    """The items of one that is given."""
+    items = read_items((given,))
+    unlike = [item for item in items if _URL not in item and re.search(_NO_HOST, item)]
+    if given.startswith(FILE_MARK):
+        _tell_unlike(given.removeprefix(FILE_MARK), len(unlike))
+    elif os.path.isfile(given):
+        raise InputError(f"{given!r} is a file. Write @{given} to block what it lists.")
+    elif unlike:
+        raise InputError(f"{unlike[0]!r} would block nothing: {_ITEMS}")
+    return items
+
+
+_ITEMS = "a host is written as a.example, a URL with its scheme, as https://a.example/page"
+
+
+@cache
+def _tell_unlike(path: str, lines: int) -> None:
+    """Once a process, which may read a list several times."""
+    if lines:
+        logging.getLogger(__name__).warning("%s: %d of its lines block nothing: %s", path, lines, _ITEMS)
 
 
 def _ascending(parts: list[Hashes]) -> Hashes:

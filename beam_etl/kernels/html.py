@@ -10,6 +10,8 @@ from beam_etl.kernels.charsets import charset_of, decode
 
 CHARSET, CONTENT_TYPE = "charset", "content_type"
 TITLE, LINKS = "title", "links"
+OF_PAGES = (TITLE, LINKS)
+"""Columns that are made of pages, and of no text."""
 
 MAIN, ALL, NONE = "main", "all", "none"
 EXTRACTS = (MAIN, ALL, NONE)
@@ -31,7 +33,7 @@ def extract_text(
       batch: pages with `payload`, binary; and where they are known `charset`, `content_type` and `url`. A byte
         order mark wins over a charset. Without a content type a page is HTML.
       extract: one of EXTRACTS. Plain text stays as it is.
-      links: add `links`, the distinct URLs of all <a href>, in order, made absolute by the page's URL.
+      links: add `links`, the distinct URLs of all <a href>, in order, made absolute by the page's <base>, else its URL.
       max_bytes: of a page, and of what is made of it.
 
     Returns:
@@ -69,13 +71,14 @@ def _page(batch: pa.RecordBatch, row: int, extract: str, links: bool, max_bytes:
     kind = _value(batch, CONTENT_TYPE, row)
     if kind in PLAIN_TYPES:
         return _clean(page), None, [] if links else None
-    text, title, found = _of_html(page, extract, links)
+    text, title, found, base = _of_html(page, extract, links)
     if len(text) > max_bytes:
         raise ValueError(
             f"a text of {len(text)} characters, of a page of {len(payload)} bytes: over {max_bytes}"
         )
     url = _value(batch, schema.URL, row) or ""
-    return _clean(text), _clean(title) if title else None, _absolute(url, found, max_bytes) if links else None
+    to = _joined(url, base) or url
+    return _clean(text), _clean(title) if title else None, _absolute(to, found, max_bytes) if links else None
 
 
 def _value(batch: pa.RecordBatch, name: str, row: int) -> str | None:
@@ -83,19 +86,31 @@ def _value(batch: pa.RecordBatch, name: str, row: int) -> str | None:
     return value
 
 
-def _of_html(page: str, extract: str, links: bool) -> tuple[str, str, list[str]]:
+def _of_html(page: str, extract: str, links: bool) -> tuple[str, str, list[str], str]:
+    """Text, title, links as they are written, and what the page says that they are relative to."""
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
     tree: Any = HTMLTree.parse(page)
     text = page if extract == NONE else extract_plain_text(tree, main_content=extract == MAIN, links=False)
     found = [node.getattr("href") for node in tree.document.query_selector_all("a[href]")] if links else []
-    return text, tree.title or "", found
+    base = tree.document.query_selector("base[href]") if found else None
+    return text, tree.title or "", found, (base.getattr("href") or "") if base is not None else ""
 
 
 def _clean(text: str) -> str:
     """Without halves of surrogate pairs, which no encoding has."""
     return text if text.isascii() else text.encode("utf-8", "ignore").decode()
+
+
+def _joined(base: str, link: str) -> str | None:
+    """The URL of a link; None where it is none of the web."""
+    try:
+        whole = urljoin(base, _clean(link).strip())
+    except ValueError:
+        return None
+    scheme, mark, rest = whole.partition("://")
+    return f"{scheme.lower()}{mark}{rest}" if mark and scheme.lower() in ("http", "https") else None
 
 
 def _absolute(url: str, found: list[str], max_bytes: int) -> list[str]:
@@ -107,11 +122,8 @@ def _absolute(url: str, found: list[str], max_bytes: int) -> list[str]:
     made: dict[str, None] = {}
     size = 0
     for link in found:
-        try:
-            whole = urljoin(url, _clean(link or "").strip())
-        except ValueError:
-            continue
-        if whole.startswith(("http://", "https://")) and whole not in made:
+        whole = _joined(url, link or "")
+        if whole is not None and whole not in made:
             made[whole] = None
             size += len(whole.encode())
             if size > max_bytes:

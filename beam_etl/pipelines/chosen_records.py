@@ -1,12 +1,14 @@
 """Jobs that read crawls, whole or the records that indexes choose of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 
+from beam_etl import schema
 from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats.archives.cdx import read_cdx
 from beam_etl.io.formats.warc import with_only
+from beam_etl.kernels.html import OF_PAGES
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.flags import FILE, flag
 from beam_etl.pipelines.job import read_documents
@@ -37,4 +39,14 @@ def read_crawl(pipeline: beam.Pipeline, config: CrawlConfig) -> FileSource:
     if config.cdx:
         places = read_cdx(config.cdx, source.files)
         source.narrow(with_only(source.read.known, places), places)
+    if not is_pages(source):  # a title that is there stays one
+        columns = source.read.columns
+        own = tuple(name for name in columns.reserved if name not in OF_PAGES)
+        source.read.columns = replace(columns, reserved=own)
     return source
+
+
+def is_pages(source: FileSource) -> bool:
+    """Whether the input has pages, of which a text is to be made."""
+    stored = source.stored_schema.names
+    return schema.PAYLOAD in stored and schema.TEXT not in stored

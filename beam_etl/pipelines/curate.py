@@ -221,7 +221,7 @@ def _finished(
 
 def _own(source: FileSource, config: Config) -> tuple[str, ...]:
     """Columns that documents have inside the job only."""
-    found = resolve(config.columns, source.stored_schema, source.files[0].path).sources
+    found = resolve(source.read.columns, source.stored_schema, source.files[0].path).sources
     told = config.has("domain_score") or config.lines_of_domains
     made = [each.column for each in found if each.stored is None or (each.derived and not told)]
     stored = {*source.stored_schema.names, *(each.column for each in found)}

@@ -14,8 +14,8 @@ from beam_etl.kernels.html import LINKS, TITLE
 from beam_etl.kernels.keeping import check_orderable
 from beam_etl.kernels.languages import LANG, LANG_SCORE, NoDetectorError, check_detector
 from beam_etl.kernels.masking import MASKED
+from beam_etl.pipelines.chosen_records import is_pages
 from beam_etl.pipelines.curate_config import Config, Named
-from beam_etl.pipelines.curate_steps import is_pages
 from beam_etl.pipelines.flags import UsageError
 
 
@@ -32,7 +32,7 @@ def check_steps(source: FileSource, config: Config) -> None:
 
 def _wrong(source: FileSource, config: Config) -> Iterator[tuple[str, str | None, str]]:
     stored, known = source.stored_schema, known_columns(source, config)
-    if config.has("extract") and not is_pages(source) and schema.TEXT not in _read(source, config):
+    if config.has("extract") and not is_pages(source) and schema.TEXT not in _read(source):
         yield "extract", None, f"the input has neither pages nor a text; it has {', '.join(stored.names)}"
     of_domains = {
         "domain_score": config.has("domain_score"),
@@ -42,7 +42,7 @@ def _wrong(source: FileSource, config: Config) -> Iterator[tuple[str, str | None
     needed = {"urls": (schema.URL, config.has("urls"))}
     needed |= {section: (schema.DOMAIN, asked) for section, asked in of_domains.items()}
     for section, (name, asked) in needed.items():
-        if asked and name not in _read(source, config):
+        if asked and name not in _read(source):
             why = " (and no url to derive it from)" if name == schema.DOMAIN else ""
             yield (
                 section,
@@ -77,15 +77,15 @@ def _check_what_is_named(config: Config) -> None:
     config.vocabulary  # noqa: B018 - told at once
 
 
-def _read(source: FileSource, config: Config) -> set[str]:
+def _read(source: FileSource) -> set[str]:
     """The shared columns that aren't null for want of something to read."""
-    found = resolve(config.columns, source.stored_schema, source.files[0].path)
+    found = resolve(source.read.columns, source.stored_schema, source.files[0].path)
     return {each.column for each in found.sources if each.stored is not None}
 
 
 def known_columns(source: FileSource, config: Config) -> pa.Schema:
     """The columns that documents have when they are compared and counted."""
-    resolved = resolve(config.columns, source.stored_schema, source.files[0].path)
+    resolved = resolve(source.read.columns, source.stored_schema, source.files[0].path)
     read = [each.column for each in resolved.sources if each.stored is not None]
     found = {name: schema.DOCUMENT.field(name).type for name in (schema.ID, *read)}
     found |= {each.column: each.type for each in resolved.carried}
@@ -128,6 +128,8 @@ def _told_absent(config: Config, named: Named, there: pa.Schema) -> tuple[str, s
         return named.section, None, f"{what}: write {named.key} = [...], or add [language]"
     why = ", and no url to derive it from" if named.column == schema.DOMAIN else ""
     have = f"documents have {', '.join(there.names)} by then"
+    if named.column in (schema.DATE, schema.TIME):
+        why = f". Use --{named.column}_column=NAME"
     return named.section, named.key, f"no column {named.column!r}; {have}{why}"
 
 

@@ -19,15 +19,9 @@ from beam_etl.io.spill_files import Spilled, SplitFile, find_splits
 from beam_etl.io.taken_splits import TakenSplits, list_taken
 from beam_etl.io.whole_splits import WholeSplits
 from beam_etl.pipelines import lines
+from beam_etl.pipelines.chosen_records import is_pages
 from beam_etl.pipelines.curate_config import Config
-from beam_etl.pipelines.curate_steps import (
-    DOCUMENTS,
-    FUNNEL,
-    PIECES,
-    DocumentSteps,
-    first_steps,
-    is_pages,
-)
+from beam_etl.pipelines.curate_steps import DOCUMENTS, FUNNEL, PIECES, DocumentSteps, first_steps
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.repeated_lines import RemoveRepeatedLines
 

@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.file_source import FileSource
-from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.funnel import count_text, funnel_rows, language_column, nothing_left
 from beam_etl.kernels.masking import MASKED
 from beam_etl.kernels.process import once_per_process
 from beam_etl.kernels.provenance import add_file
 from beam_etl.kernels.removals import removals_of_step
+from beam_etl.pipelines.chosen_records import is_pages
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.dedup import finder
 from beam_etl.pipelines.steps import Steps
@@ -203,17 +203,11 @@ def _judge(steps: DocumentSteps, config: Config) -> None:
         steps.count("quality")
     if config.has("c4_lines"):
         steps.remove("c4_lines", KeepC4Lines())
-        steps.count_tokens("Tokens of lines", DROPPED_LINES)
+        steps.count_tokens("Tokens of lines")  # spaces and references go from lines that stay
         steps.count("c4_lines")
     if (again := config.quality_again) is not None:
         steps.remove("quality_again", again.filtering())
         steps.count("quality_again")
-
-
-def is_pages(source: FileSource) -> bool:
-    """Whether the input has pages, of which a text is to be made."""
-    stored = source.stored_schema.names
-    return schema.PAYLOAD in stored and schema.TEXT not in stored
 
 
 def _without_text(batch: Any) -> Any:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io.file_source import FileSource
 from beam_etl.kernels.languages import NoDetectorError
-from beam_etl.pipelines.chosen_records import read_crawl
+from beam_etl.pipelines.chosen_records import is_pages, read_crawl
 from beam_etl.pipelines.extract_config import Config
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.job import Job
@@ -24,7 +24,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """Tables documents, removals and rejects. No shuffle."""
     documents, rejects, _ = source.documents()
     stored = source.stored_schema.names
-    pages = schema.PAYLOAD in stored and schema.TEXT not in stored
+    pages = is_pages(source)
     if pages:
         documents = documents | "Pages" >> MapBatches(partial(_without, column=schema.TEXT))
     steps = Steps(documents, rejects)

@@ -105,3 +105,32 @@ def test_a_list_that_cannot_be_read_is_told(content: bytes | None, tmp_path: Pat
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"list\.txt: no list with an item a line"):
         blocklist_rules([f"@{path}"])
+
+
+UNLIKE = ["a.example/page", "*.a.example", "a.example:8080", "joe@a.example"]
+
+
+@pytest.mark.parametrize("item", UNLIKE)
+def test_an_item_that_can_block_nothing_is_an_error(item: str) -> None:
+    with pytest.raises(InputError, match="would block nothing: a host is written as a.example, a URL with"):
+        blocklist_rules(["b.example", item])
+
+
+def test_a_list_without_its_mark_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a.example\n")
+    with pytest.raises(InputError, match=rf"'{path}' is a file. Write @{path} to block what it lists"):
+        blocklist_rules([str(path)])
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.txt.gz"])
+def test_lines_of_a_list_that_can_block_nothing_are_counted_once(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    lines = "\n".join([*UNLIKE, "[2001:db8::1]", "https://a.example/*", "b_c.example", "# a/b"]).encode()
+    path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
+    for _ in range(2):
+        blocklist_rules([f"@{path}"])
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"{path}: 4 of its lines block nothing: a host is written as")

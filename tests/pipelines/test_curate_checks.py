@@ -129,6 +129,10 @@ WRONG = {
         '[near]\nwithin = "date"\n',
         "line 4, [near] within: FOLDER/a.jsonl: no column 'date'; it has 'id', 'url', 'text'. Use --date_column=NAME",
     ),
+    "a time that there isn't": (
+        '[extract]\n[near]\nkeep = "newest"\n',
+        "line 5, [near] keep: no column 'time'; documents have id, url, text by then. Use --time_column=NAME",
+    ),
     "titles of no pages": ('[extract]\n[exact]\nkey = ["title"]\n', "line 5, [exact] key: no column 'title'"),
     "a score that comes later": (
         '[exact]\nkey = ["domain_score"]\n[domain_score]\n',

@@ -1,6 +1,7 @@
 """A crawl becomes documents: those that warcio and resiliparse give, and a row for each other response."""
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,15 @@ def test_texts_of_wet_files_are_filtered_as_they_are(
     [told] = by_warcio(source)
     assert [row["text"] for row in table(done, "documents")] == [told["payload"].decode()]
     assert removed(done, "--seed=1", capsys).endswith("nothing was removed\n")
+
+
+def test_texts_keep_the_title_that_they_have_and_it_is_masked(tmp_path: Path) -> None:
+    row = {"text": "Some text.", "title": "By joe@mail.example", "links": ["https://a.example/"]}
+    source = write(tmp_path, "a.jsonl", json.dumps(row).encode())
+    [document] = table(extract(source, tmp_path / "out", "--mask=true", "--links=true"), "documents")
+    kept = {name: document.get(name) for name in ("title", "links", "masked")}
+    assert kept == {"title": "By <EMAIL>", "links": row["links"], "masked": 1}
+    assert not [name for name in document if name.startswith("stored_")]
 
 
 def test_hostile_archives_end_with_all_that_can_be_read(shared: Path, tmp_path: Path) -> None:

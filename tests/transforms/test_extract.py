@@ -84,6 +84,20 @@ def test_links_are_absolute_and_distinct() -> None:
     assert row["links"] == ["https://a.example/", "https://a.example/d/b.html", "https://c.example/x#y"]
 
 
+BASES = {
+    "of another host": (b"<base href=//b.example/x/y>", "https://b.example/x/h"),
+    "that is relative": (b"<base target=_top><base href='../e/'><base href=/f/>", "https://a.example/e/h"),
+    "that is none": (b"<base href='data:text/plain,x'>", "https://a.example/d/h"),
+}
+
+
+@pytest.mark.parametrize(("base", "expected"), BASES.values(), ids=BASES)
+def test_links_are_relative_to_the_base_of_their_page(base: bytes, expected: str) -> None:
+    page = base + b"<a href=h>x</a><a href=HTTP://C.example>y</a>"
+    [row] = extract_text(pages(page), links=True).to_pylist()
+    assert row["links"] == [expected, "http://C.example"]
+
+
 def test_links_are_bounded_together() -> None:
     links = b"".join(b"<a href=%d>x</a>" % number for number in range(100))
     url = f"https://a.example/{'x' * 1000}/"
