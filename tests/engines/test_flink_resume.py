@@ -1,0 +1,124 @@
+"""Processes are killed while curate runs on Flink by itself: its job goes on, or the next run takes over its files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from beam_etl.engines.flink import cluster
+from beam_etl.engines.flink.jars import Jars
+from beam_etl.io import manifest
+from beam_etl.pipelines import curate
+from tests.engines import launching
+from tests.engines.digests import Contents, contents
+from tests.engines.faults import Faults, environment, kill
+from tests.engines.launching import Launched
+from tests.faults import EQUAL, FaultReport
+from tests.faults import NOTHING as NO_DATASET
+from tests.resuming import ALL, LINES, NOTHING, check_said, numbered, taken
+from tests.stored import write
+
+STEPS = "[words]\nforbidden_words = ['number 007']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
+
+POINTS = {
+    "spilling": ("before the first split is whole", (NOTHING,)),
+    "spilled": ("when a split is whole", ("1 splits of the input; 30 documents",)),
+    "recording": ("before all are recorded", ("4 splits of the input; 120 documents",)),
+    "recorded": ("when all are recorded", (ALL,)),
+    "applying": ("in the last read", (ALL, LINES)),
+    "settling": ("before it is published", (ALL, LINES)),
+}
+"""Where a worker is when it dies, and what the next run takes over."""
+
+
+@dataclass
+class Embedded:
+    """Flink inside Beam's job server, which is killed as a whole; and its jobs over one input."""
+
+    folder: Path
+    workers: list[str]
+    jobs: int = 0
+    launched: list[Launched] = field(default_factory=list)
+
+    @property
+    def expected(self) -> Contents:
+        """What a run gives that nothing happens to, in process."""
+        return contents(self.folder / "whole")
+
+    def flags(self, output: Path) -> list[str]:
+        return [
+            f"--config={self.folder}/steps.toml",
+            f"--input={self.folder}/in/*.jsonl",
+            f"--output={output}",
+        ]
+
+    def launch(self, output: Path, *more: str, points: tuple[str, ...] = ()) -> tuple[Launched, Faults]:
+        """Starts a job whose workers wait at points."""
+        self.jobs += 1
+        name = f"resume-{self.jobs}"
+        met = Faults.of(self.folder / "faults", name)
+        for point in points:
+            met.arm(point)
+        there = cluster.running(str(self.folder / "cluster"))
+        assert there is not None
+        engine = launching.on(there, 1, self.workers)
+        flags = [*self.flags(output), *engine, f"--job_name={name}", *more]
+        self.launched.append(launching.launch("curate", flags, self.folder / f"{name}.log"))
+        return self.launched[-1], met
+
+    def end(self, worker: int) -> None:
+        """Kills Flink, and a worker of it; others leave by themselves."""
+        folder = str(self.folder / "cluster")
+        there = cluster.running(folder)
+        assert there is not None
+        kill(there.process("jobserver").pid)
+        kill(worker)
+        cluster.restart(folder, "jobserver")
+
+
+@pytest.fixture(scope="module")
+def embedded(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    folder = tmp_path_factory.mktemp("embedded")
+    (folder / "faults").mkdir()
+    write(folder, "steps.toml", STEPS.encode())
+    for name, content in numbered(files=4, rows=30).items():
+        write(folder / "in", name, content)
+    with launching.own_pool(folder / "pool.log", environment(folder / "faults")) as workers:
+        try:
+            cluster.start(str(folder / "cluster"), task_managers=0, say=print)
+            made = Embedded(folder, workers)
+            assert curate.run(made.flags(folder / "whole")) == 0
+            yield made
+        finally:
+            cluster.stop(str(folder / "cluster"))
+            for each in made.launched:
+                each.process.kill()
+
+
+def said(run: Launched) -> list[str]:
+    """What curate told of what it takes over."""
+    return [line for line in run.log.read_text(encoding="utf-8").splitlines() if line.startswith("curate: ")]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("point", "when", "told"), [(point, *case) for point, case in POINTS.items()], ids=POINTS
+)
+def test_a_run_takes_over_what_a_killed_job_had_finished(
+    point: str, when: str, told: tuple[str, ...], embedded: Embedded, faults: FaultReport, tmp_path: Path
+) -> None:
+    """Flink, the launcher and the worker are killed."""
+    output = tmp_path / "out"
+    run, met = embedded.launch(output, points=(point,))
+    worker = met.meet(point)
+    run.process.kill()
+    embedded.end(worker)
+    assert manifest.latest(str(output)) is None
+    again, _ = embedded.launch(output, "--resume=true")
+    again.succeed()
+    check_said(said(again), told)
+    assert contents(output) == embedded.expected
+    faults.resume(
+        "curate on Flink: lines and exact duplicates of 4 files", when, NO_DATASET, taken(told), EQUAL
+    )
