@@ -12,7 +12,7 @@ from beam_etl.io import manifest
 from beam_etl.pipelines import curate
 from tests.engines import launching
 from tests.engines.digests import Contents, contents
-from tests.engines.faults import Faults, environment, kill
+from tests.engines.faults import Faults, environment, kill, wait_for
 from tests.engines.launching import Launched
 from tests.faults import EQUAL, FaultReport
 from tests.faults import NOTHING as NO_DATASET
@@ -122,3 +122,37 @@ def test_a_run_takes_over_what_a_killed_job_had_finished(
     faults.resume(
         "curate on Flink: lines and exact duplicates of 4 files", when, NO_DATASET, taken(told), EQUAL
     )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", POINTS)
+def test_a_job_goes_on_by_itself_when_a_worker_is_killed(
+    point: str, embedded: Embedded, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    run, met = embedded.launch(output, points=(point,))
+    kill(met.meet(point))
+    met.let_go(point)
+    run.succeed()
+    assert contents(output) == embedded.expected
+
+
+@pytest.mark.long
+def test_a_job_that_its_launcher_left_overtakes_the_run_that_goes_on_in_its_place(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """The job on Flink doesn't end with its launcher, and publishes. The other run says so, and touches nothing."""
+    output = tmp_path / "out"
+    run, met = embedded.launch(output, points=("recorded",))
+    met.meet("recorded")
+    run.process.kill()
+    again, met_again = embedded.launch(output, "--resume=true", points=("applying",))
+    met_again.meet("applying")
+    met.let_go("recorded")
+    wait_for("a dataset", lambda: manifest.latest(str(output)))
+    wait_for("its end", lambda: None if (output / "_staging").exists() else True)
+    met_again.let_go("applying")
+    assert again.wait() == 1
+    check_said(said(again)[:1], (ALL,))
+    assert f"another job published to {output} while this one ran" in said(again)[-1]
+    assert contents(output) == embedded.expected

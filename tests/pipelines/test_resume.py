@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from beam_etl.io.apply_decisions import _Apply
 from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.spill_files import SpillFile
-from beam_etl.pipelines import curate
+from beam_etl.pipelines import curate, extract
+from beam_etl.transforms.children import close_children
+from tests.archives import response
 from tests.attempts import OTHER, rows_of
 from tests.cloud import CLOUDS, in_environment
 from tests.faults import EQUAL, FaultReport
@@ -33,6 +35,7 @@ from tests.resuming import (
     kill,
     numbered,
     resumed,
+    rows,
     taken,
 )
 from tests.stored import write
@@ -240,3 +243,96 @@ def test_a_run_that_another_one_overtakes_says_what_to_do(
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("curate: ")]
     check_said(told, (ALL, LINES))
     check_same(output, f"{folder}/out")
+
+
+KILLS_OF_EXTRACT = {
+    "while text of pages is extracted": (
+        ("beam_etl.transforms.extract", "_Extract._outputs", "", 2, False),
+        ("2 splits of the input",),
+    ),
+    "when a split is whole": ((*SPLIT_FILE, 0, True), ("1 splits of the input",)),
+    "at the first file written": (
+        ("beam_etl.io.data_files", "OpenFile.close", "", 0, True),
+        ("3 splits of the input",),
+    ),
+    "before all are recorded": ((*RECORD, 0, False), ("3 splits of the input",)),
+    "when all are recorded": ((*RECORD, 0, True), (ALL,)),
+    "before it is published": ((*SETTLE, 0, False), (ALL,)),
+}
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str], Path, int]]:
+    """Flags of a job over pages, some of which are removed or rejected; what it gives; a third of their size."""
+    folder = tmp_path_factory.mktemp("extracted")
+    pages = [
+        response(
+            f"https://{'ab'[number % 7 == 0]}.example/{number}",
+            f"<p>{'A long page. ' * (400 if number % 20 == 9 else 1)}The number of this one is {number}.".encode(),
+        )
+        for number in range(60)
+    ]
+    crawl = write(folder, "a.warc", b"".join(pages))
+    flags = [f"--input={crawl}", "--blocklist=b.example", "--max_page_bytes=2000", "--max_reject_fraction=1"]
+    flags += ["--detect_language=false", "--direct_num_workers=1"]
+    try:
+        assert extract.run([*flags, f"--output={folder}/out"]) == 0
+        yield flags, folder, crawl.stat().st_size // 3 + 1
+    finally:
+        close_children()
+
+
+@pytest.mark.parametrize(
+    ("when", "where", "told"),
+    [
+        pytest.param(name, *kill, id=name, marks=() if name == "when a split is whole" else pytest.mark.long)
+        for name, kill in KILLS_OF_EXTRACT.items()
+    ],
+)
+def test_a_killed_extraction_goes_on_and_ends_as_an_undisturbed_one(
+    when: str,
+    where: Sequence[Any],
+    told: tuple[str, ...],
+    extracted: tuple[list[str], Path, int],
+    faults: FaultReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given, folder, size = extracted
+    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", size)
+    order = Order("extract", [*given, f"--output={tmp_path}/out", "--resume=true"], where)
+    kill(order)
+    check_said(resumed(order, f"{tmp_path}/out", capsys), told)
+    check_same(f"{tmp_path}/out", f"{folder}/out")
+    assert rows(f"{tmp_path}/out", "removals")
+    assert rows(f"{tmp_path}/out", "rejects")
+    faults.resume("extract: a crawl of pages", when, NO_DATASET, taken(told), EQUAL)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("small_splits")
+def test_steps_that_compare_nothing_go_on_where_they_were_asked_to(
+    undisturbed: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, *flags = undisturbed[0]
+    steps = write(tmp_path, "steps.toml", b"[words]\nforbidden_words = ['number 007']\n[mask]\n[funnel]\n")
+    given = [f"--config={steps}", *flags]
+    assert curate.run([*given, f"--output={tmp_path}/whole"]) == 0
+    order = Order("curate", [*given, f"--output={tmp_path}/out", "--resume=true"], (*SPLIT_FILE, 0, True))
+    kill(order)
+    check_said(resumed(order, f"{tmp_path}/out", capsys), ("1 splits of the input; 20 documents",))
+    check_same(f"{tmp_path}/out", f"{tmp_path}/whole")
+
+
+def test_jobs_that_were_not_asked_to_put_nothing_down(
+    extracted: tuple[list[str], Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, _, _ = extracted
+    steps = write(tmp_path, "steps.toml", b"[extract]\n")
+    for job, flags in (extract, given), (curate, [given[0], f"--config={steps}"]):
+        for more in (), ("--resume=true",):
+            assert job.run([*flags, f"--output={tmp_path}/out", "--plan=text", *more]) == 0
+            said = capsys.readouterr()
+            assert ("Put down" in said.out) == ("starting from the beginning" in said.err) == bool(more)
+    assert not (tmp_path / "out").exists()
