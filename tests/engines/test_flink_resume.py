@@ -1,6 +1,7 @@
 """Processes are killed while curate runs on Flink by itself: its job goes on, or the next run takes over its files."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,27 +15,25 @@ from tests.engines import launching
 from tests.engines.digests import Contents, contents
 from tests.engines.faults import Faults, environment, kill, wait_for
 from tests.engines.launching import Launched
-from tests.faults import EQUAL, FaultReport
-from tests.faults import NOTHING as NO_DATASET
-from tests.resuming import ALL, LINES, NOTHING, check_said, numbered, taken
+from tests.resuming import ALL, LINES, NOTHING, check_said, numbered
 from tests.stored import write
 
 STEPS = "[words]\nforbidden_words = ['number 007']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
 
 POINTS = {
-    "spilling": ("before the first split is whole", (NOTHING,)),
-    "spilled": ("when a split is whole", ("1 splits of the input; 30 documents",)),
-    "recording": ("before all are recorded", ("4 splits of the input; 120 documents",)),
-    "recorded": ("when all are recorded", (ALL,)),
-    "applying": ("in the last read", (ALL, LINES)),
-    "settling": ("before it is published", (ALL, LINES)),
+    "spilling": (NOTHING,),
+    "spilled": ("1 splits of the input; 30 documents",),
+    "recording": ("4 splits of the input; 120 documents",),
+    "recorded": (ALL,),
+    "applying": (ALL, LINES),
+    "settling": (ALL, LINES),
 }
 """Where a worker is when it dies, and what the next run takes over."""
 
 
 @dataclass
-class Embedded:
-    """Flink inside Beam's job server, which is killed as a whole; and its jobs over one input."""
+class Flink:
+    """A Flink of its own, and its jobs over one input."""
 
     folder: Path
     workers: list[str]
@@ -68,7 +67,7 @@ class Embedded:
         return self.launched[-1], met
 
     def end(self, worker: int) -> None:
-        """Kills Flink, and a worker of it; others leave by themselves."""
+        """Kills the job server with the Flink in it, and a worker; others leave by themselves."""
         folder = str(self.folder / "cluster")
         there = cluster.running(folder)
         assert there is not None
@@ -77,23 +76,29 @@ class Embedded:
         cluster.restart(folder, "jobserver")
 
 
-@pytest.fixture(scope="module")
-def embedded(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    folder = tmp_path_factory.mktemp("embedded")
+@contextmanager
+def started(folder: Path, task_managers: int) -> Iterator[Flink]:
     (folder / "faults").mkdir()
     write(folder, "steps.toml", STEPS.encode())
     for name, content in numbered(files=4, rows=30).items():
         write(folder / "in", name, content)
     with launching.own_pool(folder / "pool.log", environment(folder / "faults")) as workers:
+        flink = Flink(folder, workers)
         try:
-            cluster.start(str(folder / "cluster"), task_managers=0, say=print)
-            made = Embedded(folder, workers)
-            assert curate.run(made.flags(folder / "whole")) == 0
-            yield made
+            cluster.start(str(folder / "cluster"), task_managers, say=print)
+            assert curate.run(flink.flags(folder / "whole")) == 0
+            yield flink
         finally:
             cluster.stop(str(folder / "cluster"))
-            for each in made.launched:
+            for each in flink.launched:
                 each.process.kill()
+
+
+@pytest.fixture(scope="module")
+def embedded(flink_jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
+    """Flink inside Beam's job server, which takes one job at a time."""
+    with started(tmp_path_factory.mktemp("embedded"), task_managers=0) as flink:
+        yield flink
 
 
 def said(run: Launched) -> list[str]:
@@ -102,11 +107,9 @@ def said(run: Launched) -> list[str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("point", "when", "told"), [(point, *case) for point, case in POINTS.items()], ids=POINTS
-)
+@pytest.mark.parametrize(("point", "told"), POINTS.items(), ids=POINTS)
 def test_a_run_takes_over_what_a_killed_job_had_finished(
-    point: str, when: str, told: tuple[str, ...], embedded: Embedded, faults: FaultReport, tmp_path: Path
+    point: str, told: tuple[str, ...], embedded: Flink, tmp_path: Path
 ) -> None:
     """Flink, the launcher and the worker are killed."""
     output = tmp_path / "out"
@@ -119,16 +122,11 @@ def test_a_run_takes_over_what_a_killed_job_had_finished(
     again.succeed()
     check_said(said(again), told)
     assert contents(output) == embedded.expected
-    faults.resume(
-        "curate on Flink: lines and exact duplicates of 4 files", when, NO_DATASET, taken(told), EQUAL
-    )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
-def test_a_job_goes_on_by_itself_when_a_worker_is_killed(
-    point: str, embedded: Embedded, tmp_path: Path
-) -> None:
+def test_a_job_goes_on_by_itself_when_a_worker_is_killed(point: str, embedded: Flink, tmp_path: Path) -> None:
     output = tmp_path / "out"
     run, met = embedded.launch(output, points=(point,))
     kill(met.meet(point))
@@ -139,20 +137,20 @@ def test_a_job_goes_on_by_itself_when_a_worker_is_killed(
 
 @pytest.mark.long
 def test_a_job_that_its_launcher_left_overtakes_the_run_that_goes_on_in_its_place(
-    embedded: Embedded, tmp_path: Path
+    flink_jars: Jars, tmp_path: Path
 ) -> None:
     """The job on Flink doesn't end with its launcher, and publishes. The other run says so, and touches nothing."""
     output = tmp_path / "out"
-    run, met = embedded.launch(output, points=("recorded",))
-    met.meet("recorded")
-    run.process.kill()
-    again, met_again = embedded.launch(output, "--resume=true", points=("applying",))
-    met_again.meet("applying")
-    met.let_go("recorded")
-    wait_for("a dataset", lambda: manifest.latest(str(output)))
-    wait_for("its end", lambda: None if (output / "_staging").exists() else True)
-    met_again.let_go("applying")
-    assert again.wait() == 1
-    check_said(said(again)[:1], (ALL,))
-    assert f"another job published to {output} while this one ran" in said(again)[-1]
-    assert contents(output) == embedded.expected
+    with started(tmp_path, task_managers=1) as flink:
+        run, met = flink.launch(output, points=("recorded",))
+        met.meet("recorded")
+        run.process.kill()
+        again, met_again = flink.launch(output, "--resume=true", points=("applying",))
+        met_again.meet("applying")
+        met.let_go("recorded")
+        wait_for("a dataset", lambda: manifest.latest(str(output)))
+        met_again.let_go("applying")
+        assert again.wait() == 1
+        check_said(said(again)[:1], (ALL,))
+        assert f"another job published to {output} while this one ran" in said(again)[-1]
+        assert contents(output) == flink.expected
