@@ -199,14 +199,6 @@ def test_what_is_wrong_is_told_with_its_place(
     assert "--format" not in said
 
 
-def test_resume_says_where_there_is_nothing_to_go_on_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = write(tmp_path, "a.jsonl", lines(ROWS))
-    assert curate.run([*job(tmp_path, source, "resume = true\n[mask]\n"), "--plan=text"]) == 0
-    assert "--resume=true finds nothing to take over" in capsys.readouterr().err
-
-
 def test_an_index_chooses_the_records_of_a_crawl_and_those_passed_over_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
