@@ -64,7 +64,7 @@ EXCEPTIONS = {
     "io/stores/objects.py": ("obstore",),
     "io/stores/uploads.py": ("obstore", "google.auth", "google.oauth2"),
     "io/vocabularies.py": ("tiktoken",),  # which knows where its files lie
-    "io/formats/archives/inflate.py": ("isal",),
+    "io/inflate.py": ("isal",),
     "io/formats/archives/values.py": ("fastwarc",),
     "io/formats/archives/zstd_dictionaries.py": ("zstandard",),
     "kernels/domains.py": ("idna", "tldextract"),
