@@ -26,17 +26,18 @@ class Layer:
 
 LAYERS = {
     "schema": Layer((), ("pyarrow",)),
+    "child_process": Layer((), ()),
     "kernels": Layer(
         ("schema", "kernels"), ("numpy", "numba", "pyarrow", "datasketch"), (*FILES, "random", "time")
     ),
     "transforms": Layer(
-        ("schema", "kernels", "transforms"),
+        ("schema", "child_process", "kernels", "transforms"),
         ("apache_beam", "numpy", "pyarrow"),
         ("apache_beam.options", "argparse", "pathlib", "shutil", "tempfile"),
     ),
     "io": Layer(
         (
-            *("schema", "kernels", "io"),
+            *("schema", "child_process", "kernels", "io"),
             *(
                 f"transforms.{name}"
                 for name in ("batches", "gather_panes", "gathering", "metrics", "shuffle")
