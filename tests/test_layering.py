@@ -25,7 +25,7 @@ class Layer:
 
 
 LAYERS = {
-    "schema": Layer((), ("pyarrow",)),
+    "schema": Layer(("schema",), ("pyarrow",)),
     "child_process": Layer((), ()),
     "kernels": Layer(
         ("schema", "kernels"), ("numpy", "numba", "pyarrow", "datasketch"), (*FILES, "random", "time")
@@ -40,7 +40,7 @@ LAYERS = {
             *("schema", "child_process", "kernels", "io"),
             *(
                 f"transforms.{name}"
-                for name in ("batches", "gather_panes", "gathering", "metrics", "shuffle")
+                for name in ("batches", "gather_panes", "gathering", "map_partitions", "metrics", "shuffle")
             ),
         ),
         ("apache_beam", "fastavro", "numpy", "pyarrow"),
@@ -178,7 +178,7 @@ FORBIDDEN = {
     "pipeline from a transform": ("transforms/a.py", "import beam_etl.pipelines.token_count"),
     "pipeline from the front door": ("__init__.py", "from beam_etl.pipelines import PIPELINES"),
     "pipeline by its name": ("io/a.py", "import importlib\nimportlib.import_module('beam_etl.pipelines')"),
-    "schema with a kernel": ("schema.py", "from beam_etl.kernels import text"),
+    "schema with a kernel": ("schema/a.py", "from beam_etl.kernels import text"),
     "unknown library": ("pipelines/a.py", "import requests"),
     "grouping": ("transforms/a.py", "import apache_beam as beam\nx = beam.GroupByKey()"),
     "grouping under another name": ("io/a.py", "from apache_beam import CombinePerKey as c"),
