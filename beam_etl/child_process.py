@@ -64,11 +64,10 @@ class Child:
         return self.process.poll() is None
 
     def wait(self) -> int:
-        """Its exit code once it has ended, as subprocess tells it."""
-        code = self.process.wait()
+        """Its exit code once it has ended, as subprocess tells it. It gets no more work, and nobody hears it."""
         for pipe in (self.process.stdin, self.process.stdout):
             self._pipe(pipe).close()
-        return code
+        return self.process.wait()
 
     def end(self) -> None:
         """Ends it."""
