@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from beam_etl.transforms.inverted_index import BuildInvertedIndex as BuildInvertedIndex
     from beam_etl.transforms.join import Join as Join
     from beam_etl.transforms.late_gate import GateLateRows as GateLateRows
+    from beam_etl.transforms.map_partitions import MapPartitions as MapPartitions
     from beam_etl.transforms.quality import FilterQuality as FilterQuality
     from beam_etl.transforms.repeated_lines import FindRepeatedLines as FindRepeatedLines
     from beam_etl.transforms.repeated_lines import RemoveLines as RemoveLines
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from beam_etl.transforms.rows import UnbatchRows as UnbatchRows
     from beam_etl.transforms.sampling import SampleKeys as SampleKeys
     from beam_etl.transforms.score_with_model import ScoreWithModel as ScoreWithModel
-    from beam_etl.transforms.shuffle import MapPartitions as MapPartitions
     from beam_etl.transforms.shuffle import Rebalance as Rebalance
     from beam_etl.transforms.shuffle import Shuffle as Shuffle
     from beam_etl.transforms.token_count import CountTokens as CountTokens
@@ -97,7 +97,7 @@ _PUBLIC = {
     "LineRule": "kernels.repeated_lines",
     "MapBatches": "transforms.batches",
     "MapDocumentPartitions": "io.map_partitions",
-    "MapPartitions": "transforms.shuffle",
+    "MapPartitions": "transforms.map_partitions",
     "MaskAddresses": "transforms.annotations",
     "NearRule": "kernels.candidates",
     "Order": "kernels.sorting",

@@ -60,7 +60,7 @@ class CurateBench(Bench):
 
     def beside(self, what: str, ours: Measured, theirs: Measured) -> Row:
         """A row of datatrove's."""
-        times = f"{theirs.seconds / ours.seconds:.1f}x ours, {_cpu(theirs) / _cpu(ours):.1f}x its CPU"
+        times = f"{theirs.beside(ours)}, {_cpu(theirs) / _cpu(ours):.1f}x its CPU"
         return (
             f"datatrove, {what}, {WORKERS} workers",
             theirs,
@@ -77,10 +77,10 @@ def _spent(done: Measured) -> str:
     return f"{_cpu(done):.1f} CPU seconds"
 
 
-def _documents(done: Measured) -> str:
-    """How many documents ours wrote, by its closing lines."""
+def _written(done: Measured) -> str:
+    """What ours took, and how many documents it wrote, by its closing lines."""
     found = re.search(r"rows written:.*?documents ([\d,]*\d)", done.stdout)
-    return found[1] if found else "?"
+    return f"{_spent(done)}; {found[1] if found else '?'} documents"
 
 
 def _last(done: Measured) -> str:
@@ -93,11 +93,7 @@ def extract(bench: CurateBench) -> Iterator[Row]:
     for name, times in (("resiliparse", TIMES), ("trafilatura", FEW_TIMES)):
         folder = repeat_crawls(bench.real, bench.work / f"real-{times}", times)
         ours = bench.ours("extract", folder, *flags)
-        yield (
-            f"beam_etl extract, resiliparse, {times} times",
-            ours,
-            f"{_spent(ours)}; {_documents(ours)} documents",
-        )
+        yield f"beam_etl extract, resiliparse, {times} times", ours, _written(ours)
         yield bench.beside(f"{name}, {times} times", ours, bench.theirs(name, folder, WORKERS))
 
 
@@ -115,7 +111,7 @@ def corpus(bench: CurateBench) -> Iterator[Row]:
     warc, texts = bench.made()
     for what, folder, name in (("WET", texts, "none"), ("WARC", warc, "resiliparse")):
         ours = bench.ours("curate", folder, CONFIG)
-        yield f"beam_etl curate, {what}", ours, f"{_spent(ours)}; {_documents(ours)} documents"
+        yield f"beam_etl curate, {what}", ours, _written(ours)
         done = bench.theirs("corpus", name, folder, bench.work / f"theirs-{what}", WORKERS)
         yield bench.beside(what, ours, done)
 
@@ -133,11 +129,10 @@ def cost(bench: CurateBench) -> Iterator[Row]:
         [sys.executable, "-m", "benchmarks.curate_alone", str(folder), str(alone_folder)], bench.runs
     )
     told, total = alone.stdout.strip().splitlines()[-2:]
-    spent, started = _cpu(whole), _cpu(start)
-    yield "curate of one document", start, f"{started:.1f} CPU seconds: the start of a job"
-    yield "curate", whole, f"{spent:.1f} CPU seconds"
+    yield "curate of one document", start, f"{_spent(start)}: the start of a job"
+    yield "curate", whole, _spent(whole)
     yield "kernels, two reads, one write", alone, f"{float(total):.1f} CPU seconds: {told}"
-    yield "curate without its start, over these", whole, f"{(spent - started) / float(total):.2f}"
+    yield "curate without its start, over these", whole, f"{(_cpu(whole) - _cpu(start)) / float(total):.2f}"
 
 
 CASES = {case.__name__: case for case in (extract, wet, corpus, cost)}

@@ -72,7 +72,7 @@ def count_rows(folder: Path) -> int:
 
 def beside(name: str, measured: Measured, ours: Measured, kept: int) -> Row:
     """A row of somebody who did the same as we."""
-    return name, measured, f"{measured.seconds / ours.seconds:.2f}x ours; keeps {kept:,}"
+    return name, measured, f"{measured.beside(ours)}; keeps {kept:,}"
 
 
 def peers(bench: DedupBench) -> Iterator[Row]:

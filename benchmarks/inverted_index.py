@@ -87,7 +87,7 @@ def beside(name: str, measured: Measured, ours: Measured, bound: float | None = 
     """A row of somebody else."""
     said = " ".join(f"{int(number):,}" for number in measured.stdout.split())
     bounded = f" (bound {bound})" if bound else ""
-    return name, measured, f"{measured.seconds / ours.seconds:.2f}x ours{bounded}; {said}"
+    return name, measured, f"{measured.beside(ours)}{bounded}; {said}"
 
 
 def size(bench: IndexBench) -> Iterator[Row]:

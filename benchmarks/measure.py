@@ -37,6 +37,10 @@ class Measured:
         """Median of the peaks."""
         return statistics.median(run.peak_bytes for run in self.runs)
 
+    def beside(self, ours: "Measured") -> str:
+        """How much longer it took, or less."""
+        return f"{self.seconds / ours.seconds:.2f}x ours"
+
     @property
     def stdout(self) -> str:
         """What the last run printed."""

@@ -56,7 +56,7 @@ def tokens(bench: TokenBench) -> Iterator[Row]:
     yield (
         f"datatrove TokensCounter, 2 workers, {corpus}",
         theirs,
-        f"{theirs.seconds / ours.seconds:.1f}x ours; {same}",
+        f"{theirs.beside(ours)}; {same}",
     )
 
 
@@ -79,7 +79,7 @@ def shards(bench: TokenBench) -> Iterator[Row]:
     yield (
         f"datatrove DocumentTokenizer, 2 workers, {corpus}",
         theirs,
-        f"{theirs.seconds / ours.seconds:.1f}x ours; {same}",
+        f"{theirs.beside(ours)}; {same}",
     )
 
 
@@ -90,7 +90,7 @@ def words(bench: TokenBench) -> Iterator[Row]:
     yield f"beam_etl, words, {corpus}", ours, f"{bench.total():,} words"
 
     def peer(name: str, measured: Measured) -> Row:
-        return f"{name}, {corpus}", measured, f"{measured.seconds / ours.seconds:.2f}x ours"
+        return f"{name}, {corpus}", measured, measured.beside(ours)
 
     folder, columns = bench.corpora / corpus, ("lang", "text")
     yield peer("floor: read_row_group into ParquetWriter", bench.floor(folder, columns))

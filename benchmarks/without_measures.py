@@ -21,7 +21,8 @@ from beam_etl.pipelines import join_sides
 from beam_etl.transforms.aggregate_columns import AggregateColumns
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.gathering import combine_all
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Shuffle
 
 
 def aggregate() -> None:

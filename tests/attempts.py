@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from beam_etl.io import durable, manifest, place, publishing, staging
-from beam_etl.io.commit import PUBLISHED, clean_run, settle
+from beam_etl.io.commit import CONFLICT, PUBLISHED, clean_run, settle
 from beam_etl.io.manifest import DataFile, Manifest
 
 RUN, OTHER = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
@@ -193,7 +193,10 @@ class Schedule:
 class World:
     """A dataset, and what the attempts at publishing to it returned."""
 
-    def __init__(self, dataset: Path) -> None:
+    dataset: Any
+    """Its folder: a path, or the url of one."""
+
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
         self.verdicts: dict[str, set[str]] = {RUN: set(), OTHER: set()}
 
@@ -224,3 +227,27 @@ class World:
         for run, verdicts in self.verdicts.items():
             assert len(verdicts) < 2 or not agreed, f"{run}: {verdicts}"
             assert (PUBLISHED in verdicts) <= publishing.is_published(str(self.dataset), run)
+
+
+HAPPENINGS: dict[str, Callable[[World], None]] = {
+    "a second attempt": lambda world: world.attempt(),
+    "two more attempts": lambda world: (world.attempt(), world.attempt()),  # type: ignore[func-returns-value]
+    "another run": lambda world: world.attempt(OTHER),
+    "a second attempt, then another run": lambda world: (world.attempt(), world.attempt(OTHER)),  # type: ignore[func-returns-value]
+    "the attempt is killed": World.kill,
+}
+"""What happens in the middle of an attempt, which then goes on."""
+
+
+def check_published_once(world: World, watching: AbstractContextManager[None]) -> None:
+    """An attempt, in the middle of which something happens, and a second one where that kills it."""
+    try:
+        with watching:
+            world.attempt()
+    except KilledError:
+        world.attempt()
+    world.check()
+    assert {PUBLISHED} in world.verdicts.values()
+    for run, verdicts in world.verdicts.items():
+        assert verdicts <= {PUBLISHED, CONFLICT}
+        assert (verdicts == {PUBLISHED}) == publishing.is_published(str(world.dataset), run)

@@ -1,7 +1,6 @@
 """Opening files of our stores and of Beam's filesystems: as stored, or as a stream of decompressed bytes."""
 
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -11,6 +10,8 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_etl.io.errors import is_content_error
+from beam_etl.io.inflate import QUICK_ERROR, inflater, quick_inflater
+from beam_etl.io.isolate import entering
 from beam_etl.io.stores import is_local, is_object, store_of
 
 COMPRESSIONS = (".gz", ".zst")
@@ -119,17 +120,39 @@ EXPANDS = "expands to more times its bytes than --max_expansion allows"
 
 def _gunzip(file: Any) -> Iterator[bytes]:
     """The content of all members, which is what `gzip -d` gives; zeros behind the last one are padding."""
-    held = file.read(STORED_BYTES)
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if held else None
+    start = given = 0
+    try:
+        for member, piece in _members(file, 0, quick_inflater):
+            given = len(piece) + (given if member == start else 0)
+            start = member
+            yield piece
+    except (QUICK_ERROR, EOFError):
+        yield from _with_care(file, start, given)
+
+
+def _with_care(file: Any, start: int, given: int) -> Iterator[bytes]:
+    """What is behind the first `given` bytes of a damaged member: zlib gives some more, and tells what is wrong."""
+    for number, (_, piece) in enumerate(_members(file, start, lambda head: inflater())):
+        entering("gzip", start, number)  # nothing is given for long, which is no fault of one record
+        if len(piece) > given:
+            yield piece[given:]
+        given = max(0, given - len(piece))
+
+
+def _members(file: Any, at: int, inflate_from: Callable[[bytes], Any]) -> Iterator[tuple[int, bytes]]:
+    """Where a member begins and a piece of its content, from the one that begins at `at` on."""
+    file.seek(at - at % STORED_BYTES)  # then pieces are the same wherever it begins
+    held = file.read(STORED_BYTES)[at % STORED_BYTES :]
+    inflate = inflate_from(held) if held else None
     while held:
         if inflate is None:
             held = held.lstrip(b"\0")
             if held:
-                inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                at, inflate = file.tell() - len(held), inflate_from(held)
         if inflate is not None:
             piece = inflate.decompress(held, PIECE_BYTES)
             if piece:
-                yield piece
+                yield at, piece
             held = inflate.unconsumed_tail
             if inflate.eof:
                 held, inflate = inflate.unused_data, None

@@ -1,4 +1,4 @@
-"""Single documents of an index, read again where they were read from."""
+"""Single documents of an index or a dataset, read again where they were read from."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,9 @@ from beam_etl.io.index.compare import read_as_built
 from beam_etl.io.read import ReadDocuments
 from beam_etl.io.splits import plan_splits, read_split
 
+PAGE = (schema.PAYLOAD, "charset", "content_type")
+"""What it takes to make a text of a page."""
+
 
 class Place(NamedTuple):
     """Where a document is, as an index tells, and its id."""
@@ -24,21 +27,23 @@ class Place(NamedTuple):
     id: str | None
 
 
-def read_texts(
+def read_documents(
     places: Iterable[Place], config: Mapping[str, Any], patterns: Sequence[str] = ()
-) -> dict[Place, str]:
-    """The texts of documents. One that isn't there any more, or is another one now, is left out.
+) -> dict[Place, pa.RecordBatch]:
+    """Documents with `id`, `url` and `text`, each as one row.
+
+    One that isn't there any more, is another one now, or has no text by itself, is left out.
 
     Args:
       places: of the documents.
-      config: of the job that built the index, as its manifest has it.
+      config: of the job that read them before, as its manifest has it.
       patterns: where the files are now, if they were moved: those of the same name are read.
 
     Raises:
-      InputError: `patterns` match nothing that can be read as the index was built.
+      InputError: `patterns` match nothing that can be read as it was then.
     """
     moved = read_as_built(patterns, config) if patterns else None
-    found: dict[Place, str] = {}
+    found: dict[Place, pa.RecordBatch] = {}
     by_file: dict[str, list[Place]] = {}
     for place in places:
         by_file.setdefault(place.file, []).append(place)
@@ -46,37 +51,17 @@ def read_texts(
         try:
             read = moved or read_as_built([file], config)
             for place in wanted:
-                if (text := _text(read, place)) is not None:
-                    found[place] = text
+                if (row := find_document(read, place)) is not None:
+                    found[place] = row
         except (*CONTENT_ERRORS, BeamIOError):  # it is gone, or no longer what it was
             continue
     return found
 
 
-def _text(read: ReadDocuments, place: Place) -> str | None:
-    row = find_document(read, place)
-    text: str | None = None if row is None else row.column(schema.TEXT)[0].as_py()
-    return text
-
-
-def read_document(
-    place: Place, config: Mapping[str, Any], patterns: Sequence[str] = ()
-) -> pa.RecordBatch | None:
-    """A document with `id`, `url` and `text`, as one row; None where it isn't at hand, or has no text by itself.
-
-    Args and errors as of `read_texts`.
-    """
-    read = read_as_built(patterns, config) if patterns else None
-    try:
-        return find_document(read or read_as_built([place.file], config), place)
-    except (*CONTENT_ERRORS, BeamIOError):
-        return None
-
-
 def read_page(place: Place, config: Mapping[str, Any], patterns: Sequence[str] = ()) -> pa.RecordBatch | None:
     """A page of an archive, as one row with what it takes to make its text; None where it isn't at hand.
 
-    Args: as of `read_texts`.
+    Args: as of `read_documents`.
     """
     id, url = config.get("id_column"), config.get("url_column")
     columns = Columns(needed=(schema.ID,), optional=(schema.URL,), carry=PAGE, id=id, url=url)
@@ -85,9 +70,6 @@ def read_page(place: Place, config: Mapping[str, Any], patterns: Sequence[str] =
         return find_document(read, place)
     except (*CONTENT_ERRORS, BeamIOError):
         return None
-
-
-PAGE = (schema.PAYLOAD, "charset", "content_type")
 
 
 def find_document(read: ReadDocuments, place: Place) -> pa.RecordBatch | None:

@@ -32,7 +32,8 @@ from beam_etl.transforms.batches import (
     split_batch,
 )
 from beam_etl.transforms.gathering import GatherBatches, combine_all
-from beam_etl.transforms.shuffle import Fold, MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Fold, Shuffle
 
 STAGE = "fit per key"
 """What rejects have in the column `stage`."""

@@ -12,7 +12,8 @@ from beam_etl.io.columns import Columns
 from beam_etl.io.file_source import FileSource
 from beam_etl.io.map_files import FileKernel, MapFiles, MappedFiles
 from beam_etl.io.together import together
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Shuffle
 
 
 @dataclass(eq=False, kw_only=True)

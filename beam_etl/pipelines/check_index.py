@@ -8,19 +8,19 @@ machine should be several (a search reads them together), each checked by itself
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from beam_etl.io.index.check import IndexCheck
 from beam_etl.io.index.compare import Comparison, read_as_built
 from beam_etl.io.index.manifest import open_index
 from beam_etl.io.report import Report
 from beam_etl.observe.progress import status_line
-from beam_etl.observe.text import format_bytes, format_seconds
+from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.runners import cores
-from beam_etl.pipelines.tool import DONE, WRONG, run_tool
+from beam_etl.pipelines.tool import run_tool, tell_check
 
 NAME = "check_index"
 SUMMARY = "Whether an inverted index is sound: INDEX[,INDEX...] [--documents=INPUT,...]"
@@ -81,16 +81,13 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _told(folder: str, documents: Sequence[str]) -> int:
-    start = time.monotonic()
-    report = check(folder, documents)
-    for line in report.lines():
-        print(line)
-    verdict = "sound" if report.sound else f"not sound: {', '.join(sorted(report.kinds))}"
-    print(
-        f"{folder}: {verdict}. {format_bytes(report.bytes)} in {report.files:,} files, {report.postings:,} postings, "
-        f"{report.documents:,} documents, {format_seconds(time.monotonic() - start)}"
+    return tell_check(
+        folder,
+        partial(check, folder, documents),
+        "sound",
+        "not sound",
+        lambda report: f"{report.postings:,} postings, {report.documents:,} documents",
     )
-    return DONE if report.sound else WRONG
 
 
 if __name__ == "__main__":

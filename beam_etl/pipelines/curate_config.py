@@ -80,54 +80,54 @@ class Config(ResumeConfig):
     @cached_property
     def quality(self) -> domain_score_config.Config | None:
         """The quality filter."""
-        return self._quality("quality")
+        return self._step(domain_score_config.Config, "quality")
 
     @cached_property
     def quality_again(self) -> domain_score_config.Config | None:
         """The quality filter over what dropping lines has left."""
-        return self._quality("quality_again")
-
-    def _quality(self, section: str) -> domain_score_config.Config | None:
-        return self._made(domain_score_config.Config, (section,)) if self.has(section) else None
+        return self._step(domain_score_config.Config, "quality_again")
 
     @cached_property
     def decontaminating(self) -> decontaminate.Config | None:
         """Removal of what evaluation sets have."""
-        asked = self.has("decontaminate")
-        return self._made(decontaminate.Config, ("decontaminate",)) if asked else None
+        return self._step(decontaminate.Config, "decontaminate")
 
     @cached_property
     def repeated_lines(self) -> lines.Config | None:
         """Removal of lines that repeat."""
-        return self._made(lines.Config, ("lines",)) if self.has("lines") else None
+        return self._step(lines.Config, "lines")
 
     @cached_property
     def exact(self) -> dedup_config.Config | None:
         """Removal of exact duplicates."""
-        return self._made(dedup_config.Config, ("exact",), method="exact") if self.has("exact") else None
+        return self._step(dedup_config.Config, "exact", method="exact")
 
     @cached_property
     def near(self) -> dedup_config.Config | None:
         """Removal of near-duplicates."""
-        return self._made(dedup_config.Config, ("near",)) if self.has("near") else None
+        return self._step(dedup_config.Config, "near")
 
     @cached_property
     def domain_score(self) -> domain_score_config.Config | None:
         """Scores of domains."""
-        return self._made(domain_score_config.Config, ("domain_score",)) if self.has("domain_score") else None
+        return self._step(domain_score_config.Config, "domain_score")
 
     @cached_property
     def tokens(self) -> token_count.Config | None:
         """Token counts."""
-        return self._made(token_count.Config, ("tokens",), documents=True) if self.has("tokens") else None
+        return self._step(token_count.Config, "tokens", documents=True)
 
     @property
     def funnel_by(self) -> tuple[str, ...]:
         """What the funnel is told by."""
         return tuple(self.file.sections.get("funnel", {}).get("by", ()))
 
+    def _step(self, config: type[_Step], section: str, **how: Any) -> _Step | None:
+        """The Config that the pipeline of a step would have; None where the step isn't asked for."""
+        return self._made(config, (section,), **how) if self.has(section) else None
+
     def _made(self, config: type[_Step], sections: tuple[str, ...], **how: Any) -> _Step:
-        """The Config that the pipeline of a step would have."""
+        """The Config that the pipeline of these sections would have."""
         shared = {
             field.name: getattr(self, field.name)
             for field in fields(JobConfig)

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from beam_etl.io.document_texts import Place, read_texts
+from beam_etl import schema
+from beam_etl.io.document_texts import Place, read_documents
 from beam_etl.io.errors import InputError
 from beam_etl.io.index.reader import Contribution, Document, Found, InvertedIndex
 from beam_etl.io.manifest import DatasetError
@@ -132,9 +133,10 @@ def _excerpts(
             for document in documents
             if document.segment == number and document.file is not None and document.position is not None
         }
-        texts = read_texts(mine.values(), segment.config, patterns) if mine else {}
+        rows = read_documents(mine.values(), segment.config, patterns) if mine else {}
         for document, parts in zip(documents, explained, strict=True):
-            text = texts.get(mine[document.document]) if document.document in mine else None
+            row = rows.get(mine[document.document]) if document.document in mine else None
+            text = None if row is None else row.column(schema.TEXT)[0].as_py()
             line = None if text is None else excerpt(text, _most_first(parts), index.words)
             if line:
                 found[document.document] = line

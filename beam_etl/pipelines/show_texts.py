@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from beam_etl import schema
 from beam_etl.io.dataset_rows import NoTableError, Row, TableRows
-from beam_etl.io.document_texts import Place, read_document, read_page
+from beam_etl.io.document_texts import Place, read_documents, read_page
 from beam_etl.io.errors import InputError
 from beam_etl.kernels.c4_lines import keep_lines
 from beam_etl.kernels.contamination import FILLING, MASK
@@ -43,7 +43,7 @@ def read_source(place: Place, made: Mapping[str, Any], patterns: Sequence[str] =
     """
     page = read_page(place, made, patterns) if "extract" in made else None
     if page is None:
-        row = read_document(place, made, patterns)
+        row = read_documents([place], made, patterns).get(place)
         if row is None:
             return SourceText(why=f"{place.file} is gone, has changed, or has no text by itself")
         return SourceText(row.column(schema.URL)[0].as_py(), row.column(schema.TEXT)[0].as_py())

@@ -1,12 +1,15 @@
 """Commands that are no Beam jobs: one process, and what it tells."""
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from beam_etl.io.errors import InputError, one_line
 from beam_etl.io.manifest import DatasetError
+from beam_etl.io.report import Report
 from beam_etl.io.stores.urls import mask
+from beam_etl.observe.text import format_bytes, format_seconds
 from beam_etl.pipelines import flags
 
 DONE, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -44,3 +47,27 @@ def run_tool(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def tell_check(
+    folder: str, check: Callable[[], Report], sound: str, wrong: str, counted: Callable[[Report], str]
+) -> int:
+    """Checks a folder and prints what was found; the exit code.
+
+    Args:
+      folder: of a dataset.
+      check: of that folder.
+      sound: the verdict where nothing was found.
+      wrong: where anything was, whose kinds follow.
+      counted: what was looked at, besides bytes and files.
+    """
+    start = time.monotonic()
+    report = check()
+    for line in report.lines():
+        print(line)
+    verdict = sound if report.sound else f"{wrong}: {', '.join(sorted(report.kinds))}"
+    print(
+        f"{folder}: {verdict}. {format_bytes(report.bytes)} in {report.files:,} files, {counted(report)}, "
+        f"{format_seconds(time.monotonic() - start)}"
+    )
+    return DONE if report.sound else WRONG

@@ -4,17 +4,17 @@ No Beam job: one process, with a thread a core over files.
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from beam_etl.io.report import Report
 from beam_etl.io.verify import verify_dataset
 from beam_etl.observe.progress import status_line
-from beam_etl.observe.text import format_bytes, format_seconds
+from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines.flags import FOLDER, flag
 from beam_etl.pipelines.runners import cores
-from beam_etl.pipelines.tool import DONE, WRONG, run_tool
+from beam_etl.pipelines.tool import run_tool, tell_check
 
 NAME = "verify"
 SUMMARY = "Whether the files of a dataset are as they were written: DATASET[,DATASET...]"
@@ -53,16 +53,13 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _told(folder: str) -> int:
-    start = time.monotonic()
-    report = verify(folder)
-    for line in report.lines():
-        print(line)
-    verdict = "as it was written" if report.sound else f"damaged: {', '.join(sorted(report.kinds))}"
-    print(
-        f"{folder}: {verdict}. {format_bytes(report.bytes)} in {report.files:,} files, {report.rows:,} rows, "
-        f"{format_seconds(time.monotonic() - start)}"
+    return tell_check(
+        folder,
+        partial(verify, folder),
+        "as it was written",
+        "damaged",
+        lambda report: f"{report.rows:,} rows",
     )
-    return DONE if report.sound else WRONG
 
 
 if __name__ == "__main__":

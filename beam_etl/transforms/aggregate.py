@@ -13,7 +13,8 @@ from beam_etl import schema
 from beam_etl.kernels.partition import GATHER_BYTES
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch
 from beam_etl.transforms.gathering import GatherBatches, Merge, combine_all
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Shuffle
 from beam_etl.transforms.windows import accumulates
 
 SALT = "beam_etl.salt"

@@ -18,8 +18,9 @@ from beam_etl.kernels.component_rounds import (
     star_members,
 )
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch
+from beam_etl.transforms.map_partitions import MapPartitions
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.shuffle import Gather, MapPartitions, Partition, Shuffle
+from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
 
 BY_ROUNDS = "components_by_rounds"
 """Counter: 1 where rounds ran."""

@@ -22,9 +22,10 @@ from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.documents import MapDocuments
 from beam_etl.transforms.gathering import combine_all
+from beam_etl.transforms.map_partitions import MapPartitions
 from beam_etl.transforms.quality import DEFAULT_RULES
 from beam_etl.transforms.score_table import ScoredDomains, ScoreTable
-from beam_etl.transforms.shuffle import MapPartitions, Partition
+from beam_etl.transforms.shuffle import Partition
 
 Judge: TypeAlias = Callable[[pa.RecordBatch], pa.RecordBatch]
 """From documents to what domain_statistics.partial_statistics takes as `judged`."""

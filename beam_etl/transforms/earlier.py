@@ -13,7 +13,8 @@ from beam_etl import schema
 from beam_etl.kernels.earlier import answers, requests
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.component_rounds import typed
-from beam_etl.transforms.shuffle import MapPartition, Partition, Shuffle
+from beam_etl.transforms.map_partitions import MapPartition
+from beam_etl.transforms.shuffle import Partition, Shuffle
 
 MeetKernel: TypeAlias = Callable[
     [Iterable[pa.RecordBatch], Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]

@@ -25,9 +25,10 @@ from beam_etl.transforms.batches import Batches, MapBatches, merge_batches, spli
 from beam_etl.transforms.decisions import EMPTY_DOCUMENTS, Decisions, bytes_of
 from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.gathering import GatherBatches
+from beam_etl.transforms.map_partitions import MapPartitions
 from beam_etl.transforms.memories import Memories
 from beam_etl.transforms.metrics import NAMESPACE
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import Shuffle
 
 HASHING = "hash"
 """What is tried with each document: for reasons why one can't be used."""

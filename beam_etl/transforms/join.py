@@ -19,8 +19,9 @@ from beam_etl.kernels.join_rule import INNER, OUTER, JoinError, JoinRule
 from beam_etl.kernels.join_salts import SALT, HotKeys, salted_left, salted_right, with_salt
 from beam_etl.kernels.join_table import distinct_keys
 from beam_etl.transforms.batches import Batches, MapBatches, split_batch
+from beam_etl.transforms.map_partitions import MapPartition
 from beam_etl.transforms.metrics import StepMetrics
-from beam_etl.transforms.shuffle import Gather, MapPartition, Partition, Shuffle
+from beam_etl.transforms.shuffle import Gather, Partition, Shuffle
 
 BROADCAST, SHUFFLE = "broadcast", "shuffle"
 WAYS = (BROADCAST, SHUFFLE)

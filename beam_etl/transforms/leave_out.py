@@ -8,7 +8,8 @@ from apache_beam.typehints.decorators import no_annotations
 from beam_etl import schema
 from beam_etl.kernels.leaving_out import removed_nodes, without_removed
 from beam_etl.transforms.batches import Batches, MapBatches
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Shuffle
 
 
 @dataclass(eq=False, kw_only=True)

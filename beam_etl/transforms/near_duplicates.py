@@ -46,10 +46,11 @@ from beam_etl.transforms.documents import FailForRejects, MapDocuments
 from beam_etl.transforms.earlier import Earlier, MeetKernel, Met, meet_nothing
 from beam_etl.transforms.gathering import GatherBatches, combine_all
 from beam_etl.transforms.leave_out import LeaveOut
+from beam_etl.transforms.map_partitions import MapPartitions
 from beam_etl.transforms.memories import Memories
 from beam_etl.transforms.metrics import NAMESPACE
 from beam_etl.transforms.oversized import SPLIT, Guard, GuardClusters
-from beam_etl.transforms.shuffle import KEY_LIMIT, MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import KEY_LIMIT, Shuffle
 
 SIGNING = "sign"
 """What is tried with each document: for reasons why one can't be used."""

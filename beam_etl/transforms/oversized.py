@@ -19,8 +19,9 @@ from beam_etl.kernels.oversized import beyond_limit, strict_buckets, within_limi
 from beam_etl.transforms.batches import Batches, MapBatches
 from beam_etl.transforms.components import ConnectedComponents
 from beam_etl.transforms.gathering import combine_all
+from beam_etl.transforms.map_partitions import MapPartitions
 from beam_etl.transforms.metrics import NAMESPACE
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import Shuffle
 
 OVERSIZED_CLUSTERS = "oversized_clusters"
 """Counter: clusters above the limit."""

@@ -26,8 +26,9 @@ from beam_etl.kernels.partition import plan_partitions
 from beam_etl.kernels.removals import SALT, assemble, describe, removal_table
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import Batches, MapBatches
+from beam_etl.transforms.map_partitions import MapPartitions
 from beam_etl.transforms.metrics import NAMESPACE
-from beam_etl.transforms.shuffle import KEY_LIMIT, Fold, MapPartitions, Shuffle
+from beam_etl.transforms.shuffle import KEY_LIMIT, Fold, Shuffle
 
 REPORT_BYTES = 80 << 10
 """Of the partial report of a bundle: 680 rows of 122 bytes of the benchmarks' 1 GB.

@@ -8,7 +8,8 @@ import apache_beam as beam
 from beam_etl.kernels.sampling import sample_partition, smallest_rows
 from beam_etl.transforms.aggregate import CombineInBundle
 from beam_etl.transforms.batches import Batches
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Shuffle
 
 
 @dataclass(eq=False, kw_only=True)

@@ -15,7 +15,8 @@ import pyarrow as pa
 from beam_etl.io.write import WriteDataset
 from beam_etl.pipelines.runners import make_options, make_runner
 from beam_etl.transforms.batches import Batches
-from beam_etl.transforms.shuffle import Distribute, MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Distribute, Shuffle
 
 WORD_BYTES = 8
 

@@ -70,9 +70,7 @@ def kill_task_manager(running: Running) -> None:
     cluster.restart(running.folder, "taskmanager-1")
 
 
-def kill_in_turn(
-    running: Running, arriving: Arriving, minute: int, after_worker: Callable[[], None] = lambda: None
-) -> None:
+def kill_in_turn(running: Running, arriving: Arriving, minute: int, after_worker: Callable[[], None]) -> None:
     """A worker and a task manager are killed while documents of the minutes from this one on come."""
     arriving.arrive(minute + 25, minute + 45)
     kill_worker(running)
@@ -98,6 +96,29 @@ def finish(running: Running, arriving: Arriving, tasks: int) -> None:
     assert late <= {0, 10}  # some may be told no more; a window that got nothing more isn't published again
 
 
+def restarts(running: Running) -> int:
+    rest = FlinkRest(running.rest)
+    return sum(rest.job(job.id).restarts for job in rest.jobs())
+
+
+def outlive(
+    running: Running,
+    arriving: Arriving,
+    rounds: int,
+    tasks: int = 1,
+    after_worker: Callable[[], None] = lambda: None,
+) -> int:
+    """A stream from its first documents to its end, with kills in so many rounds: how often it was started again."""
+    launched = arriving.start(running, "first", tasks=tasks)
+    arriving.wait_for(10, "on time")
+    for minute in range(0, rounds * ROUND, ROUND):
+        kill_in_turn(running, arriving, minute, after_worker)
+    restarted = restarts(running)
+    finish(running, arriving, tasks)
+    launched.succeed()
+    return restarted
+
+
 def tell(report: Report, arriving: Arriving, source: str, killed: str, began: float, restarts: int) -> None:
     """Compares what is there in the end with a batch."""
     found, expected = arriving.counted(), arriving.counted_at_once()
@@ -108,21 +129,10 @@ def tell(report: Report, arriving: Arriving, source: str, killed: str, began: fl
     assert documents(found) == arriving.documents
 
 
-def restarts(running: Running) -> int:
-    rest = FlinkRest(running.rest)
-    return sum(rest.job(job.id).restarts for job in rest.jobs())
-
-
 def test_files_come_once_whatever_is_killed(running: Running, tmp_path: Path, report: Report) -> None:
     arriving, rounds, began = Arriving(tmp_path, 20_000, by="id"), 3, time.monotonic()
     arriving.arrive(0, 25)
-    launched = arriving.start(running, "first")
-    arriving.wait_for(10, "on time")
-    for minute in range(0, rounds * ROUND, ROUND):
-        kill_in_turn(running, arriving, minute)
-    restarted = restarts(running)
-    finish(running, arriving, tasks=1)
-    launched.succeed()
+    restarted = outlive(running, arriving, rounds)
     killed = f"SDK worker and task manager, {rounds} times each; savepoint"
     tell(report, arriving, "files", killed, began, restarted)
 
@@ -135,13 +145,7 @@ def test_messages_come_once_whatever_is_killed(
     rounds, began = 2, time.monotonic()
     arriving.arrive(0, 25)
     arriving.sent()
-    launched = arriving.start(running, "first", tasks=2)
-    arriving.wait_for(10, "on time")
-    for minute in range(0, rounds * ROUND, ROUND):
-        kill_in_turn(running, arriving, minute, lambda: interrupt(real))
-    restarted = restarts(running)
-    finish(running, arriving, tasks=2)
-    launched.succeed()
+    restarted = outlive(running, arriving, rounds, tasks=2, after_worker=lambda: interrupt(real))
     killed = f"SDK worker, broker and task manager, {rounds} times each; savepoint"
     tell(report, arriving, "Kafka", killed, began, restarted)
 

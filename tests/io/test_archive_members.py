@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from isal import isal_zlib
 
+from beam_etl.io import inflate
 from beam_etl.io.access import open_file
 from beam_etl.io.errors import CONTENT_ERRORS
 from beam_etl.io.formats import FileEntry
-from beam_etl.io.formats.archives import inflate
 from beam_etl.io.formats.archives import records as reading
 from beam_etl.io.formats.archives.heads import Record
 from beam_etl.io.formats.archives.values import PAGE_COLUMNS, TEXT_COLUMNS, values_of

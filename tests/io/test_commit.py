@@ -22,13 +22,14 @@ from beam_etl.io.data_files import OpenFile
 from beam_etl.io.formats import format_named
 from beam_etl.io.manifest import Manifest
 from tests.attempts import (
+    HAPPENINGS,
     OTHER,
     RUN,
-    KilledError,
     Schedule,
     Steps,
     World,
     attempt,
+    check_published_once,
     listed,
     rows_of,
     seen,
@@ -50,36 +51,15 @@ def steps_of_a_commit(tmp_path: Path) -> int:
     return steps.done
 
 
-HAPPENINGS: dict[str, Callable[[World], None]] = {
-    "a second attempt": lambda world: world.attempt(),
-    "two more attempts": lambda world: (world.attempt(), world.attempt()),  # type: ignore[func-returns-value]
-    "another run": lambda world: world.attempt(OTHER),
-    "a second attempt, then another run": lambda world: (world.attempt(), world.attempt(OTHER)),  # type: ignore[func-returns-value]
-    "the attempt is killed": World.kill,
-}
-"""What happens in the middle of an attempt, which then goes on."""
-
-
 @pytest.mark.parametrize("happening", HAPPENINGS.values(), ids=HAPPENINGS)
 def test_whatever_happens_between_two_steps_each_row_is_published_once(
     tmp_path: Path, happening: Callable[[World], None]
 ) -> None:
     for stop in range(steps_of_a_commit(tmp_path)):
         world = World(tmp_path / f"at {stop}")
-        killed = False
-        with watched(tmp_path, Steps(stop, lambda world=world: happening(world)).before):  # type: ignore[misc]
-            try:
-                world.attempt()
-            except KilledError:
-                killed = True
-        if killed:
-            world.attempt()
-        world.check()
+        steps = Steps(stop, partial(happening, world))
+        check_published_once(world, watched(tmp_path, steps.before))
         assert not (world.dataset / "_staging").exists()
-        assert {PUBLISHED} in world.verdicts.values()
-        for run, verdicts in world.verdicts.items():
-            assert verdicts <= {PUBLISHED, CONFLICT}
-            assert (verdicts == {PUBLISHED}) == publishing.is_published(str(world.dataset), run)
 
 
 def test_a_run_that_replaces_this_one_meanwhile_stays_whole(tmp_path: Path) -> None:

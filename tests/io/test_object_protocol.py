@@ -17,7 +17,18 @@ from beam_etl.io.retry import retry_append
 from beam_etl.io.stores import objects, store_of
 from beam_etl.io.stores.base import Found
 from beam_etl.io.stores.objects import ObjectStore
-from tests.attempts import OTHER, RUN, Inline, KilledError, Schedule, rows_of
+from tests import attempts
+from tests.attempts import (
+    HAPPENINGS,
+    OTHER,
+    RUN,
+    Inline,
+    KilledError,
+    Schedule,
+    Steps,
+    check_published_once,
+    rows_of,
+)
 from tests.places import left, listed, seen, staged
 
 GIVEN_UP = ["given up"]
@@ -46,30 +57,12 @@ def watched(before: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-class Steps:
-    """Lets something happen before one request of an attempt."""
-
-    def __init__(self, stop: int = -1, happening: Callable[[], None] = lambda: None) -> None:
-        self.stop, self.happening, self.done, self._inside = stop, happening, 0, False
-
-    def before(self, _: str) -> None:
-        if self._inside:
-            return
-        if self.done == self.stop:
-            self._inside = True
-            try:
-                self.happening()
-            finally:
-                self._inside = False
-        self.done += 1
-
-
-class World:
-    """A dataset, and what the attempts at publishing to it returned."""
+class World(attempts.World):
+    """A dataset in a store, and what the attempts at publishing to it returned."""
 
     def __init__(self, dataset: str, append: bool = False) -> None:
-        self.dataset, self.append = dataset, append
-        self.verdicts: dict[str, set[str]] = {RUN: set(), OTHER: set()}
+        super().__init__(dataset)
+        self.append = append
 
     def attempt(self, run: str = RUN, reasons: list[str] | None = None) -> None:
         made = staged(self.dataset, run, append=self.append)
@@ -78,12 +71,6 @@ class World:
     def overwrite(self) -> None:
         made = staged(self.dataset, OTHER, manifest.latest(self.dataset))
         self.verdicts[OTHER].add(settle(self.dataset, made, []))
-
-    def kill(self) -> None:
-        raise KilledError
-
-    def give_up(self) -> None:
-        clean_run(self.dataset, RUN)
 
     def check(self, agreed: bool = True) -> None:
         current = manifest.latest(self.dataset)
@@ -127,14 +114,6 @@ EVERY = pytest.mark.parametrize(
 )
 """Of the requests of an attempt, those before which something happens."""
 
-HAPPENINGS: dict[str, Callable[[World], None]] = {
-    "a second attempt": lambda world: world.attempt(),
-    "two more attempts": lambda world: (world.attempt(), world.attempt()),  # type: ignore[func-returns-value]
-    "another run": lambda world: world.attempt(OTHER),
-    "a second attempt, then another run": lambda world: (world.attempt(), world.attempt(OTHER)),  # type: ignore[func-returns-value]
-    "the attempt is killed": World.kill,
-}
-
 
 @EVERY
 @pytest.mark.parametrize("append", [False, True], ids=["replacing", "adding"])
@@ -144,19 +123,7 @@ def test_whatever_happens_between_two_requests_each_row_is_published_once(
 ) -> None:
     for stop in stops(bucket, append, every):
         world = World(f"{bucket}/at{stop}", append)
-        killed = False
-        with watched(Steps(stop, lambda world=world: happening(world)).before):  # type: ignore[misc]
-            try:
-                world.attempt()
-            except KilledError:
-                killed = True
-        if killed:
-            world.attempt()
-        world.check()
-        assert {PUBLISHED} in world.verdicts.values()
-        for run, verdicts in world.verdicts.items():
-            assert verdicts <= {PUBLISHED, CONFLICT}
-            assert (verdicts == {PUBLISHED}) == publishing.is_published(world.dataset, run)
+        check_published_once(world, watched(Steps(stop, partial(happening, world)).before))
         world.tidy()
 
 

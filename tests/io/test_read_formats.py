@@ -11,7 +11,7 @@ import pytest
 
 from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.formats import FileEntry, Rows, jsonl, lines, parquet
+from beam_etl.io.formats import FileEntry, Rows, line_format, lines, parquet
 from beam_etl.io.formats import avro as avro_format
 from tests.stored import STORED, Document, Stored, avro, documents, read, row_numbers, write
 
@@ -50,7 +50,7 @@ def test_the_size_of_batches_and_reads_changes_nothing(
 ) -> None:
     path = write(tmp_path, stored.name, stored.encode(ROWS))
     whole = read(path, Columns(carry=ALL))
-    for module, name in ((jsonl, "BLOCK_BYTES"), (avro_format, "BATCH_BYTES"), (parquet, "MAX_BYTES")):
+    for module, name in ((line_format, "BLOCK_BYTES"), (avro_format, "BATCH_BYTES"), (parquet, "MAX_BYTES")):
         monkeypatch.setattr(module, name, size)
     monkeypatch.setattr(lines, "TAIL_BYTES", 16)
     assert read(path, Columns(carry=ALL), split_bytes=3000).rows == whole.rows

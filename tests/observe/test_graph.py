@@ -12,7 +12,8 @@ from beam_etl.observe.drawing import HEIGHT, WIDTH, Box, draw, shorten
 from beam_etl.observe.graph import MOST_NODES, Graph, Node, contract, leaves
 from beam_etl.observe.plan import plan
 from beam_etl.transforms.batches import Batches, MapBatches
-from beam_etl.transforms.shuffle import MapPartitions, Rebalance, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Rebalance, Shuffle
 from tests.beam import run
 
 BATCH = pa.record_batch({"address": pa.array([1, 2], pa.uint64()), "key": ["a", "b"]})

@@ -22,7 +22,8 @@ from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.execution import FAILED
 from beam_etl.pipelines.job import DONE, USAGE, Job
 from beam_etl.transforms.batches import MapBatches
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Shuffle
 from tests.browser import Tables, opened
 from tests.datasets import read_report
 

@@ -13,7 +13,8 @@ from beam_etl.kernels import partition
 from beam_etl.kernels.partition import hash_partition
 from beam_etl.observe.skew import ShuffleSkew
 from beam_etl.pipelines.shuffle_skews import shuffle_skews
-from beam_etl.transforms.shuffle import Attach, Attachment, MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Attach, Attachment, Shuffle
 from tests.beam import run
 
 ROWS = 40_000

@@ -149,7 +149,7 @@ def test_a_child_that_dies_in_any_way_is_told_and_replaced() -> None:
     batch = pa.RecordBatch.from_pydict({"text": words})
     told: list[Any] = list(Guarded(by_its_word, 0.5, 1 << 30).rows(batch))
     assert [told[at] for at in (0, 3, 6, 7)] == [[batch.slice(at, 1)] for at in (0, 3, 6, 7)]
-    assert told[1].startswith("it ended its process (signal 11)")
+    assert told[1].startswith("it ended its process (SIGSEGV)")
     assert told[2] == "it takes over 0.5 s of the processor"
     assert told[4] == "MemoryError: "
     assert told[5] == "ValueError: as it says"
@@ -159,11 +159,11 @@ def test_a_child_that_was_ended_while_it_waited_costs_no_row() -> None:
     batch = pa.RecordBatch.from_pydict({"text": ["a", "b"]})
     guarded = Guarded(by_its_word, 0.5, 1 << 30)
     first = list(guarded.rows(batch))
-    [[idle]] = children._idle.values()
-    os.kill(idle._process.pid, signal.SIGKILL)
-    idle._process.wait()
+    [[idle]] = children._waiting._children.values()
+    os.kill(idle.process.pid, signal.SIGKILL)
+    idle.process.wait()
     assert list(guarded.rows(batch)) == first
-    [[other]] = children._idle.values()
+    [[other]] = children._waiting._children.values()
     assert other is not idle
 
 

@@ -9,7 +9,8 @@ from beam_etl import schema
 from beam_etl.kernels.window_text import parse_window
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.late_gate import GateLateRows
-from beam_etl.transforms.shuffle import MapPartitions, Shuffle
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Shuffle
 from beam_etl.transforms.windows import AddWindows
 from tests.beam import run
 from tests.streams import MINUTE, Event, documents, micros, play

@@ -11,7 +11,8 @@ from apache_beam.utils.timestamp import Timestamp
 from beam_etl import schema
 from beam_etl.kernels import partition
 from beam_etl.transforms.batches import RecordBatchCoder, merge_batches
-from beam_etl.transforms.shuffle import Distribute, Gather, MapPartitions, Rebalance, Shuffle, _by_address
+from beam_etl.transforms.map_partitions import MapPartitions
+from beam_etl.transforms.shuffle import Distribute, Gather, Rebalance, Shuffle, _by_address
 from tests.beam import counters, run
 
 ROWS = 3000

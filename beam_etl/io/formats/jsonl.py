@@ -1,36 +1,19 @@
 """JSON Lines: an object a line. Parsed natively, a block of lines at a time."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from beam_etl.io.access import compression
 from beam_etl.io.errors import one_line
-from beam_etl.io.formats.base import (
-    LIMITS,
-    Copier,
-    FileEntry,
-    Limits,
-    Rows,
-    Split,
-    Writer,
-    from_columns,
-)
+from beam_etl.io.formats.base import FileEntry, Limits, Rows, Split, Writer, from_columns
 from beam_etl.io.formats.json_types import infer_schema
-from beam_etl.io.formats.line_copies import LineCopier
-from beam_etl.io.formats.lines import (
-    BLOCK_BYTES,
-    Lines,
-    LongLine,
-    UnreadableError,
-    line_splits,
-    split_lines,
-)
-from beam_etl.io.formats.rest import reject_long_line, reject_unreadable
+from beam_etl.io.formats.line_format import LineFormat, LineReader
+from beam_etl.io.formats.lines import Lines, LongLine, UnreadableError, split_lines
 from beam_etl.io.isolate import by_halves, entering
 from beam_etl.io.json_text import json_line
 from beam_etl.io.rejects import Reject, reject_record
@@ -43,54 +26,29 @@ _BLANKS = b" \t\r"
 _ROW = re.compile(r" in row \d+$")
 
 
-class JsonLines:
+class JsonLines(LineFormat):
     """`.jsonl`, `.ndjson`, and `.json` that holds lines; .gz and .zst. Position: byte offset of the line."""
 
     name = "jsonl"
     suffixes = (".jsonl", ".ndjson", ".json")
     suffix = ".jsonl"
-    compressible = True
-    by_record = True
     inferred = True
-    by_offset = False
-    limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         return infer_schema(_first_lines(path, self.limits))
 
-    def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
-        return line_splits(file, split_bytes)
-
-    def open(self, split: Split, stored: pa.Schema | None) -> "_JsonReader":
+    def open(self, split: Split, stored: pa.Schema | None) -> LineReader:
         columns = self.schema(split.file.path) if stored is None else stored
-        return _JsonReader(split, columns, self.limits)
+        return LineReader(split, columns, self.limits, partial(_reading, split.file.path, columns))
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         return _JsonWriter(sink)
 
-    def copy_suffix(self, path: str) -> str:
-        return self.suffix + compression(path)
 
-    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
-        return LineCopier(sink, path)
-
-
-class _JsonReader:
-    def __init__(self, split: Split, columns: pa.Schema, limits: Limits) -> None:
-        self._split = split
-        self._limits = limits
-        self.schema = columns
-
-    def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        options = parse_options(self.schema, names, complete)
-        try:
-            for found in split_lines(self._split, BLOCK_BYTES, self._limits):
-                if isinstance(found, LongLine):
-                    yield reject_long_line(self._split.file.path, found, self._limits.record_bytes)
-                else:
-                    yield from read_lines(self._split.file.path, found, options)
-        except UnreadableError as error:
-            yield reject_unreadable(self._split, error)
+def _reading(
+    path: str, stored: pa.Schema, names: Sequence[str], complete: bool
+) -> Callable[[Lines], Iterator[Rows | Reject]]:
+    return partial(read_lines, path, options=parse_options(stored, names, complete))
 
 
 def parse_options(stored: pa.Schema, names: Sequence[str], complete: bool) -> Any:

@@ -1,6 +1,7 @@
 """Plain text: a document a line (`text`), or a document a file (`textfile`). The only column is `text`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,66 +10,36 @@ import pyarrow as pa
 from beam_etl import schema
 from beam_etl.io.access import PIECE_BYTES, Stream, compression
 from beam_etl.io.errors import InputError, is_content_error
-from beam_etl.io.formats.base import (
-    LIMITS,
-    Copier,
-    FileEntry,
-    Limits,
-    Rows,
-    Split,
-    Writer,
-    from_columns,
-)
-from beam_etl.io.formats.line_copies import LineCopier
-from beam_etl.io.formats.lines import (
-    BLOCK_BYTES,
-    BYTE_ORDER_MARK,
-    Lines,
-    LongLine,
-    UnreadableError,
-    line_splits,
-    split_lines,
-)
+from beam_etl.io.formats.base import Copier, FileEntry, Limits, Rows, Split, Writer, from_columns
+from beam_etl.io.formats.line_format import LineFormat, LineReader
+from beam_etl.io.formats.lines import BYTE_ORDER_MARK, Lines, UnreadableError
 from beam_etl.io.formats.parquet import Parquet
-from beam_etl.io.formats.rest import reject_long_line, reject_unreadable
+from beam_etl.io.formats.rest import reject_unreadable
 from beam_etl.io.rejects import Reject
 
 COLUMNS = pa.schema([(schema.TEXT, pa.large_string())])
 
 
-class TextLines:
+class TextLines(LineFormat):
     """`.txt`, .gz and .zst: each line is a document, an empty one too. Position: byte offset of the line."""
 
     name = "text"
     suffixes: tuple[str, ...] = (".txt",)
     suffix = ".txt"
-    compressible = True
-    by_record = True
     inferred = False
-    by_offset = False
-    limits = LIMITS
 
     def schema(self, path: str) -> pa.Schema:
         with Stream(path) as stream:
             stream.read(1)  # so that what can't be decompressed shows
         return COLUMNS
 
-    def splits(self, file: FileEntry, split_bytes: int) -> Iterator[Split]:
-        return line_splits(file, split_bytes)
-
-    def open(self, split: Split, stored: pa.Schema | None) -> "_LineReader":
-        return _LineReader(split, self.limits)
+    def open(self, split: Split, stored: pa.Schema | None) -> LineReader:
+        return LineReader(split, COLUMNS, self.limits, _reading)
 
     def writer(self, sink: Any, columns: pa.Schema) -> Writer:
         if schema.TEXT not in columns.names:
             raise InputError(f"text files hold the column 'text' only; there are {', '.join(columns.names)}")
         return _LineWriter(sink)
-
-    def copy_suffix(self, path: str) -> str:
-        return self.suffix + compression(path)
-
-    def copier(self, sink: Any, path: str, columns: pa.Schema) -> Copier:
-        return LineCopier(sink, path)
 
 
 class TextFiles(TextLines):
@@ -95,22 +66,12 @@ class TextFiles(TextLines):
         return Parquet().copier(sink, path, columns)
 
 
-class _LineReader:
-    schema = COLUMNS
+def _reading(names: Sequence[str], complete: bool) -> Callable[[Lines], Iterator[Rows]]:
+    return partial(_rows, names)
 
-    def __init__(self, split: Split, limits: Limits) -> None:
-        self._split = split
-        self._limits = limits
 
-    def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
-        try:
-            for found in split_lines(self._split, BLOCK_BYTES, self._limits):
-                if isinstance(found, LongLine):
-                    yield reject_long_line(self._split.file.path, found, self._limits.record_bytes)
-                else:
-                    yield Rows(_batch(_texts(found), names), found.positions, found.record, found.stored)
-        except UnreadableError as error:
-            yield reject_unreadable(self._split, error)
+def _rows(names: Sequence[str], lines: Lines) -> Iterator[Rows]:
+    yield Rows(_batch(_texts(lines), names), lines.positions, lines.record, lines.stored)
 
 
 class _FileReader:

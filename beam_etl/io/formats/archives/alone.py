@@ -4,10 +4,10 @@ from collections.abc import Generator
 
 from beam_etl.io.errors import is_content_error
 from beam_etl.io.formats.archives.heads import FIRST_HEAD_BYTES, Head, Record, head_end, warc_head
-from beam_etl.io.formats.archives.inflate import QUICK_ERROR
 from beam_etl.io.formats.archives.members import Members
 from beam_etl.io.formats.archives.regular import RegularHeads
 from beam_etl.io.formats.archives.starts import ARC_LINE, START_BYTES, starts_at
+from beam_etl.io.inflate import QUICK_ERROR
 from beam_etl.io.isolate import entering
 
 ALONE_BYTES = 8 << 20

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from beam_etl.io.access import PIECE_BYTES, STORED_BYTES
 from beam_etl.io.errors import is_content_error
-from beam_etl.io.formats.archives.inflate import inflater, quick_inflater
 from beam_etl.io.formats.archives.starts import START_BYTES, is_start
 from beam_etl.io.formats.archives.zstd_dictionaries import Dictionary, read_dictionary
+from beam_etl.io.inflate import inflater, quick_inflater
 from beam_etl.io.isolate import entering
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
