@@ -230,7 +230,6 @@ class Words:
 
 def _pattern(words: Sequence[str]) -> str:
     """Longer ones first, so that what is told is the whole phrase."""
-    escaped = "|".join(
-        re.escape(word).replace(r"\ ", r"\s+") for word in sorted(words, key=len, reverse=True)
-    )
+    longest_first = sorted(words, key=len, reverse=True)
+    escaped = "|".join(r"[\s\pZ]+".join(map(re.escape, phrase.split())) for phrase in longest_first)
     return rf"(?i)(?:^|[^\pL\pN\pM_])(?P<word>{escaped})(?:$|[^\pL\pN\pM_])"

@@ -41,6 +41,8 @@ TEXTS = {
     "a brace in a short line": "a {\nThis is some text.",
     "lorem ipsum": "Some text.\nA Lorem Ipsum line is here.",
     "a long word": f"This line has {'x' * 1001} here.\nThis line has {'x' * 1000} here.",
+    "spaces beyond ASCII": "Prix\u202f: 1\u00a0€\n標題\u3000一\u3000二\nTwo\u200bwords here",
+    "a long line": f"{'日本語' * 300} and words.\n{'日本語' * 333}xxx is long.\n{'x' * 900}\u00a0{'y' * 900} z",
     "no line": "One\nTwo words",
     "empty": "",
     "other line ends": "One line is here\x0bthe second is here\u2028the third is here\x85the last is here",

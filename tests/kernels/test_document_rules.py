@@ -62,6 +62,7 @@ TEXTS = [
     "a Bad  Word here",
     "badword",
     "bad word",
+    "no bad\u00a0word, bad\u3000word",
     "wordbad",
     "Straße, ÜBEL!",
     "übelst",
@@ -78,6 +79,7 @@ def has(text: str | None, words: tuple[str, ...]) -> bool:
 
 def test_words_are_found_between_other_characters() -> None:
     forbidden = ("bad word", "übel")
+    assert broken(Words(forbidden=("bad  word",)), text=["bad word"]) == ["bad word"]
     told = broken(Words(forbidden=forbidden), text=TEXTS)
     assert [why is not None for why in told] == [has(text, forbidden) for text in TEXTS]
     told = broken(Words(required=forbidden), text=TEXTS)
