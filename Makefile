@@ -48,7 +48,7 @@ test-faults: ## the long form of the tests of faults, which writes the tables of
 
 faults = tests/test_faults.py tests/io/test_append_processes.py tests/io/test_commit.py tests/io/test_verify.py \
 	tests/io/test_changes.py tests/io/test_careful.py tests/pipelines/test_append.py tests/pipelines/test_surviving.py \
-	tests/pipelines/test_curate.py
+	tests/pipelines/test_curate.py tests/pipelines/test_resume.py
 
 fuzz: ## read a million changed files with each reader; hours
 	@$(install) dev

@@ -7,6 +7,9 @@ from functools import cache
 from beam_etl.io import staging
 from beam_etl.io.stores import store_of
 
+PUT_DOWN_SECONDS = 86_400
+"""After the last of it was written, for who goes on where a run failed: as long as `clean` takes that for alive."""
+
 
 def _appending_runs(dataset: str) -> set[str]:
     """Runs that add to a dataset on a filesystem and have not ended. What they publish may be staged since long ago."""
@@ -59,8 +62,14 @@ def remove_leftovers(
 
 
 def _is_left(dataset: str, run: str, version: int, before: float) -> bool:
-    """Whether a staging folder is of a run that can't be published any more. The folders of appends are spared."""
+    """Whether a staging folder is of a run that can't be published any more. The folders of appends are spared.
+
+    What runs have put down is another's to take over, and goes a day later.
+    """
     folder = os.path.join(dataset, staging.FOLDER, run)
+    files = list(store_of(dataset).files(folder))
+    if any(found.path.endswith(staging.PUT_DOWN) for found in files):
+        return all(found.modified <= before - PUT_DOWN_SECONDS for found in files)
     if not store_of(dataset).has_folders:
         return _is_past(staging.begun(dataset, run), version)
     inside = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]

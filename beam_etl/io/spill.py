@@ -162,7 +162,7 @@ class _Spill(beam.DoFn):
             here.file.write(self._table, batch)
             return here.take_closed()
         if self._file is None:
-            name = f"{self._table}-{staging.new_attempt()}.arrows"
+            name = f"{self._table}-{staging.new_attempt()}{staging.PUT_DOWN}"
             self._file = SpillFile(os.path.join(self._folder, name), self._most)
         self._file.write(self._table, batch)
         if self._table == REJECTS:

@@ -220,7 +220,7 @@ class SplitFile(NamedTuple):
 
 def split_path(folder: str, split: Split) -> str:
     """A new name for the file of a split."""
-    return os.path.join(folder, f"{_OF_SPLIT}{split.name}-{staging.new_attempt()}.arrows")
+    return os.path.join(folder, f"{_OF_SPLIT}{split.name}-{staging.new_attempt()}{staging.PUT_DOWN}")
 
 
 def _record(file: SplitFile) -> bytes:

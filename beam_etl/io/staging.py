@@ -32,6 +32,8 @@ _CONFLICT = "conflict.json"
 _LOST = "lost.json"
 APPENDING = "appending"
 """A file in the staging folder of a run that adds to a dataset."""
+PUT_DOWN = ".arrows"
+"""How files end that a run puts down, for itself and for one that goes on where it failed."""
 _BEGUN = "begun.json"
 _OWNER = "owner-"
 _TOLD = 20
@@ -177,7 +179,9 @@ class Begun(NamedTuple):
 
 
 def mark_begun(dataset: str, run: str, appends: bool) -> None:
-    """Says of a run in an object store that it has begun, if nobody has yet."""
+    """Says of a run in an object store that it has begun, if nobody has yet. On a filesystem times of files tell."""
+    if store_of(dataset).has_folders:
+        return
     begun = Begun(max(numbers(dataset), default=0), appends)
     path = os.path.join(staging_folder(dataset, run), _BEGUN)
     store_of(dataset).create(path, json.dumps(begun._asdict()).encode())

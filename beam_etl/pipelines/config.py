@@ -136,6 +136,11 @@ class RunConfig:
         return (self.output,)
 
     @property
+    def after_another(self) -> str:
+        """What to do where another job was published in place of this one."""
+        return "Run again with --overwrite=true to replace it."
+
+    @property
     def described_cluster(self) -> Cluster | None:
         """The cluster of --cluster."""
         return parse_cluster(self.cluster) if self.cluster else None

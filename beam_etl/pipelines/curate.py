@@ -1,6 +1,5 @@
 """`python -m beam_etl.pipelines.curate`: from a crawl to a corpus in one job, and what each step left of it."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -10,10 +9,8 @@ import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io import staging
 from beam_etl.io.apply_decisions import Applied, ApplyDecisions
 from beam_etl.io.columns import resolve
-from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.dataset_rows import TableRows
 from beam_etl.io.errors import InputError
 from beam_etl.io.file_source import FileSource
@@ -27,19 +24,10 @@ from beam_etl.pipelines.chosen_records import read_crawl
 from beam_etl.pipelines.curate_checks import check_steps
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.pipelines.curate_file import with_file
-from beam_etl.pipelines.curate_parts import (
-    PutDown,
-    cut_lines,
-    first_part,
-    lines_part,
-    tell_that_none_is_put_down,
-)
+from beam_etl.pipelines.curate_parts import cut_lines, first_part, lines_part
 from beam_etl.pipelines.curate_steps import (
-    DOCUMENTS,
     FUNNEL,
     PIECES,
-    REJECTS,
-    REMOVALS,
     Compared,
     DocumentSteps,
     compare,
@@ -52,6 +40,8 @@ from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
 from beam_etl.pipelines.flags import UsageError
 from beam_etl.pipelines.job import AFTER, Job
+from beam_etl.pipelines.put_down import PutDown, forgetting
+from beam_etl.pipelines.steps import DOCUMENTS, REJECTS, REMOVALS
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import MapBatches
 from beam_etl.transforms.decontaminate import MATCHES
@@ -82,8 +72,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     """
     check_steps(source, config)
     compares, how = config.has(*COMPARED), config.repeated_lines
-    if not compares and how is None:
-        tell_that_none_is_put_down(config)
+    if not (compares or how or config.resume):
         return _finished(source, config, first_steps(source, config), {})
     sample = cache(partial(source.sample, SAMPLE_BYTES))
     last = first_part(source, config)
@@ -93,18 +82,17 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         parts.append(last)
     steps = _put_down(config, parts)
     failures = [failure for part in parts for failure in part.failures]
-    if not compares:
-        assert how is not None
+    tables: dict[str, Any] = {}
+    if how is not None and not compares:
         cut = cut_lines(source, config, how, last, sample)
         steps.follow(cut.steps)
-        tables: dict[str, Any] = {FAILURES: cut.failures}
-    else:
+        tables = {FAILURES: cut.failures}
+    elif compares:
         expected = Expected(*sample().expected(source.told_documents()))
         compared = compare(last.documents, config, source, expected.documents)
         compared = compared._replace(failures=[*compared.failures, *failures])
         tables = _second_part(source, config, steps, last, compared, expected)
-    forget = partial(_forget, folders=[part.folder for part in parts])
-    return {**_finished(source, config, steps, tables), AFTER: forget}
+    return {**_finished(source, config, steps, tables), AFTER: forgetting(parts)}
 
 
 def _put_down(config: Config, parts: Sequence[PutDown]) -> DocumentSteps:
@@ -232,18 +220,6 @@ def _own(source: FileSource, config: Config) -> tuple[str, ...]:
 
 def _without(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     return batch.drop_columns([name for name in names if name in batch.schema.names])
-
-
-def _forget(verdict: beam.PCollection[str], folders: Sequence[str]) -> None:
-    """What was put down isn't needed any more when the dataset is published."""
-    verdict | "Forget what was put down" >> beam.Map(_remove, folders=folders)  # type: ignore[unused-ignore]
-
-
-def _remove(verdict: str, folders: Sequence[str]) -> None:
-    if verdict == PUBLISHED:
-        for folder in folders:
-            staging.remove_folder(folder)
-        staging.remove_empty({os.path.dirname(folder) for folder in folders})
 
 
 def notes(config: Config, counters: Mapping[str, int]) -> list[str]:

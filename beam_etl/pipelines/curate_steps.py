@@ -45,8 +45,8 @@ ORDER = (
 )
 """The places of the funnel's steps."""
 
-DOCUMENTS, REMOVALS, REJECTS, FUNNEL = "documents", "removals", "rejects", "funnel"
-"""Tables."""
+FUNNEL = "funnel"
+"""A table."""
 
 PIECES = "beam_etl.pieces"
 """int32, only inside a run: the repeated lines that were cut out of a document."""
@@ -130,14 +130,10 @@ class DocumentSteps(Steps):
         self._noted += steps._noted
         self.tables |= steps.tables
 
-    def spilled_tables(self) -> dict[str, tuple[Batches, ...]]:
-        """All that is put down, by table."""
-        own = {REMOVALS: self.removals, REJECTS: self.rejects, FUNNEL: self.counts}
-        return {
-            DOCUMENTS: (self.documents,),
-            **{name: tuple(batches) for name, batches in own.items()},
-            **{name: (batches,) for name, batches in self.tables.items()},
-        }
+    def by_table(self) -> dict[str, tuple[Batches, ...]]:
+        """All that is put down."""
+        tables = {name: (batches,) for name, batches in self.tables.items()}
+        return {**super().by_table(), FUNNEL: tuple(self.counts), **tables}
 
     def _told(self, label: str, removals: Batches) -> Batches:
         return removals | f"Removed: {label}" >> MapBatches(partial(removals_of_step, step=label))

@@ -14,15 +14,37 @@ from beam_etl.kernels.languages import NoDetectorError
 from beam_etl.pipelines.chosen_records import read_crawl
 from beam_etl.pipelines.extract_config import Config
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import Job
-from beam_etl.pipelines.steps import Steps
+from beam_etl.pipelines.job import AFTER, Job
+from beam_etl.pipelines.put_down import Made, forgetting, put_documents_down
+from beam_etl.pipelines.steps import DOCUMENTS, REJECTS, REMOVALS, Steps
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
 from beam_etl.transforms.batches import MapBatches
 
 
 def build(source: FileSource, config: Config) -> dict[str, Any]:
-    """Tables documents, removals and rejects. No shuffle."""
-    documents, rejects, _ = source.documents()
+    """Tables documents, removals and rejects. No shuffle.
+
+    With --resume all that is made of a split is put down too, and what another run had put down isn't made again.
+    """
+    if config.resume:
+        first = put_documents_down(source, config, partial(_made, source, config))
+        again = {name: first.again(name) for name in (REMOVALS, REJECTS)}
+        return {DOCUMENTS: first.documents, **again, AFTER: forgetting([first])}
+    steps = _steps(source, config)
+    return {
+        DOCUMENTS: steps.documents,
+        REMOVALS: steps.removals | "Removals" >> beam.Flatten(),
+        REJECTS: steps.rejects | "Rejects" >> beam.Flatten(),
+    }
+
+
+def _made(source: FileSource, config: Config, **reading: Any) -> Made:
+    return Made(_steps(source, config, tell_splits=True, **reading).by_table())
+
+
+def _steps(source: FileSource, config: Config, **reading: Any) -> Steps:
+    """All steps. Args as of `build`; reading: more for `FileSource.documents`."""
+    documents, rejects, _ = source.documents(**reading)
     stored = source.stored_schema.names
     pages = schema.PAYLOAD in stored and schema.TEXT not in stored
     if pages:
@@ -40,11 +62,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         steps.filter("Filter languages", config.language_rules)
     if config.mask:
         steps.map("Mask addresses", MaskAddresses())
-    return {
-        "documents": steps.documents,
-        "removals": steps.removals | "Removals" >> beam.Flatten(),
-        "rejects": steps.rejects | "Rejects" >> beam.Flatten(),
-    }
+    return steps
 
 
 def _without(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:

@@ -19,14 +19,16 @@ from beam_etl.kernels.document_rules import (
 from beam_etl.kernels.html import CONTENT_TYPE, EXTRACTS, LINKS, MAIN, MAX_PAGE_BYTES, TITLE
 from beam_etl.kernels.languages import LANG, LANG_SCORE, NoDetectorError, check_codes
 from beam_etl.kernels.masking import MASKED
-from beam_etl.pipelines.chosen_records import CrawlConfig
 from beam_etl.pipelines.flags import flag
+from beam_etl.pipelines.resume_config import ResumeConfig
 from beam_etl.transforms.extract import PAGE_MEMORY, PAGE_SECONDS, ExtractText
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CrawlConfig):
+class Config(ResumeConfig):
     """What can be asked of the job."""
+
+    job = "extract"
 
     extract: str = flag(
         "what is taken of a page: its main content, all text, or none but its tags",
@@ -58,6 +60,12 @@ class Config(CrawlConfig):
         "mask e-mail addresses and public IP addresses, and count them in a column masked", default=False
     )
 
+    resume: bool = flag(
+        "put down what is made of each split of the input, and take over what a run with the same flags and input had "
+        "put down when it failed or was killed",
+        default=False,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.min_language_score <= 1:
@@ -72,6 +80,10 @@ class Config(CrawlConfig):
     def others(self) -> tuple[str, ...]:
         words = (*self.blocklist, *self.required_words, *self.forbidden_words)
         return (*super().others, *(item for item in words if item.startswith(FILE_MARK)))
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        return tuple(item.removeprefix(FILE_MARK) for item in self.others)
 
     @property
     def columns(self) -> Columns:

@@ -30,7 +30,7 @@ from beam_etl.observe.summary import Summary
 from beam_etl.observe.text import format_bytes
 from beam_etl.pipelines import flags
 from beam_etl.pipelines.config import JobConfig, RunConfig
-from beam_etl.pipelines.execution import Execution
+from beam_etl.pipelines.execution import FAILED, Execution
 from beam_etl.pipelines.interrupt import give_up
 from beam_etl.pipelines.launching import (
     about,
@@ -164,6 +164,9 @@ class Job(Generic[Config]):
             return DONE
         if runner_name(config.runner) == IN_PROCESS and not config.force:
             refuse_too_large(drawn)
+        staging.mark_begun(
+            config.output, config.run, config.append
+        )  # before any step puts something beside tables
         return self._execute(pipeline, source, config, clock)
 
     def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock) -> int:
@@ -182,9 +185,12 @@ class Job(Generic[Config]):
             else nullcontext(),
             service=service_of(config.runner, pipeline.options),
         )
+        earlier = manifest.numbers(config.output)
         result = execution(pipeline)
         clock.mark(RUNNING)
         if isinstance(result, int):
+            if result == FAILED and not config.append and _latest(config.output) > max(earlier, default=0):
+                print(f"{self.name}: {_overtaken(config)}", file=sys.stderr)
             return result
         ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)
         if code := self._unpublished(config):
@@ -203,7 +209,11 @@ class Job(Generic[Config]):
         for folder in config.folders:
             publishing.refresh(folder)
         missing = [folder for folder in config.folders if not publishing.is_published(folder, config.run)]
-        reasons = [reason for folder in missing for reason in _unpublished(folder, config.run)]
+        reasons = [
+            reason
+            for folder in missing
+            for reason in staging.verdict(folder, config.run) or [_overtaken(config, folder)]
+        ]
         for reason in reasons:
             print(f"{self.name}: {reason}", file=sys.stderr)
         if missing and config.output not in missing:
@@ -247,13 +257,15 @@ class Job(Generic[Config]):
             print(f"{self.name}: {warning}", file=sys.stderr)
 
 
-def _unpublished(output: str, run: str) -> list[str]:
-    """Why a run that ended has published nothing."""
-    overtaken = (
-        f"another job published to {output} while this one ran; nothing of it was touched. "
-        f"Run again with --overwrite=true to replace it."
-    )
-    return staging.verdict(output, run) or [overtaken]
+def _latest(output: str) -> int:
+    publishing.refresh(output)
+    return max(manifest.numbers(output), default=0)
+
+
+def _overtaken(config: RunConfig, folder: str | None = None) -> str:
+    """Why a run has published nothing to a folder, where no reason is known."""
+    where = folder or config.output
+    return f"another job published to {where} while this one ran; nothing of it was touched. {config.after_another}"
 
 
 def _planned(source: Source, drawn: Plan, cluster: Cluster | None) -> str:

@@ -6,6 +6,9 @@ from beam_etl.kernels.document_rules import DocumentRule
 from beam_etl.transforms.batches import Batches
 from beam_etl.transforms.filters import FilterDocuments
 
+DOCUMENTS, REMOVALS, REJECTS = "documents", "removals", "rejects"
+"""Tables."""
+
 
 class Steps:
     """Documents after the steps so far.
@@ -36,6 +39,10 @@ class Steps:
         self.documents = done.documents
         self.rejects.append(done.rejects)
         self.removals.append(self._told(label, done.removals))
+
+    def by_table(self) -> dict[str, tuple[Batches, ...]]:
+        """All that there is."""
+        return {DOCUMENTS: (self.documents,), REMOVALS: tuple(self.removals), REJECTS: tuple(self.rejects)}
 
     def _told(self, label: str, removals: Batches) -> Batches:
         """The removals of a step as they are written."""

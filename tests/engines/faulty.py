@@ -96,9 +96,9 @@ def _change_metrics(module: ModuleType) -> None:
     kind.took_in, kind.gave_out = told_in, told_out
 
 
-def _around(module: ModuleType, name: str, before: str, after: str = "") -> None:
-    """A function of a module, with a point before it and one behind it."""
-    function: Callable[..., Any] = getattr(module, name)
+def _around(owner: Any, name: str, before: str, after: str = "") -> None:
+    """A function of a module or class, with a point before it and one behind it."""
+    function: Callable[..., Any] = getattr(owner, name)
 
     @functools.wraps(function)
     def with_points(*args: Any, **kwargs: Any) -> Any:
@@ -109,7 +109,7 @@ def _around(module: ModuleType, name: str, before: str, after: str = "") -> None
                 reach(after)
             return result
 
-    setattr(module, name, with_points)
+    setattr(owner, name, with_points)
 
 
 def _change_commit(module: ModuleType) -> None:
@@ -153,5 +153,8 @@ CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "beam_etl.io.rewrite": lambda module: _around(module, "copy_split", "copying"),
     "beam_etl.io.commit": _change_commit,
     "beam_etl.io.publishing": lambda module: _around(module, "publish", "committing", "committed"),
+    "beam_etl.io.spill_files": lambda module: _around(module.SpillFile, "close_split", "spilling", "spilled"),
+    "beam_etl.io.spill": lambda module: _around(module, "_record", "recording", "recorded"),
+    "beam_etl.io.apply_decisions": lambda module: _around(module._Apply, "_applied", "applying"),
 }
 """Modules, and what is done to them once they are imported."""

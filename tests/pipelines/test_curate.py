@@ -3,9 +3,6 @@
 import html
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,16 +11,26 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from beam_etl.io import manifest
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.read import ReadDocuments
-from beam_etl.io.spill_files import SpillFile
 from beam_etl.pipelines import curate, decontaminate, dedup, domain_score, extract, lines, show, token_count
 from beam_etl.pipelines.curate_config import Config
 from beam_etl.transforms.children import close_children
 from tests.archives import response
 from tests.faults import EQUAL, FaultReport
 from tests.faults import NOTHING as NO_DATASET
+from tests.resuming import (
+    ALL,
+    IN_LAST_READ,
+    LINES,
+    SPLIT_FILE,
+    Order,
+    check_said,
+    check_same,
+    kill,
+    resumed,
+    taken,
+)
 from tests.stored import write
 
 STEPS = """
@@ -348,16 +355,6 @@ def test_a_step_that_leaves_nothing_is_in_the_funnel(
     assert "mask                    0    0.0%                  0                0" in capsys.readouterr().out
 
 
-def numbered(files: int, rows: int) -> dict[str, bytes]:
-    """Files of documents of which a line is in all, and every third document is there twice."""
-    texts = [
-        f"The same in all of them.\nThis is the text of number {n - n % 3 // 2:03}."
-        for n in range(files * rows)
-    ]
-    told = [json.dumps({"id": f"{n:03}", "text": text}) + "\n" for n, text in enumerate(texts)]
-    return {f"{n}.jsonl": "".join(told[n * rows : (n + 1) * rows]).encode() for n in range(files)}
-
-
 def test_lines_alone_are_those_of_their_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = [
         {"id": f"{n}", "url": f"https://{'ab'[n % 2]}.example/{n}", "text": f"Menu\nText {n}\nFoot {n % 2}"}
@@ -389,93 +386,6 @@ def test_lines_alone_are_those_of_their_pipeline(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "out/_staging").exists()
 
 
-SINCE = {
-    "nothing": ("3 splits of the input; 60 documents in",),
-    "a file was torn": ("2 splits of the input; 40 documents in",),
-    "a file isn't as it was written": (
-        "its part of the input is read again",
-        "2 splits of the input; 40 documents in",
-    ),
-    "a split was worked on twice": ("3 splits of the input; 60 documents in",),
-    "an input was written anew": ("starting from the beginning",),
-}
-"""What has happened since a run failed, and what the next one says."""
-
-SINCE_IN_CI = ("a file isn't as it was written",)
-
-
-def hurt(how: str, folder: Path, source: Path) -> None:
-    """What may become of files after a run died."""
-    files = sorted((folder / "_staging").glob("*/split-*"))
-    assert len(files) == 4  # one isn't whole
-    content = files[0].read_bytes()
-    if how == "a file was torn":
-        files[0].write_bytes(content[:-1])
-    elif how == "a file isn't as it was written":
-        files[0].write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
-    elif how == "a split was worked on twice":
-        (files[0].parent / f"{files[0].name[:-12]}twice.arrows").write_bytes(content)
-    elif how == "an input was written anew":
-        os.utime(source / "0.jsonl", (5, 5))
-
-
-@pytest.fixture
-def small_splits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A third of a file of 60 documents, which are equally long."""
-    size = len(next(iter(numbered(files=1, rows=20).values())))
-    monkeypatch.setitem(ReadDocuments.__init__.__kwdefaults__, "split_bytes", size)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """Flags of a job over two files, and what it gives where none is split."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    for name, content in numbered(files=2, rows=60).items():
-        write(folder / "in", name, content)
-    steps = "[words]\nforbidden_words = ['number 007']\n[lines]\nmatch = 'exact'\nmin_length = 12\n[exact]\n[funnel]\n"
-    given = [*job(folder, folder / "in/*.jsonl", steps), "--direct_num_workers=1"]
-    assert curate.run(given) == 0
-    return given, folder
-
-
-@pytest.mark.usefixtures("small_splits")
-@pytest.mark.parametrize(
-    ("how", "told"),
-    [
-        pytest.param(how, told, id=how, marks=() if how in SINCE_IN_CI else pytest.mark.long)
-        for how, told in SINCE.items()
-    ],
-)
-def test_splits_that_were_read_are_not_read_again(
-    how: str,
-    told: tuple[str, ...],
-    undisturbed: tuple[list[str], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    given, folder = undisturbed
-    given = [*given, f"--output={tmp_path}/out"]
-    closing, calls = SpillFile.close_split, iter(range(99))
-
-    def failing(*arguments: Any) -> Any:
-        if next(calls) == 3:
-            raise OSError("no space left")
-        return closing(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SpillFile, "close_split", failing)
-        assert curate.run(given) == 1
-    hurt(how, tmp_path / "out", folder / "in")
-    capsys.readouterr()
-    assert curate.run([*given, "--resume=true"]) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("curate: ")]
-    assert len(said) == len(told)
-    assert all(what in line for what, line in zip(told, said, strict=True))
-    check_same(tmp_path / "out", folder / "out")
-    assert {row["step"] for row in table(tmp_path / "out", "removals")} == {"words", "lines"}
-
-
 CHANGES = ("nothing", "a list", "a vocabulary", "a package", "a step", "an input")
 
 
@@ -501,35 +411,12 @@ def test_what_decides_about_documents_decides_what_can_be_taken_over(
     elif changed == "a vocabulary":
         vocabulary.write_bytes(TOKENIZER + b" ")
     elif changed == "a package":
-        monkeypatch.setattr("beam_etl.pipelines.curate_config.version", lambda name: "0.0")
+        monkeypatch.setattr("beam_etl.pipelines.resume_config.version", lambda name: "0.0")
     for path in (words, vocabulary):
         os.utime(path, (5, 5))
     after = folder(steps + "[mask]\n" if changed == "a step" else steps, 6 if changed == "an input" else 5)
     assert (before == after) == (changed == "nothing")
 
-
-NOTHING, ALL = "starting from the beginning", "all steps that look at documents one by one"
-LINES = "the removal of repeated lines"
-SPLIT_FILE = ("beam_etl.io.spill_files", "SpillFile.close_split", "")
-RECORD = ("beam_etl.io.spill", "_record", "")
-
-KILLS: dict[str, tuple[tuple[str, str, str, int, bool], tuple[str, ...]]] = {
-    "before the first split is whole": ((*SPLIT_FILE, 0, False), (NOTHING,)),
-    "when a split is whole": ((*SPLIT_FILE, 0, True), ("1 splits of the input; 20 documents",)),
-    "in the first read": ((*SPLIT_FILE, 2, True), ("3 splits of the input; 60 documents",)),
-    "in the middle of a split": (
-        ("beam_etl.io.spill_files", "SpillFile._add", "documents", 2, True),
-        ("2 splits of the input; 40 documents",),
-    ),
-    "before all are recorded": ((*RECORD, 0, False), ("6 splits of the input; 120 documents",)),
-    "when all are recorded": ((*RECORD, 0, True), (ALL,)),
-    "while lines are cut": (("beam_etl.transforms.repeated_lines", "_Remove._outputs", "", 1, False), (ALL,)),
-    "before edited ones are recorded": (("beam_etl.io.staging", "mark_owner", "", 1, False), (ALL,)),
-    "in the last read": (("beam_etl.io.apply_decisions", "_Apply._applied", "", 0, False), (ALL, LINES)),
-    "at the first file written": (("beam_etl.io.data_files", "OpenFile.close", "", 0, True), (ALL, LINES)),
-    "before it is published": (("beam_etl.io.write", "settle", "", 0, False), (ALL, LINES)),
-}
-"""Where a run dies, as killed_jobs.arm takes it; and what the next one says it takes over."""
 
 KILLS_OF_PAGES = {
     "while text of pages is extracted": (
@@ -545,73 +432,8 @@ KILLS_OF_PAGES = {
         ("beam_etl.transforms.domain_score", "CountDomains.finish", "", 0, False),
         (ALL, LINES),
     ),
-    "in the last read": KILLS["in the last read"],
+    "in the last read": ((*IN_LAST_READ, 0, False), (ALL, LINES)),
 }
-
-KILLS_IN_CI = ("in the first read", "in the last read")
-
-_KILLED = """
-import json, sys
-from beam_etl.io.read import ReadDocuments
-from beam_etl.pipelines import curate
-from tests.killed_jobs import arm
-ReadDocuments.__init__.__kwdefaults__["split_bytes"] = int(sys.argv[2])
-arm(*json.loads(sys.argv[1]))
-curate.run(sys.argv[3:])
-"""
-
-
-def resumed(
-    where: Sequence[Any], given: list[str], output: Path, capsys: pytest.CaptureFixture[str]
-) -> list[str]:
-    """What a run says when it goes on where one in a process of its own died (SIGKILL) and published nothing."""
-    split_bytes = ReadDocuments.__init__.__kwdefaults__["split_bytes"]
-    command = [sys.executable, "-c", _KILLED, json.dumps(where), str(split_bytes), *given]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert manifest.latest(str(output)) is None
-    capsys.readouterr()
-    assert curate.run([*given, "--resume=true"]) == 0
-    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("curate: ")]
-
-
-def check_same(output: Path, expected: Path, *names: str) -> None:
-    for name in ("documents", "removals", "rejects", "funnel", "edits", *names):
-        made, known = (
-            sorted(json.dumps(row, default=str) for row in table(out, name)) for out in (output, expected)
-        )
-        assert made == known, name
-    assert not (output / "_staging").exists()
-
-
-def taken(told: tuple[str, ...]) -> tuple[str, ...]:
-    """What a run said that it takes over."""
-    return tuple(what for what in told if what != NOTHING)
-
-
-@pytest.mark.usefixtures("small_splits")
-@pytest.mark.parametrize(
-    ("when", "where", "told"),
-    [
-        pytest.param(name, *kill, id=name, marks=() if name in KILLS_IN_CI else pytest.mark.long)
-        for name, kill in KILLS.items()
-    ],
-)
-def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
-    when: str,
-    where: Sequence[Any],
-    told: tuple[str, ...],
-    undisturbed: tuple[list[str], Path],
-    faults: FaultReport,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    given, folder = undisturbed
-    said = resumed(where, [*given, f"--output={tmp_path}/out"], tmp_path / "out", capsys)
-    assert len(said) == len(told)
-    assert all(what in line for what, line in zip(told, said, strict=True))
-    check_same(tmp_path / "out", folder / "out")
-    faults.resume("curate: lines and exact duplicates of 2 files", when, NO_DATASET, taken(told), EQUAL)
 
 
 @pytest.fixture
@@ -635,11 +457,12 @@ def test_a_killed_run_over_pages_goes_on_and_ends_as_an_undisturbed_one(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    order = Order("curate", [*job(tmp_path, crawl), "--direct_num_workers=1"], where)
+    kill(order)
     try:
-        said = resumed(where, [*job(tmp_path, crawl), "--direct_num_workers=1"], tmp_path / "out", capsys)
+        said = resumed(order, f"{tmp_path}/out", capsys)
     finally:
         close_children()
-    assert len(said) == len(told)
-    assert all(what in line for what, line in zip(told, said, strict=True))
-    check_same(tmp_path / "out", curated, *("matches", "domains", "counts", "totals", "clusters"))
+    check_said(said, told)
+    check_same(f"{tmp_path}/out", f"{curated}", *("matches", "domains", "counts", "totals", "clusters"))
     faults.resume("curate: all steps, of pages", when, NO_DATASET, taken(told), EQUAL)

@@ -59,7 +59,7 @@ def test_a_launcher_reads_lists_and_samples_once(tmp_path: Path, monkeypatch: py
     source = write(tmp_path, "a.jsonl", lines(ROWS))
     hosts, words = write(tmp_path, "hosts", b"c.example"), write(tmp_path, "words", b"number")
     opened, sampled = Counter[tuple[str, str]](), list[int]()
-    for module in ("beam_etl.io.item_lists", "beam_etl.pipelines.curate_config"):
+    for module in ("beam_etl.io.item_lists", "beam_etl.pipelines.resume_config"):
 
         def counted(path: str, module: str = module) -> Any:
             opened[Path(path).name, module.rpartition(".")[2]] += 1
@@ -72,7 +72,7 @@ def test_a_launcher_reads_lists_and_samples_once(tmp_path: Path, monkeypatch: py
     )
     steps = f'[urls]\nblocklist = ["@{hosts}"]\n[words]\nrequired_words = ["@{words}"]\n[lines]\n[exact]\n'
     assert curate.run([*job(tmp_path, source, steps), "--plan=json"]) == 0
-    readers = ("item_lists", "curate_config")  # for what they say, and to tell a run that may be resumed
+    readers = ("item_lists", "resume_config")  # for what they say, and to tell a run that may be resumed
     assert opened == dict.fromkeys(((name, reader) for name in ("hosts", "words") for reader in readers), 1)
     assert sampled == [1]
 
@@ -193,14 +193,6 @@ def test_what_is_wrong_is_told_with_its_place(
     said = capsys.readouterr().err
     assert message.replace("FOLDER", str(tmp_path)) in said
     assert "--format" not in said
-
-
-def test_resume_says_where_there_is_nothing_to_go_on_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = write(tmp_path, "a.jsonl", lines(ROWS))
-    assert curate.run([*job(tmp_path, source, "resume = true\n[mask]\n"), "--plan=text"]) == 0
-    assert "--resume=true finds nothing to take over" in capsys.readouterr().err
 
 
 def test_an_index_chooses_the_records_of_a_crawl_and_those_passed_over_are_told(

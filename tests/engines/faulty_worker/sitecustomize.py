@@ -18,6 +18,9 @@ _WATCHED = (
     "beam_etl.io.rewrite",
     "beam_etl.io.commit",
     "beam_etl.io.publishing",
+    "beam_etl.io.spill_files",
+    "beam_etl.io.spill",
+    "beam_etl.io.apply_decisions",
     "beam_etl.kernels.token_counts",
 )
 
