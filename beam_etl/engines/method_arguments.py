@@ -59,9 +59,7 @@ def _specs_once(look_up: Callable[[Any], Specs]) -> Callable[[Any], Specs]:
 
     def known_or_looked_up(dofn: Any) -> Specs:
         kind = type(dofn)
-        if hasattr(kind, "_inspect_process") and _takes_more(
-            dofn
-        ):  # what it wraps, and its class doesn't tell
+        if hasattr(kind, "_inspect_process") and _takes_more(dofn):  # by what it wraps, not by its class
             return look_up(dofn)
         found = known.get(kind)
         if found is None:

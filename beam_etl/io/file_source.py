@@ -22,10 +22,8 @@ from beam_etl.transforms.batches import MAX_ROWS, merge_batches
 COUNTED_FILES = 64
 """So many tell their rows, of 1 ms each: with 8 of 16 files a count was 12% off."""
 
-
 SAMPLED_ROWS = 1024
 """Of a batch of a sample, where files hold records one by one: so that few are read where columns are few."""
-
 
 PASSED_BYTES = 16 << 20
 """Expanded, that a sample of few columns passes over, where files hold records one by one: some 3,000 documents of the
