@@ -164,9 +164,8 @@ class Job(Generic[Config]):
             return DONE
         if runner_name(config.runner) == IN_PROCESS and not config.force:
             refuse_too_large(drawn)
-        staging.mark_begun(
-            config.output, config.run, config.append
-        )  # before any step puts something beside tables
+        # before a step puts something beside tables, which would stay there
+        staging.mark_begun(config.output, config.run, config.append)
         return self._execute(pipeline, source, config, clock)
 
     def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock) -> int:
@@ -189,7 +188,7 @@ class Job(Generic[Config]):
         result = execution(pipeline)
         clock.mark(RUNNING)
         if isinstance(result, int):
-            if result == FAILED and not config.append and _latest(config.output) > max(earlier, default=0):
+            if result == FAILED and not config.append and _is_overtaken(config, max(earlier, default=0)):
                 print(f"{self.name}: {_overtaken(config)}", file=sys.stderr)
             return result
         ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)
@@ -257,9 +256,11 @@ class Job(Generic[Config]):
             print(f"{self.name}: {warning}", file=sys.stderr)
 
 
-def _latest(output: str) -> int:
-    publishing.refresh(output)
-    return max(manifest.numbers(output), default=0)
+def _is_overtaken(config: RunConfig, version: int) -> bool:
+    """Whether another run has published a later version."""
+    publishing.refresh(config.output)
+    later = max(manifest.numbers(config.output), default=0) > version
+    return later and not publishing.is_published(config.output, config.run)
 
 
 def _overtaken(config: RunConfig, folder: str | None = None) -> str:
