@@ -28,6 +28,7 @@ NEW_LINE = b"\n"
 _URL = "://"
 _NO_HOST = r"[/*?@\s]|^[^\[]*:"
 """What a host doesn't have: a path, a wildcard, a port."""
+_ITEMS = "a host is written as a.example, a URL with its scheme, as https://a.example/page"
 
 
 def blocklist_rules(given: Iterable[str]) -> tuple[DocumentRule, ...]:
@@ -99,9 +100,6 @@ def _checked(given: str) -> tuple[str, ...]:
     elif unlike:
         raise InputError(f"{unlike[0]!r} would block nothing: {_ITEMS}")
     return items
-
-
-_ITEMS = "a host is written as a.example, a URL with its scheme, as https://a.example/page"
 
 
 @cache

@@ -41,7 +41,9 @@ def mask_addresses(batch: pa.RecordBatch) -> pa.RecordBatch:
         columns[TITLE] = batch.column(TITLE)
     for name, column in columns.items():
         place = batch.schema.get_field_index(name)
-        batch = batch.set_column(place, batch.schema.field(place), _mask_column(column, counts))
+        field = batch.schema.field(place)
+        masked = _mask_column(_plain(column), counts)
+        batch = batch.set_column(place, field, masked.cast(field.type))
     if MASKED in batch.schema.names:
         batch = batch.drop_columns([MASKED])
     return batch.append_column(MASKED, pa.array(counts, pa.int32()))
@@ -49,7 +51,13 @@ def mask_addresses(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _is_text(kind: pa.DataType) -> bool:
     """A carried title may be of any type."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Texts, which may be in a dictionary."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _mask_column(column: pa.Array, counts: list[int]) -> pa.Array:

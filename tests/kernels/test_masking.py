@@ -129,13 +129,15 @@ def test_texts_of_a_batch_are_masked_and_counted() -> None:
     check_kernel(mask_addresses, batch)
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
 def test_titles_are_masked_and_counted_too(kind: pa.DataType) -> None:
     titles = ["Mail of a@example.com", None, "Server 8.8.8.8", "no address"]
     urls = ["https://example.com/?mail=a@example.com"] * 4
     columns = {
         "text": ["b@example.com", "b@example.com", None, ""],
-        "title": pa.array(titles, kind),
+        "title": pa.array(titles).cast(kind),
         "url": urls,
     }
     made = mask_addresses(pa.RecordBatch.from_pydict(columns))
