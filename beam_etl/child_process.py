@@ -56,7 +56,9 @@ class Child:
 
     def answers_within(self, seconds: float) -> bool:
         """Whether `receive` has something to read, or finds that it has ended, before so many seconds are over."""
-        return bool(select.select([self._pipe(self.process.stdout)], [], [], seconds)[0])
+        ready = select.poll()
+        ready.register(self._pipe(self.process.stdout), select.POLLIN)
+        return bool(ready.poll(1000 * seconds))
 
     @property
     def is_alive(self) -> bool:
@@ -118,7 +120,10 @@ class Waiting(Generic[Kind]):
 
 def how_it_ended(code: int) -> str:
     """The signal, or the exit code, in words."""
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    named = -code in {number.value for number in signal.Signals}
+    return signal.Signals(-code).name if named else f"signal {-code}"
 
 
 def pipes(held_bytes: int = 0) -> tuple[IO[bytes], IO[bytes]]:

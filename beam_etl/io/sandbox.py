@@ -76,13 +76,11 @@ def _items(order: tuple[Callable[[], Iterator[Any]], dict[Place, str], int, int]
     reader = _waiting.take() or _Reader()
     try:
         yield from reader.items(order, order[-1])
-    except (EndedError, GeneratorExit):
-        reader.end()
-        raise
-    except Exception:
-        _waiting.put(reader)
-        raise
-    _waiting.put(reader)
+    finally:
+        if reader.is_done:
+            _waiting.put(reader)
+        else:  # it has ended, or more answers to this order are on their way
+            reader.end()
 
 
 class _Reader(Child):
@@ -91,9 +89,11 @@ class _Reader(Child):
     def __init__(self) -> None:
         super().__init__("beam_etl.io.sandboxed")
         self._place: Place = ()
+        self.is_done = True
+        """With its last order: nothing more comes of it."""
 
     def items(self, order: Any, seconds: int) -> Iterator[Any]:
-        self._place = ()
+        self._place, self.is_done = (), False
         self.send(ORDER, pickle.dumps(order))
         while True:
             kind, content = self._next(seconds)
@@ -104,10 +104,12 @@ class _Reader(Child):
             elif kind == ITEM:
                 yield pickle.loads(content)  # noqa: S301
             elif kind == ERROR:
+                self.is_done = True
                 raise pickle.loads(content)  # noqa: S301
             elif kind == FULL:
                 raise EndedError(self._place, f"reading it takes over {MEMORY_BYTES >> 30} GiB of memory")
             else:
+                self.is_done = True
                 count_all(pickle.loads(content))  # noqa: S301
                 return
 

@@ -45,7 +45,10 @@ def _made(order: bytes, answers: Any) -> Iterator[Any]:
 
     limit_seconds(seconds)
     isolate.listen(told)
-    yield from islice(make(), given, None)
+    try:
+        yield from islice(make(), given, None)
+    finally:
+        limit_seconds(0)  # the next order has limits of its own
 
 
 def _held_bytes() -> int:

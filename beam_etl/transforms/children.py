@@ -43,9 +43,13 @@ class Guarded:
                 at += 1
                 continue
             child, first = _waiting.take(order) or _Child(order), at
-            for found in child.rows(batch.slice(at, min(reasons, default=batch.num_rows) - at)):
-                yield found
-                at += 1
+            try:
+                for found in child.rows(batch.slice(at, min(reasons, default=batch.num_rows) - at)):
+                    yield found
+                    at += 1
+            except BaseException:  # nobody wants what it still does
+                child.end()
+                raise
             if child.ended is None:
                 _waiting.put(child, order)
             else:  # answers of rows before may have been lost
@@ -87,7 +91,6 @@ class _Child(Child):
             if kind == DONE:
                 return made if reason is None else reason
             if kind == MISSING:
-                self.end()
                 raise ImportError(content.decode())
             if kind == ERROR:
                 reason = content.decode()

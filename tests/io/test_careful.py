@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.metrics import Metrics
 
+from beam_etl.child_process import how_it_ended
 from beam_etl.io import sandbox, splits, suspects
 from beam_etl.io.careful import carefully
 from beam_etl.io.columns import Columns
@@ -275,6 +276,23 @@ def test_another_process_raises_what_this_one_would() -> None:
     with pytest.raises(FileNotFoundError) as raised:
         next(items)
     assert raised.value.errno == 2
+
+
+def test_answers_that_nobody_took_are_not_those_of_the_next_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(content: bytes) -> pa.RecordBatch:
+        raise MemoryError
+
+    batches = [pa.RecordBatch.from_pydict({"n": [n]}) for n in range(3)]
+    with monkeypatch.context() as patched:
+        patched.setattr("beam_etl.io.sandbox.decode", no_memory)
+        with pytest.raises(MemoryError):
+            list(isolated(partial(iter, batches), 10))
+    assert list(isolated(partial(iter, [7, 8]), 10)) == [7, 8]
+
+
+@pytest.mark.parametrize(("code", "told"), [(3, "exit code 3"), (-11, "SIGSEGV"), (-40, "signal 40")])
+def test_an_end_is_told_in_words(code: int, told: str) -> None:
+    assert how_it_ended(code) == told
 
 
 def test_what_ends_processes_at_no_place_that_is_told_is_given_up() -> None:

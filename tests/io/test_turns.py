@@ -40,13 +40,13 @@ def ready() -> threading.Event:
 
 
 def read_all(file: Bytes) -> list[bytes]:
-    return list(in_turns(pieces(FileOutOfTurn(file))))
+    return list(in_turns(file, pieces))
 
 
 def test_items_are_made_by_one_thread_at_a_time() -> None:
     making, seen = 0, []
 
-    def items() -> Iterator[int]:
+    def items(file: FileOutOfTurn) -> Iterator[int]:
         nonlocal making
         for number in range(200):
             making += 1
@@ -56,7 +56,7 @@ def test_items_are_made_by_one_thread_at_a_time() -> None:
             yield number
 
     with ThreadPoolExecutor(4) as threads:
-        made = list(threads.map(lambda _: list(in_turns(items())), range(4)))
+        made = list(threads.map(lambda _: list(in_turns(Bytes(ready()), items)), range(4)))
     assert made == [list(range(200))] * 4
     assert set(seen) == {1}
 
@@ -76,8 +76,28 @@ def test_others_read_on_while_one_waits_for_bytes() -> None:
 def test_a_reader_that_fails_or_is_left_ends_its_turn() -> None:
     with pytest.raises(OSError, match="a bad disk"):
         read_all(Bytes(ready(), OSError("a bad disk")))
-    left = in_turns(pieces(FileOutOfTurn(Bytes(ready()))))
+    left = in_turns(Bytes(ready()), pieces)
     assert next(left) == bytes(5)
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(read_all, Bytes(ready())).result(SECONDS) == [bytes(5)] * 3
     left.close()  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_never_ends_holds_others_up_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beam_etl.io.formats.archives.turns.LONGEST_SECONDS", 0.1)
+    inside, leave = threading.Event(), threading.Event()
+
+    def endless(file: FileOutOfTurn) -> Iterator[bytes]:
+        inside.set()
+        leave.wait(SECONDS)
+        yield file.read(5)
+
+    with ThreadPoolExecutor(2) as threads:
+        stuck = threads.submit(lambda: list(in_turns(Bytes(ready()), endless)))
+        try:
+            assert inside.wait(SECONDS)
+            assert threads.submit(read_all, Bytes(ready())).result(SECONDS) == [bytes(5)] * 3
+        finally:
+            leave.set()
+        assert stuck.result(SECONDS) == [bytes(5)]
+    assert read_all(Bytes(ready())) == [bytes(5)] * 3

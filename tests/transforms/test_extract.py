@@ -167,6 +167,20 @@ def test_a_child_that_was_ended_while_it_waited_costs_no_row() -> None:
     assert other is not idle
 
 
+def test_a_child_is_ended_when_nobody_wants_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    start = children._Child.__init__
+    monkeypatch.setattr(
+        children._Child, "__init__", lambda child, order: made.append(child) or start(child, order)
+    )
+    # answers come together: of two megabytes the first ones come before the row that takes long
+    batch = pa.RecordBatch.from_pydict({"text": ["a" * (1 << 20), "b" * (1 << 20), "spin"]})
+    rows = Guarded(by_its_word, 60, 1 << 30).rows(batch)
+    assert next(rows) == [batch.slice(0, 1)]
+    rows.close()  # type: ignore[attr-defined]
+    assert [child.process.poll() for child in made] == [-signal.SIGKILL]
+
+
 def test_a_worker_without_the_library_fails_the_job() -> None:
     with pytest.raises(ImportError, match="No module named 'parser'"):
         list(Guarded(lacks_a_library, 1, 1 << 30).rows(pa.RecordBatch.from_pydict({"text": ["a"]})))

@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,9 +177,9 @@ class _WarcReader:
 
     def rows(self, names: Sequence[str], complete: bool) -> Iterator[Rows | Reject]:
         with open_file(self._split.file.path) as file:
-            yield from in_turns(self._rows(FileOutOfTurn(file), names))
+            yield from in_turns(file, partial(self._rows, names))
 
-    def _rows(self, file: FileOutOfTurn, names: Sequence[str]) -> Iterator[Rows | Reject]:
+    def _rows(self, names: Sequence[str], file: FileOutOfTurn) -> Iterator[Rows | Reject]:
         wanted, passed = frozenset(names), Counter[str]()
         held = _Held(self.schema, names)
         last = -1
