@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
+from os.path import splitext
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from beam_etl import schema
 from beam_etl.io import manifest
 from beam_etl.io.columns import ALL, Columns
 from beam_etl.io.errors import InputError
+from beam_etl.io.formats import format_of
 from beam_etl.io.read import ReadDocuments
 from beam_etl.kernels.where import Both, Condition, Membership
 
@@ -41,6 +43,12 @@ class TableRows:
             )
         if table not in current.schemas:
             raise NoTableError(f"{dataset}: no table {table!r}; it has {', '.join(current.schemas)}")
+        if kinds := {splitext(file.path)[1] for file in current.table(table) if not format_of(file.path)}:
+            others = ", ".join(name for name in current.schemas if name != table)
+            raise InputError(
+                f"{dataset}: the table {table!r} has no rows to read, but {' and '.join(sorted(kinds))} files, "
+                f"which are for loaders: see docs/tokenize.md. Other tables: {others}"
+            )
         self._files = [(f"{dataset.rstrip('/')}/{file.path}", file.rows) for file in current.table(table)]
         self.rows = sum(rows for _, rows in self._files)
         self.config: dict[str, Any] = current.about.get("config", {})

@@ -14,7 +14,7 @@ import tiktoken
 import xxhash
 
 from beam_etl.io import manifest, sort_ranges, write_tokens
-from beam_etl.pipelines import token_count, verify
+from beam_etl.pipelines import show, token_count, verify
 from beam_etl.pipelines.tokenize import run
 from tests.vocabularies import SMALL
 
@@ -267,6 +267,8 @@ def test_verify_reads_shards_and_the_example_too(
         f"inputs: {[stream[:5], stream[6:11]]}",
         f"targets: {[stream[1:6], stream[7:12]]}",
     ]
+    assert show.run([str(output), "--table=tokens"]) == 2
+    assert "no rows to read, but .bin and .idx files" in capsys.readouterr().err
     for suffix, damage, kind in DAMAGES.values():
         [file, *_] = sorted((output / "tokens").glob(f"*{suffix}"))
         whole = file.read_bytes()
