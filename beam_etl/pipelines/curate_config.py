@@ -1,5 +1,6 @@
 """The flags of curate, and the steps that its file asks for."""
 
+import re
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
@@ -138,8 +139,9 @@ class Config(ResumeConfig):
             try:
                 config(**shared, **how, **keys)
             except ValueError as error:
-                where = next((key for key in keys if f"--{key}" in str(error)), None)
-                raise UsageError(f"{self.file.at(name, where)}: {str(error).replace('--', '')}") from error
+                told = str(error).replace("--", "")
+                where = next((key for key in keys if re.search(rf"\b{key}\b", told)), None)
+                raise UsageError(f"{self.file.at(name, where)}: {told.removeprefix(f'{where}: ')}") from error
         made = config(
             **shared, **how, **{key: value for keys in told.values() for key, value in keys.items()}
         )

@@ -251,7 +251,7 @@ WRONG = {
     "no such rules": ('[quality]\nrules = ["gofer"]\n', "line 3, [quality]: no rule set 'gofer'"),
     "no such language": (
         '[language]\nlanguages = ["EN"]\n',
-        "line 4, [language] languages: languages: no language 'EN'; did you mean en?",
+        "line 4, [language] languages: no language 'EN'; did you mean en?",
     ),
     "no such group": ('[funnel]\nby = ["url"]\n', "line 4, [funnel] by: a list out of domain, language"),
     "a column that isn't there": ('[exact]\nkey = ["title"]\n', "line 4, [exact] key: no column 'title'"),
@@ -263,7 +263,7 @@ WRONG = {
     "no domain": ("[domain_score]\n", "line 3, [domain_score]: needs a column 'domain'"),
     "no domain of lines": ('[lines]\nscope = "domain"\n', "line 3, [lines]: needs a column 'domain'"),
     "no such unit": ('[lines]\nunit = "word"\n', "line 4, [lines] unit: one of line, paragraph"),
-    "lines that occur": ("[lines]\nmore_than = 0\n", "line 3, [lines]: more_than is from 1 to"),
+    "lines that occur": ("[lines]\nmore_than = 0\n", "line 4, [lines] more_than: more_than is from 1 to"),
     "no language": ('[tokens]\nby = ["language"]\n', "line 4, [tokens] by: no column 'language'"),
 }
 
