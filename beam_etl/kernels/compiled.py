@@ -198,6 +198,7 @@ def _dispatcher(function: Callable[..., Any]) -> Any:
     return _numba().njit(nogil=True, _nrt=_makes_arrays(function))(function)
 
 
+@functools.cache
 def _makes_arrays(function: Callable[..., Any]) -> bool:
     """Whether it returns an array, or calls a kernel that makes some."""
     if get_origin(get_type_hints(function)["return"]) is np.ndarray:
@@ -267,11 +268,16 @@ def _cache_folder(function: Callable[..., Any]) -> Path | None:
     return folder
 
 
-def _version_folder(private: Path) -> Path:
-    """The folder of these sources, this Numba and this kind of CPU. When it is made, unused ones go."""
+@functools.cache
+def _version() -> str:
+    """Of these sources, this Numba and this kind of CPU."""
     cpu = _numba().core.registry.cpu_target.target_context.codegen().magic_tuple()
-    version = json.dumps([_SOURCES, _numba().__version__, cpu])
-    folder = private / hashlib.sha256(version.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([_SOURCES, _numba().__version__, cpu]).encode()).hexdigest()[:16]
+
+
+def _version_folder(private: Path) -> Path:
+    """The folder of this version. When it is made, unused ones go."""
+    folder = private / _version()
     try:
         folder.mkdir()
     except FileExistsError:
