@@ -127,11 +127,12 @@ def test_an_interrupt_waits_until_a_new_process_can_be_found(
     try:
         with pytest.raises(KeyboardInterrupt):
             start(**{MARK: str(tmp_path)})
+        wait_until(lambda: processes.marked(str(tmp_path)) == [found[0].pid])
+        os.kill(found[0].pid, signal.SIGINT)  # which it isn't deaf to itself
+        wait_until(lambda: not found[0].alive())
     finally:
         ended.set()
-    wait_until(lambda: processes.marked(str(tmp_path)) == [found[0].pid])
-    os.kill(found[0].pid, signal.SIGINT)  # which it isn't deaf to itself
-    wait_until(lambda: not found[0].alive())
+        processes.end_marked(str(tmp_path))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"])
