@@ -59,7 +59,8 @@ def _specs_once(look_up: Callable[[Any], Specs]) -> Callable[[Any], Specs]:
 
     def known_or_looked_up(dofn: Any) -> Specs:
         kind = type(dofn)
-        if hasattr(kind, "_inspect_process") and _takes_more(dofn):  # by what it wraps, not by its class
+        # What wraps another has the other's, not its class's.
+        if _takes_more(dofn) if hasattr(kind, "_inspect_process") else "process" in vars(dofn):
             return look_up(dofn)
         found = known.get(kind)
         if found is None:

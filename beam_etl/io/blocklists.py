@@ -10,13 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_etl.io.access import Stream, compression
+from beam_etl.io.access import COMPRESSIONS, Stream, compression
 from beam_etl.io.errors import CONTENT_ERRORS, InputError
 from beam_etl.io.files import Found, find_files
 from beam_etl.io.item_lists import COMMENT, FILE_MARK, read_items
 from beam_etl.kernels.document_rules import DocumentRule, Listed, NotBlocked, NotListed
 from beam_etl.kernels.hashing import Hashes, hash_values
 from beam_etl.kernels.process import once_per_process
+
+_log = logging.getLogger(__name__)
 
 SMALL_BYTES = 1 << 20
 """Of a list that travels with the job. A larger one is read by each process, which holds 8 bytes an item."""
@@ -26,8 +28,10 @@ PIECE_BYTES = 4 << 20
 
 NEW_LINE = b"\n"
 _URL = "://"
-_NO_HOST = r"[/*?@\s]|^[^\[]*:"
+_NO_HOST = r"[/*?@\s]|^[^\[]*:|\]:"
 """What a host doesn't have: a path, a wildcard, a port."""
+_LISTS = (".txt", ".csv", ".list", *COMPRESSIONS)
+"""Suffixes that no host has."""
 _ITEMS = "a host is written as a.example, a URL with its scheme, as https://a.example/page"
 
 
@@ -96,7 +100,11 @@ def _checked(given: str) -> tuple[str, ...]:
     if given.startswith(FILE_MARK):
         _tell_unlike(given.removeprefix(FILE_MARK), len(unlike))
     elif os.path.isfile(given):
-        raise InputError(f"{given!r} is a file. Write @{given} to block what it lists.")
+        told = f"{given!r} is a file. Write @{given} to block what it lists."
+        if not unlike and not given.lower().endswith(_LISTS):
+            _log.warning("%s It is taken for a host.", told)
+            return items
+        raise InputError(told)
     elif unlike:
         raise InputError(f"{unlike[0]!r} would block nothing: {_ITEMS}")
     return items
@@ -106,7 +114,7 @@ def _checked(given: str) -> tuple[str, ...]:
 def _tell_unlike(path: str, lines: int) -> None:
     """Once a process, which may read a list several times."""
     if lines:
-        logging.getLogger(__name__).warning("%s: %d of its lines block nothing: %s", path, lines, _ITEMS)
+        _log.warning("%s: %d of its lines block nothing: %s", path, lines, _ITEMS)
 
 
 def _ascending(parts: list[Hashes]) -> Hashes:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from beam_etl import schema
 from beam_etl.kernels.c4 import BRACE, FEWEST_WORDS, LONGEST_WORD, PHRASES
 from beam_etl.kernels.filtering import Filtered, removals_of, text_of
-from beam_etl.kernels.utf8 import large_string
+from beam_etl.kernels.utf8 import SPACE, large_string
 
 DROPPED_LINES = "dropped_lines"
 """int32: how many lines of a text were dropped, but for empty ones."""
@@ -22,11 +22,9 @@ REASON = "c4_lines"
 _BREAK = r"\r\n|[\n\r\v\f\x1c-\x1e\x{85}\x{2028}\x{2029}]"
 """What str.splitlines cuts at."""
 
-_SPACE = r"\s\v\x1c-\x1f\x{85}\pZ"
-"""What str.split cuts at, where Arrow's own class has ASCII's."""
-_SPACES = f"[{_SPACE}]+"
-_ENOUGH = _SPACES.join([f"[^{_SPACE}]+"] * FEWEST_WORDS)
-_REFERENCE = r"\[\d*\]|\[edit\]|\[citation needed\]"
+_SPACES = f"[{SPACE}]+"
+_ENOUGH = _SPACES.join([f"[^{SPACE}]+"] * FEWEST_WORDS)
+_REFERENCE = r"\[\p{Nd}*\]|\[edit\]|\[citation needed\]"
 _LOREM_IPSUM, _JAVASCRIPT, *_POLICIES = PHRASES
 _POLICY = "|".join(_POLICIES)
 

@@ -7,23 +7,27 @@ The annotations are the signature, so that a kernel has one compiled form, known
 
 `int`, `float`, `bool` and NumPy scalars pass by value; `tuple[int, int]` returns two.
 `npt.NDArray[np.int64]` is an array that the kernel writes; `ReadOnly[np.int64]` takes any, Arrow's buffers
-too. Arrays are contiguous, of one dimension. A kernel may call other kernels. Only one that returns an array
-may make arrays. It runs without the GIL.
+too. Arrays are contiguous, of one dimension. A kernel may call other kernels. Only one that returns an array,
+or calls one that does, may make arrays. It runs without the GIL.
 
 Nothing is compiled, nor Numba imported, before the first call. The result is kept in a folder that only this
 user can write: $BEAM_ETL_CACHE_DIR, or beam_etl in $XDG_CACHE_HOME or ~/.cache. Where there can't be one,
-each process compiles for itself. What was kept is compared with its digest before it is run: a damaged file,
-or one that other sources were compiled to, is compiled again.
+each process compiles for itself. What was kept is compared with its digest before it is run: a damaged file
+is compiled again. Other sources, another Numba and another kind of CPU have folders of their own; one that
+wasn't used for UNUSED_DAYS goes when there is a new one.
 """
 
 import functools
 import hashlib
+import inspect
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import (
     Annotated,
     Any,
@@ -42,6 +46,8 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 Scalar = TypeVar("Scalar", bound=np.generic)
 ReadOnly = Annotated[npt.NDArray[Scalar], "read-only"]
+
+UNUSED_DAYS = 30
 
 _SEAL = "seal.json"
 _kernels: "list[Kernel[..., Any]]" = []
@@ -159,16 +165,23 @@ def _compile_kept(function: Callable[..., Any], folder: Path) -> Any:
     if folder not in Path(native.stats.cache_path).parents:  # Numba went on to a folder of its own choice
         raise OSError(f"{folder} is not writable")
     if is_kept:
-        # Numba would load all that it can compile first: 0.3 s of each process, where nothing is to be compiled.
-        native._cache.load_overload = native._cache._load_overload
+        native._cache.load_overload = functools.partial(_load, native._cache._load_overload)
         if _makes_arrays(function):
             _numba().core.runtime.rtsys.initialize(native.targetctx)
     else:
         _load_arrays()
     _compile_now(native)
-    if native.stats.cache_misses:
+    if native.stats.cache_misses and _digest_of_sources() == _SOURCES:
         _seal(folder)
     return native
+
+
+def _load(look: Callable[[Any, Any], Any], signature: Any, context: Any) -> Any:
+    """What is kept, or None. Numba would load all that it can compile first: 0.3 s, where nothing is to be compiled."""
+    found = look(signature, context)
+    if found is None:
+        _load_arrays()
+    return found
 
 
 def _compile_now(native: Any) -> Any:
@@ -180,13 +193,26 @@ def _compile_now(native: Any) -> Any:
 def _dispatcher(function: Callable[..., Any]) -> Any:
     """Numba's function, not yet compiled.
 
-    It counts references only if it returns an array: that costs 5 ns for each array passed to another kernel.
+    It counts references only if it makes arrays: that costs 5 ns for each array passed to another kernel.
     """
     return _numba().njit(nogil=True, _nrt=_makes_arrays(function))(function)
 
 
+@functools.cache
 def _makes_arrays(function: Callable[..., Any]) -> bool:
-    return get_origin(get_type_hints(function)["return"]) is np.ndarray
+    """Whether it returns an array, or calls a kernel that makes some."""
+    if get_origin(get_type_hints(function)["return"]) is np.ndarray:
+        return True
+    return any(_makes_arrays(kernel._function) for kernel in _called(function))
+
+
+def _called(function: Callable[..., Any]) -> Iterator[Kernel[..., Any]]:
+    """The kernels that a function names, also as `module.kernel`, but for itself."""
+    known = inspect.getclosurevars(function)
+    named = [*known.globals.values(), *known.nonlocals.values()]
+    modules = [one for one in named if isinstance(one, ModuleType)]
+    named += [vars(module).get(name) for module in modules for name in function.__code__.co_names]
+    return (one for one in named if isinstance(one, Kernel) and one._function is not function)
 
 
 @contextmanager
@@ -233,7 +259,8 @@ def _cache_folder(function: Callable[..., Any]) -> Path | None:
         if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
             raise PermissionError(f"{private} can be written by other users")  # and what lies there is run
         place = hashlib.sha256(function.__code__.co_filename.encode()).hexdigest()[:16]
-        folder = private.resolve() / f"{function.__module__}.{function.__qualname__}-{place}"
+        version = _version_folder(private.resolve())
+        folder = version / f"{function.__module__}.{function.__qualname__}-{place}"
         folder.mkdir(exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         _log.debug("%s: compiled for this process only: %s", function.__qualname__, error)
@@ -241,8 +268,30 @@ def _cache_folder(function: Callable[..., Any]) -> Path | None:
     return folder
 
 
+@functools.cache
+def _version() -> str:
+    """Of these sources, this Numba and this kind of CPU."""
+    cpu = _numba().core.registry.cpu_target.target_context.codegen().magic_tuple()
+    return hashlib.sha256(json.dumps([_SOURCES, _numba().__version__, cpu]).encode()).hexdigest()[:16]
+
+
+def _version_folder(private: Path) -> Path:
+    """The folder of this version. When it is made, unused ones go."""
+    folder = private / _version()
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        os.utime(folder)
+        return folder
+    oldest = folder.stat().st_mtime - UNUSED_DAYS * 24 * 60 * 60
+    for other in private.glob("[0-9a-f]" * len(folder.name)):
+        if other.stat().st_mtime < oldest:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
 def _is_sound(folder: Path) -> bool:
-    """Whether a kernel's files are those that were sealed, from the sources that there are now."""
+    """Whether a kernel's files are those that were sealed."""
     try:
         return bool(json.loads((folder / _SEAL).read_bytes()) == _contents(folder))
     except (OSError, ValueError):
@@ -256,16 +305,23 @@ def _seal(folder: Path) -> None:
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    contents = {"sources": _sources()}
-    for path in sorted(folder.rglob("*.nb?")):  # Numba's index and data files
-        contents[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return contents
+    """Digests of Numba's index and data files."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.nb?"))
+    }
 
 
-@functools.cache
-def _sources() -> str:
-    """Digest of all kernels. (Numba looks at the file of a kernel, not at those of kernels that it calls.)"""
+def _digest_of_sources() -> str:
+    """Of all kernels. (Numba looks at the file of a kernel, not at those of kernels that it calls.)"""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for folder, within, names in os.walk(Path(__file__).parent):
+        within.sort()
+        for name in sorted(names):
+            if name.endswith(".py"):
+                digest.update(Path(folder, name).read_bytes())
     return digest.hexdigest()
+
+
+_SOURCES = _digest_of_sources()
+"""As this process imports them; others may be put in their place while it runs."""

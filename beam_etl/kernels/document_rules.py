@@ -15,6 +15,7 @@ from beam_etl.kernels.hash_set import places_in
 from beam_etl.kernels.hashing import Hashes, hash_values
 from beam_etl.kernels.html import CONTENT_TYPE, HTML_TYPES, PLAIN_TYPES
 from beam_etl.kernels.languages import LANG, LANG_SCORE
+from beam_etl.kernels.utf8 import SPACE
 
 HTTP_STATUS = "http_status"
 
@@ -215,6 +216,11 @@ class Words:
     forbidden: tuple[str, ...] = ()
     name: str = field(default="words", init=False)
 
+    def __post_init__(self) -> None:
+        empty = [word for word in (*self.required, *self.forbidden) if not word.strip()]
+        if empty:
+            raise ValueError(f"a word needs more than spaces, got {empty[0]!r}")
+
     def broken(self, batch: pa.RecordBatch) -> pa.Array:
         """The first forbidden word; or that none of the required ones is there. A null text has no words."""
         text, none = text_of(batch), pa.nulls(batch.num_rows, pa.string())
@@ -231,5 +237,5 @@ class Words:
 def _pattern(words: Sequence[str]) -> str:
     """Longer ones first, so that what is told is the whole phrase."""
     longest_first = sorted(words, key=len, reverse=True)
-    escaped = "|".join(r"[\s\pZ]+".join(map(re.escape, phrase.split())) for phrase in longest_first)
+    escaped = "|".join(f"[{SPACE}]+".join(map(re.escape, phrase.split())) for phrase in longest_first)
     return rf"(?i)(?:^|[^\pL\pN\pM_])(?P<word>{escaped})(?:$|[^\pL\pN\pM_])"

@@ -14,6 +14,9 @@ REPLACEMENT = 0xFFFD
 STRIDE = 32
 """Bytes that are looked at together while they are ASCII: the widest vector that most processors have."""
 
+SPACE = r"\s\v\x1c-\x1f\x{85}\pZ"
+"""What str.split cuts at, between the brackets of a pattern, where Arrow's own class has ASCII's."""
+
 
 @dataclass(frozen=True)
 class Utf8:

@@ -112,11 +112,19 @@ class Adder:
         return [sum(pair)]
 
 
+def guarded(fn: beam.DoFn) -> beam.DoFn:
+    """As `with_exception_handling` wraps it."""
+    made: beam.DoFn = core._ExceptionHandlingWrapperDoFn(fn, "bad", Exception, False, None, True)
+    return made
+
+
 STATES: dict[str, tuple[Callable[[], beam.DoFn], set[Any]]] = {
     "none": (Double, set()),
     "of a class": (Remember, {LAST}),
     "of a callable": (lambda: core.CallableWrapperDoFn(Adder().add_up), {SUM}),
     "of another callable": (lambda: core.CallableWrapperDoFn(Adder().add), set()),
+    "of what is guarded": (lambda: guarded(Remember()), {LAST}),
+    "of another that is guarded": (lambda: guarded(Double()), set()),
 }
 
 

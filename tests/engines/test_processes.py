@@ -5,6 +5,8 @@ import shutil
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -108,21 +110,29 @@ def test_children_in_a_session_of_their_own_are_found_by_the_mark(start: Start, 
     assert unmarked.alive()
 
 
+@pytest.mark.parametrize("threads", [0, 1], ids=["main thread", "another thread too"])
 def test_an_interrupt_waits_until_a_new_process_can_be_found(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    threads: int, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = list[Process]()
+    found, ended = list[Process](), threading.Event()
 
     def interrupted(process: Process) -> None:
-        signal.raise_signal(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # any thread may take it
+        time.sleep(0.05)
         found.append(process)
 
     monkeypatch.setattr(processes, "_wait_for_environment", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        start(**{MARK: str(tmp_path)})
-    wait_until(lambda: processes.marked(str(tmp_path)) == [found[0].pid])
-    os.kill(found[0].pid, signal.SIGINT)  # which it isn't deaf to itself
-    wait_until(lambda: not found[0].alive())
+    for _ in range(threads):
+        threading.Thread(target=ended.wait).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start(**{MARK: str(tmp_path)})
+        wait_until(lambda: processes.marked(str(tmp_path)) == [found[0].pid])
+        os.kill(found[0].pid, signal.SIGINT)  # which it isn't deaf to itself
+        wait_until(lambda: not found[0].alive())
+    finally:
+        ended.set()
+        processes.end_marked(str(tmp_path))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"])

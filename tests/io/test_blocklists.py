@@ -107,7 +107,7 @@ def test_a_list_that_cannot_be_read_is_told(content: bytes | None, tmp_path: Pat
         blocklist_rules([f"@{path}"])
 
 
-UNLIKE = ["a.example/page", "*.a.example", "a.example:8080", "joe@a.example"]
+UNLIKE = ["a.example/page", "*.a.example", "a.example:8080", "joe@a.example", "[2001:db8::1]:80"]
 
 
 @pytest.mark.parametrize("item", UNLIKE)
@@ -116,11 +116,22 @@ def test_an_item_that_can_block_nothing_is_an_error(item: str) -> None:
         blocklist_rules(["b.example", item])
 
 
-def test_a_list_without_its_mark_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "list.txt"
-    path.write_text("a.example\n")
-    with pytest.raises(InputError, match=rf"'{path}' is a file. Write @{path} to block what it lists"):
-        blocklist_rules([str(path)])
+@pytest.mark.parametrize("name", ["list.txt", "list.txt.gz", "./list"])
+def test_a_list_without_its_mark_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("a.example\n")
+    with pytest.raises(InputError, match=rf"'{name}' is a file. Write @{name} to block what it lists"):
+        blocklist_rules([name])
+
+
+def test_a_host_may_have_the_name_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.example").write_text("b.example\n")
+    [rule] = blocklist_rules(["a.example"])
+    assert rule == NotBlocked(frozenset({"a.example"}), frozenset())
+    assert "'a.example' is a file. Write @a.example to block what it lists. It is taken for" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["list.txt", "list.txt.gz"])
@@ -133,4 +144,4 @@ def test_lines_of_a_list_that_can_block_nothing_are_counted_once(
     for _ in range(2):
         blocklist_rules([f"@{path}"])
     [told] = [record.getMessage() for record in caplog.records]
-    assert told.startswith(f"{path}: 4 of its lines block nothing: a host is written as")
+    assert told.startswith(f"{path}: 5 of its lines block nothing: a host is written as")

@@ -34,6 +34,7 @@ def kept_by_python(text: str) -> tuple[str, str | None]:
 TEXTS = {
     "short lines": "Home\nThis line has words.\n\nTwo words\r\n  and spaces at its ends  ",
     "references": "As was said [12] before [edit] it [citation needed] all [] went.",
+    "references in digits of other scripts": "كما قيل [١٢] من قبل\nजैसा कहा गया [१२] पहले\nNo digit is in [²] here",
     "a script": "Please enable JavaScript to see this.\nThis is the text itself.",
     "a policy": "We have a Privacy Policy here.\nThis site uses cookies too.\nA third line stays.",
     "a brace": "This is some text.\nif a then { b }",

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+from numba.core.caching import IndexDataCacheFile
+from numba.core.codegen import CPUCodegen
 
 from beam_etl.kernels import compiled as module
 from beam_etl.kernels.compiled import Kernel, ReadOnly, compiled
@@ -34,6 +36,7 @@ def total(values: ReadOnly[np.int64], first: int) -> int:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BEAM_ETL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "_version", module._version.__wrapped__)  # some tests change what it is of
     return tmp_path / "cache"
 
 
@@ -116,10 +119,70 @@ def test_a_missing_file_is_made_again(suffix: str, cache: Path) -> None:
 def test_a_kernel_is_compiled_again_when_any_kernel_changed(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even in another file: what it calls is compiled into it."""
+    """Even in another file: what it calls is compiled into it. What the old sources were compiled to stays theirs."""
     compile_anew()
-    monkeypatch.setattr(module, "_sources", lambda: "the digest of other sources")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_SOURCES", "the digest of other sources")
+        patch.setattr(module, "_digest_of_sources", lambda: "the digest of other sources")
+        assert compile_anew() == (0, 1)
+        assert compile_anew() == (1, 0)
+    assert compile_anew() == (1, 0)
+
+
+def test_what_was_imported_before_the_sources_changed_is_not_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_digest_of_sources", lambda: "the digest of other sources")
+        compile_anew()
     assert compile_anew() == (0, 1)
+
+
+def test_kinds_of_cpu_that_share_a_home_keep_kernels_apart(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_anew()
+    ours = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr(CPUCodegen, "magic_tuple", lambda codegen: ("x86_64", "another kind", "+sse"))
+        assert compile_anew() == (0, 1)
+        assert compile_anew() == (1, 0)
+    assert {path: path.read_bytes() for path in ours} == ours
+    assert compile_anew() == (1, 0)
+
+
+def test_versions_that_were_not_used_for_a_month_go_when_there_is_a_new_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_anew()
+    [unused] = (cache / "kernels").iterdir()
+    not_ours = cache / "kernels" / "of another program"
+    not_ours.mkdir()
+    for path in (unused, not_ours):
+        os.utime(path, (0, 0))
+    monkeypatch.setattr(module, "_SOURCES", "the digest of other sources")
+    compile_anew()
+    assert not unused.exists()
+    assert not_ours.exists()
+    [used, _] = sorted((cache / "kernels").iterdir())
+    os.utime(used, (0, 0))
+    compile_anew()  # which uses it
+    monkeypatch.undo()
+    monkeypatch.setenv("BEAM_ETL_CACHE_DIR", str(cache))
+    compile_anew()
+    assert used.exists()
+
+
+def test_to_compile_what_is_not_in_a_sound_folder_loads_no_blas(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as after the source of a kernel was touched."""
+    compile_anew()
+    loads: list[None] = []
+    monkeypatch.setattr(module, "_load_arrays", lambda: loads.append(None))
+    assert (compile_anew(), loads) == ((1, 0), [])
+    monkeypatch.setattr(IndexDataCacheFile, "load", lambda file, key: None)
+    assert (compile_anew(), loads) == ((0, 1), [None])
 
 
 def no_folder(tmp_path: Path) -> dict[str, str]:
@@ -146,7 +209,7 @@ def taken_by_a_file(tmp_path: Path) -> dict[str, str]:
         compile_anew()
     for index in kept(tmp_path):
         index.unlink()
-    folder = next(path for path in tmp_path.glob("kernels/*total*/*") if path.is_dir())
+    folder = next(path for path in tmp_path.glob("kernels/*/*total*/*") if path.is_dir())
     folder.rmdir()
     folder.touch()
     return environment
@@ -215,6 +278,39 @@ def test_an_array_may_be_written_or_returned(cache: Path) -> None:
     assert out.tolist() == [1, 4, 9]
     with pytest.raises(TypeError, match="No matching definition"):
         squares(np.array([1]), np.frombuffer(pa.py_buffer(bytes(4)), np.uint32))
+
+
+def test_a_kernel_that_calls_one_which_makes_arrays_frees_them_and_can_be_kept(
+    cache: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "calls.py"  # Numba keeps nothing of a program that is in no file
+    script.write_text("""
+import resource
+import numpy as np
+import numpy.typing as npt
+from beam_etl.kernels.compiled import compiled
+
+@compiled
+def ones(count: int) -> npt.NDArray[np.float64]:
+    return np.ones(count)
+
+@compiled
+def last(count: int) -> float:
+    return ones(count)[-1]
+
+assert last(3) == 1
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for _ in range(300):
+    last(1 << 17)
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10, "300 MiB weren't freed"
+print(sum(last.native().stats.cache_hits.values()))
+""")
+    environment = {**os.environ, "PYTHONPATH": str(Path(module.__file__).parents[2])}
+    runs = [
+        subprocess.run([sys.executable, str(script)], env=environment, check=False, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert [(run.returncode, run.stdout) for run in runs] == [(0, b"0\n"), (0, b"1\n")]
 
 
 def test_an_annotation_that_is_no_array_or_scalar_is_refused(cache: Path) -> None:

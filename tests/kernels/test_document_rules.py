@@ -63,6 +63,7 @@ TEXTS = [
     "badword",
     "bad word",
     "no bad\u00a0word, bad\u3000word",
+    *(f"bad{space}word" for space in "\x0b\x1c\x1d\x1e\x1f\x85\u2028"),
     "wordbad",
     "Straße, ÜBEL!",
     "übelst",
@@ -75,6 +76,13 @@ TEXTS = [
 def has(text: str | None, words: tuple[str, ...]) -> bool:
     """By Python's own \\b, which takes the same letters for words."""
     return any(re.search(rf"(?i)\b{word}\b", re.sub(r"\s+", " ", text or "")) for word in words)
+
+
+@pytest.mark.parametrize("word", ["", " ", "\x1f"])
+def test_a_word_of_spaces_is_refused(word: str) -> None:
+    for words in ("required", "forbidden"):
+        with pytest.raises(ValueError, match="a word needs more than spaces"):
+            Words(**{words: ("a", word)})
 
 
 def test_words_are_found_between_other_characters() -> None:

@@ -6,15 +6,18 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MARK = "BEAM_ETL_FLINK_CLUSTER"
 """In the environment of every process of a cluster and so of their children: the cluster's folder."""
 
 _PROC = Path("/proc")
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LISTENING = "0A"
 _TERMINATE_SECONDS = 8
 _KILL_SECONDS = 10
@@ -45,27 +48,34 @@ def spawn(name: str, command: Sequence[str], log: Path, environment: Mapping[str
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    with _signals_wait() as allowed:
-        pid = os.posix_spawn(
-            command[0], list(command), environment, file_actions=actions, setsid=True, setsigmask=allowed
-        )
+    with _signals_wait():
+        pid = os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
         process = Process(name, pid, birth(pid), time.time())
         _wait_for_environment(process)
     return process
 
 
 @contextlib.contextmanager
-def _signals_wait() -> Iterator[set[int]]:
+def _signals_wait() -> Iterator[None]:
     """While inside, whoever interrupts waits: a process without its mark would not be found, and stay.
 
-    Yields:
-      The signals that are blocked outside.
+    Handlers note what comes: blocked signals go to another thread, and Python handles them in the main one.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    came = list[int]()
+    handlers = dict[signal.Signals, Any]()
     try:
-        yield {int(number) for number in before}
+        if threading.current_thread() is threading.main_thread():
+            for number in _INTERRUPTS:
+                handler = signal.getsignal(number)
+                if handler not in (signal.SIG_IGN, None):  # the new process ignores what this one does
+                    handlers[number] = handler
+                    signal.signal(number, lambda number, _: came.append(number))
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for one in came:
+            signal.raise_signal(one)
 
 
 def birth(pid: int) -> str:
