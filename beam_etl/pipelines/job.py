@@ -57,6 +57,9 @@ DONE, USAGE, INTERRUPTED = 0, 2, 130
 AFTER = "_after"
 """Instead of a table's name: a function of the verdict of WriteDataset, which builds what waits for it."""
 
+NEEDED = "_needed"
+"""Instead of a table's name: folders below `_staging`, named by no run, that this one needs while it goes on."""
+
 PARTITIONING = "_partitioning"
 """Instead of a table's name: what WriteDataset takes as `partitioning`."""
 
@@ -92,8 +95,8 @@ class Job(Generic[Config]):
     summary: str
     config: type[Config]
     build: Callable[[Any, Config], Mapping[str, Any]]
-    """From the source: the tables, as WriteDataset takes them; PARTITIONING; and where the job has more to write then,
-    AFTER."""
+    """From the source: the tables, as WriteDataset takes them; PARTITIONING; NEEDED; and where the job has more to
+    write then, AFTER."""
     notes: Callable[[Config, Mapping[str, int]], Sequence[str]] = lambda config, counters: ()
     """What else the closing lines say, from the totals of our counters."""
     explain: Callable[[Any, Config], Sequence[str]] = lambda source, config: ()
@@ -139,6 +142,7 @@ class Job(Generic[Config]):
             _refuse_overlap(source, folder)
         tables = judged(build_windowed(self.build, source, config), source.input_bytes, config)
         after, partitioning = tables.pop(AFTER, None), tables.pop(PARTITIONING, {})
+        needed: Sequence[str] = tables.pop(NEEDED, ())
         write = WriteDataset(
             output=config.output,
             overwrite=config.overwrite,
@@ -166,6 +170,8 @@ class Job(Generic[Config]):
             refuse_too_large(drawn)
         # before a step puts something beside tables, which would stay there
         staging.mark_begun(config.output, config.run, config.append)
+        for folder in needed:
+            staging.mark_owner(folder, config.run)
         return self._execute(pipeline, source, config, clock)
 
     def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock) -> int:
