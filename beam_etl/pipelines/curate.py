@@ -239,6 +239,7 @@ def _told(config: Config) -> Iterator[str]:
 
 def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
     """The input, or what indexes choose of it."""
+    config.look_at_contents()
     try:
         source = read_crawl(pipeline, config)
     except InputError as error:

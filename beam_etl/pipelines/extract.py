@@ -69,9 +69,14 @@ def _without(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
     return batch.drop_columns([column])
 
 
-JOB = Job(
-    "extract", "The documents of a crawl: text, title, language, filtered.", Config, build, source=read_crawl
-)
+def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
+    """The input, or what indexes choose of it."""
+    if config.resume:
+        config.look_at_contents()
+    return read_crawl(pipeline, config)
+
+
+JOB = Job("extract", "The documents of a crawl: text, title, language, filtered.", Config, build, source=read)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.stores import is_local
 from beam_etl.io.stores.urls import mask
-from beam_etl.io.write import WriteDataset
+from beam_etl.io.write import WriteDataset, check_output
 from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
 from beam_etl.observe.cost import cost
@@ -140,6 +140,8 @@ class Job(Generic[Config]):
             refuse_files_of_this_machine(config.runner, (file.path for file in source.files))
         for folder in config.folders:
             _refuse_overlap(source, folder)
+        # before `build` looks at what an earlier run has left: whoever publishes meanwhile takes that away
+        base = check_output(config.output, config.overwrite or config.append)
         tables = judged(build_windowed(self.build, source, config), source.input_bytes, config)
         after, partitioning = tables.pop(AFTER, None), tables.pop(PARTITIONING, {})
         needed: Sequence[str] = tables.pop(NEEDED, ())
@@ -153,6 +155,7 @@ class Job(Generic[Config]):
             about=about(self.name, config, source),
             run=config.run,
             partitioning=partitioning,
+            base=base,
         )
         verdict = tables | "Write dataset" >> write
         if after is not None:
@@ -172,9 +175,12 @@ class Job(Generic[Config]):
         staging.mark_begun(config.output, config.run, config.append)
         for folder in needed:
             staging.mark_owner(folder, config.run)
-        return self._execute(pipeline, source, config, clock)
+        return self._execute(pipeline, source, config, clock, base.number if base else 0)
 
-    def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock) -> int:
+    def _execute(
+        self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock, earlier: int
+    ) -> int:
+        """Runs and publishes; the exit code. `earlier`: the number of the version that was there, or 0."""
         drawn, in_process = Drawn.of(pipeline), runner_name(config.runner) == IN_PROCESS
         metrics.reset_live()
         clock.mark(PREPARING)
@@ -190,11 +196,10 @@ class Job(Generic[Config]):
             else nullcontext(),
             service=service_of(config.runner, pipeline.options),
         )
-        earlier = manifest.numbers(config.output)
         result = execution(pipeline)
         clock.mark(RUNNING)
         if isinstance(result, int):
-            if result == FAILED and not config.append and _is_overtaken(config, max(earlier, default=0)):
+            if result == FAILED and not config.append and _is_overtaken(config, earlier):
                 print(f"{self.name}: {_overtaken(config)}", file=sys.stderr)
             return result
         ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)

@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -26,17 +27,27 @@ _ONE_BY_ONE = "all steps that look at documents one by one"
 """For people."""
 
 
-class PutDown(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class PutDown:
     """What a part of the run has left."""
 
     part: str
     """DOCUMENTS, or the name of a later one."""
-    documents: Batches
     spilled: beam.PCollection[Spilled]
     folder: str
+    made: Batches | None = None
+    """Its documents, where all were made by this run."""
     failures: tuple[beam.PCollection[str], ...] = ()
-    is_whole: bool = False
-    """Taken over as it is: what was made of it may be, too."""
+    digest: str = ""
+    """Of its record, where it is taken over as it is: what was made of it may be, too."""
+
+    @cached_property
+    def documents(self) -> Batches:
+        """As they were made, or else read again, where somebody asks for them."""
+        if self.made is not None:
+            return self.made
+        batches: Batches = self.spilled | f"Documents put down: {self.part}" >> ReadSpilled(table=DOCUMENTS)
+        return batches
 
     def again(self, table: str) -> Batches:
         """A table as it was put down."""
@@ -68,18 +79,21 @@ def put_documents_down(source: FileSource, config: ResumeConfig, make: Callable[
     found = _finished_splits(config, folder, whole.why)
     taken = TakenSplits() if config.plan or not found else list_taken(folder, config.run, found)
     made = make(around=WholeSplits(folder), skip=taken)
+    if not config.plan:
+        config.refuse_changed()
     spilled = made.tables | "Put down" >> SpillTables(
         folder=folder, run=config.run, beside=made.beside, taken=taken
     )
-    if found:  # the documents of these splits weren't read now
-        documents = spilled | "Documents of all splits" >> ReadSpilled(table=DOCUMENTS)
-        return PutDown(DOCUMENTS, documents, spilled, folder)
-    (documents,) = made.tables[DOCUMENTS]
-    return PutDown(DOCUMENTS, documents, spilled, folder)
+    (documents,) = made.tables[DOCUMENTS]  # without those of splits that are taken over
+    return PutDown(DOCUMENTS, spilled, folder, None if found else documents)
 
 
-def look(config: ResumeConfig, folder: str, after: str | None = None) -> Found:
-    """What there is of an earlier run, where that is asked for. It stays while every byte is checked."""
+def look(config: ResumeConfig, folder: str, after: str = "") -> Found:
+    """What there is of an earlier run, where that is asked for. It stays while every byte is checked.
+
+    Args:
+      after: as of `find_spilled`.
+    """
     if not config.resume:
         return Found(())
     if not config.plan and store_of(folder).names(folder):
@@ -95,8 +109,7 @@ def take_over(
     files = len({stream.path for stream in found.files})
     _say_taken(config, f"{what}; {rows:,} rows in {files:,} files of {size:,} bytes")
     spilled = source.pipeline | f"Take over {part}" >> HandOutSpilled(folder=folder)
-    documents = spilled | f"Documents taken over: {part}" >> ReadSpilled(table=DOCUMENTS)
-    return PutDown(part, documents, spilled, folder, is_whole=True)
+    return PutDown(part, spilled, folder, digest=found.digest)
 
 
 def _finished_splits(config: ResumeConfig, folder: str, why: str) -> tuple[SplitFile, ...]:

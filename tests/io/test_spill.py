@@ -16,6 +16,7 @@ from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.rejects import Reject, reject_batches
 from beam_etl.io.spill import (
     RECORD,
+    After,
     HandOutSpilled,
     ReadSpilled,
     SpillTables,
@@ -66,7 +67,7 @@ def put_down(
             folder=str(folder),
             run="0123456789ab",
             spill_bytes=spill_bytes,
-            after=None if after is None else str(after),
+            after=None if after is None else After(str(after)),
         )
         _ = spilled | ReadSpilled(table="documents")
 
@@ -131,12 +132,23 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
 def test_a_part_is_taken_over_with_the_part_it_was_made_of_only(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     put_down(second, after=first)
-    assert not find_spilled(str(second), after=str(first)).files
+    assert not find_spilled(str(second), after=find_spilled(str(first)).digest).files
     put_down(first)
     put_down(second, after=first)
-    assert find_spilled(str(second), after=str(first)).files
+    assert find_spilled(str(second), after=find_spilled(str(first)).digest).files
     put_down(first)  # into other files
-    assert not find_spilled(str(second), after=str(first)).files
+    assert not find_spilled(str(second), after=find_spilled(str(first)).digest).files
+
+
+def test_a_part_is_not_recorded_where_another_run_recorded_what_it_was_made_of(tmp_path: Path) -> None:
+    """An equal run that went on beside: rows are the same, but not the streams that they lie in."""
+    folder, run = str(tmp_path), "0123456789ab"
+    put_down(tmp_path)
+    taken_over = find_spilled(folder).digest
+    assert After(folder).digest_for(run) == After(folder, taken_over).digest_for("another") == taken_over
+    assert After(folder).digest_for("another") is None
+    put_down(tmp_path)
+    assert After(folder, taken_over).digest_for(run) is None
 
 
 def test_a_part_that_is_not_recorded_leaves_no_earlier_record(tmp_path: Path) -> None:
