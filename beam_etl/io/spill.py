@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -23,7 +22,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.changes import CHANGED
+from beam_etl.io.changes import lasts
 from beam_etl.io.read import REJECTS
 from beam_etl.io.spill_files import (
     SPILL_BYTES,
@@ -187,7 +186,7 @@ class _Spill(beam.DoFn):
             self._file = SpillFile(os.path.join(self._folder, name), self._most)
         self._file.write(self._table, batch)
         if self._table == REJECTS:
-            self._lasts &= not pc.any(pc.starts_with(batch["reason"], CHANGED)).as_py()
+            self._lasts &= all(map(lasts, batch["reason"].to_pylist()))
         return [] if self._file.size < self._most else self._close()
 
     def _close(self) -> list[Spilled]:
