@@ -30,6 +30,7 @@ def open_file(path: str) -> Any:
     Raises:
       OSError: it is absent or can't be opened.
     """
+    path = path.removeprefix("file://")
     if is_local(path) or is_object(path):
         return store_of(path).open_file(path)
     return pa.PythonFile(FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED), mode="r")

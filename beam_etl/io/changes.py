@@ -4,6 +4,7 @@ By size and time; in an object store by size and ETag.
 """
 
 from beam_etl.io.formats.base import FileEntry, Split
+from beam_etl.io.isolate import MAY_PASS
 from beam_etl.io.rejects import Reject
 from beam_etl.io.stores import is_local, is_object, store_of
 
@@ -44,6 +45,11 @@ def change_of(file: FileEntry, seen: Mark) -> str | None:
     if seen and (found.etag or found.modified_ns) != seen:
         return "it was written anew"
     return None
+
+
+def lasts(reason: str) -> bool:
+    """Whether a reject with this reason would be one in another run, too."""
+    return not reason.startswith(CHANGED) and MAY_PASS not in reason
 
 
 def reject_changed(split: Split, how: str) -> Reject:

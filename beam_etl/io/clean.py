@@ -140,13 +140,16 @@ def _runs(dataset: str, present: list[Manifest]) -> Iterator[_Candidate]:
         written[run] = max(written.get(run, 0.0), _folders_written(folder))
     for run, inside in places.items():
         written[run] = max([written.get(run, 0.0), *(found.modified for found in inside)])
+    users = {run: staging.owners(found.path for found in inside) for run, inside in places.items()}
+    active = dict(written)  # a run is where it last wrote, in a folder that it needs too
+    for folder, owners in users.items():
+        active |= {owner: max(active.get(owner, 0.0), written[folder]) for owner in owners}
     for run, inside in sorted(places.items()):
         files = [found for found in inside if staging.run_of_file(found.path)]
         names = {found.identity or found.path for found in files}
         kept = ", kept for another try" if staging.is_kept(dataset, run) else ""
         what = f"run {run}: {len(names):,} files that weren't published{kept}"
-        users = staging.owners(found.path for found in inside)
-        last = max(written.get(each, 0.0) for each in (run, *users))
+        last = max(active[each] for each in (run, *users[run]))
         yield what, last, Leftover(what, _bytes(inside), run=run)
 
 

@@ -1,7 +1,7 @@
 """FileSource: the documents of some files as a pipeline's source, read again too, and samples of them."""
 
 import copy
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -122,7 +122,7 @@ class FileSource:
         spare: Spare | None = None,
         tell_splits: bool = False,
         around: Around = nothing_around,
-        skip: Container[str] = (),
+        skip: Collection[str] = (),
     ) -> Documents:
         """Documents, rejects and splits; each call reads the files anew.
 

@@ -14,6 +14,10 @@ Place = tuple[Hashable, ...]
 _told: Callable[[Place], None] | None = None
 
 
+MAY_PASS = "; it may not be so in another run"
+"""In the message of a FatalError of which the machine may be the cause, not what is here."""
+
+
 class FatalError(ValueError):
     """What is here ended a process that read it. The message says how."""
 

@@ -29,5 +29,5 @@ def _lines(path: str) -> list[str]:
     try:
         with open_file(path) as file:
             return bytes(file.read()).decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: no list with an item a line ({error})") from error

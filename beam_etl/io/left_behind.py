@@ -68,7 +68,8 @@ def _is_left(dataset: str, run: str, version: int, before: float) -> bool:
     """
     folder = os.path.join(dataset, staging.FOLDER, run)
     files = list(store_of(dataset).files(folder))
-    if any(found.path.endswith(staging.PUT_DOWN) for found in files):
+    owners = staging.owners(found.path for found in files)
+    if owners or any(found.path.endswith(staging.PUT_DOWN) for found in files):
         return all(found.modified <= before - PUT_DOWN_SECONDS for found in files)
     if not store_of(dataset).has_folders:
         return _is_past(staging.begun(dataset, run), version)

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -12,7 +12,7 @@ import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.typehints.decorators import no_annotations
 
-from beam_etl.io.changes import change_of, mark_of
+from beam_etl.io.changes import CHANGED, change_of, mark_of
 from beam_etl.io.checks import check_files
 from beam_etl.io.columns import Columns
 from beam_etl.io.dataset_input import DatasetInput
@@ -105,7 +105,7 @@ class ReadDocuments(beam.PTransform):
         self.spare: Spare | None = None
         self.tell_splits = False
         self.around: Around = nothing_around
-        self.skip: Container[str] = ()
+        self.skip: Collection[str] = ()
         try:
             datasets = DatasetInput(self.columns.where)
             self.files = match_files(self.patterns, self.format, datasets)
@@ -153,16 +153,29 @@ class ReadDocuments(beam.PTransform):
 
 
 @no_annotations  # type: ignore[untyped-decorator]  # Beam can't compare a protocol
-def _plan_splits(file: FileEntry, known: Format, split_bytes: int, skip: Container[str]) -> Iterator[Split]:
+def _plan_splits(file: FileEntry, known: Format, split_bytes: int, skip: Collection[str]) -> Iterator[Split]:
     skipped = False
     for split in StepMetrics().timed(iter(plan_splits(file, known, split_bytes))):
-        if split.name in skip and not split.problem:
+        if split.problem and skip and _are_behind(split, skip):
+            yield split._replace(problem=f"{CHANGED}: {split.problem}, and {_READ_BEFORE}")
+        elif split.name in skip and not split.problem:
             skipped = True
             show_read(split)
         else:
             yield split
     if skipped and (how := change_of(file, mark_of(file))):  # else some of it might be planned by nobody
         yield Split(file, 0, file.bytes, problem=how)
+
+
+_READ_BEFORE = (
+    "what an earlier run has read of that is there. Run again, without --resume=true if it stays so."
+)
+
+
+def _are_behind(split: Split, names: Collection[str]) -> bool:
+    """Whether some of the splits that have these names are where a split begins, or behind that in its file."""
+    told = (name.split("-", 2) for name in names)
+    return any(int(file) == split.file.number and int(number) >= split.number for file, number, _ in told)
 
 
 def nothing_around(split: Split) -> AbstractContextManager[Callable[[Any], Any]]:

@@ -5,12 +5,13 @@ fails at that place as at any content that can't be read, and gives the rest of 
 """
 
 import pickle  # of orders and rejects between two processes of this run: nobody else writes to their pipes
+import signal
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from beam_etl.child_process import TIME_SIGNAL, Child, Waiting, how_it_ended
 from beam_etl.io.counting import count_all
-from beam_etl.io.isolate import FatalError, Place
+from beam_etl.io.isolate import MAY_PASS, FatalError, Place
 from beam_etl.kernels.ipc import decode
 
 MEMORY_BYTES = 2 << 30
@@ -26,6 +27,10 @@ or for a core."""
 ORDER, ITEM, BATCH, ENTERING, ERROR, DONE, FULL = b"o", b"i", b"b", b"e", b"x", b"d", b"m"
 """What it is to read; and what it says: an item, which may be a batch; where it enters; what it raised; that it has
 done, and its counters; that memory is used up."""
+
+
+_OF_THE_MACHINE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""Signals that others send: where memory is short, as somebody stops a container, or asks for it."""
 
 
 class EndedError(Exception):
@@ -118,7 +123,7 @@ class _Reader(Child):
         while not self.answers_within(most):
             before, spent = spent, self._ticks()
             if spent == before:  # else others take its cores: what it takes itself has a limit of its own
-                raise EndedError(self._place, f"reading it stood still for {most} s")
+                raise EndedError(self._place, f"reading it stood still for {most} s{MAY_PASS}")
         found = self.receive()
         if found is None:
             raise EndedError(self._place, _reason(self.wait(), seconds))
@@ -137,7 +142,8 @@ class _Reader(Child):
 def _reason(code: int, seconds: int) -> str:
     if code == -TIME_SIGNAL:
         return f"reading it takes over {seconds} s, which --max_record_seconds allows"
-    return f"reading it ends the process ({how_it_ended(code)})"
+    may_pass = MAY_PASS if -code in _OF_THE_MACHINE else ""
+    return f"reading it ends the process ({how_it_ended(code)}){may_pass}"
 
 
 _waiting: Waiting[_Reader] = Waiting()

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -23,7 +22,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_etl import schema
 from beam_etl.io import staging
-from beam_etl.io.changes import CHANGED
+from beam_etl.io.changes import lasts
 from beam_etl.io.read import REJECTS
 from beam_etl.io.spill_files import (
     SPILL_BYTES,
@@ -45,6 +44,24 @@ from beam_etl.transforms.shuffle import Distribute, Gather
 RECORD = "spilled.json"
 
 
+class After(NamedTuple):
+    """What a part is made of: an earlier part."""
+
+    folder: str
+    digest: str = ""
+    """SHA-256 of its record, where that was taken over; else it is of the same run."""
+
+    def digest_for(self, run: str) -> str | None:
+        """SHA-256 of its record; None where that isn't there, or an equal run has put another in its place."""
+        try:
+            record = store_of(self.folder).read(os.path.join(self.folder, RECORD))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        digest = hashlib.sha256(record).hexdigest()
+        is_same = digest == self.digest if self.digest else json.loads(record).get("run") == run
+        return digest if is_same else None
+
+
 @dataclass(eq=False, kw_only=True)
 class SpillTables(beam.PTransform):
     """Tables as files, all of which are written, and recorded, before the first is given on. No shuffle.
@@ -62,7 +79,7 @@ class SpillTables(beam.PTransform):
       beside: more of a table, which don't come of the splits that are read.
       taken: what is taken over of an earlier run.
       failures: why the result must not be used: then it isn't recorded.
-      after: the folder of what it was made of. It is recorded only where that is, and with its digest.
+      after: what it was made of. It is recorded only where that is, and with its digest.
       spill_bytes: a stream is ended at so many.
     """
 
@@ -71,7 +88,7 @@ class SpillTables(beam.PTransform):
     beside: Mapping[str, Batches] = field(default_factory=dict)
     taken: TakenSplits = field(default_factory=TakenSplits)
     failures: beam.PCollection[str] | None = None
-    after: str | None = None
+    after: After | None = None
     spill_bytes: int = SPILL_BYTES
 
     def __post_init__(self) -> None:
@@ -121,10 +138,11 @@ class _Spill(beam.DoFn):
     def __init__(self, folder: str, table: str, most: int, place: int | None, steps: int) -> None:
         self._folder, self._table, self._most = folder, table, most
         self._place, self._steps = place, steps
+        self._file: SpillFile | None = None
         self._metrics = StepMetrics()
 
     def start_bundle(self) -> None:
-        self._file: SpillFile | None = None
+        self._file = None
         self._lasts = True
         if self._place is not None:
             here = here_of(self._folder)
@@ -149,6 +167,8 @@ class _Spill(beam.DoFn):
             yield WindowedValue(spilled, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def teardown(self) -> None:
+        if self._file is not None:  # the bundle failed: in a store its upload would stay
+            self._file.release()
         if self._place is not None:
             leave(self._folder)
 
@@ -166,7 +186,7 @@ class _Spill(beam.DoFn):
             self._file = SpillFile(os.path.join(self._folder, name), self._most)
         self._file.write(self._table, batch)
         if self._table == REJECTS:
-            self._lasts &= not pc.any(pc.starts_with(batch["reason"], CHANGED)).as_py()
+            self._lasts &= all(map(lasts, batch["reason"].to_pylist()))
         return [] if self._file.size < self._most else self._close()
 
     def _close(self) -> list[Spilled]:
@@ -198,27 +218,17 @@ def _unpacked(packed: bytes) -> list[Spilled]:
 
 
 def _record(
-    packs: list[bytes], folder: str, run: str, after: str | None, taken: TakenSplits, failures: list[str]
+    packs: list[bytes], folder: str, run: str, after: After | None, taken: TakenSplits, failures: list[str]
 ) -> list[Spilled]:
     """All streams, when what to go on from stands in the folder: in place of what an earlier run had left there."""
     streams = once([*taken.streams(), *(stream for pack in packs for stream in _unpacked(pack))])
     staging.mark_owner(folder, run)
-    digest, record = _digest_of_record(after), os.path.join(folder, RECORD)
+    digest, record = "" if after is None else after.digest_for(run), os.path.join(folder, RECORD)
     if not failures and digest is not None and all(stream.lasts for stream in streams):
-        tell_streams(record, streams, after=digest)
+        tell_streams(record, streams, after=digest, run=run)
     else:  # what an earlier run has left there doesn't tell of these
         store_of(folder).remove([record])
     return streams
-
-
-def _digest_of_record(folder: str | None) -> str | None:
-    """SHA-256 of what names all of a folder; empty without a folder, None where not all was recorded."""
-    if folder is None:
-        return ""
-    try:
-        return hashlib.sha256(store_of(folder).read(os.path.join(folder, RECORD))).hexdigest()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def once(streams: Sequence[Spilled]) -> list[Spilled]:
@@ -266,26 +276,32 @@ class Found(NamedTuple):
     """Those of the record, where all are there; else no file."""
     why: str = ""
     """Why what there is can't be taken over as a whole, for people."""
+    digest: str = ""
+    """SHA-256 of the record."""
 
 
-def find_spilled(folder: str, check: bool = True, after: str | None = None) -> Found:
+def find_spilled(folder: str, check: bool = True, after: str = "") -> Found:
     """What a run that died has left in its folder, and if asked for, every byte of it checked.
 
     Args:
-      folder, after: as of SpillTables.
+      folder: as of SpillTables.
       check: every byte is read.
+      after: SHA-256 of the record of what it must have been made of; none of a first part.
     """
     record = os.path.join(folder, RECORD)
     try:
+        digest = hashlib.sha256(store_of(folder).read(record)).hexdigest()
         streams, told = told_streams(record)
-        if told["after"] != _digest_of_record(after):
+        if told["after"] != after:
             return Found((), f"{record} is of another first part")
     except (FileNotFoundError, NotADirectoryError):
         return Found((), "no run with this configuration and input has finished any of it")
     except (ValueError, TypeError, KeyError) as error:
         return Found((), f"{record} isn't as it was written ({error})")
+    if not streams:
+        return Found((), "what an earlier run put down has no rows")
     wrong = first_damage(streams) if check else None
-    return Found((), wrong) if wrong else Found(tuple(streams))
+    return Found((), wrong) if wrong else Found(tuple(streams), digest=digest)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -56,7 +56,7 @@ class Spilled(NamedTuple):
     split: str = ""
     """The name of the split, where the file has all of one."""
     lasts: bool = True
-    """False where what was read speaks against the run: nothing that a later run may take over."""
+    """False where what was read speaks against the run, or a later one may read more: it doesn't take this over."""
 
 
 class SpillFile:

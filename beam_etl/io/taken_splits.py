@@ -1,7 +1,7 @@
 """The splits that a run takes over, listed in a file: steps that need them know its path, so that a job stays small."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ from beam_etl.io.spill_files import Spilled, SplitFile, tell_streams, told_strea
 
 @dataclass(frozen=True)
 class TakenSplits:
-    """A container of their names, and their streams. The list is read where it is asked.
+    """A collection of their names, and their streams. The list is read where it is asked.
 
     Args:
       path: of the list; none where no split is taken over.
@@ -20,6 +20,12 @@ class TakenSplits:
 
     def __contains__(self, name: object) -> bool:
         return bool(self.path) and name in _names(self.path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_names(self.path) if self.path else ())
+
+    def __len__(self) -> int:
+        return len(_names(self.path)) if self.path else 0
 
     def streams(self) -> list[Spilled]:
         """What was made of all of them."""

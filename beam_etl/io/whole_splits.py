@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from beam_etl.io.changes import CHANGED
+from beam_etl.io.changes import lasts
 from beam_etl.io.formats import Split
 from beam_etl.io.rejects import Reject
 from beam_etl.io.spill_files import SPILL_BYTES, Spilled, SpillFile, split_path
@@ -91,6 +91,6 @@ class _Read:
     def saw(self, found: Any) -> Any:
         if isinstance(found, pa.RecordBatch):
             self.documents += found.num_rows
-        elif isinstance(found, Reject) and found.reason.startswith(CHANGED):
-            self.lasts = False
+        elif isinstance(found, Reject):
+            self.lasts &= lasts(found.reason)
         return found

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import EllipsisType
 from typing import Any, TypeAlias
 
 import apache_beam as beam
@@ -71,6 +72,7 @@ class WriteDataset(beam.PTransform):
       about: what the manifest tells of the job; must be JSON.
       partitioning: what it tells of tables whose files are partitioned already: JSON of a Partitioning.
       partition: how tables of batches are to be partitioned. See WritePartitioned: one shuffle each.
+      base: of `check_output`, where that was asked before; not given, it is asked when the pipeline is made.
 
     Raises:
       DatasetError: when the pipeline is made: a dataset is there and `overwrite` isn't set, the folder holds something
@@ -87,6 +89,7 @@ class WriteDataset(beam.PTransform):
     run: str = field(default_factory=staging.new_run)
     partitioning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     partition: Mapping[str, Partitioning] = field(default_factory=dict)
+    base: manifest.Manifest | EllipsisType | None = ...
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -100,7 +103,9 @@ class WriteDataset(beam.PTransform):
 
     @no_annotations  # type: ignore[untyped-decorator]  # Beam has no type for a dict of PCollections
     def expand(self, tables: Mapping[str, Table]) -> beam.PCollection[str]:
-        base = check_output(self.output, self.overwrite or self.append)
+        base = self.base
+        if isinstance(base, EllipsisType):
+            base = check_output(self.output, self.overwrite or self.append)
         tables = self._partitioned(tables)
         names = tuple(sorted(name for name in tables if name not in _TOLD))
         made = self._manifest(base, names)

@@ -39,8 +39,8 @@ from beam_etl.pipelines.curate_steps import (
 from beam_etl.pipelines.dedup import DECISION_BYTES, SAMPLE_BYTES, describing
 from beam_etl.pipelines.domain_score import SCORE_BYTES
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import AFTER, Job
-from beam_etl.pipelines.put_down import PutDown, forgetting
+from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.put_down import PutDown, needing
 from beam_etl.pipelines.steps import DOCUMENTS, REJECTS, REMOVALS
 from beam_etl.transforms.aggregate import Aggregate
 from beam_etl.transforms.batches import MapBatches
@@ -92,7 +92,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
         compared = compare(last.documents, config, source, expected.documents)
         compared = compared._replace(failures=[*compared.failures, *failures])
         tables = _second_part(source, config, steps, last, compared, expected)
-    return {**_finished(source, config, steps, tables), AFTER: forgetting(parts)}
+    return {**_finished(source, config, steps, tables), **needing(parts)}
 
 
 def _put_down(config: Config, parts: Sequence[PutDown]) -> DocumentSteps:
@@ -239,6 +239,7 @@ def _told(config: Config) -> Iterator[str]:
 
 def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
     """The input, or what indexes choose of it."""
+    config.look_at_contents()
     try:
         source = read_crawl(pipeline, config)
     except InputError as error:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from beam_etl.io.file_source import FileSource, Sample
-from beam_etl.io.spill import Found, ReadSpilled, SpillTables
+from beam_etl.io.spill import After, Found, ReadSpilled, SpillTables
 from beam_etl.pipelines import lines
 from beam_etl.pipelines.chosen_records import is_pages
 from beam_etl.pipelines.curate_config import Config
@@ -68,7 +68,7 @@ def lines_part(
 ) -> PutDown:
     """As `cut_lines`, and put down for the steps that compare documents; or what an earlier run has left of it."""
     folder = config.spill_folder(source, LINES)
-    whole = look(config, folder, first.folder) if first.is_whole else Found(())
+    whole = look(config, folder, first.digest) if first.digest else Found(())
     if whole.files:
         return take_over(source, config, folder, whole, LINES, "the removal of repeated lines")
     steps, failures = cut_lines(source, config, how, first, sample)
@@ -77,6 +77,6 @@ def lines_part(
         run=config.run,
         beside={FUNNEL: steps.asked_for("Counts of lines")},
         failures=failures,
-        after=first.folder,
+        after=After(first.folder, first.digest),
     )
-    return PutDown(LINES, steps.documents, spilled, folder, (failures,))
+    return PutDown(LINES, spilled, folder, steps.documents, (failures,))

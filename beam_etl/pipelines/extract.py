@@ -14,8 +14,8 @@ from beam_etl.kernels.languages import NoDetectorError
 from beam_etl.pipelines.chosen_records import is_pages, read_crawl
 from beam_etl.pipelines.extract_config import Config
 from beam_etl.pipelines.flags import UsageError
-from beam_etl.pipelines.job import AFTER, Job
-from beam_etl.pipelines.put_down import Made, forgetting, put_documents_down
+from beam_etl.pipelines.job import Job
+from beam_etl.pipelines.put_down import Made, needing, put_documents_down
 from beam_etl.pipelines.steps import DOCUMENTS, REJECTS, REMOVALS, Steps
 from beam_etl.transforms.annotations import DetectLanguages, MaskAddresses
 from beam_etl.transforms.batches import MapBatches
@@ -29,7 +29,7 @@ def build(source: FileSource, config: Config) -> dict[str, Any]:
     if config.resume:
         first = put_documents_down(source, config, partial(_made, source, config))
         again = {name: first.again(name) for name in (REMOVALS, REJECTS)}
-        return {DOCUMENTS: first.documents, **again, AFTER: forgetting([first])}
+        return {DOCUMENTS: first.documents, **again, **needing([first])}
     steps = _steps(source, config)
     return {
         DOCUMENTS: steps.documents,
@@ -69,9 +69,14 @@ def _without(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
     return batch.drop_columns([column])
 
 
-JOB = Job(
-    "extract", "The documents of a crawl: text, title, language, filtered.", Config, build, source=read_crawl
-)
+def read(pipeline: beam.Pipeline, config: Config) -> FileSource:
+    """The input, or what indexes choose of it."""
+    if config.resume:
+        config.look_at_contents()
+    return read_crawl(pipeline, config)
+
+
+JOB = Job("extract", "The documents of a crawl: text, title, language, filtered.", Config, build, source=read)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

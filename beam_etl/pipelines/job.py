@@ -19,7 +19,7 @@ from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry
 from beam_etl.io.stores import is_local
 from beam_etl.io.stores.urls import mask
-from beam_etl.io.write import WriteDataset
+from beam_etl.io.write import WriteDataset, check_output
 from beam_etl.kernels.vocabularies import VocabularyError
 from beam_etl.observe.cluster import Cluster
 from beam_etl.observe.cost import cost
@@ -57,6 +57,9 @@ DONE, USAGE, INTERRUPTED = 0, 2, 130
 AFTER = "_after"
 """Instead of a table's name: a function of the verdict of WriteDataset, which builds what waits for it."""
 
+NEEDED = "_needed"
+"""Instead of a table's name: folders below `_staging`, named by no run, that this one needs while it goes on."""
+
 PARTITIONING = "_partitioning"
 """Instead of a table's name: what WriteDataset takes as `partitioning`."""
 
@@ -92,8 +95,8 @@ class Job(Generic[Config]):
     summary: str
     config: type[Config]
     build: Callable[[Any, Config], Mapping[str, Any]]
-    """From the source: the tables, as WriteDataset takes them; PARTITIONING; and where the job has more to write then,
-    AFTER."""
+    """From the source: the tables, as WriteDataset takes them; PARTITIONING; NEEDED; and where the job has more to
+    write then, AFTER."""
     notes: Callable[[Config, Mapping[str, int]], Sequence[str]] = lambda config, counters: ()
     """What else the closing lines say, from the totals of our counters."""
     explain: Callable[[Any, Config], Sequence[str]] = lambda source, config: ()
@@ -137,8 +140,11 @@ class Job(Generic[Config]):
             refuse_files_of_this_machine(config.runner, (file.path for file in source.files))
         for folder in config.folders:
             _refuse_overlap(source, folder)
+        # before `build` looks at what an earlier run has left: whoever publishes meanwhile takes that away
+        base = check_output(config.output, config.overwrite or config.append)
         tables = judged(build_windowed(self.build, source, config), source.input_bytes, config)
         after, partitioning = tables.pop(AFTER, None), tables.pop(PARTITIONING, {})
+        needed: Sequence[str] = tables.pop(NEEDED, ())
         write = WriteDataset(
             output=config.output,
             overwrite=config.overwrite,
@@ -149,6 +155,7 @@ class Job(Generic[Config]):
             about=about(self.name, config, source),
             run=config.run,
             partitioning=partitioning,
+            base=base,
         )
         verdict = tables | "Write dataset" >> write
         if after is not None:
@@ -166,9 +173,14 @@ class Job(Generic[Config]):
             refuse_too_large(drawn)
         # before a step puts something beside tables, which would stay there
         staging.mark_begun(config.output, config.run, config.append)
-        return self._execute(pipeline, source, config, clock)
+        for folder in needed:
+            staging.mark_owner(folder, config.run)
+        return self._execute(pipeline, source, config, clock, base.number if base else 0)
 
-    def _execute(self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock) -> int:
+    def _execute(
+        self, pipeline: beam.Pipeline, source: Source, config: Config, clock: Clock, earlier: int
+    ) -> int:
+        """Runs and publishes; the exit code. `earlier`: the number of the version that was there, or 0."""
         drawn, in_process = Drawn.of(pipeline), runner_name(config.runner) == IN_PROCESS
         metrics.reset_live()
         clock.mark(PREPARING)
@@ -184,11 +196,10 @@ class Job(Generic[Config]):
             else nullcontext(),
             service=service_of(config.runner, pipeline.options),
         )
-        earlier = manifest.numbers(config.output)
         result = execution(pipeline)
         clock.mark(RUNNING)
         if isinstance(result, int):
-            if result == FAILED and not config.append and _is_overtaken(config, max(earlier, default=0)):
+            if result == FAILED and not config.append and _is_overtaken(config, earlier):
                 print(f"{self.name}: {_overtaken(config)}", file=sys.stderr)
             return result
         ran = Ran(self.name, config, source.input_bytes, result, pipeline.options)

@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
@@ -14,8 +15,10 @@ from beam_etl.io.commit import PUBLISHED
 from beam_etl.io.file_source import FileSource
 from beam_etl.io.spill import Found, HandOutSpilled, ReadSpilled, SpillTables, find_spilled
 from beam_etl.io.spill_files import Spilled, SplitFile, find_splits
+from beam_etl.io.stores import store_of
 from beam_etl.io.taken_splits import TakenSplits, list_taken
 from beam_etl.io.whole_splits import WholeSplits
+from beam_etl.pipelines.job import AFTER, NEEDED
 from beam_etl.pipelines.resume_config import ResumeConfig
 from beam_etl.pipelines.steps import DOCUMENTS
 from beam_etl.transforms.batches import Batches
@@ -24,17 +27,27 @@ _ONE_BY_ONE = "all steps that look at documents one by one"
 """For people."""
 
 
-class PutDown(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class PutDown:
     """What a part of the run has left."""
 
     part: str
     """DOCUMENTS, or the name of a later one."""
-    documents: Batches
     spilled: beam.PCollection[Spilled]
     folder: str
+    made: Batches | None = None
+    """Its documents, where all were made by this run."""
     failures: tuple[beam.PCollection[str], ...] = ()
-    is_whole: bool = False
-    """Taken over as it is: what was made of it may be, too."""
+    digest: str = ""
+    """Of its record, where it is taken over as it is: what was made of it may be, too."""
+
+    @cached_property
+    def documents(self) -> Batches:
+        """As they were made, or else read again, where somebody asks for them."""
+        if self.made is not None:
+            return self.made
+        batches: Batches = self.spilled | f"Documents put down: {self.part}" >> ReadSpilled(table=DOCUMENTS)
+        return batches
 
     def again(self, table: str) -> Batches:
         """A table as it was put down."""
@@ -66,19 +79,26 @@ def put_documents_down(source: FileSource, config: ResumeConfig, make: Callable[
     found = _finished_splits(config, folder, whole.why)
     taken = TakenSplits() if config.plan or not found else list_taken(folder, config.run, found)
     made = make(around=WholeSplits(folder), skip=taken)
+    if not config.plan:
+        config.refuse_changed()
     spilled = made.tables | "Put down" >> SpillTables(
         folder=folder, run=config.run, beside=made.beside, taken=taken
     )
-    if found:  # the documents of these splits weren't read now
-        documents = spilled | "Documents of all splits" >> ReadSpilled(table=DOCUMENTS)
-        return PutDown(DOCUMENTS, documents, spilled, folder)
-    (documents,) = made.tables[DOCUMENTS]
-    return PutDown(DOCUMENTS, documents, spilled, folder)
+    (documents,) = made.tables[DOCUMENTS]  # without those of splits that are taken over
+    return PutDown(DOCUMENTS, spilled, folder, None if found else documents)
 
 
-def look(config: ResumeConfig, folder: str, after: str | None = None) -> Found:
-    """What there is of an earlier run, where that is asked for."""
-    return find_spilled(folder, check=not config.plan, after=after) if config.resume else Found(())
+def look(config: ResumeConfig, folder: str, after: str = "") -> Found:
+    """What there is of an earlier run, where that is asked for. It stays while every byte is checked.
+
+    Args:
+      after: as of `find_spilled`.
+    """
+    if not config.resume:
+        return Found(())
+    if not config.plan and store_of(folder).names(folder):
+        staging.mark_owner(folder, config.run)
+    return find_spilled(folder, check=not config.plan, after=after)
 
 
 def take_over(
@@ -87,10 +107,9 @@ def take_over(
     """What an earlier run put down when it had finished a part, which is said in words."""
     rows, size = (sum(getattr(stream, name) for stream in found.files) for name in ("rows", "bytes"))
     files = len({stream.path for stream in found.files})
-    _say_taken(config, folder, f"{what}; {rows:,} rows in {files:,} files of {size:,} bytes")
+    _say_taken(config, f"{what}; {rows:,} rows in {files:,} files of {size:,} bytes")
     spilled = source.pipeline | f"Take over {part}" >> HandOutSpilled(folder=folder)
-    documents = spilled | f"Documents taken over: {part}" >> ReadSpilled(table=DOCUMENTS)
-    return PutDown(part, documents, spilled, folder, is_whole=True)
+    return PutDown(part, spilled, folder, digest=found.digest)
 
 
 def _finished_splits(config: ResumeConfig, folder: str, why: str) -> tuple[SplitFile, ...]:
@@ -106,17 +125,13 @@ def _finished_splits(config: ResumeConfig, folder: str, why: str) -> tuple[Split
     documents, size = (sum(getattr(file, name) for file in found.files) for name in ("documents", "bytes"))
     _say_taken(
         config,
-        folder,
         f"{len(found.files):,} splits of the input; {documents:,} documents in {size:,} bytes aren't read again",
     )
     return found.files
 
 
-def _say_taken(config: ResumeConfig, folder: str, what: str) -> None:
-    """Tells it, and that this run needs the folder."""
+def _say_taken(config: ResumeConfig, what: str) -> None:
     checked = "" if config.plan else ", and what was made of them has the right checksums"
-    if not config.plan:
-        staging.mark_owner(folder, config.run)
     _say(config, f"taken over from an earlier run: {what}{checked}")
 
 
@@ -124,9 +139,10 @@ def _say(config: ResumeConfig, told: str) -> None:
     print(f"{config.job}: {told}", file=sys.stderr)
 
 
-def forgetting(parts: Sequence[PutDown]) -> Callable[[beam.PCollection[str]], None]:
-    """For AFTER of a job: what was put down isn't needed any more when the dataset is published."""
-    return partial(_forget, folders=[part.folder for part in parts])
+def needing(parts: Sequence[PutDown]) -> dict[str, Any]:
+    """For a job, beside its tables: it needs what is put down, until the dataset is published."""
+    folders = [part.folder for part in parts]
+    return {NEEDED: folders, AFTER: partial(_forget, folders=folders)}
 
 
 def _forget(verdict: beam.PCollection[str], folders: Sequence[str]) -> None:

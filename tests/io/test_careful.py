@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +22,14 @@ from apache_beam.metrics import Metrics
 from beam_etl.child_process import how_it_ended
 from beam_etl.io import sandbox, splits, suspects
 from beam_etl.io.careful import carefully
+from beam_etl.io.changes import CHANGED, lasts
 from beam_etl.io.columns import Columns
 from beam_etl.io.counting import Counts, counting
 from beam_etl.io.files import match_files
 from beam_etl.io.formats import FileEntry, Split
 from beam_etl.io.formats.base import Limits, limited
 from beam_etl.io.isolate import FatalError
+from beam_etl.io.read import _plan_splits
 from beam_etl.io.rejects import Reject
 from beam_etl.io.sandbox import isolated
 from beam_etl.io.split_copy import Copying, copy_split
@@ -68,6 +70,7 @@ def only_split(path: Path) -> Split:
 READ = """
 import json, sys
 from pathlib import Path
+from beam_etl.io.changes import CHANGED, lasts
 from beam_etl.io.columns import Columns
 from beam_etl.io.splits import read_split
 from tests.io.test_careful import KNOWN, only_split
@@ -225,6 +228,27 @@ def test_splits_behind_those_that_were_planned_are_a_problem_by_themselves(size:
     assert [split.number for split in planned[:2]] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("taken", "told"),
+    [
+        (["0-0-0-10", "0-1-10-30"], "as it says"),
+        (["0-1-10-30", "0-3-35-40"], f"{CHANGED}: as it says, and"),
+        (["1-3-35-40"], "as it says"),
+    ],
+    ids=["before it", "behind it", "of another file"],
+)
+def test_what_was_taken_over_is_not_rejected_too(taken: list[str], told: str, tmp_path: Path) -> None:
+    """Where it can't be planned any more: then the run as a whole is told why it isn't published."""
+    (tmp_path / "a.txt").write_bytes(bytes(40))
+    file = FileEntry(0, f"{tmp_path}/a.txt", 40)
+    *planned, rest = _plan_splits(file, EndsBehindTwo(), 10, taken)
+    assert [split.name for split in planned] == [
+        name for name in ("0-0-0-10", "0-1-10-30") if name not in taken
+    ]
+    assert (rest.start, rest.number) == (30, 2)
+    assert rest.problem.startswith(told)
+
+
 def test_documents_that_were_given_are_not_told_as_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a\nb\nc\n")
     split = only_split(tmp_path / "a.txt")
@@ -269,6 +293,11 @@ def ending() -> Iterator[int]:
     os._exit(7)
 
 
+def killed() -> Iterator[int]:
+    yield 1
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_another_process_raises_what_this_one_would() -> None:
     suspects.add(SPLIT)
     items = carefully(SPLIT, 10, raising)
@@ -295,12 +324,21 @@ def test_an_end_is_told_in_words(code: int, told: str) -> None:
     assert how_it_ended(code) == told
 
 
-def test_what_ends_processes_at_no_place_that_is_told_is_given_up() -> None:
+@pytest.mark.parametrize(
+    ("make", "how", "may_pass"),
+    [(ending, "exit code 7", False), (killed, "SIGKILL", True)],
+    ids=["ends", "is killed"],
+)
+def test_what_ends_processes_at_no_place_that_is_told_is_given_up(
+    make: Callable[[], Iterator[int]], how: str, may_pass: bool
+) -> None:
+    """A process is killed where the machine's memory is short: another run may read what this one couldn't."""
     suspects.add(SPLIT)
-    items = carefully(SPLIT, 10, ending)
+    items = carefully(SPLIT, 10, make)
     assert next(items) == 1
-    with pytest.raises(FatalError, match=r"ends the process \(exit code 7\)"):
+    with pytest.raises(FatalError, match=rf"ends the process \({how}\)") as raised:
         next(items)
+    assert lasts(str(raised.value)) != may_pass
 
 
 def test_what_can_be_read_apart_only_is_not_copied(tmp_path: Path) -> None:

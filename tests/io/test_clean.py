@@ -84,6 +84,24 @@ def test_what_a_run_needs_of_another_folder_stays_as_long_as_the_run(tmp_path: P
     assert not put_down.exists()
 
 
+def test_what_a_run_needs_stays_while_it_writes_into_another_folder(tmp_path: Path) -> None:
+    """As curate does while it cuts lines: nothing else of the run is new for a day."""
+    world = Additions(tmp_path / "dataset")
+    world.attempt(OTHER)
+    first, second = (world.dataset / "_staging" / (name * 6) for name in ("e1", "e2"))
+    for folder in (first, second):
+        put(folder / "documents.arrows", "ARROW")
+        staging.mark_owner(str(folder), RUN)
+    age(world.dataset, 2 * DAY)
+    put(second / "edited.arrows", "ARROW")
+    assert clean.run([str(world.dataset)]) == 0
+    assert (first / "documents.arrows").exists()
+    age(world.dataset, 2 * DAY)
+    assert clean.run([str(world.dataset)]) == 0
+    assert not first.exists()
+    assert not second.exists()
+
+
 def test_a_run_that_may_go_on_is_left_alone_and_can_publish(
     world: Additions, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pytest
 
 from beam_etl import schema
-from beam_etl.io.changes import CHANGED, reject_changed
+from beam_etl.io.changes import CHANGED
 from beam_etl.io.file_source import FileSource
 from beam_etl.io.formats import FileEntry, Split
+from beam_etl.io.isolate import MAY_PASS
 from beam_etl.io.rejects import Reject, reject_batches
 from beam_etl.io.spill import (
     RECORD,
+    After,
     HandOutSpilled,
     ReadSpilled,
     SpillTables,
@@ -23,7 +25,7 @@ from beam_etl.io.spill import (
     find_spilled,
     once,
 )
-from beam_etl.io.spill_files import Spilled, SplitFile, find_splits, read_spilled
+from beam_etl.io.spill_files import Spilled, SpillFile, SplitFile, find_splits, read_spilled
 from beam_etl.io.stores.local import LocalStore
 from beam_etl.io.taken_splits import list_taken
 from beam_etl.io.whole_splits import WholeSplits
@@ -66,7 +68,7 @@ def put_down(
             folder=str(folder),
             run="0123456789ab",
             spill_bytes=spill_bytes,
-            after=None if after is None else str(after),
+            after=None if after is None else After(str(after)),
         )
         _ = spilled | ReadSpilled(table="documents")
 
@@ -131,12 +133,23 @@ def test_only_a_whole_and_sound_first_part_is_found(tmp_path: Path) -> None:
 def test_a_part_is_taken_over_with_the_part_it_was_made_of_only(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     put_down(second, after=first)
-    assert not find_spilled(str(second), after=str(first)).files
+    assert not find_spilled(str(second), after=find_spilled(str(first)).digest).files
     put_down(first)
     put_down(second, after=first)
-    assert find_spilled(str(second), after=str(first)).files
+    assert find_spilled(str(second), after=find_spilled(str(first)).digest).files
     put_down(first)  # into other files
-    assert not find_spilled(str(second), after=str(first)).files
+    assert not find_spilled(str(second), after=find_spilled(str(first)).digest).files
+
+
+def test_a_part_is_not_recorded_where_another_run_recorded_what_it_was_made_of(tmp_path: Path) -> None:
+    """An equal run that went on beside: rows are the same, but not the streams that they lie in."""
+    folder, run = str(tmp_path), "0123456789ab"
+    put_down(tmp_path)
+    taken_over = find_spilled(folder).digest
+    assert After(folder).digest_for(run) == After(folder, taken_over).digest_for("another") == taken_over
+    assert After(folder).digest_for("another") is None
+    put_down(tmp_path)
+    assert After(folder, taken_over).digest_for(run) is None
 
 
 def test_a_part_that_is_not_recorded_leaves_no_earlier_record(tmp_path: Path) -> None:
@@ -199,26 +212,50 @@ def test_a_split_is_not_whole_where_a_step_is_done_elsewhere(tmp_path: Path) -> 
     assert not find_splits(str(tmp_path)).files
 
 
-def test_a_split_of_a_file_that_changed_meanwhile_does_not_last(tmp_path: Path) -> None:
+REJECTED = {
+    "changed": (f"{CHANGED}: it is gone", False),
+    "killed": (f"reading it ends the process (SIGKILL){MAY_PASS}", False),
+    "damaged": ("no text", True),
+}
+
+
+@pytest.mark.parametrize(("reason", "lasts"), REJECTED.values(), ids=REJECTED)
+def test_a_split_that_another_run_may_read_otherwise_does_not_last(
+    reason: str, lasts: bool, tmp_path: Path
+) -> None:
     split = Split(FileEntry(0, "0.jsonl", 9), 0, 9)
     step = _Spill(str(tmp_path), "rejects", 1 << 20, 0, 1)
     step.start_bundle()
     with WholeSplits(str(tmp_path))(split) as shown:
-        shown(reject_changed(split, "it was written anew"))
-        assert not list(step.process(pa.record_batch({"reason": ["changed"]})))
+        shown(rejected(reason))
+        assert not list(step.process(pa.record_batch({"reason": [reason]})))
     [stream] = [windowed.value for windowed in step.finish_bundle()]
-    assert not stream.lasts
-    assert not find_splits(str(tmp_path)).files
+    assert stream.lasts == lasts
+    assert bool(find_splits(str(tmp_path)).files) == lasts
 
 
-@pytest.mark.parametrize(
-    ("reason", "lasts"), [(f"{CHANGED}: it is gone", False), ("no text", True)], ids=["changed", "damaged"]
-)
-def test_what_a_changed_file_gave_is_not_recorded_where_a_step_is_done_elsewhere(
+def test_a_bundle_that_fails_leaves_no_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a store its upload would stay."""
+    left = list[str]()
+    releasing = SpillFile.release
+    monkeypatch.setattr(SpillFile, "release", lambda file: left.append(file.path) or releasing(file))
+    step = _Spill(str(tmp_path), "rejects", 1 << 20, None, 1)
+    step.start_bundle()
+    assert not list(step.process(pa.record_batch({"reason": ["no text"]})))
+    step.teardown()
+    assert left == [str(path) for path in tmp_path.iterdir()]
+
+
+def rejected(reason: str) -> Reject:
+    return Reject("0.jsonl", 0, reason, None, 0, bytes(32), b"")
+
+
+@pytest.mark.parametrize(("reason", "lasts"), REJECTED.values(), ids=REJECTED)
+def test_what_another_run_may_read_otherwise_is_not_recorded_where_a_step_is_done_elsewhere(
     reason: str, lasts: bool, tmp_path: Path
 ) -> None:
     """There nothing but the reject itself tells of it."""
-    rejects = list(reject_batches([Reject("0.jsonl", 0, reason, None, 0, bytes(32), b"")]))
+    rejects = list(reject_batches([rejected(reason)]))
     with run() as pipeline:
         told = pipeline | beam.Create(rejects, reshuffle=False).with_output_types(pa.RecordBatch)
         spilled = {"rejects": (told,)} | SpillTables(folder=str(tmp_path / "put"), run="0123456789ab")
