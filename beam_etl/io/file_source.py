@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -17,6 +18,7 @@ from beam_etl.io.formats import FileEntry, Format, Split
 from beam_etl.io.formats.archives.cdx import Places, chosen_bytes, chosen_places
 from beam_etl.io.formats.base import EXPANSION
 from beam_etl.io.read import Around, Documents, ReadDocuments, nothing_around
+from beam_etl.io.sampling import Ending, Seen, positions_of
 from beam_etl.io.splits import Spare, plan_splits
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches
 
@@ -201,20 +203,26 @@ class FileSource:
           passing: expanded bytes that are read for them, about; few columns may be little of these.
         """
         chosen = read.columns.where is not None
+        start = split.first if chosen or split.rows else None
+        enough = partial(self._is_enough, split, chosen, most, passing)
         batches: list[pa.RecordBatch] = []
-        given, seen = 0, _Seen(split.first if chosen or split.rows else None)
+        seen, ending = Seen(start), Ending(Seen(start), enough)
+        read.spare = ending if chosen else None
         for batch in read.read_split(split):
-            if given < most or not batches:
+            if seen.bytes < most or not batches:
                 batches.append(batch)
-            given += batch.nbytes
-            seen.add(batch)
-            passed = self._expanded(split, seen, given)
-            enough = given >= most or (self._has_records and passed >= max(most, passing))
-            if chosen:
-                enough &= seen.since >= seen.before and passed >= passing * PASSED_FOR_CONDITION
-            if enough and seen.rows:
-                return batches, seen.rows / self._share(split, seen, given)
-        return batches, seen.rows
+            seen.add(positions_of(batch), batch.nbytes)
+            if enough(seen):
+                return batches, seen.rows / self._share(split, seen)
+        return batches, seen.rows / self._share(split, seen) if ending.ended else seen.rows
+
+    def _is_enough(self, split: Split, chosen: bool, most: int, passing: int, seen: Seen) -> bool:
+        """Whether a split was read far enough. `chosen`: a condition leaves rows out. Others are those of `_start`."""
+        passed = self._expanded(split, seen)
+        enough = seen.bytes >= most or (self._has_records and passed >= max(most, passing))
+        if chosen:
+            enough &= seen.since >= seen.before and passed >= passing * PASSED_FOR_CONDITION
+        return enough and seen.rows > 0
 
     def _size(self, file: FileEntry) -> int:
         """Of what is read of a file: records where some are chosen, since an index may tell no bytes, else bytes."""
@@ -226,30 +234,30 @@ class FileSource:
             return split.stop - split.start
         return chosen_places(split.file, self._places, split.start, split.stop)
 
-    def _passed(self, split: Split, seen: "_Seen") -> float:
+    def _passed(self, split: Split, seen: Seen) -> float:
         """Positions up to behind the last row, about; 0 where they don't tell how much that is."""
         if split.rows:
             return seen.last + 1 - split.first
         dense = self._read.known.by_offset and seen.since < DENSE_BYTES * seen.rows
         return seen.before + seen.since if self._has_records and not dense else 0.0
 
-    def _expanded(self, split: Split, seen: "_Seen", given: int) -> float:
-        """Bytes of the records up to the last row, about. `given`: bytes of the rows."""
+    def _expanded(self, split: Split, seen: Seen) -> float:
+        """Bytes of the records up to the last row, about."""
         passed = self._passed(split, seen)
         if split.rows:
             return passed / split.rows * (split.stop - split.start) * EXPANSION
-        return passed * (EXPANSION if self._is_packed_by_record(split.file) else 1) or given
+        return passed * (EXPANSION if self._is_packed_by_record(split.file) else 1) or seen.bytes
 
-    def _share(self, split: Split, seen: "_Seen", given: int) -> float:
-        """How much of a split gave some of its rows, up to 1. `given`: their bytes."""
+    def _share(self, split: Split, seen: Seen) -> float:
+        """How much of a split gave some of its rows, up to 1."""
         if self._places is not None:
             found = chosen_places(split.file, self._places, split.start, seen.last + 1)
-            return min(1.0, found / max(self._split_size(split), 1))
+            return min(1.0, max(found, 1) / max(self._split_size(split), 1))
         passed = self._passed(split, seen)
         if split.rows:
-            return passed / split.rows
+            return max(passed, 1) / split.rows
         if not (passed and self._read.known.by_offset):
-            passed = (passed or given) / _expansion(split.file, passed or given)
+            passed = (passed or seen.bytes) / _expansion(split.file, passed or seen.bytes)
         return min(1.0, max(passed, 1.0) / (split.stop - split.start))
 
     def expected_documents(self, max_bytes: int) -> int:
@@ -284,32 +292,6 @@ class FileSource:
         return self._read.known.by_offset and bool(compression(file.path))
 
 
-class _Seen:
-    """Where the rows of a split are that were read, in its positions."""
-
-    def __init__(self, start: int | None) -> None:
-        """`start`: of all records, kept or not; None for the first row."""
-        self.rows = self.first = self.last = 0
-        self._start = start
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Counts its rows, which come next."""
-        if batch.num_rows:
-            self.first = self.first if self.rows else _position(batch, 0)
-            self.last = _position(batch)
-            self.rows += batch.num_rows
-
-    @property
-    def before(self) -> int:
-        """Up to the first row."""
-        return 0 if self._start is None else self.first - self._start
-
-    @property
-    def since(self) -> float:
-        """From there to behind the last row, which is taken to be as long as those before it; 0 of fewer than two."""
-        return (self.last - self.first) * self.rows / max(self.rows - 1, 1)
-
-
 def _expansion(file: FileEntry, passed: float) -> float:
     """How many times larger the first decompressed bytes of a file of lines or texts are than what is stored of them.
 
@@ -324,7 +306,3 @@ def _expansion(file: FileEntry, passed: float) -> float:
         if not is_content_error(error):
             raise
         return EXPANSION
-
-
-def _position(batch: pa.RecordBatch, row: int = -1) -> int:
-    return int(batch.column(schema.ADDRESS)[row].as_py()) & schema.MAX_POSITION

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_etl.io.columns import Columns
-from beam_etl.io.file_source import FileSource
+from beam_etl.io.file_source import FileSource, Sample
 from beam_etl.kernels.where_text import parse_where
 from tests.archives import response
 from tests.beam import run
 from tests.stored import write
 
-FILE_ROWS = 5_000
+FILE_ROWS = 3_000
 
 Row = dict[str, Any]
 
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are as much of these files as they are else of files of some hundred MB."""
     monkeypatch.setattr("beam_etl.io.formats.line_format.BLOCK_BYTES", 50_000)
-    monkeypatch.setattr("beam_etl.io.file_source.PASSED_BYTES", 250_000)
+    monkeypatch.setattr("beam_etl.io.file_source.PASSED_BYTES", 150_000)
     monkeypatch.setattr("beam_etl.io.file_source.SAMPLED_ROWS", 64)
 
 
@@ -86,12 +86,16 @@ STORED: dict[str, Callable[[list[Row]], bytes]] = {
 }
 
 
-def expected(folder: Path, max_bytes: int, **columns: Any) -> float:
+def sampled(folder: Path, max_bytes: int, **columns: Any) -> Sample:
     with run() as pipeline:
         source = FileSource(pipeline, str(folder), Columns(**columns))
         sample = source.sample(max_bytes)
         _ = source.documents()
-    return sample.scale * sum(batch.num_rows for batch in sample.batches)
+    return sample
+
+
+def expected(folder: Path, max_bytes: int, **columns: Any) -> float:
+    return sampled(folder, max_bytes, **columns).expected(None)[0]
 
 
 @pytest.mark.parametrize(
@@ -116,13 +120,13 @@ def test_a_sample_tells_how_many_rows_compressed_files_have_however_they_pack(
     assert len(rows) / 1.3 < expected(tmp_path, 1 << 20, needed=needed) < len(rows) * 1.3
 
 
-HALF = "n >= 2500"
-RANGE = "n >= 2500 and n < 3000"
+HALF = "n >= 1500"
+RANGE = "n >= 1500 and n < 1800"
 CONDITIONS: dict[str, Callable[[Row], bool]] = {
     "n >= 0": lambda row: True,
-    HALF: lambda row: bool(row["n"] >= 2500),
-    "n < 500": lambda row: bool(row["n"] < 500),
-    RANGE: lambda row: bool(2500 <= row["n"] < 3000),
+    HALF: lambda row: bool(row["n"] >= 1500),
+    "n < 300": lambda row: bool(row["n"] < 300),
+    RANGE: lambda row: bool(1500 <= row["n"] < 1800),
     "any = 7": lambda row: bool(row["any"] == 7),
     "n > 99999": lambda row: False,
 }
@@ -149,13 +153,28 @@ def test_a_sample_tells_how_many_rows_of_a_sorted_file_fulfil_a_condition(
     assert true / 2 <= found <= true * 2
 
 
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".avro"])
+def test_few_rows_that_fulfil_a_condition_are_sampled_without_reading_all(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beam_etl.io.file_source.SAMPLED_ROWS", 1024)
+    monkeypatch.setattr("beam_etl.io.file_source.PASSED_BYTES", 50_000)
+    monkeypatch.setattr("beam_etl.io.formats.avro.BATCH_BYTES", 50_000)
+    rows = made(common)
+    write(tmp_path, f"0{suffix}", STORED[suffix](rows))
+    sample = sampled(tmp_path, 1_000, needed=("id",), where=parse_where("any = 7"))
+    true = sum(row["any"] == 7 for row in rows)
+    assert 0 < sum(batch.num_rows for batch in sample.batches) < true * 0.6
+    assert true / 2 < sample.expected(None)[0] < true * 2
+
+
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".parquet"])
 def test_a_file_in_eight_that_fulfils_a_condition_is_an_eighth(suffix: str, tmp_path: Path) -> None:
     rows = made(common)
     for number in range(8):
-        write(tmp_path, f"{number}{suffix}", STORED[suffix](rows[number * 500 :][:500]))
-    found = expected(tmp_path, 50_000, needed=("id",), where=parse_where("n >= 2000 and n < 2500"))
-    assert 500 / 2 < found < 500 * 2
+        write(tmp_path, f"{number}{suffix}", STORED[suffix](rows[number * 375 :][:375]))
+    found = expected(tmp_path, 50_000, needed=("id",), where=parse_where("n >= 1500 and n < 1875"))
+    assert 375 / 2 < found < 375 * 2
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -166,7 +185,7 @@ def test_a_sample_tells_how_many_records_archives_have(
 ) -> None:
     """Whether others, which are no documents, are between them or not."""
     drawn = random.Random(3)
-    urls = [f"http://{drawn.randrange(20)}.example/" for _ in range(3_000)]
+    urls = [f"http://{drawn.randrange(20)}.example/" for _ in range(1_500)]
     found = [response(url, common(drawn).encode()) for url in urls]
     other = b"WARC/1.0\r\nWARC-Type: request\r\nContent-Length: 4\r\n\r\nGET \r\n\r\n"
     records = [record for one in found for record in (one, other)[:times]]
