@@ -23,6 +23,9 @@ STORED_BYTES = 64 << 10
 PIECE_BYTES = 1 << 20
 """Decompressed bytes made at once: a file that expands a thousandfold takes no more memory."""
 
+SIP_BYTES = 1 << 10
+"""How much of a compressed file is read at once to see how it expands: what is read but not used yet is no more."""
+
 
 def open_file(path: str) -> Any:
     """A file as it is stored: a seekable pyarrow NativeFile, to be used as a context manager.
@@ -114,6 +117,56 @@ class Stream:
         """Where the next bytes are stored; of a compressed file to within STORED_BYTES, from below."""
         here = int(self._file.tell())
         return here if self._pieces is None else max(0, here - STORED_BYTES)
+
+
+def expansion(path: str, most: int) -> float:
+    """How many times larger the first `most` decompressed bytes of a compressed file are, about, than what is stored.
+
+    Args:
+      path: of a file that has a `compression`.
+      most: at least 1.
+
+    Raises:
+      Exception: one that `is_content_error` knows, when the compressed data is damaged or ends early, or is nothing.
+    """
+    made = 0
+    with open_file(path) as file:
+        sips = _Sips(file)
+        for piece in _PIECES[compression(path)](pa.PythonFile(sips, mode="r")):
+            made += len(piece)
+            if made >= most:
+                break
+        if not made:
+            raise EOFError("there is no data")
+        return made / sips.at
+
+
+class _Sips:
+    """A file that gives SIP_BYTES at once, whatever is asked for, and reads STORED_BYTES for that."""
+
+    closed = False
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._held, self._used, self.at = b"", 0, 0
+
+    def read(self, size: int) -> bytes:
+        if self._used >= len(self._held):
+            self._held, self._used = bytes(self._file.read(STORED_BYTES)), 0
+        found = self._held[self._used : self._used + min(size, SIP_BYTES)]
+        self._used += len(found)
+        self.at += len(found)
+        return found
+
+    def seek(self, at: int, whence: int = 0) -> int:
+        self._held, self._used, self.at = b"", 0, int(self._file.seek(at, whence))
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def close(self) -> None:
+        """The file belongs to others."""
 
 
 EXPANDS = "expands to more times its bytes than --max_expansion allows"

@@ -3,19 +3,22 @@
 import copy
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
 
 from beam_etl import schema
-from beam_etl.io.access import compression
+from beam_etl.io.access import PIECE_BYTES, compression, expansion
 from beam_etl.io.checks import LOOKED_AT, evenly
 from beam_etl.io.columns import Columns
+from beam_etl.io.errors import is_content_error
 from beam_etl.io.formats import FileEntry, Format, Split
 from beam_etl.io.formats.archives.cdx import Places, chosen_bytes, chosen_places
 from beam_etl.io.formats.base import EXPANSION
 from beam_etl.io.read import Around, Documents, ReadDocuments, nothing_around
+from beam_etl.io.sampling import Ending, Seen, positions_of
 from beam_etl.io.splits import Spare, plan_splits
 from beam_etl.transforms.batches import MAX_ROWS, merge_batches
 
@@ -29,14 +32,20 @@ PASSED_BYTES = 16 << 20
 """Expanded, that a sample of few columns passes over, where files hold records one by one: some 3,000 documents of the
 web, so that it shows keys that are rare."""
 
+PASSED_FOR_CONDITION = 4
+"""Times that, where a condition leaves rows out: they may be together anywhere in a file. It is a block of lines each
+of LOOKED_AT places, so that most of it is read anyway."""
+
+DENSE_BYTES = 16
+"""Records whose positions are closer, on average, begin in one compressed member: then these aren't where they are."""
+
 
 class Sample(NamedTuple):
     """Some documents of an input, for estimates."""
 
     batches: list[pa.RecordBatch]
     scale: float
-    """The input's size in samples, about: compressed files are taken to expand EXPANSION times. Of records that an
-    index chooses, their number in those of the sample."""
+    """How many times the sample's rows are in the input, about."""
 
     def expected(self, told: int | None) -> tuple[int, int]:
         """Rows of the input, as the files have `told` or by `scale`, and their bytes in memory."""
@@ -160,17 +169,20 @@ class FileSource:
         files = evenly([file for file in self.files if self._size(file)], places)
         splits = evenly([split for file in files for split in self._plan(file)], places)
         batches: list[pa.RecordBatch] = []
-        done = 0.0
+        expected, size = 0.0, 0
         for split in splits:
-            of_split, size = self._start(read, split, max_bytes // len(splits), PASSED_BYTES // len(splits))
+            of_split, rows = self._start(read, split, max_bytes // len(splits), PASSED_BYTES // len(splits))
             if self._has_records and of_split:  # a batch is a place, for who estimates by every other one
                 told = of_split[0].schema.metadata  # which file it is
                 of_split = [merge_batches(of_split).replace_schema_metadata(told)]
             batches += (
                 of_split if asked.addressed else [batch.drop_columns([schema.ADDRESS]) for batch in of_split]
             )
-            done += size
-        return Sample(batches, sum(map(self._size, self.files)) / max(done, 1.0))
+            expected += rows
+            size += self._split_size(split)
+        sampled = sum(batch.num_rows for batch in batches)
+        part = expected / sampled if sampled else 1.0
+        return Sample(batches, part * sum(map(self._size, self.files)) / max(size, 1))
 
     @property
     def _has_records(self) -> bool:
@@ -180,47 +192,73 @@ class FileSource:
     def _start(
         self, read: ReadDocuments, split: Split, most: int, passing: int
     ) -> tuple[list[pa.RecordBatch], float]:
-        """Batches from the start of a split, and the size, as of `_size`, of what gave them.
+        """Batches from the start of a split, and how many rows all of it gives, about.
+
+        What comes behind is taken to be like what was passed over. With a condition that isn't so where files are
+        sorted: then as much is read behind the first row as was before it, so that the rest is half of all at most.
 
         Args:
           read, split: how, and where.
           most: bytes of the batches, about.
           passing: expanded bytes that are read for them, about; few columns may be little of these.
         """
+        chosen = read.columns.where is not None
+        start = split.first if chosen or split.rows else None
+        enough = partial(self._is_enough, split, chosen, most, passing)
         batches: list[pa.RecordBatch] = []
-        given, expansion = 0, self._expansion(split.file)
+        seen, ending = Seen(start), Ending(Seen(start), enough)
+        read.spare = ending if chosen else None
         for batch in read.read_split(split):
-            batches.append(batch)
-            given += batch.nbytes
-            passed = self._passed(split, batches) or given / expansion
-            if given >= most or passed * expansion >= max(most, passing):
-                return batches, self._sampled(split, batch if batch.num_rows else None, passed)
-        return batches, self._sampled(split, None, split.stop - split.start)
+            if seen.bytes < most or not batches:
+                batches.append(batch)
+            seen.add(positions_of(batch), batch.nbytes)
+            if enough(seen):
+                return batches, seen.rows / self._share(split, seen)
+        return batches, seen.rows / self._share(split, seen) if ending.ended else seen.rows
+
+    def _is_enough(self, split: Split, chosen: bool, most: int, passing: int, seen: Seen) -> bool:
+        """Whether a split was read far enough. `chosen`: a condition leaves rows out. Others are those of `_start`."""
+        passed = self._expanded(split, seen)
+        enough = seen.bytes >= most or (self._has_records and passed >= max(most, passing))
+        if chosen:
+            enough &= seen.since >= seen.before and passed >= passing * PASSED_FOR_CONDITION
+        return enough and seen.rows > 0
 
     def _size(self, file: FileEntry) -> int:
         """Of what is read of a file: records where some are chosen, since an index may tell no bytes, else bytes."""
         return file.bytes if self._places is None else chosen_places(file, self._places)
 
-    def _sampled(self, split: Split, last: pa.RecordBatch | None, passed: float) -> float:
-        """The size, as of `_size`, of a split up to its batch `last`, in so many stored bytes, or of all of it."""
+    def _split_size(self, split: Split) -> int:
+        """The same of a split."""
+        if self._places is None:
+            return split.stop - split.start
+        return chosen_places(split.file, self._places, split.start, split.stop)
+
+    def _passed(self, split: Split, seen: Seen) -> float:
+        """Positions up to behind the last row, about; 0 where they don't tell how much that is."""
+        if split.rows:
+            return seen.last + 1 - split.first
+        dense = self._read.known.by_offset and seen.since < DENSE_BYTES * seen.rows
+        return seen.before + seen.since if self._has_records and not dense else 0.0
+
+    def _expanded(self, split: Split, seen: Seen) -> float:
+        """Bytes of the records up to the last row, about."""
+        passed = self._passed(split, seen)
+        if split.rows:
+            return passed / split.rows * (split.stop - split.start) * EXPANSION
+        return passed * (EXPANSION if self._is_packed_by_record(split.file) else 1) or seen.bytes
+
+    def _share(self, split: Split, seen: Seen) -> float:
+        """How much of a split gave some of its rows, up to 1."""
         if self._places is not None:
-            stop = split.stop if last is None else _position(last) + 1
-            return chosen_places(split.file, self._places, split.start, stop)
-        return min(passed, split.stop - split.start)
-
-    def _passed(self, split: Split, batches: Sequence[pa.RecordBatch]) -> float:
-        """Stored bytes of the rows from the start of a split, about; 0 where their positions don't tell.
-
-        The last row is taken to be as long as those before.
-        """
-        found = [batch for batch in batches if batch.num_rows]
-        rows = sum(batch.num_rows for batch in found)
-        if not self._has_records or rows < 2:
-            return 0.0
-        passed = (_position(found[-1]) - _position(found[0], 0)) * rows / (rows - 1)
-        if split.rows is not None:
-            return passed * (split.stop - split.start) / split.rows
-        return passed if self._read.known.by_offset else passed / self._expansion(split.file)
+            found = chosen_places(split.file, self._places, split.start, seen.last + 1)
+            return min(1.0, max(found, 1) / max(self._split_size(split), 1))
+        passed = self._passed(split, seen)
+        if split.rows:
+            return max(passed, 1) / split.rows
+        if not (passed and self._read.known.by_offset):
+            passed = (passed or seen.bytes) / _expansion(split.file, passed or seen.bytes)
+        return min(1.0, max(passed, 1.0) / (split.stop - split.start))
 
     def expected_documents(self, max_bytes: int) -> int:
         """How many documents there are, about: as some files tell, or a sample of about `max_bytes`."""
@@ -250,10 +288,21 @@ class FileSource:
         whole = self._read.known.compressible and compression(file.path)
         return plan_splits(file, self._read.known, max(file.bytes, 1) if whole else self._read.split_bytes)
 
-    def _expansion(self, file: FileEntry) -> int:
-        plain = self._read.known.compressible and not compression(file.path)
-        return 1 if plain else EXPANSION
+    def _is_packed_by_record(self, file: FileEntry) -> bool:
+        return self._read.known.by_offset and bool(compression(file.path))
 
 
-def _position(batch: pa.RecordBatch, row: int = -1) -> int:
-    return int(batch.column(schema.ADDRESS)[row].as_py()) & schema.MAX_POSITION
+def _expansion(file: FileEntry, passed: float) -> float:
+    """How many times larger the first decompressed bytes of a file of lines or texts are than what is stored of them.
+
+    Args:
+      passed: bytes that it is about.
+    """
+    if not compression(file.path):
+        return 1.0
+    try:
+        return expansion(file.path, max(PIECE_BYTES, min(round(passed), PASSED_BYTES)))
+    except Exception as error:
+        if not is_content_error(error):
+            raise
+        return EXPANSION

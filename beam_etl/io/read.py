@@ -147,7 +147,7 @@ class ReadDocuments(beam.PTransform):
 
     def read_split(self, split: Split) -> Iterator[pa.RecordBatch]:
         """The documents of one split, read right here, without the rejects."""
-        for found in read_split(split, self.known, self.columns, self.stored_schema):
+        for found in read_split(split, self.known, self.columns, self.stored_schema, self.spare):
             if isinstance(found, pa.RecordBatch):
                 yield found
 

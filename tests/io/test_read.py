@@ -211,7 +211,7 @@ def test_a_sample_of_few_columns_reads_little_of_files_that_hold_records(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows, files = 2_500, 2
-    monkeypatch.setattr("beam_etl.io.formats.jsonl.BLOCK_BYTES", 100_000)
+    monkeypatch.setattr("beam_etl.io.formats.line_format.BLOCK_BYTES", 100_000)
     monkeypatch.setattr("beam_etl.io.file_source.PASSED_BYTES", 50_000)
     words = random.Random(5)
     for number in range(files):
