@@ -139,9 +139,9 @@ class Config(ResumeConfig):
             try:
                 config(**shared, **how, **keys)
             except ValueError as error:
-                told = str(error).replace("--", "")
-                where = next((key for key in keys if re.search(rf"\b{key}\b", told)), None)
-                raise UsageError(f"{self.file.at(name, where)}: {told.removeprefix(f'{where}: ')}") from error
+                why = str(error).replace("--", "")
+                where = next((key for key in keys if re.search(rf"\b{key}\b", why)), None)
+                raise UsageError(f"{self.file.at(name, where)}: {why.removeprefix(f'{where}: ')}") from error
         made = config(
             **shared, **how, **{key: value for keys in told.values() for key, value in keys.items()}
         )
