@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from beam_etl.io.spill_files import Spilled, SplitFile, tell_streams, told_streams
+from beam_etl.io.stores import store_of
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ def list_taken(folder: str, run: str, files: Sequence[SplitFile]) -> TakenSplits
     """Writes the list of a run.
 
     Args:
-      folder, run: as of SpillTables. The folder is there.
+      folder, run: as of SpillTables.
       files: in the folder.
     """
     taken = TakenSplits(os.path.join(folder, f"taken-{run}.json"))
+    store_of(folder).make_folder(folder)  # who published meanwhile has removed it: then the run is overtaken
     streams = [stream for file in files for stream in file.streams]
     tell_streams(taken.path, streams, splits=[file.split for file in files])
     return taken

@@ -278,7 +278,6 @@ def test_splits_that_are_taken_over_are_a_small_part_of_a_job(tmp_path: Path) ->
     content = b'{"text": "Some words."}\n'
     (tmp_path / "0.jsonl").write_bytes(content)
     folder = tmp_path / "put"
-    folder.mkdir()
     splits = many_splits(folder, 2500)
     splits[0] = splits[0]._replace(split=f"0-0-0-{len(content)}")
     taken = list_taken(str(folder), "0123456789ab", splits)

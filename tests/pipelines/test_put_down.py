@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from beam_etl.io import staging
 from beam_etl.io.commit import PUBLISHED
 from beam_etl.pipelines import curate, extract, extract_config, put_down
 from tests.attempts import OTHER, rows_of
@@ -37,6 +38,7 @@ def test_who_publishes_while_bytes_are_checked_overtakes(
     def overtaken(*args: Any, **named: Any) -> Any:
         found = finding(*args, **named)
         assert found.files
+        assert len(staging.owners(staging.entries(args[0]))) == 2  # `clean` leaves it from here on
         assert attempt(f"{tmp_path}/out", OTHER) == PUBLISHED
         shutil.rmtree(tmp_path / "out/_staging")
         return found
