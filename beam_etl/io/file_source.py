@@ -160,7 +160,7 @@ class FileSource:
 
         Args:
           max_bytes, places: how much, and from how many splits.
-          columns: others than the source's, as for `documents`. Then the scale says nothing.
+          columns: others than the source's, as for `documents`.
         """
         read = copy.copy(self._read)
         asked = columns or read.columns
@@ -171,14 +171,14 @@ class FileSource:
         batches: list[pa.RecordBatch] = []
         expected, size = 0.0, 0
         for split in splits:
-            of_split, rows = self._start(read, split, max_bytes // len(splits), PASSED_BYTES // len(splits))
+            of_split, there = self._start(read, split, max_bytes // len(splits), PASSED_BYTES // len(splits))
             if self._has_records and of_split:  # a batch is a place, for who estimates by every other one
                 told = of_split[0].schema.metadata  # which file it is
                 of_split = [merge_batches(of_split).replace_schema_metadata(told)]
             batches += (
                 of_split if asked.addressed else [batch.drop_columns([schema.ADDRESS]) for batch in of_split]
             )
-            expected += rows
+            expected += there
             size += self._split_size(split)
         sampled = sum(batch.num_rows for batch in batches)
         part = expected / sampled if sampled else 1.0
@@ -194,8 +194,8 @@ class FileSource:
     ) -> tuple[list[pa.RecordBatch], float]:
         """Batches from the start of a split, and how many rows all of it gives, about.
 
-        What comes behind is taken to be like what was passed over. With a condition that isn't so where files are
-        sorted: then as much is read behind the first row as was before it, so that the rest is half of all at most.
+        What comes behind is taken to be like what was passed over. In sorted files the rows that fulfil a condition are
+        together: as much is read from the first one on as was before it, so that no few are taken for all there are.
 
         Args:
           read, split: how, and where.

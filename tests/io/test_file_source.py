@@ -199,3 +199,15 @@ def test_a_sample_tells_how_many_records_archives_have(
         tmp_path, 50_000, needed=("url",), where=None if condition is None else parse_where(condition)
     )
     assert true / 2 < told < true * 2
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.zst"])
+def test_a_file_that_ends_early_behind_the_sample_is_taken_to_pack_as_texts_do(
+    suffix: str, tmp_path: Path
+) -> None:
+    rows = made(poor)
+    stored = STORED[suffix](rows)
+    write(tmp_path, f"0{suffix}", stored[: len(stored) * 3 // 4])
+    sample = sampled(tmp_path, 50_000, needed=("id",))
+    assert 0 < sum(batch.num_rows for batch in sample.batches) < len(rows) / 2
+    assert len(rows) < sample.expected(None)[0] < len(rows) * 4
