@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -151,13 +151,18 @@ KILLS: dict[str, tuple[tuple[str, str, str, int, bool], tuple[str, ...]]] = {
 KILLS_IN_CI = ("in the first read", "in the last read")
 
 
+def cases(kills: Mapping[str, Sequence[Any]], in_ci: Sequence[str]) -> list[Any]:
+    """For parametrize: the name of each, where a run dies and what the next one says."""
+    return [
+        pytest.param(name, *kill, id=name, marks=() if name in in_ci else pytest.mark.long)
+        for name, kill in kills.items()
+    ]
+
+
 @pytest.mark.usefixtures("small_splits")
 @pytest.mark.parametrize(
     ("when", "where", "told"),
-    [
-        pytest.param(name, *kill, id=name, marks=() if name in KILLS_IN_CI else pytest.mark.long)
-        for name, kill in KILLS.items()
-    ],
+    cases(KILLS, KILLS_IN_CI),
 )
 def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(
     when: str,
@@ -182,10 +187,7 @@ STORES_IN_CI = ("while lines are cut",)
 @pytest.mark.usefixtures("small_splits")
 @pytest.mark.parametrize(
     ("when", "where", "told"),
-    [
-        pytest.param(name, *kill, id=name, marks=() if name in STORES_IN_CI else pytest.mark.long)
-        for name, kill in KILLS.items()
-    ],
+    cases(KILLS, STORES_IN_CI),
 )
 def test_what_a_killed_run_left_in_a_store_is_taken_over_and_gone_then(
     when: str,
@@ -264,6 +266,8 @@ KILLS_OF_EXTRACT = {
     "before it is published": ((*SETTLE, 0, False), (ALL,)),
 }
 
+EXTRACT_IN_CI = ("when a split is whole",)
+
 
 @pytest.fixture(scope="module")
 def extracted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str], Path, int]]:
@@ -288,10 +292,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[s
 
 @pytest.mark.parametrize(
     ("when", "where", "told"),
-    [
-        pytest.param(name, *kill, id=name, marks=() if name == "when a split is whole" else pytest.mark.long)
-        for name, kill in KILLS_OF_EXTRACT.items()
-    ],
+    cases(KILLS_OF_EXTRACT, EXTRACT_IN_CI),
 )
 def test_a_killed_extraction_goes_on_and_ends_as_an_undisturbed_one(
     when: str,
